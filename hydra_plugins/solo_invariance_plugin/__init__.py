@@ -1,0 +1,27 @@
+"""Hydra's door: our configurations on every application's search path. Imports nothing heavy."""
+
+import sys
+
+from hydra.core.config_search_path import ConfigSearchPath
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+from omegaconf import OmegaConf
+
+_CROP_SIZES = {"cifar10": 32, "cifar100": 32, "stl10": 96, "latent_scenes": 64}
+
+
+def crop_size(dataset: str, chosen: int | None = None) -> int:
+    """Return the crop size that was chosen, or the one that solo-learn's recipes use for the dataset (224 else)."""
+    return chosen or _CROP_SIZES.get(dataset, 224)
+
+
+class SoloInvarianceSearchPath(SearchPathPlugin):
+    """Append ``augmentations/invariance/*`` and the command line's configurations, after everybody else's."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Extend the search path; where solo-learn is running, give it our backbones as well."""
+        search_path.append("solo-invariance", "pkg://solo_invariance.plugin_configs")
+        OmegaConf.register_new_resolver("solo_invariance.crop_size", crop_size, replace=True)
+        if "solo.methods.base" in sys.modules:
+            from solo_invariance.hosts.solo_learn import register_backbones
+
+            register_backbones()

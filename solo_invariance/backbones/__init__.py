@@ -1,0 +1,7 @@
+"""Backbones: any checkpoint or model name, as one kind of module."""
+
+from solo_invariance.backbones.architecture import Architecture
+from solo_invariance.backbones.backbone import Backbone, InputSpec, LayerFeatures, Provenance
+from solo_invariance.backbones.load import BackboneConfig, load_backbone
+
+__all__ = ["Architecture", "Backbone", "BackboneConfig", "InputSpec", "LayerFeatures", "Provenance", "load_backbone"]

@@ -1,0 +1,114 @@
+"""From an architecture's name to a network without a classifier."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import timm
+import torch
+import torchvision
+from torch import nn
+from torchvision.models.resnet import ResNet
+
+from solo_invariance.backbones.resnet import WideResNet, use_small_stem
+from solo_invariance.errors import UserError
+
+Builder = Callable[..., nn.Module]
+
+OWN_BUILDERS: dict[str, Builder] = {
+    "resnet10": lambda **kwargs: WideResNet(10, **kwargs),
+    "resnet18": lambda **kwargs: WideResNet(18, **kwargs),
+    "resnet50": lambda **kwargs: WideResNet(50, **kwargs),
+}
+"""Architectures that need no other package; their weights have torchvision's names."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is needed to build a network again: plain data, stored with fused checkpoints.
+
+    Args:
+        name: A name of solo-learn's (``resnet18``, ``vit_tiny``, ...), ``resnet10``, ``timm:NAME`` or
+            ``torchvision:NAME``.
+        kwargs: The builder's further arguments.
+        small_stem: A ResNet with solo-learn's stem for CIFAR.
+        method: The self-supervised method; some of solo-learn's builders differ by it.
+    """
+
+    name: str
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    small_stem: bool = False
+    method: str | None = None
+
+    def build(self) -> nn.Module:
+        """Return the network, randomly initialised unless ``kwargs`` say otherwise; it maps images to (N, D).
+
+        Raises:
+            UserError: The name is unknown, or the builder refuses the arguments.
+        """
+        try:
+            network = self._builder()(**self.kwargs)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"backbone {self.name!r} cannot be built with {dict(self.kwargs)}: {error}") from error
+        if self.small_stem:
+            if not isinstance(network, ResNet):
+                raise UserError(f"backbone {self.name!r} is no ResNet and has no stem for small images")
+            use_small_stem(network)
+        return network
+
+    def _builder(self) -> Builder:
+        source, _, name = self.name.rpartition(":")
+        if source == "timm":
+            return _timm_builder(name)
+        if source == "torchvision":
+            return _torchvision_builder(name)
+        if source:
+            raise UserError(f"backbone {self.name!r}: unknown source {source!r}; choose timm: or torchvision:")
+        if name in OWN_BUILDERS:
+            return OWN_BUILDERS[name]
+        return _host_builder(name, self.method)
+
+
+def num_features_of(network: nn.Module, crop_size: int) -> int:
+    """Return the width of a network's features, by looking at its output for one image."""
+    device = next(network.parameters()).device
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        features = network(torch.zeros(1, 3, crop_size, crop_size, device=device))
+    network.train(training)
+    if not isinstance(features, torch.Tensor) or features.ndim != 2:
+        raise UserError(f"the backbone returns {getattr(features, 'shape', type(features))}, expected features (N, D)")
+    return int(features.shape[1])
+
+
+def _timm_builder(name: str) -> Builder:
+    if not timm.is_model(name.split(".")[0]):
+        raise UserError(f"timm has no model {name!r}; timm.list_models() lists them")
+    return lambda **kwargs: timm.create_model(name, **{"num_classes": 0, **kwargs})
+
+
+def _torchvision_builder(name: str) -> Builder:
+    if name not in torchvision.models.list_models(module=torchvision.models):
+        raise UserError(f"torchvision has no model {name!r}; torchvision.models.list_models() lists them")
+
+    def build(**kwargs: Any) -> nn.Module:
+        network = torchvision.models.get_model(name, **kwargs)
+        for head in ("fc", "classifier", "heads", "head"):
+            if hasattr(network, head):
+                setattr(network, head, nn.Identity())
+                return network
+        raise UserError(f"torchvision:{name} has no classifier that could be taken off")
+
+    return build
+
+
+def _host_builder(name: str, method: str | None) -> Builder:
+    from solo_invariance.hosts.solo_learn import host_builders
+
+    builders = host_builders()
+    if name in builders:
+        return lambda **kwargs: builders[name](method=method, **kwargs)
+    known = sorted({*OWN_BUILDERS, *builders})
+    hint = "" if builders else "; solo-learn was not found (set SOLO_LEARN_DIR to a checkout for its other backbones)"
+    raise UserError(f"unknown backbone {name!r}; choose from {', '.join(known)}, timm:NAME, torchvision:NAME{hint}")

@@ -1,0 +1,169 @@
+"""Any checkpoint or model name, made a backbone."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import timm.data
+import torch
+from torch import nn
+
+from solo_invariance.backbones.architecture import OWN_BUILDERS, Architecture
+from solo_invariance.backbones.backbone import Backbone, InputSpec, LayerFeatures, Provenance
+from solo_invariance.backbones.checkpoint import backbone_state, load_weights, read_args, read_checkpoint, sha256_of
+from solo_invariance.data.normalization import statistics_of
+from solo_invariance.errors import UserError
+
+FUSION_KEY = "fusion"
+"""The entry of a checkpoint that makes it a fused one; see ``solo_invariance.fuse.checkpoint``."""
+
+
+@dataclass
+class BackboneConfig:
+    """Which backbone, as every command's ``backbone.*`` keys say it.
+
+    Args:
+        checkpoint: A host or fused checkpoint, or a bare state dict (then ``name`` is needed).
+        name: ``timm:NAME``, ``torchvision:NAME``, ``random:NAME``, or the architecture of a checkpoint without
+            ``args.json``.
+        kwargs: Further arguments for building the network.
+        layer: A layer to take the features from, averaged over positions; the network's output by default.
+        crop_size: Side of the input in pixels, where the checkpoint does not say it.
+        label: The name in tables and reports.
+    """
+
+    checkpoint: str | None = None
+    name: str | None = None
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    layer: str | None = None
+    crop_size: int | None = None
+    label: str | None = None
+
+
+def load_backbone(config: BackboneConfig, seed: int = 0) -> Backbone:
+    """Return the backbone that the configuration names.
+
+    Args:
+        config: See there.
+        seed: Seeds the weights of ``random:NAME``; the global random state stays as it was.
+
+    Raises:
+        UserError: Neither checkpoint nor name, an unknown name, or a checkpoint that is missing, broken or foreign.
+    """
+    if config.checkpoint is not None:
+        backbone = _from_checkpoint(Path(config.checkpoint), config)
+    elif config.name is not None:
+        backbone = _from_name(config.name, config, seed)
+    else:
+        raise UserError("no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, torchvision:NAME, ...")
+    if config.layer is not None:
+        network = LayerFeatures(backbone.network, config.layer)
+        backbone = Backbone(network, backbone.architecture, backbone.input_spec, backbone.provenance)
+    if config.label is not None:
+        backbone.provenance = replace(backbone.provenance, label=config.label)
+    return backbone
+
+
+def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
+    random_init = name.startswith("random:")
+    architecture_name = name.removeprefix("random:")
+    if not random_init and ":" not in architecture_name:
+        raise UserError(
+            f"backbone.name={name} has no weights of its own: give backbone.checkpoint too, or take random:{name}, "
+            f"timm:{name} or torchvision:{name}"
+        )
+    kwargs = {**_pretrained_kwargs(architecture_name, not random_init), **config.kwargs}
+    architecture = Architecture(architecture_name, kwargs)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = _build_pretrained(architecture, name)
+    input_spec = _input_of(network)
+    if config.crop_size is not None:
+        input_spec = replace(input_spec, crop_size=config.crop_size)
+    return Backbone(network, architecture, input_spec, Provenance(label=name))
+
+
+def _pretrained_kwargs(name: str, pretrained: bool) -> dict[str, Any]:
+    if name.startswith("timm:"):
+        return {"pretrained": pretrained}
+    return {"weights": "DEFAULT" if pretrained else None} if name.startswith("torchvision:") else {}
+
+
+def _build_pretrained(architecture: Architecture, name: str) -> nn.Module:
+    try:
+        return architecture.build()
+    except OSError as error:  # hub downloads fail as URLError, ConnectionError, ...: all of them OSErrors
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"backbone.name={name}: its weights cannot be downloaded ({reason})") from error
+
+
+def _input_of(network: nn.Module) -> InputSpec:
+    if not hasattr(network, "pretrained_cfg"):
+        return InputSpec()
+    config = timm.data.resolve_data_config(model=network)
+    return InputSpec(config["input_size"][-1], tuple(config["mean"]), tuple(config["std"]))
+
+
+def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
+    content = read_checkpoint(path)
+    if FUSION_KEY in content:
+        return _fused(content, path)
+    weights = backbone_state(content, path)
+    args = read_args(path)
+    architecture = _architecture_of(path, args, config)
+    stem = weights.get("conv1.weight")
+    # The stem is read off the weights: args.json tells it only through the dataset's name.
+    if architecture.name in OWN_BUILDERS and stem is not None and stem.shape[-1] == 3:
+        architecture = replace(architecture, small_stem=True)
+    network = architecture.build()
+    load_weights(network, weights, path)
+    provenance = Provenance(label=_label_of(path, args), checkpoint=str(path), sha256=sha256_of(path))
+    return Backbone(network, architecture, _input_from_args(args, config), provenance)
+
+
+def _fused(content: Mapping[str, Any], path: Path) -> Backbone:
+    from solo_invariance.fuse.checkpoint import fused_from_content
+    from solo_invariance.hosts.plugins import load_plugin
+
+    fused = fused_from_content(content, path, lambda mode: load_plugin("fusions", mode))
+    provenance = Provenance(label=fused.label, checkpoint=str(path), sha256=sha256_of(path))
+    return Backbone(fused, Architecture("fusion"), InputSpec(fused.crop_size, (0.0,) * 3, (1.0,) * 3), provenance)
+
+
+def _architecture_of(path: Path, args: Mapping[str, Any] | None, config: BackboneConfig) -> Architecture:
+    if config.name is not None:
+        return Architecture(config.name, {**_pretrained_kwargs(config.name, False), **config.kwargs})
+    if args is None:
+        raise UserError(
+            f"checkpoint {path}: no args.json beside it says which backbone it holds; set backbone.name "
+            f"(and backbone.kwargs, backbone.crop_size)"
+        )
+    try:
+        section = args["backbone"]
+        return Architecture(section["name"], {**section.get("kwargs", {}), **config.kwargs}, method=args.get("method"))
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path.parent / 'args.json'}: no backbone.name in it") from error
+
+
+def _augmentations_of(args: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
+    entries = (args or {}).get("augmentations")
+    return [e for e in entries if isinstance(e, Mapping)] if isinstance(entries, list) else []
+
+
+def _input_from_args(args: Mapping[str, Any] | None, config: BackboneConfig) -> InputSpec:
+    entries = _augmentations_of(args)
+    first = entries[0] if entries else {}
+    crop_size = config.crop_size or first.get("crop_size", 224)
+    if not isinstance(crop_size, int):
+        raise UserError(f"args.json: augmentations[0].crop_size is {crop_size!r}; set backbone.crop_size")
+    dataset = (args or {}).get("data", {}).get("dataset")
+    mean, std = statistics_of(dataset)
+    return InputSpec(crop_size, tuple(first.get("mean", mean)), tuple(first.get("std", std)))
+
+
+def _label_of(path: Path, args: Mapping[str, Any] | None) -> str:
+    families = list(dict.fromkeys(e["family"] for e in _augmentations_of(args) if isinstance(e.get("family"), str)))
+    if families:
+        return "/".join(families)
+    return str((args or {}).get("name") or path.stem)

@@ -1,0 +1,51 @@
+"""ResNets of any width: torchvision's, with every layer's planes multiplied."""
+
+from typing import Any
+
+from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+
+_BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
+    10: (BasicBlock, [1, 1, 1, 1]),
+    18: (BasicBlock, [2, 2, 2, 2]),
+    50: (Bottleneck, [3, 4, 6, 3]),
+}
+
+
+class WideResNet(ResNet):
+    """A torchvision ResNet whose stem and layers have ``width`` times the planes, without a classifier.
+
+    Args:
+        depth: 10, 18 or 50. ResNet-10 has one basic block a stage: small enough to pre-train on a CPU.
+        width: Factor on every layer's planes; the features are ``width`` times as wide.
+        kwargs: torchvision's, such as ``zero_init_residual``.
+
+    ``inplanes`` is the number of features, the name by which solo-learn asks for it. With a width of 1, the names and
+    shapes of the weights are torchvision's.
+    """
+
+    def __init__(self, depth: int, width: float = 1.0, **kwargs: Any) -> None:
+        self._width = width
+        self._stem_is_wide = False
+        block, layers = _BLOCKS[depth]
+        super().__init__(block, layers, **kwargs)
+        if width != 1:
+            self._widen_stem(round(64 * width))
+        self.fc = nn.Identity()
+
+    def _make_layer(self, block: Any, planes: int, blocks: int, stride: int = 1, dilate: bool = False) -> nn.Sequential:
+        if not self._stem_is_wide:
+            self.inplanes, self._stem_is_wide = round(self.inplanes * self._width), True
+        return super()._make_layer(block, round(planes * self._width), blocks, stride, dilate)
+
+    def _widen_stem(self, planes: int) -> None:
+        self.conv1 = nn.Conv2d(3, planes, kernel_size=7, stride=2, padding=3, bias=False)
+        nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
+        self.bn1 = nn.BatchNorm2d(planes)
+
+
+def use_small_stem(network: ResNet) -> None:
+    """Give a ResNet the stem that solo-learn uses for CIFAR: a 3x3 convolution of stride 1, and no pooling."""
+    planes = network.conv1.out_channels
+    network.conv1 = nn.Conv2d(3, planes, kernel_size=3, stride=1, padding=2, bias=False)
+    network.maxpool = nn.Identity()  # type: ignore[assignment]

@@ -1,0 +1,9 @@
+"""The one exception that means: the input is wrong, and here is what to do."""
+
+
+class UserError(Exception):
+    """Bad input. The message is one line that names the culprit (file, key or image) and what was expected.
+
+    The command line prints the message and exits with code 2; library code raises it for what the person who runs
+    the software can mend, and lets every other exception keep its traceback.
+    """

@@ -1,0 +1,71 @@
+"""From a batch of canvases to the list of crops that a self-supervised method trains on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from solo_invariance.families.family import Family
+
+
+@dataclass(frozen=True)
+class CropEntry:
+    """One entry of a run's list of augmentations.
+
+    Args:
+        family: Draws and applies the augmentation.
+        crop_size: Side of the crops, in pixels.
+        num_crops: How many crops an image.
+    """
+
+    family: Family
+    crop_size: int
+    num_crops: int
+
+
+@dataclass(frozen=True)
+class CropPipeline:
+    """All the crops of a run, normalised, made where the canvases are.
+
+    Args:
+        entries: In the order in which the method gets their crops.
+        mean: Channel means that the backbone's input is normalised with.
+        std: Channel standard deviations, likewise.
+    """
+
+    entries: tuple[CropEntry, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __call__(self, canvases: Tensor, seed: Sequence[int]) -> list[Tensor]:
+        """Make the crops of one batch.
+
+        Args:
+            canvases: uint8 (N, 3, C, C).
+            seed: Integers that name this batch, such as (run seed, rank, epoch, batch). The crops depend on nothing
+                else, so a resumed run draws what an uninterrupted one draws, and no two ranks draw the same.
+
+        Returns:
+            ``num_crops`` tensors an entry, each (N, 3, crop_size, crop_size), normalised.
+        """
+        generator = torch.Generator().manual_seed(int(np.random.SeedSequence(list(seed)).generate_state(1)[0]))
+        images = canvases.float().div(255)
+        crops = []
+        for entry in self.entries:
+            for _ in range(entry.num_crops):
+                parameters = entry.family.draw(len(images), generator)
+                crops.append(self._normalize(entry.family.apply(images, parameters, entry.crop_size)))
+        return crops
+
+    def _normalize(self, views: Tensor) -> Tensor:
+        mean = views.new_tensor(self.mean)[:, None, None]
+        std = views.new_tensor(self.std)[:, None, None]
+        return (views - mean) / std
+
+    def fingerprint(self) -> str:
+        """Return what a resumed run must share: each entry's family, crop size and number of crops, readable."""
+        return "; ".join(
+            f"{e.num_crops} x {e.family.name}@{e.crop_size} [{e.family.fingerprint()}]" for e in self.entries
+        )

@@ -1,0 +1,77 @@
+"""Plugins: everything that can be named in a configuration, ours and other people's, found by entry points."""
+
+import difflib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from solo_invariance.errors import UserError
+
+Kind = Literal["families", "transforms", "metrics", "fusions", "tasks"]
+KINDS: tuple[Kind, ...] = ("families", "transforms", "metrics", "fusions", "tasks")
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """One entry point of one of our groups.
+
+    Args:
+        kind: What it is, the end of the group's name.
+        name: What configurations call it.
+        distribution: The installed distribution that it came from, with its version.
+        entry_point: Where its object is.
+    """
+
+    kind: Kind
+    name: str
+    distribution: str
+    entry_point: EntryPoint
+
+    def load(self) -> Any:
+        """Import the plugin and return its object.
+
+        Raises:
+            UserError: Importing it fails; the message names the plugin, its distribution and the reason.
+        """
+        try:
+            return self.entry_point.load()
+        except Exception as error:  # whatever a stranger's module raises must not take the rest down
+            reason = (str(error).splitlines() or [""])[0]
+            raise UserError(
+                f"{self.kind} plugin {self.name!r} of {self.distribution} ({self.entry_point.value}) fails to load: "
+                f"{type(error).__name__}: {reason}"
+            ) from error
+
+
+@lru_cache(maxsize=len(KINDS))
+def discover(kind: Kind) -> tuple[Plugin, ...]:
+    """Return the plugins of one kind in the order of their names, without importing any of them."""
+    return tuple(sorted(_found(kind), key=lambda plugin: (plugin.name, plugin.distribution)))
+
+
+def _found(kind: Kind) -> Iterator[Plugin]:
+    for entry_point in entry_points(group=f"solo_invariance.{kind}"):
+        dist = entry_point.dist
+        distribution = f"{dist.name} {dist.version}" if dist is not None else "an unknown distribution"
+        yield Plugin(kind, entry_point.name, distribution, entry_point)
+
+
+def load_plugin(kind: Kind, name: str) -> Any:
+    """Return the object that a configuration names.
+
+    Raises:
+        UserError: No plugin, or more than one, has that name, or it fails to load.
+    """
+    plugins = discover(kind)
+    matching = [plugin for plugin in plugins if plugin.name == name]
+    if len(matching) > 1:
+        sources = " and ".join(plugin.distribution for plugin in matching)
+        raise UserError(f"{kind}: {name!r} is ambiguous, it comes from {sources}; uninstall or rename one")
+    if not matching:
+        names = [plugin.name for plugin in plugins]
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean {close[0]!r}?" if close else ""
+        raise UserError(f"{kind}: there is no {name!r}{hint} Known: {', '.join(names) or 'none'}")
+    return matching[0].load()

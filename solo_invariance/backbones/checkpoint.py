@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from solo_invariance.errors import UserError
 
+FUSION_KEY = "fusion"
+"""The entry of a checkpoint that makes it a fused one; see ``solo_invariance.fuse.checkpoint``."""
+
 _HEADS = ("fc.", "head.", "classifier.", "heads.")
 _LISTED = 6
 
@@ -31,7 +34,9 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         reason = str(error).splitlines()[0]
         raise UserError(f"checkpoint {path}: refused, it is no file of plain tensors ({reason})") from error
     except (RuntimeError, EOFError, ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
-        raise UserError(f"checkpoint {path}: cannot be read, truncated or not a checkpoint ({_first(error)})") from error
+        raise UserError(
+            f"checkpoint {path}: cannot be read, truncated or not a checkpoint ({_first(error)})"
+        ) from error
     if not isinstance(content, Mapping):
         raise UserError(f"checkpoint {path}: expected a mapping with a state_dict, got {type(content).__name__}")
     return content

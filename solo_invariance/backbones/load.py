@@ -1,7 +1,7 @@
 """Any checkpoint or model name, made a backbone."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,34 +11,17 @@ from torch import nn
 
 from solo_invariance.backbones.architecture import OWN_BUILDERS, Architecture
 from solo_invariance.backbones.backbone import Backbone, InputSpec, LayerFeatures, Provenance
-from solo_invariance.backbones.checkpoint import backbone_state, load_weights, read_args, read_checkpoint, sha256_of
+from solo_invariance.backbones.checkpoint import (
+    FUSION_KEY,
+    backbone_state,
+    load_weights,
+    read_args,
+    read_checkpoint,
+    sha256_of,
+)
+from solo_invariance.config import BackboneConfig
 from solo_invariance.data.normalization import statistics_of
 from solo_invariance.errors import UserError
-
-FUSION_KEY = "fusion"
-"""The entry of a checkpoint that makes it a fused one; see ``solo_invariance.fuse.checkpoint``."""
-
-
-@dataclass
-class BackboneConfig:
-    """Which backbone, as every command's ``backbone.*`` keys say it.
-
-    Args:
-        checkpoint: A host or fused checkpoint, or a bare state dict (then ``name`` is needed).
-        name: ``timm:NAME``, ``torchvision:NAME``, ``random:NAME``, or the architecture of a checkpoint without
-            ``args.json``.
-        kwargs: Further arguments for building the network.
-        layer: A layer to take the features from, averaged over positions; the network's output by default.
-        crop_size: Side of the input in pixels, where the checkpoint does not say it.
-        label: The name in tables and reports.
-    """
-
-    checkpoint: str | None = None
-    name: str | None = None
-    kwargs: dict[str, Any] = field(default_factory=dict)
-    layer: str | None = None
-    crop_size: int | None = None
-    label: str | None = None
 
 
 def load_backbone(config: BackboneConfig, seed: int = 0) -> Backbone:

@@ -22,7 +22,9 @@ def crop_pipeline_from_config(cfg: DictConfig) -> tuple[CropPipeline, Canvas]:
         UserError: A key is missing, unknown or contradicts another; the message names it.
     """
     if OmegaConf.select(cfg, "data.format") == "dali":
-        raise UserError("data.format=dali bypasses the dataset that families work on; use data.format=image_folder or h5")
+        raise UserError(
+            "data.format=dali bypasses the dataset that families work on; use data.format=image_folder or h5"
+        )
     OmegaConf.resolve(cfg.augmentations)
     entries = tuple(_entry(index, entry) for index, entry in enumerate(cfg.augmentations))
     mean, std = _statistics(cfg)
@@ -53,7 +55,9 @@ def _canvas(augmentations: ListConfig, entries: tuple[CropEntry, ...]) -> Canvas
         raise UserError(f"augmentations[*].canvas_size: all entries share one canvas, got {sorted(chosen)}")
     size = chosen.pop() if chosen else default_canvas_size(largest)
     if not isinstance(size, int) or size < largest:
-        raise UserError(f"augmentations[*].canvas_size={size}: expected a whole number, at least the crop size {largest}")
+        raise UserError(
+            f"augmentations[*].canvas_size={size}: expected a whole number, at least the crop size {largest}"
+        )
     return Canvas(size)
 
 

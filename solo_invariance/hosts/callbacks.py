@@ -9,8 +9,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from solo_invariance.errors import UserError
 
 if TYPE_CHECKING:
-    from omegaconf import DictConfig
-
     from solo_invariance.families import CropPipeline
 
 

@@ -118,7 +118,9 @@ def build_fusion(
     from solo_invariance.hosts.plugins import load_plugin
 
     if checkpoint is None:
-        raise UserError("backbone.name=fusion needs backbone.kwargs.checkpoint=FUSED.ckpt, as `solo-invariance fuse` writes")
+        raise UserError(
+            "backbone.name=fusion needs backbone.kwargs.checkpoint=FUSED.ckpt, as `solo-invariance fuse` writes"
+        )
     path = Path(checkpoint)
     fused = fused_from_content(read_checkpoint(path), path, lambda mode: load_plugin("fusions", mode))
     fused.expect_normalized(mean, std)

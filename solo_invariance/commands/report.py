@@ -1,0 +1,20 @@
+"""``solo-invariance report``: one HTML page of all results."""
+
+from pathlib import Path
+from typing import Any
+
+from solo_invariance.commands.console import as_object, console
+from solo_invariance.config import ReportConfig as Config
+
+__all__ = ["Config", "run"]
+
+
+def run(config: Any) -> None:
+    """Print the tables, write the page and say where it is."""
+    from solo_invariance.report import build_report, collect_results, print_tables
+
+    settings = as_object(config, Config)
+    runs = [Path(run) for run in settings.runs]
+    print_tables(collect_results(runs), console)
+    page = build_report(runs, Path(settings.out))
+    console.print(f"report: {page.resolve()}", soft_wrap=True)

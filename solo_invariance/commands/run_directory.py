@@ -1,0 +1,58 @@
+"""The directory that a command writes its results to, and what was done there before."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from solo_invariance.errors import UserError
+from solo_invariance.results import fingerprint_of, read_json, write_json
+
+_MANIFEST = "run.json"
+
+
+@dataclass(frozen=True)
+class RunDirectory:
+    """A directory that belongs to one configuration.
+
+    Args:
+        path: Where results go.
+        fingerprint: Of everything that the numbers depend on.
+    """
+
+    path: Path
+    fingerprint: str
+
+
+def open_run(out: str, identity: Mapping[str, Any]) -> RunDirectory:
+    """Claim a directory for a run, or return to the one that it has.
+
+    Args:
+        out: The directory; made if it is not there.
+        identity: Everything that the numbers depend on, as plain data: not where they go, nor how fast they come.
+
+    Raises:
+        UserError: The directory holds results of another configuration; the message says where they differ.
+    """
+    path = Path(out)
+    if path.exists() and not path.is_dir():
+        raise UserError(f"out={out}: is a file, expected a directory")
+    fingerprint = fingerprint_of(identity)
+    manifest = path / _MANIFEST
+    if manifest.is_file():
+        before = read_json(manifest)
+        if before.get("fingerprint") != fingerprint:
+            changes = "; ".join(_differences(before.get("identity", {}), identity)) or "another version"
+            raise UserError(f"out={out}: holds results of another run ({changes}); choose another out, or remove it")
+    else:
+        write_json(manifest, {"fingerprint": fingerprint, "identity": dict(identity)})
+    return RunDirectory(path, fingerprint)
+
+
+def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            yield f"{prefix}{key}: {old} there, {new} now"

@@ -1,0 +1,282 @@
+"""The schema of every command's configuration: what may be set, of which type. Imports nothing heavy."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from solo_invariance.errors import UserError
+
+
+class ProtocolName(Enum):
+    """``paper`` follows the paper to the letter, quirks included; ``clean`` repairs the quirks."""
+
+    paper = "paper"
+    clean = "clean"
+
+
+class Budget(Enum):
+    """How much to measure; ``full`` is every image at every parameter."""
+
+    full = "full"
+
+
+class ProbeName(Enum):
+    """What is trained on frozen features."""
+
+    ridge = "ridge"
+    logistic = "logistic"
+
+
+@dataclass
+class BackboneConfig:
+    """Which backbone.
+
+    Args:
+        checkpoint: A host or fused checkpoint, or a bare state dict (then ``name`` is needed).
+        name: ``timm:NAME``, ``torchvision:NAME``, ``random:NAME``, or the architecture of a checkpoint without
+            ``args.json``.
+        kwargs: Further arguments for building the network.
+        layer: A layer to take the features from, averaged over positions; the network's output by default.
+        crop_size: Side of the input in pixels, where the checkpoint does not say it.
+        label: The name in tables and reports.
+    """
+
+    checkpoint: str | None = None
+    name: str | None = None
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    layer: str | None = None
+    crop_size: int | None = None
+    label: str | None = None
+
+
+@dataclass
+class DataConfig:
+    """Which images to measure on: a folder, or an embedded dataset by name."""
+
+    path: str | None = None
+    name: str | None = None
+    num_images: int = 2000
+    size: int = 64
+    seed: int = 1
+    num_groups: int = 64
+    num_views: int = 8
+
+
+@dataclass
+class ReferenceConfig:
+    """The images of the features' mean and covariance; those of ``data`` by default."""
+
+    path: str | None = None
+
+
+@dataclass
+class MeasureConfig:
+    """``solo-invariance measure``."""
+
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    transforms: Any = "all"
+    views: list[str] | None = None
+    metrics: list[str] = field(default_factory=lambda: ["similarity", "distance"])
+    protocol: ProtocolName = ProtocolName.clean
+    k: int = 256
+    num_images: int = 1000
+    resize: int | None = None
+    crop_size: int | None = None
+    budget: Budget = Budget.full
+    seed: int = 0
+    device: str = "auto"
+    batch_size: int = 256
+    num_workers: int = 0
+    out: str = "runs/measure"
+
+    def __post_init__(self) -> None:
+        require_positive(self, "k", "num_images", "batch_size", "resize", "crop_size")
+
+
+@dataclass
+class FuseConfig:
+    """``solo-invariance fuse``."""
+
+    members: list[str] = field(default_factory=list)
+    mode: str = "concat"
+    out: str = "fused.ckpt"
+
+
+@dataclass
+class TaskConfig:
+    """Which task to transfer to."""
+
+    name: str = "shape"
+    path: str | None = None
+    num_train: int = 2000
+    num_test: int = 1000
+    size: int = 64
+    seed: int = 2
+
+
+@dataclass
+class TransferConfig:
+    """``solo-invariance transfer``."""
+
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    probe: ProbeName | None = None
+    protocol: ProtocolName = ProtocolName.clean
+    folds: int = 5
+    seed: int = 0
+    device: str = "auto"
+    batch_size: int = 256
+    num_workers: int = 0
+    out: str = "runs/transfer"
+
+    def __post_init__(self) -> None:
+        require_positive(self, "batch_size")
+        require_positive(self.task, "num_train", "num_test", prefix="task.")
+        if self.folds < 2:
+            raise UserError(f"folds={self.folds}: cross-validation needs at least 2")
+
+
+@dataclass
+class ReportConfig:
+    """``solo-invariance report``."""
+
+    runs: list[str] = field(default_factory=lambda: ["runs"])
+    out: str = "report.html"
+
+
+@dataclass
+class FamiliesConfig:
+    """``solo-invariance families``."""
+
+
+@dataclass
+class DoctorConfig:
+    """``solo-invariance doctor``."""
+
+
+@dataclass
+class PretrainBackboneConfig:
+    """The backbone to train."""
+
+    name: str = "resnet10"
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class PretrainDataConfig:
+    """The images to train on, in solo-learn's keys; the last three are for ``dataset: latent_scenes``."""
+
+    dataset: str = "latent_scenes"
+    train_path: str | None = None
+    val_path: str | None = None
+    format: str = "image_folder"
+    no_labels: bool = False
+    num_workers: int = 0
+    num_images: int = 4000
+    size: int = 64
+    seed: int = 0
+
+
+@dataclass
+class OptimizerConfig:
+    """The optimiser; the learning rate is for a batch of 256 and scales with the batch, as solo-learn's does."""
+
+    name: str = "sgd"
+    batch_size: int = 256
+    lr: float = 0.3
+    classifier_lr: float = 0.3
+    weight_decay: float = 1e-4
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class SchedulerConfig:
+    """The learning rate's schedule."""
+
+    name: str = "warmup_cosine"
+    warmup_epochs: float = 10
+    warmup_start_lr: float = 3e-5
+    min_lr: float = 0.0
+
+
+@dataclass
+class MomentumConfig:
+    """The momentum encoder's, rising from the first to the last along a cosine."""
+
+    base_tau: float = 0.99
+    final_tau: float = 0.999
+
+
+@dataclass
+class CheckpointConfig:
+    """Where checkpoints go and how often."""
+
+    enabled: bool = True
+    dir: str = "trained_models"
+    frequency: int = 1
+    keep_prev: bool = False
+
+
+@dataclass
+class AutoResumeConfig:
+    """Whether an interrupted run of the same configuration goes on."""
+
+    enabled: bool = True
+
+
+@dataclass
+class InvarianceConfig:
+    """Our own keys in a run's configuration."""
+
+    family: str | None = None
+    crop_size: int | None = None
+    canvas_size: int | None = None
+
+
+@dataclass
+class PretrainConfig:
+    """``solo-invariance pretrain``: solo-learn's schema, as far as the embedded host goes."""
+
+    name: str = "mocov2plus"
+    method: str = "mocov2plus"
+    backbone: PretrainBackboneConfig = field(default_factory=PretrainBackboneConfig)
+    method_kwargs: dict[str, Any] = field(default_factory=dict)
+    momentum: MomentumConfig = field(default_factory=MomentumConfig)
+    data: PretrainDataConfig = field(default_factory=PretrainDataConfig)
+    augmentations: list[Any] = field(default_factory=list)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    auto_resume: AutoResumeConfig = field(default_factory=AutoResumeConfig)
+    invariance: InvarianceConfig = field(default_factory=InvarianceConfig)
+    max_epochs: int = 100
+    accelerator: str = "auto"
+    devices: Any = 1
+    precision: Any = "32-true"
+    seed: int = 5
+
+
+@dataclass
+class DemoConfig:
+    """``solo-invariance demo``: the sizes of the whole story on the embedded data."""
+
+    out: str = "runs/demo"
+    families: list[str] = field(default_factory=lambda: ["default", "ventral", "dorsal"])
+    max_epochs: int = 20
+    num_images: int = 3000
+    k: int = 16
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        require_positive(self, "max_epochs", "num_images", "k")
+
+
+def require_positive(config: object, *keys: str, prefix: str = "") -> None:
+    """Raise UserError unless each key that is set is at least 1."""
+    for key in keys:
+        value = getattr(config, key)
+        if value is not None and value < 1:
+            raise UserError(f"{prefix}{key}={value}: expected at least 1")

@@ -1,0 +1,183 @@
+"""Folders of images, and what stands in for them."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from solo_invariance.errors import UserError
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
+
+
+class ImageSource(Protocol):
+    """Images by index: uint8 tensors (3, H, W), or the ``Unreadable`` that one of them is."""
+
+    def __len__(self) -> int:
+        """Return the number of images."""
+
+    def __getitem__(self, index: int) -> "Tensor | Unreadable":
+        """Return one image."""
+
+    def name_of(self, index: int) -> str:
+        """Return what to call an image in a message."""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """An image that could not be read: data workers cannot raise a clear error, so they return this."""
+
+    path: Path
+    reason: str
+
+
+class ImageFiles(Dataset["Tensor | Unreadable"]):
+    """All images below a folder, in the order of their paths, with the short side resized.
+
+    Args:
+        root: The folder; images may lie at any depth.
+        resize: Short side in pixels (bilinear, antialiased), None to keep the sizes.
+
+    Raises:
+        UserError: There is no such folder, or no image in it.
+    """
+
+    def __init__(self, root: Path, resize: int | None = None) -> None:
+        self.paths = list_images(root)
+        self.resize = resize
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> "Tensor | Unreadable":
+        path = self.paths[index]
+        try:
+            with Image.open(path) as file:
+                image = file.convert("RGB")
+        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            return Unreadable(path, str(error).splitlines()[0] if str(error) else type(error).__name__)
+        return to_tensor(resize_short_side(image, self.resize))
+
+    def name_of(self, index: int) -> str:
+        """Return the image's path."""
+        return str(self.paths[index])
+
+
+class TensorImages(Dataset[Tensor]):
+    """Images in memory, with the short side resized.
+
+    Args:
+        images: uint8 (N, 3, H, W).
+        resize: Short side in pixels, None to keep it.
+        name: What to call them in messages.
+    """
+
+    def __init__(self, images: Tensor, resize: int | None = None, name: str = "image") -> None:
+        self.images = images
+        self.resize = resize
+        self.name = name
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> Tensor:
+        image = self.images[index]
+        if self.resize is None or min(image.shape[-2:]) == self.resize:
+            return image
+        return to_tensor(resize_short_side(Image.fromarray(image.permute(1, 2, 0).numpy()), self.resize))
+
+    def name_of(self, index: int) -> str:
+        """Return the dataset's name and the index."""
+        return f"{self.name} {index}"
+
+
+def list_images(root: Path) -> list[Path]:
+    """Return the paths of all images below a folder, sorted.
+
+    Raises:
+        UserError: There is no such folder, or no image in it.
+    """
+    if not root.is_dir():
+        raise UserError(f"{root}: no such folder of images")
+    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+    if not paths:
+        raise UserError(f"{root}: no images in it ({', '.join(sorted(EXTENSIONS))}), nor below it")
+    return paths
+
+
+def resize_short_side(image: Image.Image, size: int | None) -> Image.Image:
+    """Resize a PIL image so that its short side has ``size`` pixels, bilinear and antialiased."""
+    if size is None or min(image.size) == size:
+        return image
+    short = min(image.size)
+    width, height = (int(size * side / short) for side in image.size)
+    return image.resize((width, height), Image.Resampling.BILINEAR)
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """Return a PIL image as uint8 (3, H, W)."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+def load_batches(
+    source: ImageSource, indices: Sequence[int], batch_size: int, num_workers: int = 0
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """Read images in the order of ``indices``, in batches of images of any size.
+
+    Args:
+        source: Where from.
+        indices: Which, in which order.
+        batch_size: At most so many at a time.
+        num_workers: Processes that read ahead; the order does not depend on it.
+
+    Yields:
+        The indices of a batch, and its images, uint8 (3, H, W).
+
+    Raises:
+        UserError: An image cannot be read; the message names it.
+    """
+    loader = DataLoader(
+        source,  # type: ignore[arg-type]
+        batch_size=batch_size,
+        sampler=list(indices),
+        num_workers=num_workers,
+        collate_fn=_as_list,
+    )
+    start = 0
+    for images in loader:
+        for image in images:
+            if isinstance(image, Unreadable):
+                raise UserError(f"{image.path}: not a readable image ({image.reason})")
+        yield list(indices[start : start + len(images)]), images
+        start += len(images)
+
+
+def _as_list(batch: list[Tensor]) -> list[Tensor]:
+    return batch
+
+
+def by_shape(images: list[Tensor]) -> Iterator[tuple[list[int], Tensor]]:
+    """Group images by their size.
+
+    Yields:
+        The positions of the images of one size in the list, and the images, stacked to (n, 3, H, W).
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for position, image in enumerate(images):
+        groups.setdefault(tuple(image.shape), []).append(position)
+    for positions in groups.values():
+        yield positions, torch.stack([images[position] for position in positions])
+
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much is done and how much there is."""
+
+
+def no_progress(what: str, done: int, total: int) -> None:
+    """Show nothing."""

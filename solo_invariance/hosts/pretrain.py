@@ -1,0 +1,228 @@
+"""Pre-training with the embedded host: data, trainer, checkpoints and resuming."""
+
+import json
+import logging
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.loggers import CSVLogger
+from omegaconf import DictConfig, OmegaConf
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torchvision import datasets
+
+from solo_invariance.backbones.checkpoint import read_checkpoint
+from solo_invariance.data.images import Progress, list_images, no_progress
+from solo_invariance.errors import UserError
+from solo_invariance.hosts.augmentations import crop_pipeline_from_config
+from solo_invariance.hosts.lightly import build_method
+from solo_invariance.results import write_json
+
+_RESULT_KEYS = ("accelerator", "devices", "checkpoint", "auto_resume")
+
+
+def pretrain(cfg: DictConfig, progress: Progress = no_progress) -> Path:
+    """Pre-train a backbone and return the path of its last checkpoint.
+
+    Args:
+        cfg: A run's configuration in solo-learn's schema; see ``plugin_configs/pretrain.yaml``.
+        progress: Told how many steps are done.
+
+    A run with the same configuration that was interrupted goes on from its last checkpoint; one that was finished is
+    not repeated. ``auto_resume.enabled=false`` always begins anew.
+
+    Raises:
+        UserError: A key is wrong, or the data cannot be found.
+    """
+    # The crops are made before anything is written, so that a wrong family or size leaves no trace.
+    crop_pipeline_from_config(cfg)
+    seed_everything(cfg.seed, verbose=False)
+    module = build_method(cfg)
+    dataset = IndexedDataset(_source(cfg))
+    if len(dataset) < cfg.optimizer.batch_size:
+        raise UserError(
+            f"optimizer.batch_size={cfg.optimizer.batch_size} is larger than the data, {len(dataset)} images"
+        )
+    args = OmegaConf.to_container(cfg, resolve=True)
+    assert isinstance(args, dict)
+    directory, last = _run_directory(cfg, args)
+    if last is not None and _epoch_of(last) == cfg.max_epochs - 1:
+        return last
+    checkpointer = HostCheckpoints(directory, args, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev, last)
+    trainer = _trainer(cfg, directory, [checkpointer, _Reporter(cfg.name, progress)])
+    loader: DataLoader[Any] = DataLoader(
+        dataset,
+        batch_size=cfg.optimizer.batch_size,
+        # Shuffles by (seed, epoch) alone, so that a resumed run sees the images in the order that it would have.
+        sampler=DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=True, seed=cfg.seed),
+        num_workers=cfg.data.num_workers,
+        drop_last=True,
+    )
+    with warnings.catch_warnings():
+        # Lightning's advice on workers and logging is for bigger runs than these.
+        warnings.filterwarnings("ignore", module="lightning")
+        trainer.fit(module, loader, ckpt_path=last)
+    if checkpointer.last is None:
+        raise RuntimeError("training ended without a checkpoint")
+    return checkpointer.last
+
+
+class IndexedDataset(Dataset[tuple[int, Any, int]]):
+    """Images with their indexes, as solo-learn's datasets give them: (index, transformed image, label).
+
+    Args:
+        source: Gives (image, label) pairs, without a transform of its own.
+    """
+
+    def __init__(self, source: Dataset[tuple[Any, int]]) -> None:
+        self.source = source
+        self.transform: Callable[[Any], Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.source)  # type: ignore[arg-type]
+
+    def __getitem__(self, index: int) -> tuple[int, Any, int]:
+        image, label = self.source[index]
+        return index, image if self.transform is None else self.transform(image), label
+
+
+class UnlabelledFolder(Dataset[tuple[Any, int]]):
+    """All images below a folder, each with the label -1."""
+
+    def __init__(self, root: Path) -> None:
+        self.paths = list_images(root)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return datasets.folder.pil_loader(str(self.paths[index])), -1
+
+
+class HostCheckpoints(Callback):
+    """Write checkpoints where and as solo-learn writes them: ``DIR/METHOD/VERSION/NAME-VERSION-ep=E.ckpt``, args.json.
+
+    Args:
+        directory: ``DIR/METHOD/VERSION``.
+        args: The run's configuration, plain.
+        frequency: Epochs between checkpoints; the last epoch's is always written.
+        keep_prev: Keep earlier ones.
+        last: The checkpoint that the run resumes from.
+    """
+
+    def __init__(
+        self, directory: Path, args: Mapping[str, Any], frequency: int, keep_prev: bool, last: Path | None
+    ) -> None:
+        self.directory = directory
+        self.args = args
+        self.frequency = frequency
+        self.keep_prev = keep_prev
+        self.last = last
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write ``args.json``."""
+        write_json(self.directory / "args.json", self.args)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write a checkpoint, then drop the one before."""
+        epoch = trainer.current_epoch
+        if epoch % self.frequency != 0 and epoch != self.args["max_epochs"] - 1:
+            return
+        path = self.directory / f"{self.args['name']}-{self.directory.name}-ep={epoch}.ckpt"
+        trainer.save_checkpoint(path)
+        if self.last is not None and self.last != path and not self.keep_prev:
+            self.last.unlink(missing_ok=True)
+        self.last = path
+
+
+class _Reporter(Callback):
+    def __init__(self, name: str, progress: Progress) -> None:
+        self._name = name
+        self._progress = progress
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._progress(f"pretrain {self._name}", trainer.global_step, int(trainer.estimated_stepping_batches))
+
+
+def _trainer(cfg: DictConfig, directory: Path, callbacks: list[Callback]) -> Trainer:
+    if len(str(cfg.devices).strip("[]").split(",")) > 1 or (
+        cfg.devices not in (1, "1", "auto") and len(cfg.devices) > 1
+    ):
+        raise UserError(f"devices={cfg.devices}: the embedded host trains on one device; use solo-learn for more")
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    return Trainer(
+        max_epochs=cfg.max_epochs,
+        accelerator=cfg.accelerator,
+        devices=1,
+        precision=cfg.precision,
+        logger=CSVLogger(directory, name="", version=""),
+        callbacks=callbacks,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        log_every_n_steps=1,
+    )
+
+
+def _source(cfg: DictConfig) -> Dataset[tuple[Any, int]]:
+    name, path = cfg.data.dataset, cfg.data.train_path
+    if name == "latent_scenes":
+        from solo_invariance.data.latent_scenes import LatentScenes
+
+        return LatentScenes(cfg.data.num_images, size=cfg.data.size, seed=cfg.data.seed)
+    if path is None:
+        raise UserError(f"data.train_path is missing: data.dataset={name} is read from a folder")
+    if name == "custom":
+        has_classes = any(entry.is_dir() for entry in Path(path).glob("*")) and not cfg.data.no_labels
+        return _torchvision(datasets.ImageFolder, path) if has_classes else UnlabelledFolder(Path(path))
+    if name in ("cifar10", "cifar100"):
+        return _torchvision(getattr(datasets, name.upper()), path, train=True)
+    if name == "stl10":
+        return _torchvision(datasets.STL10, path, split="train+unlabeled")
+    raise UserError(f"data.dataset={name}: choose from latent_scenes, custom, cifar10, cifar100, stl10")
+
+
+def _torchvision(
+    dataset: Callable[..., Dataset[tuple[Any, int]]], path: str, **kwargs: Any
+) -> Dataset[tuple[Any, int]]:
+    try:
+        return dataset(path, **kwargs)
+    except (RuntimeError, FileNotFoundError) as error:
+        raise UserError(f"data.train_path={path}: {str(error).splitlines()[0]}") from error
+
+
+def _run_directory(cfg: DictConfig, args: Mapping[str, Any]) -> tuple[Path, Path | None]:
+    """Return the run's directory and, where the same run was begun before, its last checkpoint."""
+    base = Path(cfg.checkpoint.dir) / cfg.method
+    runs = sorted(base.glob("*/args.json"))
+    if cfg.auto_resume.enabled:
+        for path in runs:
+            if _comparable(_read_args(path)) == _comparable(args):
+                checkpoints = sorted(path.parent.glob("*-ep=*.ckpt"), key=_epoch_of)
+                last = checkpoints[-1] if checkpoints else None
+                if last is not None:
+                    read_checkpoint(last)  # plain tensors only, and whole, before Lightning opens it
+                return path.parent, last
+    taken = [int(path.parent.name) for path in runs if path.parent.name.isdigit()]
+    return base / str(max(taken, default=-1) + 1), None
+
+
+def _read_args(path: Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, json.JSONDecodeError):
+        return {}
+    return content if isinstance(content, Mapping) else {}
+
+
+def _comparable(args: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in args.items() if key not in _RESULT_KEYS}
+
+
+def _epoch_of(path: Path) -> int:
+    return int(path.stem.rpartition("=")[2])

@@ -1,0 +1,476 @@
+"""The paper's synthetic transforms: for each a grid of parameters, and a way to apply them.
+
+Grids and meanings: Ericsson, Gouk & Hospedales (2022) and its official code. Every transform takes one row of
+parameters an image, so that images and parameters mix freely in a batch.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+import torchvision.transforms.v2.functional as F
+from kornia.enhance import posterize as _posterize
+from kornia.enhance import sharpness as _sharpness
+from torch import Tensor
+
+from solo_invariance.families.geometric import warp_nearest
+from solo_invariance.families.photometric import (
+    adjust_brightness,
+    adjust_contrast,
+    adjust_hue,
+    adjust_saturation,
+    gaussian_blur,
+    to_grayscale,
+)
+
+Protocol = Literal["paper", "clean"]
+
+
+class Geometry(NamedTuple):
+    """Sizes in pixels: images have their short side at ``resize``; the backbone sees crops of ``crop_size``."""
+
+    resize: int = 256
+    crop_size: int = 224
+
+
+class Transform(ABC):
+    """A transform of images by parameters; subclasses are frozen dataclasses.
+
+    Attributes:
+        kind: Whether it moves pixels (``spatial``) or changes their values (``appearance``).
+        unit: Of the parameters.
+    """
+
+    kind: Literal["spatial", "appearance"]
+    unit: str
+
+    @abstractmethod
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        """Return the parameters (K, P) to measure at; K is at most ``k``, or fixed for a transform that is on or off."""
+
+    @abstractmethod
+    def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        """Return the transformed images.
+
+        Args:
+            images: (N, 3, H, W) in [0, 1], short side ``geometry.resize``.
+            parameters: (N, P), a row an image.
+            geometry: See there.
+
+        Returns:
+            (N, 3, crop_size, crop_size) in [0, 1]
+        """
+
+    def identity(self, grid: Tensor) -> int | None:
+        """Return the index of the parameters that change nothing, None where the grid has none."""
+        neutral = self.neutral
+        if neutral is None:
+            return None
+        matches = torch.isclose(grid.double(), torch.tensor(neutral).double(), atol=1e-4).all(dim=1).nonzero()
+        return int(matches[0, 0]) if len(matches) else None
+
+    @property
+    def neutral(self) -> tuple[float, ...] | None:
+        """The parameters that change nothing."""
+        return None
+
+
+def centre_crop(images: Tensor, geometry: Geometry) -> Tensor:
+    """Cut the centre square of ``geometry.crop_size`` pixels out of images (N, 3, H, W)."""
+    return F.center_crop(images, [geometry.crop_size, geometry.crop_size])
+
+
+# Spatial
+
+
+class _Affine(Transform):
+    """An affine map about the image's centre, nearest pixel, zeros outside: torchvision's ``affine`` and ``rotate``."""
+
+    kind = "spatial"
+
+    @abstractmethod
+    def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the map from output to input pixels about the centre: linear (N, 2, 2) and offset (N, 2)."""
+
+    def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        linear, offset = self.inverse(parameters)
+        half = torch.tensor([images.shape[3] / 2, images.shape[2] / 2], dtype=parameters.dtype)
+        matrices = torch.eye(3, dtype=parameters.dtype).repeat(len(images), 1, 1)
+        matrices[:, :2, :2] = linear * half[None, None, :] / half[None, :, None]
+        matrices[:, :2, 2] = offset / half
+        return centre_crop(warp_nearest(images, matrices), geometry)
+
+
+def _shear_matrix(degrees: Tensor) -> Tensor:
+    """Inverse linear map (N, 2, 2) of a shear by x and y angles (N, 2), in torchvision's convention."""
+    x, y = torch.deg2rad(degrees).tan().unbind(dim=1)
+    one = torch.ones_like(x)
+    return torch.stack([torch.stack([1 + x * y, x], dim=1), torch.stack([y, one], dim=1)], dim=1)
+
+
+# The official code passes shear=1 (a degree) where it means none.
+_SHEAR_QUIRK = {"paper": 1.0, "clean": 0.0}
+
+
+@dataclass(frozen=True)
+class Rotation(_Affine):
+    """Rotation counter-clockwise; ``linspace(0, 360, k + 1)`` without the last."""
+
+    unit = "degrees"
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        return torch.linspace(0, 360, k + 1)[:k, None]
+
+    def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        angle = torch.deg2rad(parameters[:, 0])
+        cos, sin = angle.cos(), angle.sin()
+        linear = torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)
+        return linear, torch.zeros_like(linear[:, 0])
+
+    @property
+    def neutral(self) -> tuple[float, ...]:
+        return (0.0,)
+
+
+@dataclass(frozen=True)
+class Translation(_Affine):
+    """Translation by (x, y) pixels; the product of ``linspace(-a, a, sqrt(k) + 1)`` without the last with itself.
+
+    ``a`` is half of what the centre crop leaves over, (resize - crop_size) / 2. A third column holds a shear in
+    degrees: 1 in the paper's protocol, which its code applies by mistake, 0 in the clean one.
+    """
+
+    unit = "pixels"
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        side = math.isqrt(k)
+        reach = (geometry.resize - geometry.crop_size) / 2
+        steps = torch.linspace(-reach, reach, side + 1)[:side]
+        return _with_shear(torch.cartesian_prod(steps, steps), protocol)
+
+    def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        linear = _shear_matrix(_quirk_degrees(parameters[:, 2]))
+        return linear, -(linear @ parameters[:, :2, None])[..., 0]
+
+    def identity(self, grid: Tensor) -> int | None:
+        return super().identity(grid[:, :2])
+
+    @property
+    def neutral(self) -> tuple[float, ...]:
+        return (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Scale(_Affine):
+    """Zoom about the centre by a factor; ``linspace(1/4, 2, k)``. A second column holds the shear, as in translation."""
+
+    unit = "factor"
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        return _with_shear(torch.linspace(1 / 4, 2, k)[:, None], protocol)
+
+    def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        linear = _shear_matrix(_quirk_degrees(parameters[:, 1])) / parameters[:, :1, None]
+        return linear, torch.zeros_like(linear[:, 0])
+
+    def identity(self, grid: Tensor) -> int | None:
+        return super().identity(grid[:, :1])
+
+    @property
+    def neutral(self) -> tuple[float, ...]:
+        return (1.0,)
+
+
+def _with_shear(grid: Tensor, protocol: Protocol) -> Tensor:
+    return torch.cat([grid, torch.full((len(grid), 1), _SHEAR_QUIRK[protocol])], dim=1)
+
+
+def _quirk_degrees(degrees: Tensor) -> Tensor:
+    return torch.stack([degrees, torch.zeros_like(degrees)], dim=1)
+
+
+@dataclass(frozen=True)
+class Shear(_Affine):
+    """Shear by (x, y); the product of ``linspace(-160, 160, sqrt(k) + 1)`` without the last with itself."""
+
+    unit = "degrees"
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        side = math.isqrt(k)
+        steps = torch.linspace(-160, 160, side + 1)[:side]
+        return torch.cartesian_prod(steps, steps)
+
+    def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        linear = _shear_matrix(parameters)
+        return linear, torch.zeros_like(linear[:, 0])
+
+    @property
+    def neutral(self) -> tuple[float, ...]:
+        return (0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class ResizedCrop(Transform):
+    """Crop a box (top, left, height, width) and resize it to the crop size, bilinear with antialiasing.
+
+    The product of a, a, b, b with ``a = resize * linspace(0, 0.25, n)``, ``b = resize * linspace(0.75, 0.25, n)`` and
+    ``n`` the fourth root of k. Boxes are cut at whole pixels.
+    """
+
+    kind = "spatial"
+    unit = "pixels (top, left, height, width)"
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        n = math.isqrt(math.isqrt(k))
+        corner = torch.linspace(0, 0.25, n) * geometry.resize
+        side = torch.linspace(0.75, 0.25, n) * geometry.resize
+        return torch.cartesian_prod(corner, corner, side, side).reshape(-1, 4)
+
+    def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        size = [geometry.crop_size, geometry.crop_size]
+        views = images.new_empty(len(images), images.shape[1], *size)
+        boxes, owner = parameters.int().unique(dim=0, return_inverse=True)
+        for index, (top, left, height, width) in enumerate(boxes.tolist()):
+            rows = (owner == index).nonzero()[:, 0].to(images.device)
+            views[rows] = F.resized_crop(images[rows], top, left, height, width, size, antialias=True)
+        return views
+
+
+class _OnOff(Transform):
+    """A transform without numbers: parameter 0 leaves the image alone, 1 applies it."""
+
+    unit = "off / on"
+
+    @abstractmethod
+    def change(self, images: Tensor) -> Tensor:
+        """Return the changed images, same shape."""
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        return torch.tensor([[0.0], [1.0]])
+
+    def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        on = parameters[:, 0].to(images.device)[:, None, None, None] > 0.5
+        return centre_crop(torch.where(on, self.change(images), images), geometry)
+
+    @property
+    def neutral(self) -> tuple[float, ...]:
+        return (0.0,)
+
+
+@dataclass(frozen=True)
+class HorizontalFlip(_OnOff):
+    """Mirror left and right."""
+
+    kind = "spatial"
+
+    def change(self, images: Tensor) -> Tensor:
+        return images.flip(-1)
+
+
+@dataclass(frozen=True)
+class VerticalFlip(_OnOff):
+    """Mirror top and bottom."""
+
+    kind = "spatial"
+
+    def change(self, images: Tensor) -> Tensor:
+        return images.flip(-2)
+
+
+@dataclass(frozen=True)
+class Deform(Transform):
+    """Elastic deformation: a random field of at most ``alpha`` pixels, smoothed by a Gaussian.
+
+    Parameters are (sigma, field): sigma on ``linspace(10, 50, 8)`` repeated, in pixels, and the number that seeds the
+    field, so that every image sees the same fields.
+    """
+
+    alpha: float = 1.0
+    kind = "spatial"
+    unit = "(sigma in pixels, field)"
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        sigma = torch.linspace(10, 50, 8).repeat(math.ceil(k / 8))[:k]
+        return torch.stack([sigma, torch.arange(k).float()], dim=1)
+
+    def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        rows, owner = parameters.unique(dim=0, return_inverse=True)
+        height, width = images.shape[-2:]
+        fields = torch.stack([_noise(int(seed), height, width) for seed in rows[:, 1].tolist()]).to(images.device)
+        kernel = min(17, (min(height, width) - 1) // 2 * 2 + 1)
+        fields = gaussian_blur(fields, rows[:, 0].to(images.device, images.dtype), kernel) * self.alpha
+        pixel = torch.tensor([2 / width, 2 / height], device=images.device, dtype=images.dtype)
+        shift = fields.permute(0, 2, 3, 1)[owner.to(images.device)] * pixel
+        identity = torch.eye(2, 3, device=images.device, dtype=images.dtype).expand(len(images), 2, 3)
+        grid = torch.nn.functional.affine_grid(identity, list(images.shape), align_corners=False) + shift
+        warped = torch.nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+        return centre_crop(warped, geometry)
+
+
+def _noise(seed: int, height: int, width: int) -> Tensor:
+    return torch.rand(2, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
+
+
+# Appearance
+
+
+class _Photometric(Transform):
+    """A change of pixel values by one number."""
+
+    kind = "appearance"
+    unit = "factor"
+
+    @abstractmethod
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        """Return the changed images; ``amount`` (N,) on the images' device."""
+
+    def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        amount = parameters[:, 0].to(images.device, images.dtype)
+        return centre_crop(self.adjust(images, amount, geometry), geometry)
+
+
+class _Factor(_Photometric):
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        return torch.linspace(0.25, 5, k)[:, None]
+
+    @property
+    def neutral(self) -> tuple[float, ...]:
+        return (1.0,)
+
+
+@dataclass(frozen=True)
+class Brightness(_Factor):
+    """Multiply the values by a factor; ``linspace(0.25, 5, k)``."""
+
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        return adjust_brightness(images, amount)
+
+
+@dataclass(frozen=True)
+class Contrast(_Factor):
+    """Blend with the image's mean grey; ``linspace(0.25, 5, k)``."""
+
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        return adjust_contrast(images, amount)
+
+
+@dataclass(frozen=True)
+class Saturation(_Factor):
+    """Blend with the greyscale image; ``linspace(0.25, 5, k)``."""
+
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        return adjust_saturation(images, amount)
+
+
+@dataclass(frozen=True)
+class Hue(_Photometric):
+    """Shift the hue; ``linspace(-0.5, 0.5, k)`` turns."""
+
+    unit = "turns"
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        return torch.linspace(-0.5, 0.5, k)[:, None]
+
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        return adjust_hue(images, amount)
+
+    @property
+    def neutral(self) -> tuple[float, ...]:
+        return (0.0,)
+
+
+@dataclass(frozen=True)
+class Blur(_Photometric):
+    """Gaussian blur; sigma on ``linspace(1e-5, 20, k)`` pixels, with a kernel of 23 at a crop of 224."""
+
+    unit = "pixels"
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        return torch.linspace(1e-5, 20, k)[:, None]
+
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        return gaussian_blur(images, amount, 1 + geometry.crop_size // 20 * 2)
+
+    @property
+    def neutral(self) -> tuple[float, ...]:
+        return (1e-5,)
+
+
+@dataclass(frozen=True)
+class Sharpness(_Photometric):
+    """Blend with the 3x3 smoothing (1 1 1; 1 5 1; 1 1 1) / 13; ``linspace(1, 30, k)``."""
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        return torch.linspace(1, 30, k)[:, None]
+
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        return _sharpness(images, amount)
+
+    @property
+    def neutral(self) -> tuple[float, ...]:
+        return (1.0,)
+
+
+@dataclass(frozen=True)
+class Posterize(_Photometric):
+    """Keep the highest bits of each value; 1 to 7."""
+
+    unit = "bits"
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        return torch.arange(1.0, 8.0)[:, None]
+
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        return _posterize(images, amount.int())
+
+
+@dataclass(frozen=True)
+class Grayscale(_OnOff):
+    """Remove the colour."""
+
+    kind = "appearance"
+
+    def change(self, images: Tensor) -> Tensor:
+        return to_grayscale(images)
+
+
+@dataclass(frozen=True)
+class Invert(_OnOff):
+    """Turn every value v into 1 - v."""
+
+    kind = "appearance"
+
+    def change(self, images: Tensor) -> Tensor:
+        return 1 - images
+
+
+@dataclass(frozen=True)
+class Equalize(_OnOff):
+    """Equalise each channel's histogram, in 8 bits."""
+
+    kind = "appearance"
+
+    def change(self, images: Tensor) -> Tensor:
+        return F.equalize(images.mul(255).round().to(torch.uint8)).to(images.dtype).div(255)
+
+
+rotation = Rotation()
+translation = Translation()
+scale = Scale()
+shear = Shear()
+resized_crop = ResizedCrop()
+h_flip = HorizontalFlip()
+v_flip = VerticalFlip()
+deform = Deform()
+brightness = Brightness()
+contrast = Contrast()
+saturation = Saturation()
+hue = Hue()
+blur = Blur()
+sharpness = Sharpness()
+posterize = Posterize()
+grayscale = Grayscale()
+invert = Invert()
+equalize = Equalize()

@@ -1,0 +1,83 @@
+"""Result files: written whole or not at all, and carrying what is needed to understand them later."""
+
+import hashlib
+import io
+import json
+import math
+import os
+import tempfile
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from solo_invariance.errors import UserError
+
+SCHEMA = 1
+_DISTRIBUTIONS = ("solo-invariance", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "timm", "numpy")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically: beside it first, then renamed. Parent directories are made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON atomically; a NaN or infinity is an error, since JSON has none."""
+    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write named arrays as npz, atomically."""
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **dict(arrays))
+    write_bytes(path, buffer.getvalue())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON mapping.
+
+    Raises:
+        UserError: The file is broken; the message names it.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a JSON mapping, got {type(content).__name__}")
+    return content
+
+
+def fingerprint_of(content: Mapping[str, Any]) -> str:
+    """Return a hash of plain data, the same whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:32]
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that numbers depend on."""
+    found = {}
+    for name in _DISTRIBUTIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def require_finite(value: float, what: str) -> float:
+    """Return a number, or raise UserError where it is NaN or infinite."""
+    if not math.isfinite(value):
+        raise UserError(f"{what} is {value}: the backbone's features overflow or are constant")
+    return value

@@ -1,0 +1,106 @@
+from dataclasses import replace
+
+import pytest
+import torch
+import torchvision.transforms.v2.functional as F
+from PIL import Image
+
+from solo_invariance.families import Canvas, CropEntry, CropPipeline, default, default_canvas_size, dorsal, ventral
+from solo_invariance.families.geometric import ResizedCrop
+
+FAMILIES = [default, ventral, dorsal]
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+@pytest.mark.parametrize("crop_size", [32, 96, 224])
+def test_views_have_the_crop_size_and_stay_in_range(family, crop_size) -> None:
+    size = default_canvas_size(crop_size)
+    canvases = torch.randint(0, 256, (3, 3, size, size), dtype=torch.uint8)
+    views = family.apply(canvases, family.draw(3, torch.Generator().manual_seed(0)), crop_size)
+    assert views.shape == (3, 3, crop_size, crop_size)
+    assert views.dtype == torch.float32
+    assert views.min() >= -1e-6
+    assert views.max() <= 1 + 1e-6
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_replayed_parameters_give_the_same_views(family) -> None:
+    canvases = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    parameters = family.draw(8, torch.Generator().manual_seed(3))
+    assert torch.equal(family.apply(canvases, parameters, 32), family.apply(canvases, parameters, 32))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_an_images_view_does_not_depend_on_the_batch(family) -> None:
+    canvases = torch.randint(0, 256, (8, 3, 32, 32), dtype=torch.uint8)
+    parameters = family.draw(8, torch.Generator().manual_seed(3))
+    whole = family.apply(canvases, parameters, 32)
+    for index in range(8):
+        alone = family.apply(canvases[index : index + 1], [{k: v[index : index + 1] for k, v in p.items()} for p in parameters], 32)
+        torch.testing.assert_close(alone[0], whole[index], atol=1e-5, rtol=0)
+
+
+def test_ventral_keeps_the_colours_and_dorsal_the_places() -> None:
+    red = torch.zeros(64, 3, 32, 32, dtype=torch.uint8)
+    red[:, 0] = 200
+    generator = torch.Generator().manual_seed(0)
+    torch.testing.assert_close(
+        ventral.apply(red, ventral.draw(64, generator), 32), red.float() / 255, atol=1e-5, rtol=0
+    )
+    square = torch.zeros(64, 3, 32, 32, dtype=torch.uint8)
+    square[:, :, 4:12, 4:12] = 255
+    views = dorsal.apply(square, dorsal.draw(64, generator), 32)
+    corner, opposite = views[..., 4:12, 4:12].mean(dim=(1, 2, 3)), views[..., 20:28, 20:28].mean(dim=(1, 2, 3))
+    assert (corner > opposite + 0.2).all()
+
+
+def test_global_random_state_is_left_alone() -> None:
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    default.apply(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), default.draw(2, torch.Generator().manual_seed(0)), 32)
+    pipeline = CropPipeline((CropEntry(default, 32, 2),), (0.5,) * 3, (0.5,) * 3)
+    pipeline(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), (0, 0, 0, 0))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_fingerprint_tells_what_a_family_does_not_what_it_is_called() -> None:
+    assert replace(ventral, name="other").fingerprint() == ventral.fingerprint()
+    assert len({family.fingerprint() for family in FAMILIES}) == 3
+    other = replace(ventral, operations=(ResizedCrop(scale=(0.1, 1.0)), *ventral.operations[1:]))
+    assert other.fingerprint() != ventral.fingerprint()
+
+
+def test_pipeline_makes_the_crops_in_the_entries_order_normalised() -> None:
+    canvases = torch.full((4, 3, 64, 64), 255, dtype=torch.uint8)
+    pipeline = CropPipeline((CropEntry(ventral, 64, 2), CropEntry(ventral, 24, 3)), (0.5, 0.4, 0.0), (0.5, 0.2, 1.0))
+    crops = pipeline(canvases, (1, 0, 0, 0))
+    assert [tuple(crop.shape[-2:]) for crop in crops] == [(64, 64)] * 2 + [(24, 24)] * 3
+    expected = torch.tensor([1.0, 3.0, 1.0])[None, :, None, None].expand_as(crops[0])
+    torch.testing.assert_close(crops[0], expected, atol=1e-4, rtol=0)
+
+
+def test_crops_depend_on_seed_rank_epoch_and_batch_and_on_nothing_else() -> None:
+    canvases = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    pipeline = CropPipeline((CropEntry(default, 32, 2),), (0.5,) * 3, (0.5,) * 3)
+    crops = pipeline(canvases, (5, 0, 3, 7))
+    assert all(torch.equal(a, b) for a, b in zip(crops, pipeline(canvases, (5, 0, 3, 7)), strict=True))
+    assert not torch.equal(crops[0], crops[1])
+    for other in ((6, 0, 3, 7), (5, 1, 3, 7), (5, 0, 4, 7), (5, 0, 3, 8)):
+        assert not torch.equal(pipeline(canvases, other)[0], crops[0])
+
+
+def test_canvas_of_photographs(photo) -> None:
+    pixels = (photo[0].permute(1, 2, 0).numpy() * 255).round().astype("uint8")
+    canvas = Canvas(64)(Image.fromarray(pixels))
+    assert canvas.shape == (3, 64, 64)
+    assert canvas.dtype == torch.uint8
+    square = F.center_crop(torch.from_numpy(pixels).permute(2, 0, 1), [256, 256])
+    expected = F.resize(square.float(), [64, 64], antialias=True)
+    # Pillow's filter sees the pixels beyond the square's border: the outermost columns differ.
+    assert (canvas.float() - expected)[..., 1:-1].abs().max() <= 1.5
+    assert Canvas(32)(Image.new("L", (50, 40), 7)).unique().tolist() == [7]
+    assert Canvas(32)(torch.full((3, 40, 60), 9, dtype=torch.uint8)).shape == (3, 32, 32)
+
+
+def test_default_canvas_sizes() -> None:
+    assert [default_canvas_size(size) for size in (32, 64, 96, 112, 224)] == [32, 64, 96, 128, 256]

@@ -72,6 +72,7 @@ class Backbone(nn.Module):
         self.num_features = num_features_of(network, input_spec.crop_size)
         self.register_buffer("mean", torch.tensor(input_spec.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(input_spec.std)[:, None, None], persistent=False)
+        self.eval()
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features (N, D) of images (N, 3, H, W) in [0, 1]."""

@@ -21,6 +21,13 @@ from solo_invariance.hosts.lightly import build_method
 from solo_invariance.results import write_json
 
 _RESULT_KEYS = ("accelerator", "devices", "checkpoint", "auto_resume")
+_TALKATIVE = (
+    "lightning.fabric.utilities.registry",
+    "lightning.fabric.utilities.rank_zero",
+    "lightning.pytorch.accelerators.cuda",
+    "lightning.pytorch.trainer.connectors.checkpoint_connector",
+    "lightning.pytorch.utilities.rank_zero",
+)
 
 
 def pretrain(cfg: DictConfig, progress: Progress = no_progress) -> Path:
@@ -38,6 +45,8 @@ def pretrain(cfg: DictConfig, progress: Progress = no_progress) -> Path:
     """
     # The crops are made before anything is written, so that a wrong family or size leaves no trace.
     crop_pipeline_from_config(cfg)
+    if str(cfg.devices) not in ("1", "[0]", "auto"):
+        raise UserError(f"devices={cfg.devices}: the embedded host trains on one device; use solo-learn for more")
     seed_everything(cfg.seed, verbose=False)
     module = build_method(cfg)
     dataset = IndexedDataset(_source(cfg))
@@ -149,11 +158,7 @@ class _Reporter(Callback):
 
 
 def _trainer(cfg: DictConfig, directory: Path, callbacks: list[Callback]) -> Trainer:
-    if len(str(cfg.devices).strip("[]").split(",")) > 1 or (
-        cfg.devices not in (1, "1", "auto") and len(cfg.devices) > 1
-    ):
-        raise UserError(f"devices={cfg.devices}: the embedded host trains on one device; use solo-learn for more")
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda"):
+    for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     return Trainer(
         max_epochs=cfg.max_epochs,

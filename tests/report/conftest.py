@@ -56,7 +56,7 @@ def _common(kind: str, label: str) -> dict[str, Any]:
 def write_invariance(tmp_path: Path) -> Write:
     """Write ``invariance.json`` into a directory below ``tmp_path``; keyword arguments replace its keys."""
 
-    def write(directory: str, label: str, **changes: Any) -> Path:
+    def write(directory: str, label: str, /, **changes: Any) -> Path:
         document = _common("invariance", label) | {"protocol": "clean", "num_images": 256, "k": 16, "transforms": {}}
         return _write(tmp_path / directory / "invariance.json", document | changes)
 
@@ -67,7 +67,7 @@ def write_invariance(tmp_path: Path) -> Write:
 def write_transfer(tmp_path: Path) -> Write:
     """Write ``transfer.json`` into a directory below ``tmp_path``; keyword arguments replace its keys."""
 
-    def write(directory: str, label: str, task: str, score: float, half_width: float = 0.02, **changes: Any) -> Path:
+    def write(directory: str, label: str, /, task: str, score: float, half_width: float = 0.02, **changes: Any) -> Path:
         document = _common("transfer", label) | {
             "task": task,
             "metric": "accuracy",
@@ -86,7 +86,7 @@ def write_transfer(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def paper_runs(tmp_path: Path, write_invariance: Write, write_transfer: Write) -> Path:
-    """Ventral and dorsal backbones and their fusion, measured on four transforms and two view sets, scored on two tasks."""
+    """Ventral, dorsal and their fusion, measured on four transforms and two view sets and scored on two tasks."""
     similarities = {"ventral": (0.8, 0.3), "dorsal": (0.2, 0.9), "ventral+dorsal": (0.5, 0.6)}
     for label, (spatial, appearance) in similarities.items():
         write_invariance(
@@ -94,7 +94,7 @@ def paper_runs(tmp_path: Path, write_invariance: Write, write_transfer: Write) -
             label,
             transforms={
                 "rotation": transform(spatial),
-                "h_flip": transform(spatial - 0.1),
+                "resized_crop": transform(spatial - 0.1),
                 "hue": transform(appearance, "appearance", unit="turns"),
                 "blur": transform(appearance - 0.1, "appearance", unit="pixels"),
             },

@@ -20,8 +20,15 @@ def test_ticks_are_round(low: float, high: float, num_steps: int, unit: str, exp
 
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [([0.16, 0.9], (0.0, 1.0)), ([0.22, 0.9], (0.2, 1.0)), ([-0.3, 0.4], (-0.4, 0.4)), ([4.8, 16.4], (2.5, 17.5)), ([0.5], (0.5, 0.6)), ([0.0], (0.0, 0.2))],
-)  # fmt: skip
+    [
+        ([0.16, 0.9], (0.0, 1.0)),
+        ([0.22, 0.9], (0.2, 1.0)),
+        ([-0.3, 0.4], (-0.4, 0.4)),
+        ([4.8, 16.4], (2.5, 17.5)),
+        ([0.5], (0.5, 0.6)),
+        ([0.0], (0.0, 0.2)),
+    ],
+)
 def test_a_domain_is_round_and_holds_all_values(values: list[float], expected: tuple[float, float]) -> None:
     low, high = round_domain(values)
     assert (low, high) == pytest.approx(expected)
@@ -34,4 +41,10 @@ def test_positions_are_linear_between_the_ends() -> None:
 
 
 def test_tick_texts_have_no_needless_zeros() -> None:
-    assert [tick_text(value) for value in (0.0, -0.0, 0.30000000000000004, -2.0, 90.0)] == ["0", "0", "0.3", "−2", "90"]
+    assert [tick_text(value) for value in (0.0, -0.0, 0.30000000000000004, -2.0, 90.0)] == [
+        "0",
+        "0",
+        "0.3",
+        "\N{MINUS SIGN}2",
+        "90",
+    ]

@@ -18,13 +18,14 @@ def test_settings_that_differ_are_named_with_their_backbones(
     write_invariance("a", "a", protocol="paper", k=256)
     write_invariance("b", "b", num_images=1000)
     write_invariance("c", "c")
-    write_transfer("a", "a", "shape", 0.5)
-    write_transfer("b", "b", "shape", 0.5, probe="ridge", num_test=50)
+    write_transfer("a", "a", "shape", 0.5, protocol="clean")
+    write_transfer("b", "b", "shape", 0.5, protocol="paper", probe="ridge", num_test=50)
     write_transfer("c", "c", "object_hue", 0.5, probe="ridge")
     assert cautions(collect_results([tmp_path])) == [
         "The protocol differs between the invariance results (paper: a; clean: b, c).",
         "The number of images differs between the invariance results (256: a, c; 1000: b).",
         "The number of parameters differs between the invariance results (256: a; 16: b, c).",
+        "The protocol differs between the results on shape (clean: a; paper: b).",
         "The probe differs between the results on shape (logistic: a; ridge: b).",
         "The number of test images differs between the results on shape (500: a; 50: b).",
         "No task was scored for every backbone, so they are not ranked.",

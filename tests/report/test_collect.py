@@ -34,7 +34,7 @@ def test_files_of_one_label_make_one_row(paper_runs: Path) -> None:
     results = collect_results([paper_runs])
     assert labels(results) == ["dorsal", "ventral", "ventral+dorsal"]
     assert [len(row.files) for row in results.rows] == [3, 3, 3]
-    assert set(results.rows[0].transforms) == {"rotation", "h_flip", "hue", "blur"}
+    assert set(results.rows[0].transforms) == {"rotation", "resized_crop", "hue", "blur"}
     assert {result.task for result in results.rows[0].transfer} == {"shape", "object_hue"}
 
 

@@ -96,7 +96,7 @@ def test_a_figure_spans_its_axes(tmp_path: Path, write_invariance: Make, make_tr
     assert first == f"{LEFT},{TOP}"
     # The lowest similarity is -0.1, which is the end of the common axis.
     assert last == f"{RIGHT},{BOTTOM}"
-    assert rotation.lines[0].summary == "a: highest 1.00 at 0, lowest −0.10 at 180"
+    assert rotation.lines[0].summary == "a: highest 1.00 at 0, lowest \N{MINUS SIGN}0.10 at 180"
     assert hue.y_ticks == rotation.y_ticks
     assert [tick.text for tick in rotation.x_ticks] == ["0", "45", "90", "135", "180"]
 

@@ -35,7 +35,7 @@ def test_reads_every_number_of_a_transfer_file(write_transfer: Make) -> None:
     assert isinstance(result, TransferResult)
     assert (result.task, result.metric, result.score) == ("shape", "accuracy", Estimate(0.5, 0.48, 0.52))
     assert (result.penalty, result.folds, result.probe) == (None, 5, "logistic")
-    assert (result.num_train, result.num_test) == (1000, 500)
+    assert (result.num_train, result.num_test, result.protocol) == (1000, 500, None)
     assert (result.backbone.name, result.backbone.checkpoint, result.backbone.num_features) == (
         "resnet10",
         "ventral.ckpt",

@@ -1,0 +1,170 @@
+"""Find the result files below some directories and bring those of one backbone together in one row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from solo_invariance.errors import UserError
+from solo_invariance.report.results import (
+    INVARIANCE_FILE,
+    TRANSFER_FILE,
+    Backbone,
+    InvarianceResult,
+    Result,
+    TransferResult,
+    TransformResult,
+    ViewResult,
+    read_result,
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """Everything that is known about one backbone: a row of every table, a line of every figure."""
+
+    label: str
+    files: tuple[Result, ...]
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone, as the first file describes it."""
+        return self.files[0].backbone
+
+    @property
+    def invariance(self) -> tuple[InvarianceResult, ...]:
+        """The row's ``invariance.json`` files."""
+        return tuple(file for file in self.files if isinstance(file, InvarianceResult))
+
+    @property
+    def transfer(self) -> tuple[TransferResult, ...]:
+        """The row's ``transfer.json`` files."""
+        return tuple(file for file in self.files if isinstance(file, TransferResult))
+
+    @property
+    def transforms(self) -> dict[str, TransformResult]:
+        """The synthetic transforms that it was measured on."""
+        return {name: transform for file in self.invariance for name, transform in file.transforms.items()}
+
+    @property
+    def views(self) -> dict[str, ViewResult]:
+        """The sets of real views that it was measured on."""
+        return {name: view for file in self.invariance for name, view in file.views.items()}
+
+    @property
+    def kinds(self) -> list[str]:
+        """The kind of each transform, then of each view set."""
+        return [one.kind for one in self.transforms.values()] + [one.kind for one in self.views.values()]
+
+    @property
+    def is_fused(self) -> bool:
+        """Whether the backbone is made of several."""
+        return "+" in self.files[0].label or self.backbone.name == "fusion"
+
+
+@dataclass(frozen=True)
+class Results:
+    """The rows of a report: single backbones in the order in which they were found, then fused ones."""
+
+    rows: tuple[Row, ...]
+
+    @property
+    def files(self) -> tuple[Result, ...]:
+        """Every result file, row by row."""
+        return tuple(file for row in self.rows for file in row.files)
+
+
+def collect_results(runs: Sequence[Path]) -> Results:
+    """Read every ``invariance.json`` and ``transfer.json`` below ``runs``.
+
+    Files with the same label make one row. Where they cannot (the same transform or task twice, or another checkpoint),
+    each run gets a row of its own and its directory is added to the label.
+
+    Raises:
+        UserError: A directory holds no result, a file is not a valid result, or rows cannot be told apart.
+    """
+    by_label: dict[str, list[Result]] = {}
+    for file in find_results(runs):
+        result = read_result(file)
+        by_label.setdefault(result.label, []).append(result)
+    rows = [row for label, files in by_label.items() for row in _rows(label, files)]
+    return Results(tuple(sorted(rows, key=lambda row: row.is_fused)))
+
+
+def find_results(runs: Sequence[Path]) -> list[Path]:
+    """The result files below ``runs``, in the order of ``runs`` and by path within each; none of them twice.
+
+    Raises:
+        UserError: No directory was given, or one of them does not exist or holds no result.
+    """
+    if not runs:
+        raise UserError("runs: expected at least one directory with results of `measure` or `transfer`, found none.")
+    found: dict[Path, Path] = {}
+    for run in runs:
+        for file in _results_below(run):
+            found.setdefault(file.resolve(), file)
+    return list(found.values())
+
+
+def _results_below(run: Path) -> list[Path]:
+    if not run.is_dir():
+        raise UserError(f"{run}: is not a directory. Name a directory that `measure` or `transfer` wrote to.")
+    files = sorted(file for name in (INVARIANCE_FILE, TRANSFER_FILE) for file in run.rglob(name) if file.is_file())
+    if not files:
+        raise UserError(f"{run}: holds no {INVARIANCE_FILE} and no {TRANSFER_FILE}. Run `measure` or `transfer` first.")
+    return files
+
+
+def _rows(label: str, files: Sequence[Result]) -> list[Row]:
+    """One row if the files fit together, else one per run: the shallowest directories within which they do."""
+    if _conflict(files) is None:
+        return [Row(label, tuple(files))]
+    directories = _directories_below_common_parent(files)
+    for depth in range(1, max(map(len, directories)) + 1):
+        groups: dict[str, list[Result]] = {}
+        for file, directory in zip(files, directories, strict=True):
+            groups.setdefault("/".join(directory[:depth]) or file.file.resolve().parent.name, []).append(file)
+        if not any(_conflict(group) for group in groups.values()):
+            return [Row(f"{label} ({run})", tuple(group)) for run, group in groups.items()]
+    raise UserError(_conflict_message(label, files))
+
+
+def _directories_below_common_parent(files: Sequence[Result]) -> list[tuple[str, ...]]:
+    parents = [file.file.resolve().parent.parts for file in files]
+    shared = 0
+    while len({parts[: shared + 1] for parts in parents}) == 1 and shared < len(parents[0]):
+        shared += 1
+    return [parts[shared:] for parts in parents]
+
+
+def _conflict_message(label: str, files: Sequence[Result]) -> str:
+    by_directory: dict[Path, list[Result]] = {}
+    for file in files:
+        by_directory.setdefault(file.file.resolve().parent, []).append(file)
+    first, second = next(pair for group in by_directory.values() if (pair := _conflict(group)))
+    return (
+        f"{first.file} and {second.file}: both are labelled {label!r} but come from different checkpoints. "
+        "Write them to separate directories or give one of them another label."
+    )
+
+
+def _conflict(files: Sequence[Result]) -> tuple[Result, Result] | None:
+    """The first two files that cannot share a row."""
+    for index, file in enumerate(files):
+        for earlier in files[:index]:
+            if _contents(earlier) & _contents(file) or _differ(earlier.backbone, file.backbone):
+                return earlier, file
+    return None
+
+
+def _contents(file: Result) -> set[tuple[str, str]]:
+    if isinstance(file, TransferResult):
+        return {(file.task, file.metric)}
+    if isinstance(file, InvarianceResult):
+        return {("transform", name) for name in file.transforms} | {("view", name) for name in file.views}
+    return set()
+
+
+def _differ(one: Backbone, other: Backbone) -> bool:
+    return one.sha256 is not None and other.sha256 is not None and one.sha256 != other.sha256

@@ -1,0 +1,124 @@
+"""The page: everything about some results in one HTML file that needs nothing but itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from solo_invariance.errors import UserError
+from solo_invariance.report import colours, curves, whiskers
+from solo_invariance.report.axis import round_domain, tick_text
+from solo_invariance.report.cautions import cautions
+from solo_invariance.report.collect import Results, collect_results
+from solo_invariance.report.compare import (
+    Grid,
+    interval,
+    invariance_grid,
+    mean_ranks,
+    number,
+    transfer_grid,
+    without_identity,
+)
+from solo_invariance.report.headline import Label, headline, scope
+from solo_invariance.report.provenance import sources
+from solo_invariance.report.results import Estimate
+
+PAGE_NAME = "report.html"
+
+
+class Scale(NamedTuple):
+    """The ends of a heat map's ramp; ``least > most`` where smaller numbers are more invariant."""
+
+    least: float
+    most: float
+
+    def level(self, estimate: Estimate) -> int:
+        """The step of the ramp for a number."""
+        return colours.level(estimate.mean, self.least, self.most)
+
+
+def build_report(runs: Sequence[Path], out: Path) -> Path:
+    """Write one self-contained HTML page on every result below ``runs``, and return its path.
+
+    Args:
+        runs: Directories that are searched for ``invariance.json`` and ``transfer.json``, in the order of the rows.
+        out: The page, if the name ends in ``.html``; else the directory in which ``report.html`` is written. An older
+            page is replaced at the very end, so that a failure leaves it as it was.
+
+    Raises:
+        UserError: There is no result, one cannot be read, or the page cannot be written.
+    """
+    page = out if out.suffix in {".html", ".htm"} else out / PAGE_NAME
+    text = render_page(collect_results(runs), page.parent)
+    try:
+        _write_atomically(page, text)
+    except OSError as error:
+        raise UserError(f"{page}: cannot be written ({error.strerror}). Choose another `out`.") from error
+    return page
+
+
+def render_page(results: Results, directory: Path) -> str:
+    """The page's HTML, with the paths of the result files relative to the directory that the page will lie in."""
+    environment = _environment()
+    css = environment.get_template("page.css.j2").render(light=colours.LIGHT, dark=colours.DARK)
+    similarity, distance = invariance_grid(results, "similarity"), invariance_grid(results, "distance")
+    transfer = transfer_grid(results)
+    return environment.get_template("page.html.j2").render(
+        css=Markup(css),
+        css_sha256=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
+        lines=[(row.label, curves.line_style(index)) for index, row in enumerate(results.rows)],
+        headline=headline(results),
+        scope=scope(results),
+        cautions=cautions(results),
+        similarity=similarity,
+        similarity_scale=Scale(*_domain(similarity)),
+        distance=distance,
+        distance_scale=Scale(*reversed(_domain(distance))),
+        without_identity={row.label: without_identity(row) for row in results.rows},
+        figures=curves.curve_figures(results),
+        transfer=transfer,
+        intervals=whiskers.whiskers(transfer),
+        ranks=mean_ranks(transfer),
+        sources=[(row, sources(row, directory)) for row in results.rows],
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(number=number, interval=interval, tick=tick_text, breakable=_breakable)
+    environment.tests.update(label=lambda part: isinstance(part, Label))
+    environment.globals.update(layout=curves, whisker_layout=whiskers, num_levels=colours.NUM_LEVELS)
+    return environment
+
+
+def _breakable(label: str) -> Markup:
+    """The label, with places at which a line may break."""
+    return Markup("<wbr>").join(re.split(r"(?<=[+_/])", label))
+
+
+def _domain(grid: Grid) -> tuple[float, float]:
+    return round_domain([estimate.mean for estimate in grid.estimates] or [0.0, 1.0])
+
+
+def _write_atomically(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        os.replace(beside, file)
+    finally:
+        beside.unlink(missing_ok=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from solo_invariance import __version__
 from solo_invariance.errors import UserError
+from solo_invariance.overrides import quote_equals
 
 COMMANDS = {
     "demo": "the whole story on the embedded data, from pre-training to the report",
@@ -70,7 +71,7 @@ def _hydra(command: str, run: Callable[[Any], None], overrides: list[str]) -> No
 
     given = {override.split("=")[0] for override in overrides}
     muted = [override for override in _MUTED if override.split("=")[0] not in given]
-    sys.argv = [f"solo-invariance {command}", *overrides, *muted]
+    sys.argv = [f"solo-invariance {command}", *map(quote_equals, overrides), *muted]
     # Hydra then raises errors instead of printing them and leaving with exit code 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     hydra.main(version_base="1.3", config_path="pkg://solo_invariance.plugin_configs", config_name=command)(task)()

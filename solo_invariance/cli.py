@@ -21,7 +21,6 @@ COMMANDS = {
     "transfer": "how well a frozen backbone does on a task",
     "report": "one HTML page of all results",
 }
-_MUTED = ("hydra.run.dir=.", "hydra.output_subdir=null", "hydra/job_logging=none", "hydra/hydra_logging=none")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,9 +68,7 @@ def _hydra(command: str, run: Callable[[Any], None], overrides: list[str]) -> No
             # Hydra would print a line of its own about a job that raised; SystemExit passes through it.
             raise SystemExit(_fail(str(error))) from error
 
-    given = {override.split("=")[0] for override in overrides}
-    muted = [override for override in _MUTED if override.split("=")[0] not in given]
-    sys.argv = [f"solo-invariance {command}", *map(quote_equals, overrides), *muted]
+    sys.argv = [f"solo-invariance {command}", *map(quote_equals, overrides)]
     # Hydra then raises errors instead of printing them and leaving with exit code 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     hydra.main(version_base="1.3", config_path="pkg://solo_invariance.plugin_configs", config_name=command)(task)()

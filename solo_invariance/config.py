@@ -267,11 +267,14 @@ class DemoConfig:
     max_epochs: int = 20
     num_images: int = 3000
     k: int = 16
+    measure_images: int = 200
+    train_images: int = 2000
+    test_images: int = 1000
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        require_positive(self, "max_epochs", "num_images", "k")
+        require_positive(self, "max_epochs", "num_images", "k", "measure_images", "train_images", "test_images")
 
 
 def require_positive(config: object, *keys: str, prefix: str = "") -> None:

@@ -50,7 +50,8 @@ class EmbeddedMethod(LightningModule):
         network = Architecture(cfg.backbone.name, kwargs, method=cfg.method).build()
         if small and isinstance(network, WideResNet):
             network = Architecture(cfg.backbone.name, kwargs, small_stem=True, method=cfg.method).build()
-        self.backbone = network
+        # As solo-learn does: the faster layout for convolutions.
+        self.backbone = network.to(memory_format=torch.channels_last)
         self.num_features = num_features_of(network, cfg.augmentations[0].crop_size)
 
     def loss(self, crops: list[Tensor]) -> Tensor:
@@ -59,7 +60,7 @@ class EmbeddedMethod(LightningModule):
 
     def training_step(self, batch: list[Any], batch_idx: int) -> Tensor:
         """Return the loss of one batch ``[indexes, crops, targets]``."""
-        loss = self.loss(batch[1])
+        loss = self.loss([crop.contiguous(memory_format=torch.channels_last) for crop in batch[1]])
         self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=False)
         return loss
 

@@ -179,7 +179,9 @@ def _source(cfg: DictConfig) -> Dataset[tuple[Any, int]]:
     if name == "latent_scenes":
         from solo_invariance.data.latent_scenes import LatentScenes
 
-        return LatentScenes(cfg.data.num_images, size=cfg.data.size, seed=cfg.data.seed)
+        scenes = LatentScenes(cfg.data.num_images, size=cfg.data.size, seed=cfg.data.seed)
+        _ = scenes.images  # rendered now, or every data worker would render them for itself
+        return scenes
     if path is None:
         raise UserError(f"data.train_path is missing: data.dataset={name} is read from a folder")
     if name == "custom":

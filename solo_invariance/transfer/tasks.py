@@ -91,7 +91,7 @@ class SceneLatents(Task):
 
     Args:
         latents: Their names.
-        circular: They are angles of a full turn: the targets are the cosine and the sine of each.
+        circular: They are hues in turns: the targets are the cosine and the sine of each.
     """
 
     latents: tuple[str, ...]
@@ -109,8 +109,7 @@ class SceneLatents(Task):
         values = latents[:, columns]
         if not self.circular:
             return values
-        spans = torch.tensor([LATENTS[index].high - LATENTS[index].low for index in columns])
-        angles = values / spans * (2 * math.pi)
+        angles = values * (2 * math.pi)
         return torch.cat([angles.cos(), angles.sin()], dim=1)
 
 

@@ -1,0 +1,279 @@
+r"""Multinomial logistic regression for every penalty and several subsets of the images at once.
+
+The objective of one subset is :math:`\sum_i w_i \mathrm{CE}_i + \frac{\lambda}{2} \sum_d \tau_d \|W_d\|^2`, with the
+intercept not penalised. It is minimised by Newton's method, whose steps come from conjugate gradients (Nocedal & Wright
+2006, "Numerical Optimization", algorithm 7.1), from the largest penalty to the smallest, each solution continuing the
+line through the two before: in :math:`\log \lambda` the path is close to straight.
+
+Steps are found in float32, and cost most of the time; gradients, objectives and coefficients are float64, so the
+solutions are as exact as the tolerance asks for.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from solo_invariance.transfer.standardise import principal_axes
+
+# A step is precise to about 1e-7: a curvature below this share of the largest would drown in its rounding.
+_LEAST_CURVATURE = 1e-6
+# No gradient is asked to fall below the tolerance times this share of what it can be: rounding is not far from there.
+_LEAST_GRADIENT = 1e-8
+# In float32 a smaller one would turn into subnormal numbers, which some processors are a hundred times slower with.
+_LEAST_PROBABILITY = 1e-20
+# The frequency of a class that is not there.
+_ABSENT = 1e-100
+_MAX_DIRECTIONS = 100
+_MAX_HALVINGS = 30
+
+Product = Callable[[Tensor], Tensor]
+
+
+class Point(NamedTuple):
+    """Coefficients (D + 1, F, C), float64, the intercept last, and the logits (N, F, C) of all images."""
+
+    coefficients: Tensor
+    logits: Tensor
+
+
+class Solution(NamedTuple):
+    """Minima for one penalty.
+
+    Attributes:
+        point: Where they are.
+        gradient_norm: Of each subset's objective, relative to the norm of its penalty's part (F,). As the objective
+            is strongly convex in the slopes, this bounds their relative error.
+    """
+
+    point: Point
+    gradient_norm: Tensor
+
+
+class Design(NamedTuple):
+    """Features in the forms that the solver needs; the same for all subsets of the images.
+
+    Attributes:
+        exact: Features and a column of ones, (N, D + 1), float64.
+        rough: The same in float32.
+        axes: Principal axes of the features, (D, R), float32.
+        scatter: Along each axis, (R,), float64.
+    """
+
+    exact: Tensor
+    rough: Tensor
+    axes: Tensor
+    scatter: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor) -> "Design":
+        """Return the design of centred features (N, D), float64."""
+        axes, scatter = principal_axes(features)
+        exact = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
+        return cls(exact, exact.float(), axes.float(), scatter)
+
+
+class LogisticObjective:
+    """The objectives of F subsets of the same N images.
+
+    Args:
+        design: Of the features.
+        labels: (N,), int64 in [0, C).
+        subsets: Whether an image belongs to a subset, (N, F), bool.
+        feature_weights: How much each feature is penalised, (D, F), float64.
+    """
+
+    def __init__(self, design: Design, labels: Tensor, subsets: Tensor, feature_weights: Tensor) -> None:
+        self.design = design
+        self.subsets = subsets.to(design.exact)[:, :, None]
+        self.one_hot = torch.nn.functional.one_hot(labels).to(design.exact)[:, None, :]
+        self.feature_weights = torch.cat([feature_weights, torch.zeros_like(feature_weights[:1])])[:, :, None]
+        self.largest_gradient = _norm(_apply(design.exact.T, self.one_hot * self.subsets))
+
+    def start(self) -> Tensor:
+        """Return the minimum for an infinite penalty: no slopes, and the logarithms of the classes' frequencies.
+
+        A class that a subset lacks gets an intercept so low that its probability is 0, and it stays there.
+        """
+        frequencies = (self.subsets * self.one_hot).sum(0)
+        slopes = frequencies.new_zeros(self.design.exact.shape[1] - 1, *frequencies.shape)
+        return torch.cat([slopes, frequencies.clamp_min(_ABSENT).log()[None]])
+
+    def at(self, coefficients: Tensor) -> Point:
+        """Return coefficients (D + 1, F, C) with their logits."""
+        return Point(coefficients, _apply(self.design.exact, coefficients))
+
+    def value(self, point: Point, penalty: float) -> Tensor:
+        """Return the objectives (F,)."""
+        cross_entropy = -(point.logits.log_softmax(2) * self.one_hot * self.subsets).sum((0, 2))
+        return cross_entropy + penalty / 2 * (self.feature_weights * point.coefficients**2).sum((0, 2))
+
+    def gradient(self, coefficients: Tensor, probabilities: Tensor, penalty: float) -> Tensor:
+        """Return the gradients (D + 1, F, C), where the classes have these probabilities (N, F, C)."""
+        residual = (probabilities - self.one_hot) * self.subsets
+        return _apply(self.design.exact.T, residual) + penalty * self.feature_weights * coefficients
+
+    def gradient_norm(self, gradient: Tensor, coefficients: Tensor, penalty: float) -> Tensor:
+        """Return the norms (F,) of gradients, relative to those of their penalty's part."""
+        reference = penalty * _norm(self.feature_weights * coefficients) + _LEAST_GRADIENT * self.largest_gradient
+        norm = _norm(gradient)
+        return torch.where(norm > 0, norm / reference, 0)
+
+    def curvature(self, probabilities: Tensor, penalty: float) -> Product:
+        """Return the product with the Hessians, a function of float32 (D + 1, F, C).
+
+        All intercepts of a subset can rise together without a change: a trace of curvature there keeps steps finite.
+        """
+        trace = _LEAST_CURVATURE * self._curvature_of_intercepts(probabilities).amax(1)
+        probabilities = torch.nn.functional.threshold(probabilities, _LEAST_PROBABILITY, 0.0).float()
+        weighted = probabilities * self.subsets.float()
+        ridge = penalty * self.feature_weights.float()
+        ridge = torch.cat([ridge[:-1], trace.float()[None, :, None]])
+
+        def product(direction: Tensor) -> Tensor:
+            change = _apply(self.design.rough, direction)
+            change -= (probabilities * change).sum(2, keepdim=True)
+            return _apply(self.design.rough.T, change.mul_(weighted)).addcmul_(ridge, direction)
+
+        return product
+
+    def preconditioner(self, probabilities: Tensor, penalty: float) -> Product:
+        """Return an approximate product with the inverse Hessians, a function of float32 (D + 1, F, C).
+
+        It gives every image the mean curvature of a class, and every subset the scatter of all images: then the
+        Hessians are diagonal along the principal axes.
+        """
+        intercept = self._curvature_of_intercepts(probabilities)
+        mean = intercept / len(probabilities)
+        intercept = intercept.clamp_min(_LEAST_CURVATURE * intercept.amax(1, keepdim=True)).float()
+        least = _LEAST_CURVATURE * (mean * self.design.scatter.norm() + penalty)
+        within = torch.maximum(mean * self.design.scatter[:, None, None] + penalty, least).float()
+        outside = least.clamp_min(penalty).float()
+
+        def product(residual: Tensor) -> Tensor:
+            loads = _apply(self.design.axes.T, residual[:-1])
+            slopes = _apply(self.design.axes, loads / within)
+            if len(self.design.axes) > len(loads):
+                slopes += (residual[:-1] - _apply(self.design.axes, loads)) / outside
+            return torch.cat([slopes, (residual[-1] / intercept)[None]])
+
+        return product
+
+    def _curvature_of_intercepts(self, probabilities: Tensor) -> Tensor:
+        """Return the second derivatives (F, C), kept apart from 0."""
+        return (probabilities * (1 - probabilities) * self.subsets).sum(0).clamp_min(_LEAST_PROBABILITY)
+
+
+def logistic_path(
+    objective: LogisticObjective, penalties: Tensor, tolerance: float, max_iterations: int
+) -> Iterator[Solution]:
+    """Yield the solution for each penalty.
+
+    Args:
+        objective: What to minimise.
+        penalties: (P,), descending.
+        tolerance: Of the gradient norm; see ``Solution``.
+        max_iterations: Newton steps for each penalty.
+    """
+    steps = penalties.log().diff()
+    reaches = [0.0, 0.0, *(steps[1:] / steps[:-1]).nan_to_num().clamp(0, 1).tolist()]
+    now = before = objective.at(objective.start())
+    for penalty, reach in zip(penalties.tolist(), reaches, strict=False):
+        guess = Point(*(there + reach * (there - behind) for there, behind in zip(now, before, strict=True)))
+        solution = minimise(objective, guess, penalty, tolerance, max_iterations)
+        before, now = now, solution.point
+        yield solution
+
+
+def minimise(
+    objective: LogisticObjective, point: Point, penalty: float, tolerance: float, max_iterations: int
+) -> Solution:
+    """Return the solution for one penalty; subsets that have converged stay as they are.
+
+    Args:
+        objective: What to minimise.
+        point: Where to start.
+        penalty: Of the squared slopes.
+        tolerance: Of the gradient norm; see ``Solution``.
+        max_iterations: Newton steps.
+    """
+    for iteration in range(max_iterations + 1):
+        probabilities = point.logits.softmax(2)
+        gradient = objective.gradient(point.coefficients, probabilities, penalty)
+        norm = objective.gradient_norm(gradient, point.coefficients, penalty)
+        unfinished = norm > tolerance
+        if iteration == max_iterations or not unfinished.any():
+            break
+        gradient = gradient * unfinished[:, None]
+        step = _newton_step(objective, probabilities, gradient, penalty, tolerance / norm)
+        point = _line_search(objective, point, step, gradient, penalty)
+    return Solution(point, norm)
+
+
+def _newton_step(
+    objective: LogisticObjective, probabilities: Tensor, gradient: Tensor, penalty: float, reduction: Tensor
+) -> Tensor:
+    """Return a step (D + 1, F, C) that should reduce the gradients by the given factors (F,)."""
+    size = _norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)[:, None]
+    step = _conjugate_gradients(
+        objective.curvature(probabilities, penalty),
+        objective.preconditioner(probabilities, penalty),
+        -(gradient / size).float(),
+        # Twice as far as asked for, as the objective is no parabola; but a new parabola beats a factor beyond 1/20.
+        (reduction / 2).clamp(0.05, 0.5).float(),
+    )
+    return step.double() * size
+
+
+def _conjugate_gradients(curvature: Product, precondition: Product, residual: Tensor, reduction: Tensor) -> Tensor:
+    """Solve curvature(solution) = residual for each subset, until the residual's norm has fallen by ``reduction``."""
+    solution = torch.zeros_like(residual)
+    direction = precondition(residual)
+    energy = _dot(residual, direction)
+    goal = reduction**2 * energy
+    open_subsets = energy > goal
+    for _ in range(_MAX_DIRECTIONS):
+        image = curvature(direction)
+        bend = _dot(direction, image)
+        open_subsets &= bend > 0
+        length = torch.where(open_subsets, energy / bend, 0)[:, None]
+        solution.addcmul_(length, direction)
+        residual = residual - length * image
+        preconditioned = precondition(residual)
+        energy, energy_before = _dot(residual, preconditioned), energy
+        open_subsets &= energy > goal
+        if not open_subsets.any():
+            break
+        direction = preconditioned + torch.where(open_subsets, energy / energy_before, 0)[:, None] * direction
+    return solution
+
+
+def _line_search(objective: LogisticObjective, point: Point, step: Tensor, gradient: Tensor, penalty: float) -> Point:
+    """Return the next point: each subset's step is halved until its objective falls enough (Armijo's rule).
+
+    A subset whose objective will not fall stays where it is.
+    """
+    value, slope, change = objective.value(point, penalty), _dot(gradient, step), objective.at(step)
+    rounding = 1e-10 * value + 1e-15 * len(point.logits)
+    length = torch.ones_like(slope)
+    for _ in range(_MAX_HALVINGS):
+        ahead = Point(*(here + length[:, None] * move for here, move in zip(point, change, strict=True)))
+        too_long = ~(objective.value(ahead, penalty) <= value + 1e-4 * length * slope + rounding)
+        if not too_long.any():
+            return ahead
+        length = torch.where(too_long, length / 2, length)
+    return Point(*(torch.where(too_long[:, None], here, there) for here, there in zip(point, ahead, strict=True)))
+
+
+def _apply(matrix: Tensor, stack: Tensor) -> Tensor:
+    """Multiply a matrix (M, K) with each column of (K, F, C), all in one product."""
+    return (matrix @ stack.flatten(1)).view(-1, *stack.shape[1:])
+
+
+def _dot(left: Tensor, right: Tensor) -> Tensor:
+    return torch.einsum("dfc,dfc->f", left, right)
+
+
+def _norm(stack: Tensor) -> Tensor:
+    return _dot(stack, stack).sqrt()

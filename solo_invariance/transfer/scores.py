@@ -1,0 +1,179 @@
+"""Scores of predictions on test images, and how sure they are."""
+
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+MetricName = Literal["accuracy", "mean_per_class_accuracy", "r2"]
+Metric = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+
+_WEIGHTS_AT_ONCE = 10_000_000
+
+
+class Interval(NamedTuple):
+    """Ends of a confidence interval."""
+
+    low: float
+    high: float
+
+
+def accuracy(predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the share of images whose class is predicted, in [0, 1].
+
+    Args:
+        predictions: Classes, (..., N); leading axes are kept.
+        targets: Classes, (N,).
+        weights: How often each image counts, (..., N); once where left out.
+
+    Raises:
+        ValueError: The numbers of images differ, or are zero.
+    """
+    _check_lengths(predictions.shape[-1], targets)
+    weights = torch.ones_like(targets, dtype=torch.float64) if weights is None else weights
+    return ((predictions == targets) * weights).sum(-1) / weights.sum(-1)
+
+
+def mean_per_class_accuracy(predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the accuracy within each class, averaged over the classes, in [0, 1].
+
+    A class counts where it has targets: in a resample of the images, one that was not drawn is left out.
+
+    Args:
+        predictions: Classes, (..., N); leading axes are kept.
+        targets: Classes, (N,).
+        weights: How often each image counts, (..., N); once where left out.
+
+    Raises:
+        ValueError: The numbers of images differ, or are zero.
+    """
+    _check_lengths(predictions.shape[-1], targets)
+    weights = torch.ones_like(targets, dtype=torch.float64) if weights is None else weights
+    membership = torch.nn.functional.one_hot(targets.unique(return_inverse=True)[1]).to(weights)
+    counts = weights @ membership
+    recalls = (((predictions == targets) * weights) @ membership) / torch.where(counts > 0, counts, 1)
+    return recalls.sum(-1) / (counts > 0).sum(-1)
+
+
+def r2(predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    r"""Return the coefficient of determination, averaged over the targets: at most 1, and 0 for the mean.
+
+    .. math:: R^2 = \frac{1}{T} \sum_t \left( 1 - \frac{\sum_n (y_{nt} - \hat y_{nt})^2}{\sum_n (y_{nt} - \bar y_t)^2}
+        \right)
+
+    A target that is constant over the images, up to rounding, scores 1 where every prediction of it is exact and 0
+    elsewhere, as in scikit-learn.
+
+    Args:
+        predictions: (..., N, T), or (N,) for one target; leading axes are kept.
+        targets: (N, T), or (N,).
+        weights: How often each image counts, (..., N), where predictions have no leading axes.
+
+    Raises:
+        ValueError: The shapes differ, or there are fewer than two images.
+    """
+    if targets.ndim == 1:
+        predictions, targets = predictions[..., None], targets[:, None]
+    _check_lengths(predictions.shape[-2], targets, at_least=2)
+    if predictions.shape[-1] != targets.shape[-1]:
+        raise ValueError(f"{predictions.shape[-1]} targets were predicted, but there are {targets.shape[-1]}")
+    targets = targets.double()
+    centred = targets - targets.mean(0)
+    weights = torch.ones_like(centred[:, 0]) if weights is None else weights
+    residual = _weighted_sum((targets - predictions) ** 2, weights)
+    power = _weighted_sum(centred**2, weights)
+    total = power - _weighted_sum(centred, weights) ** 2 / weights.sum(-1, keepdim=True)
+    resolution = len(targets) * torch.finfo(torch.float64).eps
+    rounding = len(targets) * (resolution * targets.abs().amax(0)) ** 2
+    constant = total <= rounding + resolution * power
+    scores = torch.where(constant, (residual <= rounding).double(), 1 - residual / torch.where(constant, 1, total))
+    return scores.mean(-1)
+
+
+METRICS: dict[MetricName, Metric] = {
+    "accuracy": accuracy,
+    "mean_per_class_accuracy": mean_per_class_accuracy,
+    "r2": r2,
+}
+
+
+def metric_named(name: str) -> Metric:
+    """Return a metric by its name.
+
+    Raises:
+        ValueError: There is none of that name.
+    """
+    for known in get_args(MetricName):
+        if name == known:
+            return METRICS[known]
+    raise ValueError(f"metric={name!r}, expected one of {', '.join(METRICS)}")
+
+
+def bootstrap_interval(
+    metric: Metric, predictions: Tensor, targets: Tensor, resamples: int = 1000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Return the percentile bootstrap interval of a score over test images.
+
+    Images are drawn with replacement, as often as there are images; the interval holds the central ``level`` of the
+    resamples' scores. The same seed gives the same interval on every device. See Efron & Tibshirani (1993),
+    "An Introduction to the Bootstrap", chapter 13.
+
+    Args:
+        metric: A function of predictions, targets and weights.
+        predictions: (N,) or (N, T).
+        targets: (N,) or (N, T).
+        resamples: How many.
+        level: In (0, 1).
+        seed: Of the resamples.
+
+    Raises:
+        ValueError: The shapes do not fit the metric.
+    """
+    draws = _resample(len(targets), resamples, seed)
+    scores = torch.cat([metric(predictions, targets, weights.to(targets.device)) for weights in draws])
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=scores.dtype, device=scores.device)
+    low, high = scores.quantile(tails).tolist()
+    return Interval(low, high)
+
+
+def score_interval(
+    predictions: Tensor, targets: Tensor, metric: str, resamples: int = 1000, seed: int = 0
+) -> tuple[float, Interval]:
+    """Return a score by its metric's name, with its 95 % bootstrap interval over test images.
+
+    Args:
+        predictions: (N,) or (N, T).
+        targets: (N,) or (N, T).
+        metric: ``accuracy``, ``mean_per_class_accuracy`` or ``r2``.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Raises:
+        ValueError: There is no such metric, or the shapes do not fit it.
+    """
+    function = metric_named(metric)
+    score = float(function(predictions, targets, None))
+    return score, bootstrap_interval(function, predictions, targets, resamples, seed=seed)
+
+
+def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
+    """Sum (..., N, T) over the images, with weights (N,), or (N, T) with weights (B, N)."""
+    return torch.einsum("...n,...nt->...t", weights, values) if weights.ndim == 1 else weights @ values
+
+
+def _resample(count: int, resamples: int, seed: int) -> Iterator[Tensor]:
+    """Yield how often each image is drawn, (at most ``resamples``, N) at once, float64 on the CPU."""
+    generator = torch.Generator().manual_seed(seed)
+    rows = max(1, min(resamples, _WEIGHTS_AT_ONCE // count))
+    for start in range(0, resamples, rows):
+        drawn = torch.randint(count, (min(rows, resamples - start), count), generator=generator)
+        weights = torch.zeros(drawn.shape, dtype=torch.float64)
+        yield weights.scatter_add_(1, drawn, torch.ones_like(weights))
+
+
+def _check_lengths(predicted: int, targets: Tensor, at_least: int = 1) -> None:
+    if predicted != len(targets):
+        raise ValueError(f"{predicted} images were predicted, but {len(targets)} have targets")
+    if len(targets) < at_least:
+        raise ValueError(f"a score needs at least {at_least} images, there are {len(targets)}")

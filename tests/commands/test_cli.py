@@ -1,0 +1,81 @@
+import subprocess
+import sys
+
+import pytest
+
+from solo_invariance.cli import COMMANDS
+from solo_invariance.overrides import quote_equals
+
+
+def test_usage_lists_every_command_and_is_quick(cli) -> None:
+    code, out, _ = cli("--help")
+    assert code == 0
+    for command in COMMANDS:
+        assert f"  {command} " in out
+    script = "import sys; from solo_invariance.cli import main; main(['--help']); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == "False"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["mesure"], "unknown command 'mesure'; did you mean 'measure'?"),
+        (["measure", "tranforms=[hue]"], "unknown key 'tranforms' for measure; did you mean 'transforms'?"),
+        (["measure", "data.pth=x"], "unknown key 'data.pth' for measure; did you mean 'data.path'?"),
+        (["measure", "k=many"], "k: Value 'many' of type 'str' could not be converted to Integer"),
+        (["measure", "k=0"], "k=0: expected at least 1"),
+        (["measure", "protocol=exact"], "protocol: Invalid value 'exact', expected one of [paper, clean]"),
+        (["measure", "budget=adaptive"], "budget: Invalid value 'adaptive'"),
+        (["measure"], "no backbone: set backbone.checkpoint=FILE or backbone.name="),
+        (["measure", "transforms=[hue,rotatoin]"], "transforms: there is no 'rotatoin'; did you mean 'rotation'?"),
+        (["measure", "transforms=3"], "transforms=3: expected all, or a list"),
+        (["measure", "device=abacus"], "device=abacus: not available here"),
+        (["fuse"], "members: name the checkpoints to fuse"),
+        (["fuse", "members=[a-ep=1.ckpt]"], "checkpoint a-ep=1.ckpt: no such file"),
+        (["fuse", "members=[a.ckpt]", "mode=cat"], "fusions: there is no 'cat'; did you mean 'concat'?"),
+        (["fuse", "members=[a.ckpt]", "out=fused.npz"], "solo-learn reads checkpoints called .ckpt, .pth or .pt"),
+        (["transfer", "task.name=shapes"], "tasks: there is no 'shapes'; did you mean 'shape'?"),
+        (["transfer", "task.name=hue", "probe=logistic"], "task.name=hue has numbers as targets"),
+        (["transfer", "folds=1"], "folds=1: cross-validation needs at least 2"),
+        (["report", "runs=[nowhere]"], "nowhere"),
+        (["pretrain", "augmentations=invariance/vental"], "augmentations/invariance/vental"),
+        (["pretrain", "method=bjol"], "method=bjol: the embedded host has"),
+        (["measure", "k=["], ""),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(cli, tmp_path, monkeypatch, arguments, message) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert len(err.strip().splitlines()) == 1, err
+    assert err.startswith("solo-invariance: error: ")
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_hydras_flags_work(cli, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = cli("measure", "k=7", "--cfg", "job")
+    assert code == 0
+    assert "k: 7" in out
+    assert "protocol: clean" in out
+    code, out, _ = cli("measure", "--help")
+    assert code == 0
+    assert "num_images: 1000" in out
+
+
+@pytest.mark.parametrize(
+    ("override", "quoted"),
+    [
+        ("members=[a-ep=9.ckpt,b.ckpt]", "members=['a-ep=9.ckpt',b.ckpt]"),
+        ("backbone.checkpoint=runs/x-ep=9.ckpt", "backbone.checkpoint='runs/x-ep=9.ckpt'"),
+        ("backbone.checkpoint=a=1.ckpt,b=2.ckpt", "backbone.checkpoint='a=1.ckpt','b=2.ckpt'"),
+        ("members=['a=1.ckpt']", "members=['a=1.ckpt']"),
+        ("k=3", "k=3"),
+        ("--multirun", "--multirun"),
+        ("backbone.kwargs={width: 0.5}", "backbone.kwargs={width: 0.5}"),
+    ],
+)
+def test_the_names_of_solo_learns_checkpoints_need_no_quotes(override: str, quoted: str) -> None:
+    assert quote_equals(override) == quoted

@@ -1,0 +1,33 @@
+import json
+from pathlib import Path
+
+
+def test_the_whole_story_small(cli, tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    arguments = [
+        "demo",
+        f"out={out}",
+        "families=[ventral,dorsal]",
+        "max_epochs=1",
+        "num_images=128",
+        "k=4",
+        "measure_images=8",
+        "train_images=60",
+        "test_images=30",
+        "device=cpu",
+    ]
+    code, printed, err = cli(*arguments)
+    assert code == 0, err
+    page = out / "report.html"
+    assert str(page.resolve()) in printed.replace("\n", "")
+    content = page.read_text()
+    for word in ("ventral", "dorsal", "ventral+dorsal", "rotation", "position"):
+        assert word in content
+        assert word in printed
+    results = sorted(str(path.relative_to(out)) for path in out.rglob("*.json") if path.name in ("invariance.json", "transfer.json"))
+    assert len(results) == 3 + 3 * 4
+    fused = json.loads((out / "measure" / "ventral+dorsal" / "invariance.json").read_text())
+    assert fused["backbone"]["num_features"] == 2 * json.loads((out / "measure" / "ventral" / "invariance.json").read_text())["backbone"]["num_features"]
+    written = {path: path.stat().st_mtime_ns for path in out.rglob("*.ckpt")}
+    assert cli(*arguments)[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.ckpt") if "pretrain" in str(path)}.items() <= written.items()

@@ -1,0 +1,49 @@
+"""The seams stay where they are."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "solo_invariance"
+
+
+def _imports(path: Path) -> set[str]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+@pytest.mark.parametrize("part", ["measure", "fuse", "transfer", "families", "data", "report"])
+def test_the_parts_never_import_the_hosts(part: str) -> None:
+    for path in (PACKAGE / part).rglob("*.py"):
+        assert not any(name.startswith(("solo_invariance.hosts", "solo_invariance.commands")) for name in _imports(path)), path
+
+
+def test_only_the_hosts_import_solo_learn_and_lightning() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if path.parent.name != "hosts":
+            roots = {name.split(".")[0] for name in _imports(path)}
+            assert not roots & {"solo", "lightning", "lightly", "pytorch_lightning"}, path
+
+
+def test_hydras_door_imports_nothing_heavy_at_module_level() -> None:
+    tree = ast.parse((PACKAGE.parent / "hydra_plugins" / "solo_invariance_plugin" / "__init__.py").read_text())
+    top = {name for node in tree.body if isinstance(node, ast.Import) for name in (a.name for a in node.names)}
+    top |= {node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)}
+    assert {name.split(".")[0] for name in top} == {"sys", "hydra", "omegaconf"}
+
+
+def test_checkpoints_are_only_read_as_plain_tensors() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call):
+                continue
+            name = ast.unparse(node.func)
+            assert name not in ("eval", "exec", "pickle.load", "pickle.loads"), path
+            if name == "torch.load":
+                assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), path

@@ -1,0 +1,134 @@
+"""What a wheel holds, and what an environment finds that has only the wheel."""
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+_IGNORED = shutil.ignore_patterns(".git", ".venv", "runs", "*.egg-info", "__pycache__", ".*_cache", "build", "dist")
+
+_LOOK = """
+import json
+from importlib.metadata import entry_points
+from hydra import compose, initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.plugins.search_path_plugin import SearchPathPlugin
+import solo_invariance
+from solo_invariance.hosts.plugins import KINDS, discover
+
+with initialize_config_module("solo_invariance.plugin_configs", version_base="1.3"):
+    cfg = compose(overrides=["+augmentations=invariance/dorsal", "+data.dataset=cifar10"])
+plugins = {kind: [plugin.name for plugin in discover(kind)] for kind in KINDS}
+for kind in KINDS:
+    for plugin in discover(kind):
+        plugin.load()
+print(json.dumps({
+    "package": solo_invariance.__file__,
+    "family": cfg.augmentations[0].family,
+    "crop_size": cfg.augmentations[0].crop_size,
+    "plugins": plugins,
+    "hydra": [p.__name__ for p in Plugins.instance().discover(SearchPathPlugin)],
+    "lightning": [e.value for e in entry_points(group="lightning.pytorch.callbacks_factory")],
+}))
+"""
+
+
+def _pip(python: Path, *arguments: str) -> None:
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = tmp_path_factory.mktemp("source") / "solo-invariance"
+    shutil.copytree(ROOT, source, ignore=_IGNORED)
+    out = tmp_path_factory.mktemp("wheel")
+    _pip(Path(sys.executable), "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out), str(source))
+    return next(out.glob("*.whl"))
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new environment with our wheel and the third party's family; the dependencies come from this environment."""
+    home = tmp_path_factory.mktemp("environment")
+    venv.create(home, with_pip=True, symlinks=True)
+    python = home / "bin" / "python"
+    site = next(home.glob("lib/python*/site-packages"))
+    # A path in a .pth file adds the packages there, but not what their own .pth files would add: no editable install.
+    (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
+    _pip(python, "install", "--no-deps", "--no-index", "--force-reinstall", str(wheel))
+    example = home / "third_party_family"
+    shutil.copytree(ROOT / "examples" / "third_party_family", example, ignore=_IGNORED)
+    _pip(python, "install", "--no-deps", "--no-build-isolation", str(example))
+    return home
+
+
+def test_the_wheel_holds_the_configurations_the_templates_and_the_typing_marker(wheel: Path) -> None:
+    import zipfile
+
+    names = set(zipfile.ZipFile(wheel).namelist())
+    for name in (
+        "hydra_plugins/solo_invariance_plugin/__init__.py",
+        "solo_invariance/plugin_configs/measure.yaml",
+        "solo_invariance/plugin_configs/augmentations/invariance/ventral.yaml",
+        "solo_invariance/report/page.html.j2",
+        "solo_invariance/py.typed",
+    ):
+        assert name in names
+    assert not any(name.startswith(("tests/", "benchmarks/", "examples/", "plugin_configs/")) for name in names)
+    packages = {str(path.parent.relative_to(ROOT)) for path in (ROOT / "solo_invariance").rglob("*.py")}
+    assert packages <= {str(Path(name).parent) for name in names}, "a package is missing from pyproject's list"
+
+
+def test_a_new_environment_finds_configurations_and_entry_points(environment: Path) -> None:
+    done = subprocess.run(
+        [environment / "bin" / "python", "-W", "ignore", "-c", _LOOK], capture_output=True, text=True, cwd=environment
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = json.loads(done.stdout)
+    assert Path(found["package"]).is_relative_to(environment)
+    assert (found["family"], found["crop_size"]) == ("dorsal", 32)
+    assert found["hydra"] == ["SoloInvarianceSearchPath"]
+    assert "solo_invariance.hosts.callbacks:callbacks_factory" in found["lightning"]
+    assert found["plugins"]["families"] == ["default", "dorsal", "sunset", "ventral"]
+    assert len(found["plugins"]["transforms"]) == 18
+    assert {"similarity", "distance"} <= set(found["plugins"]["metrics"])
+    assert {"concat", "sum", "mean"} <= set(found["plugins"]["fusions"])
+    assert {"shape", "hue", "position", "rotation"} <= set(found["plugins"]["tasks"])
+
+
+def test_a_third_partys_family_trains_by_its_name(environment: Path) -> None:
+    overrides = [
+        "augmentations=invariance/family",
+        "invariance.family=sunset",
+        "backbone.kwargs.width=0.125",
+        "data.num_images=16",
+        "data.size=32",
+        "invariance.crop_size=32",
+        "optimizer.batch_size=8",
+        "max_epochs=1",
+        "accelerator=cpu",
+        f"checkpoint.dir={environment / 'trained'}",
+    ]
+    done = subprocess.run(
+        [environment / "bin" / "solo-invariance", "pretrain", *overrides], capture_output=True, text=True, cwd=environment
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    args = json.loads(next((environment / "trained").rglob("args.json")).read_text())
+    assert args["augmentations"][0]["family"] == "sunset"
+    listed = subprocess.run([environment / "bin" / "solo-invariance", "families"], capture_output=True, text=True)
+    assert "sunset-families" in listed.stdout
+
+
+def test_this_environment_finds_them_too() -> None:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", _LOOK], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert json.loads(done.stdout)["family"] == "dorsal"

@@ -1,0 +1,146 @@
+import math
+
+import pytest
+import torch
+from sklearn import metrics
+from torch import Tensor
+
+from solo_invariance.transfer import scores
+from solo_invariance.transfer.scores import (
+    Metric,
+    accuracy,
+    bootstrap_interval,
+    mean_per_class_accuracy,
+    r2,
+    score_interval,
+)
+
+
+def draw_classes(seed: int, count: int = 200, classes: int = 5) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(classes, (count,), generator=generator) ** 2
+    guesses = torch.randint(classes, (count,), generator=generator) ** 2
+    right = torch.rand(count, generator=generator) < 0.6
+    return torch.where(right, targets, guesses), targets
+
+
+def draw_numbers(seed: int, count: int = 200, targets: int = 3) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    truth = 100 + torch.randn(count, targets, generator=generator, dtype=torch.float64) * torch.arange(1, targets + 1)
+    return truth + 0.7 * torch.randn(count, targets, generator=generator, dtype=torch.float64), truth
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_class_scores_equal_scikit_learn(seed: int) -> None:
+    predictions, targets = draw_classes(seed)
+    assert float(accuracy(predictions, targets)) == pytest.approx(metrics.accuracy_score(targets, predictions))
+    expected = metrics.balanced_accuracy_score(targets, predictions)
+    assert float(mean_per_class_accuracy(predictions, targets)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_r2_equals_scikit_learn(seed: int) -> None:
+    predictions, targets = draw_numbers(seed)
+    assert float(r2(predictions, targets)) == pytest.approx(metrics.r2_score(targets, predictions), abs=1e-12)
+    expected = metrics.r2_score(targets[:, 0], predictions[:, 0])
+    assert float(r2(predictions[:, 0], targets[:, 0])) == pytest.approx(expected, abs=1e-12)
+
+
+def test_r2_of_the_mean_is_zero_and_of_the_truth_is_one() -> None:
+    _, targets = draw_numbers(0)
+    assert float(r2(targets, targets)) == 1
+    assert float(r2(targets.mean(0).expand_as(targets), targets)) == pytest.approx(0, abs=1e-12)
+
+
+def test_r2_of_a_constant_target_is_one_where_exact_and_zero_elsewhere() -> None:
+    constant = torch.full((7, 1), 0.1, dtype=torch.float64)
+    _, varying = draw_numbers(0, count=7, targets=1)
+    assert float(r2(constant, constant)) == 1
+    assert float(r2(constant + 1e-3, constant)) == 0
+    assert float(r2(torch.cat([constant, varying], 1), torch.cat([constant, varying], 1))) == 1
+    assert metrics.r2_score(torch.full((7,), 0.5), torch.full((7,), 0.75)) == 0
+
+
+def test_leading_axes_are_scored_one_by_one() -> None:
+    predictions, targets = zip(*(draw_numbers(seed) for seed in range(4)), strict=True)
+    together = r2(torch.stack(predictions), targets[0])
+    assert torch.allclose(together, torch.stack([r2(one, targets[0]) for one in predictions]))
+    classes, truth = draw_classes(0)
+    assert accuracy(torch.stack([classes, truth]), truth).tolist() == [float(accuracy(classes, truth)), 1.0]
+
+
+@pytest.mark.parametrize("metric", [accuracy, mean_per_class_accuracy, r2])
+def test_a_weight_is_a_number_of_copies(metric: Metric) -> None:
+    predictions, targets = draw_numbers(0) if metric is r2 else draw_classes(0)
+    copies = torch.randint(3, (4, len(targets)), generator=torch.Generator().manual_seed(0))
+    for row, score in zip(copies, metric(predictions, targets, copies.double()), strict=True):
+        repeated = metric(predictions.repeat_interleave(row, 0), targets.repeat_interleave(row, 0), None)
+        assert float(score) == pytest.approx(float(repeated), abs=1e-12)
+
+
+def test_a_class_without_images_is_left_out_of_the_mean() -> None:
+    predictions, targets = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 0, 1, 1])
+    assert float(mean_per_class_accuracy(predictions, targets)) == 0.75
+    first_class_alone = torch.tensor([[1.0, 1.0, 0.0, 0.0]])
+    assert mean_per_class_accuracy(predictions, targets, first_class_alone).tolist() == [1.0]
+
+
+def test_bootstrap_interval_of_an_accuracy_is_the_binomial_one() -> None:
+    predictions, targets = draw_classes(0, count=2000)
+    share = float(accuracy(predictions, targets))
+    half = 1.96 * math.sqrt(share * (1 - share) / len(targets))
+    low, high = bootstrap_interval(accuracy, predictions, targets, resamples=4000)
+    assert low == pytest.approx(share - half, abs=half / 10)
+    assert high == pytest.approx(share + half, abs=half / 10)
+
+
+def test_bootstrap_interval_covers_as_often_as_it_says() -> None:
+    covered = 0
+    for seed in range(200):
+        right = torch.rand(300, generator=torch.Generator().manual_seed(seed)) < 0.7
+        low, high = bootstrap_interval(accuracy, right.long(), torch.ones(300, dtype=torch.int64), 400, seed=seed)
+        covered += low <= 0.7 <= high
+    assert 0.91 <= covered / 200 <= 0.985
+
+
+def test_bootstrap_interval_depends_on_the_seed_alone() -> None:
+    predictions, targets = draw_numbers(0)
+    torch.manual_seed(1)
+    first = bootstrap_interval(r2, predictions, targets, seed=3)
+    torch.manual_seed(2)
+    assert bootstrap_interval(r2, predictions, targets, seed=3) == first
+    assert bootstrap_interval(r2, predictions, targets, seed=4) != first
+
+
+def test_bootstrap_works_through_resamples_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictions, targets = draw_classes(0)
+    whole = bootstrap_interval(accuracy, predictions, targets)
+    monkeypatch.setattr(scores, "_WEIGHTS_AT_ONCE", 30 * len(targets))
+    parts = bootstrap_interval(accuracy, predictions, targets)
+    assert parts == pytest.approx(whole, abs=0.01)
+
+
+def test_score_interval_is_the_score_with_its_interval() -> None:
+    predictions, targets = draw_classes(0)
+    score, interval = score_interval(predictions, targets, "mean_per_class_accuracy", seed=1)
+    assert score == float(mean_per_class_accuracy(predictions, targets))
+    assert interval == bootstrap_interval(mean_per_class_accuracy, predictions, targets, seed=1)
+    assert interval.low < score < interval.high
+
+
+def test_an_unknown_metric_is_named() -> None:
+    with pytest.raises(ValueError, match=r"metric='top5', expected one of accuracy, mean_per_class_accuracy, r2"):
+        score_interval(torch.zeros(3), torch.zeros(3), "top5")
+
+
+@pytest.mark.parametrize("metric", [accuracy, mean_per_class_accuracy, r2])
+def test_unequal_lengths_are_both_named(metric: Metric) -> None:
+    with pytest.raises(ValueError, match="3 images were predicted, but 4 have targets"):
+        metric(torch.zeros(3, dtype=torch.int64), torch.zeros(4, dtype=torch.int64), None)
+
+
+def test_r2_names_unequal_targets_and_too_few_images() -> None:
+    with pytest.raises(ValueError, match="2 targets were predicted, but there are 3"):
+        r2(torch.zeros(5, 2), torch.zeros(5, 3))
+    with pytest.raises(ValueError, match="at least 2 images, there are 1"):
+        r2(torch.zeros(1, 2), torch.zeros(1, 2))

@@ -21,7 +21,9 @@ def _imports(path: Path) -> set[str]:
 @pytest.mark.parametrize("part", ["measure", "fuse", "transfer", "families", "data", "report"])
 def test_the_parts_never_import_the_hosts(part: str) -> None:
     for path in (PACKAGE / part).rglob("*.py"):
-        assert not any(name.startswith(("solo_invariance.hosts", "solo_invariance.commands")) for name in _imports(path)), path
+        assert not any(
+            name.startswith(("solo_invariance.hosts", "solo_invariance.commands")) for name in _imports(path)
+        ), path
 
 
 def test_only_the_hosts_import_solo_learn_and_lightning() -> None:

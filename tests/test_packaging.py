@@ -119,7 +119,10 @@ def test_a_third_partys_family_trains_by_its_name(environment: Path) -> None:
         f"checkpoint.dir={environment / 'trained'}",
     ]
     done = subprocess.run(
-        [environment / "bin" / "solo-invariance", "pretrain", *overrides], capture_output=True, text=True, cwd=environment
+        [environment / "bin" / "solo-invariance", "pretrain", *overrides],
+        capture_output=True,
+        text=True,
+        cwd=environment,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     args = json.loads(next((environment / "trained").rglob("args.json")).read_text())

@@ -61,6 +61,9 @@ class Backbone(nn.Module):
         provenance: Where the weights came from.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self, network: nn.Module, architecture: Architecture, input_spec: InputSpec, provenance: Provenance
     ) -> None:

@@ -25,6 +25,7 @@ class WideResNet(ResNet):
     """
 
     def __init__(self, depth: int, width: float = 1.0, **kwargs: Any) -> None:
+        self.inplanes = 64  # what torchvision begins with, too
         self._width = width
         self._stem_is_wide = False
         block, layers = _BLOCKS[depth]
@@ -48,4 +49,4 @@ def use_small_stem(network: ResNet) -> None:
     """Give a ResNet the stem that solo-learn uses for CIFAR: a 3x3 convolution of stride 1, and no pooling."""
     planes = network.conv1.out_channels
     network.conv1 = nn.Conv2d(3, planes, kernel_size=3, stride=1, padding=2, bias=False)
-    network.maxpool = nn.Identity()  # type: ignore[assignment]
+    network.maxpool = nn.Identity()

@@ -22,9 +22,8 @@ from solo_invariance.overrides import quote_equals
 
 __all__ = ["Config", "run"]
 
-TRANSFORMS = (
-    "rotation,translation,scale,shear,h_flip,brightness,contrast,saturation,hue,blur,grayscale"  # 5 spatial, 6 appearance
-)
+_SPATIAL = "rotation,translation,scale,shear,h_flip"
+_APPEARANCE = "brightness,contrast,saturation,hue,blur,grayscale"
 TASKS = ("shape", "hue", "position", "rotation")
 
 
@@ -78,7 +77,7 @@ def _measure(settings: Config, label: str, path: Path, out: Path, progress: Prog
         measure.Config,
         f"backbone.checkpoint={path}",
         "data.name=latent_scenes",
-        f"transforms=[{TRANSFORMS}]",
+        f"transforms=[{_SPATIAL},{_APPEARANCE}]",
         f"k={settings.k}",
         f"num_images={settings.measure_images}",
         f"seed={settings.seed}",

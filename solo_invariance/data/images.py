@@ -142,7 +142,7 @@ def load_batches(
     Raises:
         UserError: An image cannot be read; the message names it.
     """
-    loader = DataLoader(
+    loader: DataLoader[Tensor | Unreadable] = DataLoader(
         source,  # type: ignore[arg-type]
         batch_size=batch_size,
         sampler=list(indices),

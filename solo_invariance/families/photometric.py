@@ -107,10 +107,11 @@ class ColorJitter(PhotometricOperation):
             ("saturation", adjust_saturation),
             ("hue", adjust_hue),
         ]
+        images = images.clone()
         for step in range(len(adjustments)):
             for index, (name, adjust) in enumerate(adjustments):
                 chosen = parameters["applied"] & (parameters["order"][:, step] == index)
-                images = apply_where(chosen, images, adjust, parameters[name])
+                apply_where_(chosen, images, adjust, parameters[name])
         return images
 
 
@@ -133,7 +134,7 @@ class Grayscale(PhotometricOperation):
 
     def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
         """Replace the channels by the luma where applied."""
-        return apply_where(parameters["applied"], images, to_grayscale)
+        return apply_where_(parameters["applied"], images.clone(), to_grayscale)
 
 
 @dataclass(frozen=True)
@@ -168,26 +169,24 @@ class GaussianBlur(PhotometricOperation):
         def blur(chosen: Tensor, sigma: Tensor) -> Tensor:
             return gaussian_blur(chosen, sigma, 2 * radius + 1)
 
-        return apply_where(parameters["applied"], images, blur, parameters["sigma"])
+        return apply_where_(parameters["applied"], images.clone(), blur, parameters["sigma"])
 
 
-def apply_where(applied: Tensor, images: Tensor, function: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
-    """Apply ``function`` to the images that were chosen, and only compute those.
+def apply_where_(applied: Tensor, images: Tensor, function: Callable[..., Tensor], *parameters: Tensor) -> Tensor:
+    """Change the images that were chosen, in place, and only compute those.
 
     Args:
         applied: (N,) bool on the CPU: which images are chosen is known without a host synchronisation.
-        images: (N, ...).
+        images: (N, ...), changed.
         function: Gets the chosen images and the matching entries of ``parameters``.
         parameters: (N, ...) each, on the CPU.
 
     Returns:
-        (N, ...), a new tensor where anything was chosen.
+        ``images``
     """
     chosen = applied.nonzero()[:, 0]
     if len(chosen) == 0:
         return images
-    arguments = [p[chosen].to(images.device, non_blocking=True) for p in parameters]
-    if len(chosen) == len(images):
-        return function(images, *arguments)
     rows = chosen.to(images.device, non_blocking=True)
-    return images.index_copy(0, rows, function(images.index_select(0, rows), *arguments).to(images.dtype))
+    arguments = [p[chosen].to(images.device, non_blocking=True) for p in parameters]
+    return images.index_copy_(0, rows, function(images.index_select(0, rows), *arguments).to(images.dtype))

@@ -29,7 +29,7 @@ def save_fused(fused: FusedBackbone, path: Path) -> None:
         FUSION_KEY: {
             "schema": _SCHEMA,
             "mode": fused.mode,
-            "members": [_describe(member) for member in fused.members],
+            "members": [_describe(member) for member in fused.backbones],
             "versions": versions(),
         },
     }

@@ -40,6 +40,11 @@ class FusedBackbone(nn.Module):
         self.register_buffer("input_mean", None, persistent=False)
         self.register_buffer("input_std", None, persistent=False)
 
+    @property
+    def backbones(self) -> list[Backbone]:
+        """The members."""
+        return [member for member in self.members if isinstance(member, Backbone)]
+
     def _fused_width(self, members: Sequence[Backbone]) -> int:
         try:
             return self.fusion([torch.zeros(1, member.num_features) for member in members]).shape[1]
@@ -54,7 +59,7 @@ class FusedBackbone(nn.Module):
             mean: Channel means that they were normalised with; the first member's by default.
             std: Channel standard deviations, likewise.
         """
-        first = self.members[0].input_spec
+        first = self.backbones[0].input_spec
         self.input_mean = torch.tensor(list(first.mean if mean is None else mean))[:, None, None]
         self.input_std = torch.tensor(list(first.std if std is None else std))[:, None, None]
 

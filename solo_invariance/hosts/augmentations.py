@@ -31,6 +31,13 @@ def crop_pipeline_from_config(cfg: DictConfig) -> tuple[CropPipeline, Canvas]:
     return CropPipeline(entries, mean, std), _canvas(cfg.augmentations, entries)
 
 
+def plain(config: DictConfig) -> dict[str, Any]:
+    """Return a configuration as plain data, resolved."""
+    content = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(content, dict)
+    return {str(key): value for key, value in content.items()}
+
+
 def _entry(index: int, entry: DictConfig) -> CropEntry:
     where = f"augmentations[{index}]"
     if "family" not in entry:

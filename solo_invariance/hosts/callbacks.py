@@ -1,4 +1,4 @@
-"""The seam to Lightning: one callback in every ``Trainer``, dormant unless the module's configuration names families."""
+"""The seam to Lightning: a callback in every ``Trainer``, dormant unless the module's configuration names families."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ class FamiliesCallback(Callback):
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Replace the data workers' transform, before the workers start."""
         self._pipeline = None
-        cfg = getattr(pl_module, "cfg", None)
+        cfg: Any = getattr(pl_module, "cfg", None)
         if stage != "fit" or not _names_families(cfg):
             return
         from solo_invariance.hosts.augmentations import crop_pipeline_from_config
@@ -87,7 +87,7 @@ def _dataset_with_transform(trainer: Trainer) -> Any:
     attribute is the same in lightning 2.1.2 and 2.6.6.
     """
     try:
-        loader = trainer.fit_loop._data_source.instance
+        loader: Any = trainer.fit_loop._data_source.instance
         dataset = loader.dataset
     except AttributeError as error:
         raise UserError(

@@ -7,16 +7,18 @@ reads these. It is no toolkit: one device, a few methods, no online evaluation.
 import copy
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch import Tensor, nn
 
 from solo_invariance.backbones.architecture import Architecture, num_features_of
 from solo_invariance.backbones.resnet import WideResNet
 from solo_invariance.errors import UserError
+from solo_invariance.hosts.augmentations import plain
 
 try:
     from lightly.loss import NTXentLoss
@@ -27,7 +29,7 @@ except ImportError as error:
     raise UserError("the embedded host needs lightly: pip install 'solo-invariance[lightly]'") from error
 
 _SMALL_DATASETS = ("cifar10", "cifar100")
-_OPTIMIZERS: Mapping[str, type[torch.optim.Optimizer]] = {
+_OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -45,11 +47,10 @@ class EmbeddedMethod(LightningModule):
         super().__init__()
         self.cfg = cfg
         small = cfg.data.dataset in _SMALL_DATASETS
-        kwargs = OmegaConf.to_container(cfg.backbone.kwargs)
-        assert isinstance(kwargs, dict)
-        network = Architecture(cfg.backbone.name, kwargs, method=cfg.method).build()
+        architecture = Architecture(cfg.backbone.name, plain(cfg.backbone.kwargs), method=cfg.method)
+        network = architecture.build()
         if small and isinstance(network, WideResNet):
-            network = Architecture(cfg.backbone.name, kwargs, small_stem=True, method=cfg.method).build()
+            network = replace(architecture, small_stem=True).build()
         # As solo-learn does: the faster layout for convolutions.
         self.backbone = network.to(memory_format=torch.channels_last)
         self.num_features = num_features_of(network, cfg.augmentations[0].crop_size)
@@ -124,14 +125,16 @@ class MoCoV2Plus(EmbeddedMethod):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the queues, which lightly leaves out of the state, so that a resumed run goes on as it was."""
-        banks = [criterion.memory_bank for criterion in self.criteria]
-        checkpoint["queues"] = [{"bank": bank.bank.cpu(), "pointer": bank.bank_ptr.cpu()} for bank in banks]
+        checkpoint["queues"] = [{"bank": b.bank.cpu(), "pointer": b.bank_ptr.cpu()} for b in self._banks()]
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the queues back."""
-        for criterion, queue in zip(self.criteria, checkpoint["queues"], strict=True):
-            criterion.memory_bank.bank.copy_(queue["bank"])
-            criterion.memory_bank.bank_ptr.copy_(queue["pointer"])
+        for bank, queue in zip(self._banks(), checkpoint["queues"], strict=True):
+            bank.bank.copy_(queue["bank"])
+            bank.bank_ptr.copy_(queue["pointer"])
+
+    def _banks(self) -> list[Any]:
+        return [criterion.memory_bank for criterion in self.criteria]
 
 
 class SimCLR(EmbeddedMethod):

@@ -9,14 +9,14 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
 
 from solo_invariance.backbones.checkpoint import read_checkpoint
 from solo_invariance.data.images import Progress, list_images, no_progress
 from solo_invariance.errors import UserError
-from solo_invariance.hosts.augmentations import crop_pipeline_from_config
+from solo_invariance.hosts.augmentations import crop_pipeline_from_config, plain
 from solo_invariance.hosts.lightly import build_method
 from solo_invariance.results import write_json
 
@@ -54,8 +54,7 @@ def pretrain(cfg: DictConfig, progress: Progress = no_progress) -> Path:
         raise UserError(
             f"optimizer.batch_size={cfg.optimizer.batch_size} is larger than the data, {len(dataset)} images"
         )
-    args = OmegaConf.to_container(cfg, resolve=True)
-    assert isinstance(args, dict)
+    args = plain(cfg)
     directory, last = _run_directory(cfg, args)
     if last is not None and _epoch_of(last) == cfg.max_epochs - 1:
         return last

@@ -1,7 +1,7 @@
 """Measuring: the loop over images, transforms and views."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -48,7 +48,7 @@ class MeasureSettings:
     protocol: Protocol = "clean"
     k: int = 256
     num_images: int = 1000
-    geometry: Geometry = Geometry()
+    geometry: Geometry = field(default_factory=Geometry)
     batch_size: int = 256
     num_workers: int = 0
     seed: int = 0

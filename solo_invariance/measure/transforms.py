@@ -48,7 +48,7 @@ class Transform(ABC):
 
     @abstractmethod
     def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
-        """Return the parameters (K, P) to measure at; K is at most ``k``, or fixed for a transform that is on or off."""
+        """Return the parameters (K, P) to measure at; K is at most ``k``, or fixed where the transform is on or off."""
 
     @abstractmethod
     def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
@@ -164,7 +164,7 @@ class Translation(_Affine):
 
 @dataclass(frozen=True)
 class Scale(_Affine):
-    """Zoom about the centre by a factor; ``linspace(1/4, 2, k)``. A second column holds the shear, as in translation."""
+    """Zoom about the centre by a factor; ``linspace(1/4, 2, k)``. The second column is a shear, as in translation."""
 
     unit = "factor"
 

@@ -84,7 +84,9 @@ def test_files_that_are_no_checkpoints(host_checkpoint: Callable[..., Path], tmp
         assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize(("content", "message"), [("{", "not valid JSON"), ("[]", "expected a mapping"), ("{}", "no backbone")])
+@pytest.mark.parametrize(
+    ("content", "message"), [("{", "not valid JSON"), ("[]", "expected a mapping"), ("{}", "no backbone")]
+)
 def test_broken_args(host_checkpoint: Callable[..., Path], content: str, message: str) -> None:
     path = host_checkpoint()
     (path.parent / "args.json").write_text(content)

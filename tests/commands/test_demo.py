@@ -24,10 +24,17 @@ def test_the_whole_story_small(cli, tmp_path: Path) -> None:
     for word in ("ventral", "dorsal", "ventral+dorsal", "rotation", "position"):
         assert word in content
         assert word in printed
-    results = sorted(str(path.relative_to(out)) for path in out.rglob("*.json") if path.name in ("invariance.json", "transfer.json"))
+    results = sorted(
+        str(path.relative_to(out)) for path in out.rglob("*.json") if path.name in ("invariance.json", "transfer.json")
+    )
     assert len(results) == 3 + 3 * 4
     fused = json.loads((out / "measure" / "ventral+dorsal" / "invariance.json").read_text())
-    assert fused["backbone"]["num_features"] == 2 * json.loads((out / "measure" / "ventral" / "invariance.json").read_text())["backbone"]["num_features"]
+    assert (
+        fused["backbone"]["num_features"]
+        == 2 * json.loads((out / "measure" / "ventral" / "invariance.json").read_text())["backbone"]["num_features"]
+    )
     written = {path: path.stat().st_mtime_ns for path in out.rglob("*.ckpt")}
     assert cli(*arguments)[0] == 0
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.ckpt") if "pretrain" in str(path)}.items() <= written.items()
+    assert {
+        path: path.stat().st_mtime_ns for path in out.rglob("*.ckpt") if "pretrain" in str(path)
+    }.items() <= written.items()

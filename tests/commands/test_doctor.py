@@ -6,7 +6,17 @@ def test_everything_is_named(cli, monkeypatch) -> None:
     monkeypatch.delenv("SOLO_LEARN_DIR", raising=False)
     code, out, err = cli("doctor")
     assert code == 0, err
-    for word in ("python", "torch", "lightning", "devices", "solo-learn", "faiss", "ventral", "rotation", "solo-invariance"):
+    for word in (
+        "python",
+        "torch",
+        "lightning",
+        "devices",
+        "solo-learn",
+        "faiss",
+        "ventral",
+        "rotation",
+        "solo-invariance",
+    ):
         assert word in out
 
 

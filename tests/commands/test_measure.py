@@ -27,7 +27,9 @@ def _arguments(checkpoint: Path, out: Path, *more: str) -> list[str]:
 
 def test_the_result_has_what_the_contract_says(cli, host_checkpoint, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    code, printed, err = cli(*_arguments(host_checkpoint("ventral"), out, "transforms=[rotation,translation,hue,h_flip]"))
+    code, printed, err = cli(
+        *_arguments(host_checkpoint("ventral"), out, "transforms=[rotation,translation,hue,h_flip]")
+    )
     assert code == 0, err
     result = json.loads((out / "invariance.json").read_text())
     assert (result["schema"], result["label"], result["protocol"], result["seed"]) == (1, "ventral", "clean", 0)

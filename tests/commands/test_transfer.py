@@ -21,7 +21,12 @@ def _arguments(checkpoint: Path, out: Path, task: str, *more: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("task", "metric", "probe"),
-    [("shape", "accuracy", "logistic"), ("hue", "r2", "ridge"), ("position", "r2", "ridge"), ("rotation", "r2", "ridge")],
+    [
+        ("shape", "accuracy", "logistic"),
+        ("hue", "r2", "ridge"),
+        ("position", "r2", "ridge"),
+        ("rotation", "r2", "ridge"),
+    ],
 )
 def test_the_result_has_what_the_contract_says(cli, host_checkpoint, tmp_path: Path, task, metric, probe) -> None:
     code, printed, err = cli(*_arguments(host_checkpoint("ventral"), tmp_path / "out", task))

@@ -36,7 +36,9 @@ def test_an_images_view_does_not_depend_on_the_batch(family) -> None:
     parameters = family.draw(8, torch.Generator().manual_seed(3))
     whole = family.apply(canvases, parameters, 32)
     for index in range(8):
-        alone = family.apply(canvases[index : index + 1], [{k: v[index : index + 1] for k, v in p.items()} for p in parameters], 32)
+        alone = family.apply(
+            canvases[index : index + 1], [{k: v[index : index + 1] for k, v in p.items()} for p in parameters], 32
+        )
         torch.testing.assert_close(alone[0], whole[index], atol=1e-5, rtol=0)
 
 

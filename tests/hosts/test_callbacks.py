@@ -19,7 +19,9 @@ class _Images(Dataset[Any]):
     """Images with their indexes, as the host's datasets give them."""
 
     def __init__(self, transform: Any = None) -> None:
-        self.images = torch.randint(0, 256, (8, 3, 40, 48), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+        self.images = torch.randint(
+            0, 256, (8, 3, 40, 48), generator=torch.Generator().manual_seed(0), dtype=torch.uint8
+        )
         self.transform = transform
 
     def __len__(self) -> int:
@@ -107,7 +109,8 @@ def test_subsets_are_looked_through(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "cfg", [None, OmegaConf.create({"augmentations": [{"crop_size": 32}]}), OmegaConf.create({"augmentations": "monitor"})]
+    "cfg",
+    [None, OmegaConf.create({"augmentations": [{"crop_size": 32}]}), OmegaConf.create({"augmentations": "monitor"})],
 )
 def test_dormant_without_families(tmp_path: Path, cfg: DictConfig | None) -> None:
     module = _Method(cfg)

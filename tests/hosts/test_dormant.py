@@ -54,19 +54,29 @@ main()
 
 
 def _run(script: str, *arguments: str, cwd: Path) -> str:
-    done = subprocess.run([sys.executable, "-c", script, *arguments], cwd=cwd, capture_output=True, text=True, timeout=240)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], cwd=cwd, capture_output=True, text=True, timeout=240
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def test_a_plain_lightning_run_is_unchanged(tmp_path: Path) -> None:
-    outputs = [json.loads(_run(_TRAIN.format(hide=hide), str(tmp_path), cwd=tmp_path).splitlines()[-1]) for hide in ("yes", "no")]
+    outputs = [
+        json.loads(_run(_TRAIN.format(hide=hide), str(tmp_path), cwd=tmp_path).splitlines()[-1])
+        for hide in ("yes", "no")
+    ]
     (hidden_weights, hidden_random, hidden_modules), (weights, random, modules) = outputs
     assert weights == hidden_weights
     assert random == hidden_random
     assert hidden_modules == []
     # What it costs: two small modules, nothing heavy.
-    assert modules == ["solo_invariance", "solo_invariance.errors", "solo_invariance.hosts", "solo_invariance.hosts.callbacks"]
+    assert modules == [
+        "solo_invariance",
+        "solo_invariance.errors",
+        "solo_invariance.hosts",
+        "solo_invariance.hosts.callbacks",
+    ]
     contents = [torch.load(tmp_path / f"{hide}.ckpt", weights_only=True) for hide in ("yes", "no")]
     assert contents[0].keys() == contents[1].keys()
     assert contents[0]["callbacks"] == contents[1]["callbacks"]

@@ -122,7 +122,9 @@ def test_unmodified_scripts_pretrain_with_families_and_evaluate_their_fusion(
 
 
 @pytest.mark.host
-def test_an_embedded_run_is_read_by_the_host(solo_learn: Path, photo_folder: Path, tmp_path: Path, host_checkpoint) -> None:
+def test_an_embedded_run_is_read_by_the_host(
+    solo_learn: Path, photo_folder: Path, tmp_path: Path, host_checkpoint
+) -> None:
     checkpoint = tmp_path / "resnet10.ckpt"
     checkpoint.write_bytes(host_checkpoint("ventral").read_bytes())
     _run(

@@ -22,7 +22,9 @@ REFERENCE = {
     "translation": lambda x, a, b, shear: _crop(F.affine(x, 0.0, [a, b], 1.0, shear)),
     "scale": lambda x, factor, shear: _crop(F.affine(x, 0.0, [0, 0], factor, shear)),
     "shear": lambda x, a, b: _crop(F.affine(x, 0.0, [0, 0], 1.0, [a, b])),
-    "resized_crop": lambda x, t, left, h, w: F.resized_crop(x, int(t), int(left), int(h), int(w), [224, 224], antialias=True),
+    "resized_crop": lambda x, t, left, h, w: F.resized_crop(
+        x, int(t), int(left), int(h), int(w), [224, 224], antialias=True
+    ),
     "h_flip": lambda x, on: _crop(F.hflip(x) if on else x),
     "v_flip": lambda x, on: _crop(F.vflip(x) if on else x),
     "brightness": lambda x, factor: _crop(F.adjust_brightness(x, factor)),

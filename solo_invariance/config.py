@@ -264,8 +264,8 @@ class DemoConfig:
 
     out: str = "runs/demo"
     families: list[str] = field(default_factory=lambda: ["default", "ventral", "dorsal"])
-    max_epochs: int = 20
-    num_images: int = 3000
+    max_epochs: int = 12
+    num_images: int = 4000
     k: int = 16
     measure_images: int = 200
     train_images: int = 2000

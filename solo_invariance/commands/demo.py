@@ -66,7 +66,6 @@ def _pretrain(settings: Config, family: str, out: Path, progress: Progress) -> P
         f"seed={settings.seed}",
         f"accelerator={_accelerator(settings.device)}",
         f"checkpoint.dir={out / 'pretrain'}",
-        f"checkpoint.frequency={settings.max_epochs}",
     )
     return pretrain(config, progress)
 

@@ -6,6 +6,7 @@ reads these. It is no toolkit: one device, a few methods, no online evaluation.
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -24,7 +25,7 @@ try:
     from lightly.loss import NTXentLoss
     from lightly.models.modules.heads import MoCoProjectionHead, SimCLRProjectionHead
     from lightly.models.utils import deactivate_requires_grad, update_momentum
-    from lightly.utils.scheduler import CosineWarmupScheduler, cosine_schedule
+    from lightly.utils.scheduler import cosine_schedule
 except ImportError as error:
     raise UserError("the embedded host needs lightly: pip install 'solo-invariance[lightly]'") from error
 
@@ -76,15 +77,33 @@ class EmbeddedMethod(LightningModule):
         if schedule.name == "none":
             return optimizer
         steps = int(self.trainer.estimated_stepping_batches)
-        warmup = round(schedule.warmup_epochs * steps / self.cfg.max_epochs)
-        scheduler = CosineWarmupScheduler(
-            optimizer,
-            warmup_epochs=min(warmup, steps - 1),
-            max_epochs=steps,
-            end_value=schedule.min_lr / rate,
-            warmup_start_value=schedule.warmup_start_lr / rate,
+        factor = warmup_cosine(
+            round(schedule.warmup_epochs * steps / self.cfg.max_epochs),
+            steps,
+            schedule.warmup_start_lr / rate,
+            schedule.min_lr / rate,
         )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def warmup_cosine(warmup: int, steps: int, first: float, last: float) -> Callable[[int], float]:
+    """Return the learning rate's factor by the step: linear from ``first`` to 1, then along a cosine to ``last``.
+
+    Args:
+        warmup: Steps of the linear part; 0 for none.
+        steps: In all.
+        first: Factor at step 0.
+        last: Factor after the last step.
+    """
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return first + (1 - first) * step / warmup
+        progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return last + (1 - last) * (1 + math.cos(math.pi * progress)) / 2
+
+    return factor
 
 
 class MoCoV2Plus(EmbeddedMethod):

@@ -24,6 +24,7 @@ _RESULT_KEYS = ("accelerator", "devices", "checkpoint", "auto_resume")
 _TALKATIVE = (
     "lightning.fabric.utilities.registry",
     "lightning.fabric.utilities.rank_zero",
+    "lightning.fabric.utilities.seed",
     "lightning.pytorch.accelerators.cuda",
     "lightning.pytorch.trainer.connectors.checkpoint_connector",
     "lightning.pytorch.utilities.rank_zero",
@@ -47,7 +48,9 @@ def pretrain(cfg: DictConfig, progress: Progress = no_progress) -> Path:
     crop_pipeline_from_config(cfg)
     if str(cfg.devices) not in ("1", "[0]", "auto"):
         raise UserError(f"devices={cfg.devices}: the embedded host trains on one device; use solo-learn for more")
-    seed_everything(cfg.seed, verbose=False)
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    seed_everything(cfg.seed)
     module = build_method(cfg)
     dataset = IndexedDataset(_source(cfg))
     if len(dataset) < cfg.optimizer.batch_size:
@@ -157,8 +160,6 @@ class _Reporter(Callback):
 
 
 def _trainer(cfg: DictConfig, directory: Path, callbacks: list[Callback]) -> Trainer:
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
     return Trainer(
         max_epochs=cfg.max_epochs,
         accelerator=cfg.accelerator,

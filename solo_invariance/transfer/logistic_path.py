@@ -128,11 +128,14 @@ class LogisticObjective:
         trace = _LEAST_CURVATURE * self._curvature_of_intercepts(probabilities).amax(1)
         probabilities = torch.nn.functional.threshold(probabilities, _LEAST_PROBABILITY, 0.0).float()
         weighted = probabilities * self.subsets.float()
+        likeliest = probabilities.argmax(2, keepdim=True)
         ridge = penalty * self.feature_weights.float()
         ridge = torch.cat([ridge[:-1], trace.float()[None, :, None]])
 
         def product(direction: Tensor) -> Tensor:
             change = _apply(self.design.rough, direction)
+            # Where a class is nearly certain, its mean change all but equals its own: from 0, nothing cancels.
+            change -= change.gather(2, likeliest)
             change -= (probabilities * change).sum(2, keepdim=True)
             return _apply(self.design.rough.T, change.mul_(weighted)).addcmul_(ridge, direction)
 

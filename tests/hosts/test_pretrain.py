@@ -11,6 +11,7 @@ from omegaconf import DictConfig
 from solo_invariance.backbones import BackboneConfig, load_backbone
 from solo_invariance.config import PretrainConfig
 from solo_invariance.errors import UserError
+from solo_invariance.hosts.lightly import warmup_cosine
 from solo_invariance.hosts.pretrain import pretrain
 
 
@@ -45,6 +46,12 @@ def test_a_run_writes_what_a_host_writes(tmp_path: Path, family: str) -> None:
     backbone = load_backbone(BackboneConfig(checkpoint=str(path)))
     assert (backbone.provenance.label, backbone.num_features) == (family, 64)
     assert sorted(p.name for p in path.parent.glob("*.ckpt")) == [path.name]
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    factor = warmup_cosine(10, 110, 0.1, 0.01)
+    assert [factor(step) for step in (0, 5, 10, 60, 110, 200)] == pytest.approx([0.1, 0.55, 1, 0.505, 0.01, 0.01])
+    assert warmup_cosine(0, 10, 0.1, 0.0)(0) == 1
 
 
 @pytest.mark.parametrize("method", [[], ["method=simclr"]])

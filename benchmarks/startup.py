@@ -8,10 +8,15 @@ from benchmarks.timing import Comparison, compare
 
 _HYDRA = "import hydra; from hydra.core.plugins import Plugins; {hide}; Plugins.instance()"
 _HIDE_HYDRA = "import sys; sys.modules['hydra_plugins'] = None"
-_TRAINER = (
-    "import lightning.pytorch as pl; {hide}; pl.Trainer(accelerator='cpu', logger=False, enable_checkpointing=False)"
-)
-_HIDE_TRAINER = "from lightning.pytorch.trainer.connectors import callback_connector as c; c._load_external_callbacks = lambda g: []"
+_TRAINER = """
+import lightning.pytorch as pl
+{hide}
+pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False)
+"""
+_HIDE_TRAINER = """
+from lightning.pytorch.trainer.connectors import callback_connector
+callback_connector._load_external_callbacks = lambda group: []
+"""
 
 
 def _python(script: str) -> Callable[[], object]:

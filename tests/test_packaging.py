@@ -46,13 +46,17 @@ def _pip(python: Path, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr[-3000:]
 
 
+def _wheel(source: Path, work: Path) -> Path:
+    """Build a wheel from a copy of a source tree, so that the tree stays as it is."""
+    shutil.copytree(source, work / "source", ignore=_IGNORED)
+    options = ["--no-deps", "--no-build-isolation", "--wheel-dir", str(work)]
+    _pip(Path(sys.executable), "wheel", *options, str(work / "source"))
+    return next(work.glob("*.whl"))
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    source = tmp_path_factory.mktemp("source") / "solo-invariance"
-    shutil.copytree(ROOT, source, ignore=_IGNORED)
-    out = tmp_path_factory.mktemp("wheel")
-    _pip(Path(sys.executable), "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(out), str(source))
-    return next(out.glob("*.whl"))
+    return _wheel(ROOT, tmp_path_factory.mktemp("wheel"))
 
 
 @pytest.fixture(scope="module")
@@ -60,14 +64,12 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A new environment with our wheel and the third party's family; the dependencies come from this environment."""
     home = tmp_path_factory.mktemp("environment")
     venv.create(home, with_pip=True, symlinks=True)
-    python = home / "bin" / "python"
     site = next(home.glob("lib/python*/site-packages"))
     # A path in a .pth file adds the packages there, but not what their own .pth files would add: no editable install.
     (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    _pip(python, "install", "--no-deps", "--no-index", "--force-reinstall", str(wheel))
-    example = home / "third_party_family"
-    shutil.copytree(ROOT / "examples" / "third_party_family", example, ignore=_IGNORED)
-    _pip(python, "install", "--no-deps", "--no-build-isolation", str(example))
+    example = _wheel(ROOT / "examples" / "third_party_family", tmp_path_factory.mktemp("example"))
+    options = ["--no-deps", "--no-index", "--force-reinstall"]
+    _pip(home / "bin" / "python", "install", *options, str(wheel), str(example))
     return home
 
 

@@ -34,7 +34,10 @@ class FamiliesCallback(Callback):
         """Replace the data workers' transform, before the workers start."""
         self._pipeline = None
         cfg: Any = getattr(pl_module, "cfg", None)
-        if stage != "fit" or not _names_families(cfg):
+        if stage != "fit":
+            return
+        _refuse_strings(cfg)
+        if not _names_families(cfg):
             return
         from solo_invariance.hosts.augmentations import crop_pipeline_from_config
 
@@ -74,10 +77,19 @@ class FamiliesCallback(Callback):
 
 def _names_families(cfg: Any) -> bool:
     """Whether a module's configuration asks for families; reads mappings and sequences only."""
-    entries = cfg.get("augmentations") if isinstance(cfg, Mapping) or hasattr(cfg, "_metadata") else None
+    entries = cfg.get("augmentations") if isinstance(cfg, Mapping) else None
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         return False
     return any(isinstance(entry, Mapping) and "family" in entry for entry in entries)
+
+
+def _refuse_strings(cfg: Any) -> None:
+    """Refuse ``+invariance=NAME`` where Hydra found no configuration of that name: it composes to the bare word."""
+    chosen = cfg.get("invariance") if isinstance(cfg, Mapping) else None
+    if isinstance(chosen, str):
+        raise UserError(
+            f"invariance={chosen}: there is no such configuration; `solo-invariance doctor` checks the search path"
+        )
 
 
 def _dataset_with_transform(trainer: Trainer) -> Any:

@@ -33,7 +33,8 @@ class RidgePath(NamedTuple):
     def predict(self, features: Tensor, penalties: Tensor) -> Tensor:
         """Return predictions (P, N, T) for features (N, D) and penalties (P,)."""
         shrunken = self.loads / (self.scatter[:, None] + penalties[:, None, None])
-        wide = ((features - self.mean) @ self.axes) @ shrunken.transpose(0, 1).flatten(1)
+        # Which product comes first is a matter of how many images, penalties and targets there are.
+        wide = torch.linalg.multi_dot([features - self.mean, self.axes, shrunken.transpose(0, 1).flatten(1)])
         return wide.view(len(features), *shrunken.shape[::2]).transpose(0, 1) + self.target_mean
 
     def solution(self, penalty: float) -> tuple[Tensor, Tensor]:

@@ -149,6 +149,7 @@ def test_resuming_with_other_families_is_refused_with_both_printed(tmp_path: Pat
     [
         (_config(data={"dataset": "imagenet", "format": "dali"}), r"data\.format=dali"),
         (_config(entry={"family": "venral"}), "did you mean 'ventral'"),
+        (_config(invariance="montior"), "invariance=montior: there is no such configuration"),
         (_config(entry={"canvas_size": 16}), r"canvas_size=16: .* at least the crop size 32"),
         (_config(entry={"crop_size": 0}), r"augmentations\[0\]\.crop_size=0: expected a positive whole number"),
         (_config(entry={"num_crops": "two"}), r"augmentations\[0\]\.num_crops=two"),

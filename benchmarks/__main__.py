@@ -30,7 +30,7 @@ def main() -> None:
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if arguments.device == "cuda" else "cpu",
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
     }
     content = {"machine": machine, "versions": versions(), "rows": [row.as_dict() for row in rows]}
     write_json(arguments.out, json.loads(json.dumps(content)))

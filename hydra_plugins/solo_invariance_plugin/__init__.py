@@ -22,6 +22,6 @@ class SoloInvarianceSearchPath(SearchPathPlugin):
         search_path.append("solo-invariance", "pkg://solo_invariance.plugin_configs")
         OmegaConf.register_new_resolver("solo_invariance.crop_size", crop_size, replace=True)
         if "solo.methods.base" in sys.modules:
-            from solo_invariance.hosts.solo_learn import register_backbones
+            from solo_invariance.hosts.registry import register_backbones
 
             register_backbones()

@@ -10,7 +10,8 @@ import torch
 from solo_invariance.backbones import BackboneConfig, load_backbone
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import concatenate, fuse, save_fused
-from solo_invariance.hosts.solo_learn import build_fusion, find_solo_learn
+from solo_invariance.hosts.registry import build_fusion
+from solo_invariance.hosts.solo_learn import find_solo_learn
 
 _COMMON = [
     "data.dataset=custom",

@@ -1,0 +1,70 @@
+"""Our backbones in solo-learn's registry."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from solo_invariance.backbones.checkpoint import read_checkpoint
+from solo_invariance.backbones.resnet import WideResNet
+from solo_invariance.errors import UserError
+from solo_invariance.fuse.checkpoint import fused_from_content
+from solo_invariance.hosts.plugins import load_plugin
+from solo_invariance.hosts.solo_learn import METHODS_MODULE
+
+
+def register_backbones() -> None:
+    """Add our backbones to solo-learn's registry, if solo-learn is running: ``fusion`` and the small ResNet-10.
+
+    Called when Hydra starts.
+    """
+    host = sys.modules.get(METHODS_MODULE)
+    if host is None:
+        return
+    host.BaseMethod._BACKBONES.setdefault("fusion", build_fusion)
+    host.BaseMethod._BACKBONES.setdefault("resnet10", build_resnet10)
+
+
+def build_resnet10(method: str | None = None, **kwargs: Any) -> nn.Module:
+    """Build our ResNet-10 the way solo-learn calls its builders."""
+    return WideResNet(10, **kwargs)
+
+
+def build_fusion(
+    method: str | None = None,
+    *,
+    checkpoint: str | None = None,
+    mean: list[float] | None = None,
+    std: list[float] | None = None,
+) -> nn.Module:
+    """Build a fused backbone from its checkpoint, for images that are normalised as solo-learn does.
+
+    Args:
+        method: Ignored; solo-learn passes it to every builder.
+        checkpoint: The fused checkpoint (``backbone.kwargs.checkpoint``).
+        mean: Channel means that solo-learn's loader normalises with; those of the first member by default, which is
+            right whenever the linear evaluation uses the dataset of the pre-training.
+        std: Channel standard deviations, likewise.
+
+    Raises:
+        UserError: No checkpoint, or one that is not fused.
+    """
+    if checkpoint is None:
+        raise UserError(
+            "backbone.name=fusion needs backbone.kwargs.checkpoint=FUSED.ckpt, as `solo-invariance fuse` writes"
+        )
+    path = Path(checkpoint)
+    fused = fused_from_content(read_checkpoint(path), path, lambda mode: load_plugin("fusions", mode))
+    fused.expect_normalized(mean, std)
+    fused.register_load_state_dict_post_hook(_refuse_foreign_weights)
+    return fused
+
+
+def _refuse_foreign_weights(module: nn.Module, keys: Any) -> None:
+    # solo-learn loads with strict=False: a wrong pretrained_feature_extractor would load nothing and say nothing.
+    if keys.missing_keys:
+        raise UserError(
+            f"pretrained_feature_extractor does not hold the fused backbone of backbone.kwargs.checkpoint: "
+            f"{len(keys.missing_keys)} weights are missing, such as {keys.missing_keys[0]}; give both the same file"
+        )

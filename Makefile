@@ -3,19 +3,20 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= cpu,lightly,dev
+CONSTRAINTS ?= constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench clean
+.PHONY: help setup demo test oldest lint format bench clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
 setup: $(VENV)/.installed ## make the environment
 
-$(VENV)/.installed: pyproject.toml constraints.txt
+$(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip setuptools
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --upgrade pip setuptools
+	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[$(EXTRAS)]'
 	touch $@
 
 demo: setup ## the whole story on the embedded data: pre-train, measure, fuse, transfer, report
@@ -23,6 +24,10 @@ demo: setup ## the whole story on the embedded data: pre-train, measure, fuse, t
 
 test: setup lint ## tests, lint and types
 	$(BIN)/python -m pytest
+
+oldest: ## the tests with the oldest versions of everything, whose own warnings do not count
+	$(MAKE) setup VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+	.venv-oldest/bin/python -m pytest --override-ini filterwarnings=ignore
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
@@ -37,4 +42,4 @@ bench: setup ## speed and memory, as JSON and tables
 	$(BIN)/python -m benchmarks
 
 clean: ## remove the environment and what the demo wrote
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) .venv-oldest runs

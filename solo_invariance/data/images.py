@@ -148,6 +148,8 @@ def load_batches(
         sampler=list(indices),
         num_workers=num_workers,
         collate_fn=_as_list,
+        # Its own, or making an iterator would draw from the global random state.
+        generator=torch.Generator(),
     )
     start = 0
     for images in loader:

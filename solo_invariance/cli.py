@@ -43,9 +43,9 @@ def _run(command: str, overrides: list[str]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    module = importlib.import_module(f"solo_invariance.commands.{command}")
-    ConfigStore.instance().store(name=f"schema_{command}", node=module.Config)
     try:
+        module = importlib.import_module(f"solo_invariance.commands.{command}")
+        ConfigStore.instance().store(name=f"schema_{command}", node=module.Config)
         _hydra(command, module.run, overrides)
     except UserError as error:
         return _fail(str(error))

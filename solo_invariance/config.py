@@ -93,6 +93,12 @@ class MeasureConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "k", "num_images", "batch_size", "resize", "crop_size")
+        require_positive(self.backbone, "crop_size", prefix="backbone.")
+        require_positive(self.data, "num_images", "num_groups", prefix="data.")
+        require_at_least(16, self.data, "size", prefix="data.")
+        require_at_least(2, self.data, "num_views", prefix="data.")
+        require_at_least(0, self, "seed", "num_workers")
+        require_at_least(0, self.data, "seed", prefix="data.")
 
 
 @dataclass
@@ -133,7 +139,11 @@ class TransferConfig:
 
     def __post_init__(self) -> None:
         require_positive(self, "batch_size")
-        require_positive(self.task, "num_train", "num_test", prefix="task.")
+        require_positive(self.backbone, "crop_size", prefix="backbone.")
+        require_at_least(2, self.task, "num_train", "num_test", prefix="task.")
+        require_at_least(16, self.task, "size", prefix="task.")
+        require_at_least(0, self.task, "seed", prefix="task.")
+        require_at_least(0, self, "seed", "num_workers")
         if self.folds < 2:
             raise UserError(f"folds={self.folds}: cross-validation needs at least 2")
 
@@ -257,6 +267,28 @@ class PretrainConfig:
     precision: Any = "32-true"
     seed: int = 5
 
+    def __post_init__(self) -> None:
+        require_positive(self, "max_epochs")
+        require_at_least(0, self, "seed")
+        require_positive(self.data, "num_images", prefix="data.")
+        require_at_least(16, self.data, "size", prefix="data.")
+        require_at_least(0, self.data, "seed", "num_workers", prefix="data.")
+        require_positive(self.optimizer, "batch_size", prefix="optimizer.")
+        require_at_least(0, self.optimizer, "weight_decay", prefix="optimizer.")
+        require_positive(self.checkpoint, "frequency", prefix="checkpoint.")
+        require_positive(self.invariance, "crop_size", "canvas_size", prefix="invariance.")
+        if not self.name or "/" in self.name:
+            raise UserError(f"name={self.name!r}: names the checkpoints, and so is not empty and has no /")
+        if self.optimizer.lr <= 0:
+            raise UserError(f"optimizer.lr={self.optimizer.lr}: expected a positive number")
+        if not self.checkpoint.enabled:
+            raise UserError("checkpoint.enabled=false: the embedded host trains for the sake of its checkpoint")
+        if self.scheduler.name not in ("warmup_cosine", "none"):
+            raise UserError(f"scheduler.name={self.scheduler.name}: choose from warmup_cosine, none")
+        for key in ("base_tau", "final_tau"):
+            if not 0 <= getattr(self.momentum, key) <= 1:
+                raise UserError(f"momentum.{key}={getattr(self.momentum, key)}: lies in [0, 1]")
+
 
 @dataclass
 class DemoConfig:
@@ -279,7 +311,12 @@ class DemoConfig:
 
 def require_positive(config: object, *keys: str, prefix: str = "") -> None:
     """Raise UserError unless each key that is set is at least 1."""
+    require_at_least(1, config, *keys, prefix=prefix)
+
+
+def require_at_least(least: int, config: object, *keys: str, prefix: str = "") -> None:
+    """Raise UserError unless each key that is set is at least ``least``."""
     for key in keys:
         value = getattr(config, key)
-        if value is not None and value < 1:
-            raise UserError(f"{prefix}{key}={value}: expected at least 1")
+        if value is not None and value < least:
+            raise UserError(f"{prefix}{key}={value}: expected at least {least}")

@@ -1,7 +1,7 @@
 """From an architecture's name to a network without a classifier."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import timm
@@ -15,6 +15,8 @@ from solo_invariance.errors import UserError
 
 Builder = Callable[..., nn.Module]
 
+_NO_WEIGHTS = {"pretrained": False, "weights": None}
+_FILES = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "weights_backbone")
 OWN_BUILDERS: dict[str, Builder] = {
     "resnet10": lambda **kwargs: WideResNet(10, **kwargs),
     "resnet18": lambda **kwargs: WideResNet(18, **kwargs),
@@ -56,6 +58,10 @@ class Architecture:
             use_small_stem(network)
         return network
 
+    def without_weights(self) -> "Architecture":
+        """Return the same without the arguments by which a builder would fetch weights: a checkpoint has them."""
+        return replace(self, kwargs={k: _NO_WEIGHTS.get(k, v) for k, v in self.kwargs.items() if k not in _FILES})
+
     def _builder(self) -> Builder:
         source, _, name = self.name.rpartition(":")
         if source == "timm":
@@ -74,8 +80,14 @@ def num_features_of(network: nn.Module, crop_size: int) -> int:
     device = next(network.parameters()).device
     training = network.training
     network.eval()
-    with torch.no_grad():
-        features = network(torch.zeros(1, 3, crop_size, crop_size, device=device))
+    try:
+        with torch.no_grad():
+            features = network(torch.zeros(1, 3, crop_size, crop_size, device=device))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(
+            f"the backbone takes no images of {crop_size} pixels ({reason}); set backbone.crop_size"
+        ) from error
     network.train(training)
     if not isinstance(features, torch.Tensor) or features.ndim != 2:
         raise UserError(f"the backbone returns {getattr(features, 'shape', type(features))}, expected features (N, D)")

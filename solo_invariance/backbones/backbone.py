@@ -1,5 +1,6 @@
 """A backbone: a frozen network together with the input that it wants."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -29,8 +30,21 @@ class InputSpec:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "InputSpec":
-        """Return the specification that ``asdict`` made plain."""
-        return cls(int(values["crop_size"]), tuple(values["mean"]), tuple(values["std"]))
+        """Return the specification that ``asdict`` made plain.
+
+        Raises:
+            ValueError: A value is not what it should be.
+        """
+        crop_size, mean, std = values["crop_size"], values["mean"], values["std"]
+        if not isinstance(crop_size, int) or crop_size < 1:
+            raise ValueError(f"crop_size is {crop_size!r}, expected a positive whole number")
+        for name, statistic in (("mean", mean), ("std", std)):
+            numbers = list(statistic) if isinstance(statistic, list | tuple) else []
+            if len(numbers) != 3 or not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
+                raise ValueError(f"{name} is {statistic!r}, expected three numbers")
+        if min(std) <= 0:
+            raise ValueError(f"std is {std!r}, expected positive numbers")
+        return cls(crop_size, tuple(mean), tuple(std))
 
 
 @dataclass(frozen=True)
@@ -114,7 +128,8 @@ class LayerFeatures(nn.Module):
 
     Args:
         network: Any network.
-        layer: The layer's name as in ``network.named_modules()``; its output is (N, C, H, W), (N, T, C) or (N, C).
+        layer: The layer's name as in ``network.named_modules()``; its output is (N, C, H, W), (N, H, W, C), (N, T, C)
+            or (N, C), of square images.
 
     Raises:
         UserError: There is no such layer; the message lists the first level.
@@ -136,6 +151,16 @@ class LayerFeatures(nn.Module):
         self._tap.features.clear()
         self.network(images)
         features = self._tap.features.pop()
-        if features.ndim == 4:
-            return features.mean(dim=(2, 3))
-        return features.mean(dim=1) if features.ndim == 3 else features
+        return _average_positions(features)
+
+
+def _average_positions(features: Tensor) -> Tensor:
+    if features.ndim == 2:
+        return features
+    if features.ndim == 3:
+        return features.mean(dim=1)
+    # The images are square: the two equal sides are the positions.
+    channels_first, channels_last = features.shape[2] == features.shape[3], features.shape[1] == features.shape[2]
+    if features.ndim == 4 and channels_first != channels_last:
+        return features.mean(dim=(2, 3) if channels_first else (1, 2))
+    raise UserError(f"backbone.layer: its output {tuple(features.shape)} does not tell positions from channels")

@@ -99,10 +99,10 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     # The stem is read off the weights: args.json tells it only through the dataset's name.
     if architecture.name in OWN_BUILDERS and stem is not None and stem.shape[-1] == 3:
         architecture = replace(architecture, small_stem=True)
-    network = architecture.build()
+    network = architecture.without_weights().build()
     load_weights(network, weights, path)
     provenance = Provenance(label=_label_of(path, args), checkpoint=str(path), sha256=sha256_of(path))
-    return Backbone(network, architecture, _input_from_args(args, config), provenance)
+    return Backbone(network, architecture, _input_from_args(args, config, path), provenance)
 
 
 def _fused(content: Mapping[str, Any], path: Path) -> Backbone:
@@ -122,11 +122,17 @@ def _architecture_of(path: Path, args: Mapping[str, Any] | None, config: Backbon
             f"checkpoint {path}: no args.json beside it says which backbone it holds; set backbone.name "
             f"(and backbone.kwargs, backbone.crop_size)"
         )
-    try:
-        section = args["backbone"]
-        return Architecture(section["name"], {**section.get("kwargs", {}), **config.kwargs}, method=args.get("method"))
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path.parent / 'args.json'}: no backbone.name in it") from error
+    section = _mapping(args.get("backbone"), path, "backbone")
+    name, kwargs = section.get("name"), _mapping(section.get("kwargs") or {}, path, "backbone.kwargs")
+    if not isinstance(name, str):
+        raise UserError(f"{path.parent / 'args.json'}: no backbone.name in it")
+    return Architecture(name, {**kwargs, **config.kwargs}, method=args.get("method"))
+
+
+def _mapping(value: Any, path: Path, key: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{path.parent / 'args.json'}: no backbone: {key} is {value!r}, expected a mapping")
+    return value
 
 
 def _augmentations_of(args: Mapping[str, Any] | None) -> list[Mapping[str, Any]]:
@@ -134,15 +140,20 @@ def _augmentations_of(args: Mapping[str, Any] | None) -> list[Mapping[str, Any]]
     return [e for e in entries if isinstance(e, Mapping)] if isinstance(entries, list) else []
 
 
-def _input_from_args(args: Mapping[str, Any] | None, config: BackboneConfig) -> InputSpec:
+def _input_from_args(args: Mapping[str, Any] | None, config: BackboneConfig, path: Path) -> InputSpec:
     entries = _augmentations_of(args)
     first = entries[0] if entries else {}
-    crop_size = config.crop_size or first.get("crop_size", 224)
-    if not isinstance(crop_size, int):
-        raise UserError(f"args.json: augmentations[0].crop_size is {crop_size!r}; set backbone.crop_size")
-    dataset = (args or {}).get("data", {}).get("dataset")
-    mean, std = statistics_of(dataset)
-    return InputSpec(crop_size, tuple(first.get("mean", mean)), tuple(first.get("std", std)))
+    data = _mapping((args or {}).get("data") or {}, path, "data")
+    mean, std = statistics_of(str(data.get("dataset")))
+    crop_size = first.get("crop_size", 224) if config.crop_size is None else config.crop_size
+    try:
+        return InputSpec.from_mapping(
+            {"crop_size": crop_size, "mean": first.get("mean", mean), "std": first.get("std", std)}
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f"{path.parent / 'args.json'}: augmentations[0]: {error}; backbone.crop_size overrides"
+        ) from error
 
 
 def _label_of(path: Path, args: Mapping[str, Any] | None) -> str:

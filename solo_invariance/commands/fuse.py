@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from solo_invariance.backbones import load_backbone
+from solo_invariance.backbones.checkpoint import FUSION_KEY, read_checkpoint
 from solo_invariance.commands.console import as_object, console
 from solo_invariance.config import BackboneConfig
 from solo_invariance.config import FuseConfig as Config
@@ -40,6 +41,10 @@ def fuse(settings: Config) -> FusedBackbone:
     out = Path(settings.out)
     if out.suffix not in (".ckpt", ".pth", ".pt"):
         raise UserError(f"out={out}: solo-learn reads checkpoints called .ckpt, .pth or .pt")
+    if out.resolve() in {Path(name).resolve() for name in settings.members}:
+        raise UserError(f"out={out}: is one of the members, and would be overwritten")
+    if out.exists() and FUSION_KEY not in read_checkpoint(out):
+        raise UserError(f"out={out}: is there already and is no fused checkpoint; choose another out")
     fusion = load_plugin("fusions", settings.mode)
     members = [load_backbone(_member(name)) for name in settings.members]
     fused = fuse_backbones(members, fusion, settings.mode)

@@ -17,7 +17,7 @@ from solo_invariance.data.latent_scenes import VIEW_SETS, LatentScenes, view_gro
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.plugins import discover, load_plugin
 from solo_invariance.measure import Geometry, InvarianceMeasurement, Measured, MeasureSettings
-from solo_invariance.results import SCHEMA, read_json, versions, write_arrays, write_json
+from solo_invariance.results import SCHEMA, fingerprint_of, read_json, versions, write_arrays, write_json
 
 VIEW_KINDS = {"pose": "spatial", "light_direction": "appearance", "light_hue": "appearance"}
 _SPEED_KEYS = ("out", "device", "batch_size", "num_workers", "transforms", "views")
@@ -45,6 +45,8 @@ def measure(config: Any, progress: Progress = no_progress, backbone: Backbone | 
     settings = as_object(config, Config)
     device = choose_device(settings.device)
     names, views = _transform_names(settings.transforms), _view_names(settings)
+    if not names and not views:
+        raise UserError("transforms and views are both empty: nothing to measure")
     transforms = {name: load_plugin("transforms", name) for name in names}
     metrics = {name: load_plugin("metrics", name) for name in {"similarity": 0, **dict.fromkeys(settings.metrics)}}
     backbone = (backbone or load_backbone(settings.backbone, settings.seed)).to(device)
@@ -58,7 +60,8 @@ def measure(config: Any, progress: Progress = no_progress, backbone: Backbone | 
     )
     directory = open_run(settings.out, _identity(as_dict(config), backbone, geometry, source, reference))
     parts = {name: _part(directory, name) for name in (*names, *views)}
-    if not all(part.is_file() for part in parts.values()):
+    statistics = _part(directory, "statistics")
+    if not all(part.is_file() for part in (*parts.values(), statistics)):
         measurement = InvarianceMeasurement(
             backbone,
             reference,
@@ -73,6 +76,7 @@ def measure(config: Any, progress: Progress = no_progress, backbone: Backbone | 
             ),
             progress,
         )
+        write_json(statistics, {"shrinkage": measurement.whitening.shrinkage})
         for name, transform in transforms.items():
             if not parts[name].is_file():
                 _keep(directory, name, measurement.measure_transform(name, transform, source, metrics))
@@ -80,7 +84,6 @@ def measure(config: Any, progress: Progress = no_progress, backbone: Backbone | 
             if not parts[name].is_file():
                 groups = _view_groups(name, settings.data, geometry)
                 _keep(directory, name, measurement.measure_groups(name, VIEW_KINDS[name], groups))
-        write_json(directory.path / "parts" / "statistics.json", {"shrinkage": measurement.whitening.shrinkage})
     result = {
         "schema": SCHEMA,
         "kind": "invariance",
@@ -92,7 +95,7 @@ def measure(config: Any, progress: Progress = no_progress, backbone: Backbone | 
         else min(settings.num_images, len(source)),
         "k": settings.k,
         "geometry": geometry._asdict(),
-        "reference": {"num_images": len(reference), **read_json(directory.path / "parts" / "statistics.json")},
+        "reference": {"num_images": len(reference), **read_json(statistics)},
         "transforms": {name: read_json(parts[name]) for name in names},
         "views": {name: read_json(parts[name]) for name in views},
         "config": as_dict(config),
@@ -148,9 +151,16 @@ def _identity(
         **kept,
         "backbone": {**kept["backbone"], "sha256": backbone.provenance.sha256},
         **geometry._asdict(),
-        "images": [len(source), len(reference)],
+        "images": [_contents(source), _contents(reference)],
         "version": versions()["solo-invariance"],
     }
+
+
+def _contents(source: ImageSource) -> str:
+    """Hash the names of the images and, of files, the sizes."""
+    names = [source.name_of(index) for index in range(len(source))]
+    sizes = [path.stat().st_size for path in source.paths] if isinstance(source, ImageFiles) else []
+    return fingerprint_of({"names": names, "sizes": sizes})
 
 
 def _part(directory: RunDirectory, name: str) -> Path:

@@ -34,12 +34,14 @@ def open_run(out: str, identity: Mapping[str, Any]) -> RunDirectory:
     Raises:
         UserError: The directory holds results of another configuration; the message says where they differ.
     """
+    if not out:
+        raise UserError("out is empty: name a directory for the results")
     path = Path(out)
     if path.exists() and not path.is_dir():
         raise UserError(f"out={out}: is a file, expected a directory")
     fingerprint = fingerprint_of(identity)
     manifest = path / _MANIFEST
-    if manifest.is_file():
+    if manifest.is_file() and any(entry != manifest for entry in path.iterdir()):
         before = read_json(manifest)
         if before.get("fingerprint") != fingerprint:
             changes = "; ".join(_differences(before.get("identity", {}), identity)) or "another version"

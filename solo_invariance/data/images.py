@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from solo_invariance.errors import UserError
 
+_LARGEST_RATIO = 20
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
 
 
@@ -58,10 +59,9 @@ class ImageFiles(Dataset["Tensor | Unreadable"]):
     def __getitem__(self, index: int) -> "Tensor | Unreadable":
         path = self.paths[index]
         try:
-            with Image.open(path) as file:
-                image = file.convert("RGB")
-        except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            return Unreadable(path, str(error).splitlines()[0] if str(error) else type(error).__name__)
+            image = load_image(str(path))
+        except UserError as error:
+            return Unreadable(path, str(error))
         return to_tensor(resize_short_side(image, self.resize))
 
     def name_of(self, index: int) -> str:
@@ -95,6 +95,30 @@ class TensorImages(Dataset[Tensor]):
     def name_of(self, index: int) -> str:
         """Return the dataset's name and the index."""
         return f"{self.name} {index}"
+
+
+def load_image(path: str) -> Image.Image:
+    """Return an image file as RGB; 16-bit greyscale is scaled to 8 bits.
+
+    Raises:
+        UserError: The file is no image, is broken, or is too narrow to be resized; the message names it.
+    """
+    try:
+        with Image.open(path) as file:
+            image = _eight_bits(file).convert("RGB")
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"{path}: not a readable image ({reason})") from error
+    if max(image.size) > _LARGEST_RATIO * min(image.size):
+        raise UserError(f"{path}: {image.width} x {image.height} pixels, sides of more than {_LARGEST_RATIO} to 1")
+    return image
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    if not image.mode.startswith("I"):
+        return image
+    # Pillow would clip the upper half of 16 bits to white.
+    return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8))
 
 
 def list_images(root: Path) -> list[Path]:
@@ -155,7 +179,7 @@ def load_batches(
     for images in loader:
         for image in images:
             if isinstance(image, Unreadable):
-                raise UserError(f"{image.path}: not a readable image ({image.reason})")
+                raise UserError(image.reason)
         yield list(indices[start : start + len(images)]), images
         start += len(images)
 

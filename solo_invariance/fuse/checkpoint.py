@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,6 @@ from solo_invariance.fuse.fused import FusedBackbone
 from solo_invariance.results import versions, write_bytes
 
 _SCHEMA = 1
-# The weights come from the file: no builder may fetch pre-trained ones.
-_OFFLINE = {"pretrained": False, "weights": None}
 
 
 def save_fused(fused: FusedBackbone, path: Path) -> None:
@@ -58,9 +56,12 @@ def fused_from_content(content: Mapping[str, Any], path: Path, fusion_of: Callab
         state = content["state_dict"]
         members = [_member(d, _weights_of(state, i), path) for i, d in enumerate(description["members"])]
         mode = description["mode"]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"checkpoint {path}: its description of the members is incomplete ({error})") from error
-    return FusedBackbone(members, fusion_of(mode), mode)
+    try:
+        return FusedBackbone(members, fusion_of(str(mode)), mode)
+    except UserError as error:
+        raise UserError(f"checkpoint {path}: {error}") from error
 
 
 def _describe(member: Backbone) -> dict[str, Any]:
@@ -83,8 +84,7 @@ def _weights_of(state: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
 
 def _member(description: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> Backbone:
     architecture = Architecture(**description["architecture"])
-    kwargs = {key: _OFFLINE.get(key, value) for key, value in architecture.kwargs.items()}
-    network = replace(architecture, kwargs=kwargs).build()
+    network = architecture.without_weights().build()
     load_weights(network, weights, path)
     input_spec = InputSpec.from_mapping(description["input"])
     return Backbone(network, architecture, input_spec, Provenance(**description["provenance"]))

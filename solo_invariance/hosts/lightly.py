@@ -204,4 +204,9 @@ def build_method(cfg: DictConfig) -> EmbeddedMethod:
     crops = sum(entry.num_crops for entry in cfg.augmentations)
     if crops != 2:
         raise UserError(f"augmentations: method={cfg.method} of the embedded host takes two crops, got {crops}")
-    return METHODS[cfg.method](cfg)
+    try:
+        return METHODS[cfg.method](cfg)
+    except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise UserError(
+            f"method={cfg.method} cannot be built with method_kwargs={cfg.method_kwargs}: {error}"
+        ) from error

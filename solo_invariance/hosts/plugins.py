@@ -72,6 +72,6 @@ def load_plugin(kind: Kind, name: str) -> Any:
     if not matching:
         names = [plugin.name for plugin in plugins]
         close = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise UserError(f"{kind}: there is no {name!r}{hint} Known: {', '.join(names) or 'none'}")
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise UserError(f"{kind}: there is no {name!r}; {hint}known: {', '.join(names) or 'none'}")
     return matching[0].load()

@@ -4,23 +4,26 @@ import json
 import logging
 import warnings
 from collections.abc import Callable, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
-from omegaconf import DictConfig
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from omegaconf import DictConfig, OmegaConf
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
 
 from solo_invariance.backbones.checkpoint import read_checkpoint
-from solo_invariance.data.images import Progress, list_images, no_progress
+from solo_invariance.data.images import Progress, list_images, load_image, no_progress
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.augmentations import crop_pipeline_from_config, plain
 from solo_invariance.hosts.lightly import build_method
 from solo_invariance.results import write_json
 
 _RESULT_KEYS = ("accelerator", "devices", "checkpoint", "auto_resume")
+_SPEED_KEYS = ("num_workers",)
 _TALKATIVE = (
     "lightning.fabric.utilities.registry",
     "lightning.fabric.utilities.rank_zero",
@@ -44,6 +47,7 @@ def pretrain(cfg: DictConfig, progress: Progress = no_progress) -> Path:
     Raises:
         UserError: A key is wrong, or the data cannot be found.
     """
+    OmegaConf.to_object(cfg)  # checks the values
     # The crops are made before anything is written, so that a wrong family or size leaves no trace.
     crop_pipeline_from_config(cfg)
     if str(cfg.devices) not in ("1", "[0]", "auto"):
@@ -62,7 +66,10 @@ def pretrain(cfg: DictConfig, progress: Progress = no_progress) -> Path:
     if last is not None and _epoch_of(last) == cfg.max_epochs - 1:
         return last
     checkpointer = HostCheckpoints(directory, args, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev, last)
-    trainer = _trainer(cfg, directory, [checkpointer, _Reporter(cfg.name, progress)])
+    try:
+        trainer = _trainer(cfg, directory, [checkpointer, _Reporter(cfg.name, progress)])
+    except (ValueError, RuntimeError, MisconfigurationException) as error:
+        raise UserError(f"accelerator={cfg.accelerator}, precision={cfg.precision}: {error}") from error
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_size=cfg.optimizer.batch_size,
@@ -74,10 +81,20 @@ def pretrain(cfg: DictConfig, progress: Progress = no_progress) -> Path:
     with warnings.catch_warnings():
         # Lightning's advice on workers and logging is for bigger runs than these.
         warnings.filterwarnings("ignore", module="lightning")
-        trainer.fit(module, loader, ckpt_path=last)
+        try:
+            trainer.fit(module, loader, ckpt_path=last)
+        except SystemExit as leaving:  # what Lightning makes of Ctrl-C
+            raise KeyboardInterrupt from leaving
+        except UserError as error:
+            raise _from_worker(error) from error
     if checkpointer.last is None:
         raise RuntimeError("training ended without a checkpoint")
     return checkpointer.last
+
+
+def _from_worker(error: UserError) -> UserError:
+    """Return an error as it was raised, without the traceback that a data worker wraps it in."""
+    return UserError(str(error).strip().splitlines()[-1].rpartition("UserError: ")[2])
 
 
 class IndexedDataset(Dataset[tuple[int, Any, int]]):
@@ -109,7 +126,7 @@ class UnlabelledFolder(Dataset[tuple[Any, int]]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        return datasets.folder.pil_loader(str(self.paths[index])), -1
+        return load_image(str(self.paths[index])), -1
 
 
 class HostCheckpoints(Callback):
@@ -132,17 +149,15 @@ class HostCheckpoints(Callback):
         self.keep_prev = keep_prev
         self.last = last
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write ``args.json``."""
-        write_json(self.directory / "args.json", self.args)
-
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Write a checkpoint, then drop the one before."""
         epoch = trainer.current_epoch
         if epoch % self.frequency != 0 and epoch != self.args["max_epochs"] - 1:
             return
         path = self.directory / f"{self.args['name']}-{self.directory.name}-ep={epoch}.ckpt"
-        trainer.save_checkpoint(path)
+        unfinished = path.with_suffix(".unfinished")
+        trainer.save_checkpoint(unfinished)
+        unfinished.replace(path)
         if self.last is not None and self.last != path and not self.keep_prev:
             self.last.unlink(missing_ok=True)
         self.last = path
@@ -186,7 +201,9 @@ def _source(cfg: DictConfig) -> Dataset[tuple[Any, int]]:
         raise UserError(f"data.train_path is missing: data.dataset={name} is read from a folder")
     if name == "custom":
         has_classes = any(entry.is_dir() for entry in Path(path).glob("*")) and not cfg.data.no_labels
-        return _torchvision(datasets.ImageFolder, path) if has_classes else UnlabelledFolder(Path(path))
+        return (
+            _torchvision(datasets.ImageFolder, path, loader=load_image) if has_classes else UnlabelledFolder(Path(path))
+        )
     if name in ("cifar10", "cifar100"):
         return _torchvision(getattr(datasets, name.upper()), path, train=True)
     if name == "stl10":
@@ -210,13 +227,37 @@ def _run_directory(cfg: DictConfig, args: Mapping[str, Any]) -> tuple[Path, Path
     if cfg.auto_resume.enabled:
         for path in runs:
             if _comparable(_read_args(path)) == _comparable(args):
-                checkpoints = sorted(path.parent.glob("*-ep=*.ckpt"), key=_epoch_of)
-                last = checkpoints[-1] if checkpoints else None
-                if last is not None:
-                    read_checkpoint(last)  # plain tensors only, and whole, before Lightning opens it
-                return path.parent, last
-    taken = [int(path.parent.name) for path in runs if path.parent.name.isdigit()]
-    return base / str(max(taken, default=-1) + 1), None
+                return path.parent, _last_readable(path.parent)
+    return _claim_directory(base, args), None
+
+
+def _claim_directory(base: Path, args: Mapping[str, Any]) -> Path:
+    """Make a directory of the next free number, which no other process can have made, and say whose it is."""
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        for number in count():
+            directory = base / str(number)
+            try:
+                directory.mkdir()
+            except FileExistsError:
+                continue
+            write_json(directory / "args.json", args)
+            return directory
+    except OSError as error:
+        raise UserError(f"checkpoint.dir: {base} cannot be written ({error.strerror})") from error
+    raise AssertionError("unreachable")
+
+
+def _last_readable(directory: Path) -> Path | None:
+    """Return the run's last checkpoint, whole and of plain tensors only, before Lightning opens it."""
+    for path in sorted(directory.glob("*-ep=*.ckpt"), key=_epoch_of, reverse=True):
+        try:
+            read_checkpoint(path)
+        except UserError as error:
+            warnings.warn(f"passed over: {error}", stacklevel=2)
+        else:
+            return path
+    return None
 
 
 def _read_args(path: Path) -> Mapping[str, Any]:
@@ -228,7 +269,11 @@ def _read_args(path: Path) -> Mapping[str, Any]:
 
 
 def _comparable(args: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in args.items() if key not in _RESULT_KEYS}
+    kept = {key: value for key, value in args.items() if key not in _RESULT_KEYS}
+    data = kept.get("data")
+    if isinstance(data, Mapping):
+        kept["data"] = {key: value for key, value in data.items() if key not in _SPEED_KEYS}
+    return kept
 
 
 def _epoch_of(path: Path) -> int:

@@ -68,8 +68,11 @@ def host_builders() -> Mapping[str, Callable[..., nn.Module]]:
         if found is None:
             return {}
         if str(found.package.parent) not in sys.path:
-            sys.path.append(str(found.package.parent))
-    from solo.methods.base import BaseMethod
+            sys.path.insert(0, str(found.package.parent))
+    try:
+        from solo.methods.base import BaseMethod
+    except ImportError as error:
+        raise UserError(f"solo-learn was found, but cannot be imported: {error}") from error
 
     builders: Mapping[str, Callable[..., nn.Module]] = BaseMethod._BACKBONES
     return builders

@@ -162,9 +162,10 @@ class InvarianceMeasurement:
         try:
             return statistics.whitening(shrink=self.settings.protocol == "clean")
         except ValueError as error:
-            raise UserError(
-                f"{error} (protocol={self.settings.protocol}; protocol=clean shrinks the covariance)"
-            ) from error
+            hint = (
+                " (protocol=paper; protocol=clean shrinks the covariance)" if self.settings.protocol == "paper" else ""
+            )
+            raise UserError(f"{error}{hint}") from error
 
     def _clean(self, images: Tensor) -> Tensor:
         return centre_crop(_to_float(images), self.settings.geometry)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from solo_invariance.data.images import ImageSource, TensorImages
 from solo_invariance.data.latent_scenes import LATENTS, LatentScenes
+from solo_invariance.errors import UserError
 
 Kind = Literal["classification", "regression"]
 
@@ -63,6 +64,8 @@ class Task(ABC):
 
 
 def _scenes(settings: TaskSettings) -> tuple[LatentScenes, LatentScenes]:
+    if settings.path is not None:
+        raise UserError(f"task.path={settings.path}: the embedded tasks are rendered and read no folder")
     train = LatentScenes(settings.num_train, size=settings.size, seed=settings.seed)
     test = LatentScenes(settings.num_test, size=settings.size, seed=settings.seed, start=settings.num_train)
     return train, test

@@ -33,7 +33,7 @@ def test_ours_come_by_entry_points_like_anybodys() -> None:
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
-    with pytest.raises(UserError, match=r"families: there is no 'ventrl'; did you mean 'ventral'\? Known: .*dorsal"):
+    with pytest.raises(UserError, match=r"families: there is no 'ventrl'; did you mean 'ventral'\? known: .*dorsal"):
         plugins.load_plugin("families", "ventrl")
 
 

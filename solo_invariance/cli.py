@@ -39,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(command: str, overrides: list[str]) -> int:
+    for override in overrides:
+        if not override or override.startswith("="):
+            return _fail(f"{override!r}: expected key=value")
     from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException

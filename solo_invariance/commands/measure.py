@@ -76,6 +76,7 @@ def measure(config: Any, progress: Progress = no_progress, backbone: Backbone | 
             ),
             progress,
         )
+        directory.claim()
         write_json(statistics, {"shrinkage": measurement.whitening.shrinkage})
         for name, transform in transforms.items():
             if not parts[name].is_file():

@@ -18,17 +18,23 @@ class RunDirectory:
     Args:
         path: Where results go.
         fingerprint: Of everything that the numbers depend on.
+        identity: All of that, as plain data.
     """
 
     path: Path
     fingerprint: str
+    identity: Mapping[str, Any]
+
+    def claim(self) -> None:
+        """Say whose directory it is; to be called before the first result is written, and not earlier."""
+        write_json(self.path / _MANIFEST, {"fingerprint": self.fingerprint, "identity": dict(self.identity)})
 
 
 def open_run(out: str, identity: Mapping[str, Any]) -> RunDirectory:
-    """Claim a directory for a run, or return to the one that it has.
+    """Return a directory for a run, a free one or the one that it has; nothing is written yet.
 
     Args:
-        out: The directory; made if it is not there.
+        out: The directory; it need not be there.
         identity: Everything that the numbers depend on, as plain data: not where they go, nor how fast they come.
 
     Raises:
@@ -41,14 +47,12 @@ def open_run(out: str, identity: Mapping[str, Any]) -> RunDirectory:
         raise UserError(f"out={out}: is a file, expected a directory")
     fingerprint = fingerprint_of(identity)
     manifest = path / _MANIFEST
-    if manifest.is_file() and any(entry != manifest for entry in path.iterdir()):
+    if manifest.is_file():
         before = read_json(manifest)
         if before.get("fingerprint") != fingerprint:
             changes = "; ".join(_differences(before.get("identity", {}), identity)) or "another version"
             raise UserError(f"out={out}: holds results of another run ({changes}); choose another out, or remove it")
-    else:
-        write_json(manifest, {"fingerprint": fingerprint, "identity": dict(identity)})
-    return RunDirectory(path, fingerprint)
+    return RunDirectory(path, fingerprint, identity)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

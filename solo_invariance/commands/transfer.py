@@ -94,6 +94,7 @@ def transfer(
         ),
     )
     arrays = {"predictions": np.asarray(scored.predictions), "targets": np.asarray(test.targets)}
+    directory.claim()
     write_arrays(directory.path / "transfer.npz", arrays)
     result = {
         "schema": SCHEMA,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from solo_invariance.backbones import Architecture, BackboneConfig, load_backbone
+from solo_invariance.backbones import Architecture, BackboneConfig, LayerFeatures, load_backbone
 from solo_invariance.backbones.resnet import WideResNet, use_small_stem
 from solo_invariance.errors import UserError
 
@@ -194,3 +194,66 @@ def test_width_one_is_torchvisions_resnet_and_wider_is_wider() -> None:
 def test_architecture_refuses_a_small_stem_where_there_is_none() -> None:
     with pytest.raises(UserError, match="no ResNet"):
         Architecture("timm:test_vit", {"pretrained": False}, small_stem=True).build()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": 3}, "data is 3, expected a mapping"),
+        ({"backbone": {"name": 5}}, r"no backbone\.name in it"),
+        ({"backbone": {"name": "resnet10", "kwargs": 3}}, r"backbone\.kwargs is 3, expected a mapping"),
+        ({"augmentations": [{"crop_size": 32, "mean": 5}]}, "mean is 5, expected three numbers"),
+        ({"augmentations": [{"crop_size": 32, "mean": [0.5, 0.5]}]}, "mean is .* expected three numbers"),
+        ({"augmentations": [{"crop_size": 32, "std": [0, 0, 0]}]}, "std is .* expected positive numbers"),
+        ({"augmentations": [{"crop_size": -4}]}, "crop_size is -4, expected a positive whole number"),
+        ({"augmentations": [{"crop_size": "${size}"}]}, r"crop_size is '\$\{size\}'.*backbone\.crop_size overrides"),
+    ],
+)
+def test_args_with_wrong_values_name_the_key(host_checkpoint: Callable[..., Path], changes, message: str) -> None:
+    path = host_checkpoint()
+    args = json.loads((path.parent / "args.json").read_text())
+    (path.parent / "args.json").write_text(json.dumps({**args, **changes}))
+    with pytest.raises(UserError, match=rf"args\.json: .*{message}"):
+        load_backbone(BackboneConfig(checkpoint=str(path)))
+
+
+def test_a_checkpoints_own_args_never_fetch_weights(tmp_path: Path) -> None:
+    network = Architecture("timm:test_vit", {"pretrained": False}).build()
+    torch.save({"state_dict": {f"backbone.{k}": v for k, v in network.state_dict().items()}}, tmp_path / "run.ckpt")
+    kwargs = {"pretrained": True, "checkpoint_path": str(tmp_path / "other.pth")}
+    args = {"backbone": {"name": "timm:test_vit", "kwargs": kwargs}, "augmentations": [{"crop_size": 160}]}
+    (tmp_path / "args.json").write_text(json.dumps(args))
+    backbone = load_backbone(BackboneConfig(checkpoint=str(tmp_path / "run.ckpt")))
+    assert torch.equal(backbone.network.cls_token, network.cls_token)
+
+
+@pytest.mark.parametrize(
+    ("shape", "width"),
+    [((2, 7, 5, 5), 7), ((2, 5, 5, 7), 7), ((2, 9, 7), 7), ((2, 7), 7), ((2, 5, 5, 5), None), ((2, 3, 9, 7), None)],
+)
+def test_channels_are_told_from_positions_or_refused(shape: tuple[int, ...], width: int | None) -> None:
+    class Layer(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return torch.ones(shape)
+
+    network = LayerFeatures(nn.Sequential(Layer()), "0")
+    if width is None:
+        with pytest.raises(UserError, match="does not tell positions from channels"):
+            network(torch.zeros(2, 3, 8, 8))
+    else:
+        assert network(torch.zeros(2, 3, 8, 8)).shape == (2, width)
+
+
+def test_an_input_that_the_network_does_not_take() -> None:
+    config = BackboneConfig(name="random:timm:vit_tiny_patch16_224", crop_size=64)
+    with pytest.raises(UserError, match=r"takes no images of 64 pixels .*set backbone\.crop_size"):
+        load_backbone(config)
+
+
+def test_a_state_dict_that_is_none(tmp_path: Path) -> None:
+    for content in ({"state_dict": None}, {"state_dict": [1]}, {1: torch.zeros(1)}):
+        torch.save(content, tmp_path / "odd.ckpt")
+        with pytest.raises(UserError, match=r"odd\.ckpt: its state_dict is no mapping"):
+            load_backbone(BackboneConfig(checkpoint=str(tmp_path / "odd.ckpt")))
+    with pytest.raises(UserError, match="is a directory"):
+        load_backbone(BackboneConfig(checkpoint=str(tmp_path)))

@@ -42,6 +42,9 @@ def test_usage_lists_every_command_and_is_quick(cli) -> None:
         (["pretrain", "augmentations=invariance/vental"], "augmentations/invariance/vental"),
         (["pretrain", "method=bjol"], "method=bjol: the embedded host has"),
         (["measure", "k=["], ""),
+        (["measure", "=4"], "'=4': expected key=value"),
+        (["measure", ""], "'': expected key=value"),
+        (["transfer", "backbone.name=random:resnet10", "task.path=photos"], "task.path=photos: the embedded tasks"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(cli, tmp_path, monkeypatch, arguments, message) -> None:

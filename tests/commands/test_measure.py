@@ -147,3 +147,69 @@ def test_every_embedded_view_set_has_a_kind() -> None:
     from solo_invariance.data.latent_scenes import VIEW_SETS
 
     assert set(command.VIEW_KINDS) == set(VIEW_SETS)
+
+
+def test_a_run_killed_before_any_transform_goes_on(cli, host_checkpoint, tmp_path: Path) -> None:
+    checkpoint, out = host_checkpoint("ventral"), tmp_path / "out"
+    arguments = _arguments(checkpoint, out, "transforms=[hue]", "views=[]")
+    cli(*arguments)
+    whole = json.loads((out / "invariance.json").read_text())
+    (out / "parts" / "statistics.json").unlink()
+    assert cli(*arguments)[0] == 0
+    assert json.loads((out / "invariance.json").read_text())["reference"] == whole["reference"]
+
+
+def test_a_failed_run_does_not_claim_its_directory(cli, host_checkpoint, photo_folder, tmp_path: Path) -> None:
+    broken = tmp_path / "photos"
+    broken.mkdir()
+    for index, path in enumerate(sorted((photo_folder / "val").rglob("*.jpg"))[:6]):
+        (broken / f"{index}.jpg").write_bytes(path.read_bytes())
+    (broken / "5.jpg").write_bytes(b"broken")
+    arguments = ["measure", f"backbone.checkpoint={host_checkpoint()}", "transforms=[hue]", f"out={tmp_path / 'out'}"]
+    code, _, err = cli(*arguments, f"data.path={broken}", "k=4")
+    assert code == 2
+    assert "5.jpg: not a readable image" in err
+    (broken / "5.jpg").unlink()
+    assert cli(*arguments, f"data.path={broken}", "k=5")[0] == 0
+
+
+def test_other_images_of_the_same_number_are_another_run(cli, host_checkpoint, photo_folder, tmp_path: Path) -> None:
+    arguments = [
+        "measure",
+        f"backbone.checkpoint={host_checkpoint()}",
+        "transforms=[hue]",
+        "k=4",
+        f"out={tmp_path / 'out'}",
+    ]
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    paths = sorted((photo_folder / "val").rglob("*.jpg"))
+    for index in range(4):
+        (folder / f"{index}.jpg").write_bytes(paths[index].read_bytes())
+    assert cli(*arguments, f"data.path={folder}")[0] == 0
+    (folder / "3.jpg").write_bytes(paths[9].read_bytes())
+    code, _, err = cli(*arguments, f"data.path={folder}")
+    assert code == 2
+    assert "images:" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["transforms=[]", "views=[]"], "nothing to measure"),
+        (["out="], "out is empty"),
+        (["out={file}/x"], "cannot be written"),
+        (["out={file}"], "is a file, expected a directory"),
+        (["data.num_views=1"], "data.num_views=1: expected at least 2"),
+        (["seed=-1"], "seed=-1: expected at least 0"),
+        (["backbone.crop_size=0"], "backbone.crop_size=0: expected at least 1"),
+    ],
+)
+def test_values_and_places_that_do_not_work(cli, host_checkpoint, tmp_path: Path, arguments, message: str) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    given = [argument.format(file=file) for argument in arguments]
+    code, _, err = cli(*_arguments(host_checkpoint(), tmp_path / "out", "transforms=[hue]"), *given)
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1

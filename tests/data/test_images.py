@@ -1,5 +1,6 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -59,3 +60,15 @@ def test_folders_without_images_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("x")
     with pytest.raises(UserError, match="no images in it"):
         ImageFiles(tmp_path)
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(64, axis=0)
+    Image.fromarray(ramp).save(tmp_path / "ramp.png")
+    assert ImageFiles(tmp_path)[0][0, 0].tolist() == [value >> 8 for value in ramp[0].tolist()]
+
+
+def test_a_strip_is_refused_by_name(tmp_path: Path) -> None:
+    Image.new("RGB", (2, 300)).save(tmp_path / "strip.png")
+    with pytest.raises(UserError, match=r"strip\.png: 2 x 300 pixels, sides of more than 20 to 1"):
+        list(load_batches(ImageFiles(tmp_path, 64), [0], 1))

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from solo_invariance.backbones import BackboneConfig, load_backbone
 from solo_invariance.config import PretrainConfig
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.lightly import warmup_cosine
-from solo_invariance.hosts.pretrain import pretrain
+from solo_invariance.hosts.pretrain import _claim_directory, pretrain
 
 
 def _config(out: Path, *overrides: str) -> DictConfig:
@@ -127,3 +128,64 @@ def test_wrong_keys_are_named_and_leave_no_trace(tmp_path: Path, override: str, 
     with pytest.raises(UserError, match=message):
         pretrain(_config(tmp_path / "out", override))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_truncated_checkpoint_is_passed_over_for_the_one_before(tmp_path: Path) -> None:
+    arguments = ["max_epochs=3", "checkpoint.keep_prev=true"]
+    last = pretrain(_config(tmp_path, *arguments))
+    whole = _state(last)["state_dict"]
+    last.write_bytes(last.read_bytes()[:1000])
+    with pytest.warns(UserWarning, match=r"passed over: .*ep=2\.ckpt: cannot be read"):
+        again = pretrain(_config(tmp_path, *arguments))
+    assert again == last
+    for name, value in _state(again)["state_dict"].items():
+        torch.testing.assert_close(value, whole[name], atol=1e-5, rtol=1e-4, msg=name)
+
+
+def test_two_runs_that_start_together_get_a_directory_each(tmp_path: Path) -> None:
+    claimed = [_claim_directory(tmp_path / "runs", {"name": name}) for name in ("a", "b")]
+    assert [path.name for path in claimed] == ["0", "1"]
+    assert [json.loads((path / "args.json").read_text())["name"] for path in claimed] == ["a", "b"]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_a_broken_image_is_named(tmp_path: Path, photo_folder: Path, workers: int, labelled: bool) -> None:
+    root = tmp_path / "photos"
+    shutil.copytree(photo_folder / "train", root)
+    broken = next(root.rglob("3.jpg"))
+    broken.write_bytes(broken.read_bytes()[:200])
+    overrides = [
+        "data.dataset=custom",
+        f"data.train_path={root}",
+        f"data.num_workers={workers}",
+        f"data.no_labels={not labelled}",
+    ]
+    with pytest.raises(UserError, match=r"3\.jpg: not a readable image") as error:
+        pretrain(_config(tmp_path / "out", *overrides))
+    assert "\n" not in str(error.value)
+    assert str(error.value).startswith(str(broken))
+
+
+def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match=r"checkpoint\.dir: .*cannot be written"):
+        pretrain(_config(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("max_epochs=0", "max_epochs=0: expected at least 1"),
+        ("optimizer.lr=0", "optimizer.lr=0"),
+        ("scheduler.name=step", "scheduler.name=step: choose from warmup_cosine, none"),
+        ("momentum.base_tau=7", r"momentum\.base_tau=7.*lies in \[0, 1\]"),
+        ("name=x/y", "has no /"),
+        ("checkpoint.enabled=false", r"checkpoint\.enabled=false"),
+        ("precision=foo", "precision=foo"),
+        ("method_kwargs.temperature=0", "method=mocov2plus cannot be built with method_kwargs"),
+    ],
+)
+def test_values_out_of_range_are_named(tmp_path: Path, override: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        pretrain(_config(tmp_path / "out", override))

@@ -18,10 +18,7 @@ Schema = TypeVar("Schema")
 
 def as_object(config: Any, schema: type[Schema]) -> Schema:
     """Return a composed configuration as its dataclass, checked."""
-    try:
-        result = OmegaConf.to_object(config)
-    except UserError:
-        raise
+    result = OmegaConf.to_object(config)
     assert isinstance(result, schema)
     return result
 

@@ -60,8 +60,9 @@ class CropPipeline:
         return crops
 
     def _normalize(self, views: Tensor) -> Tensor:
-        mean = views.new_tensor(self.mean)[:, None, None]
-        std = views.new_tensor(self.std)[:, None, None]
+        # Copied without waiting for the device, which making a tensor there would.
+        statistics = torch.tensor([self.mean, self.std], dtype=views.dtype).to(views.device, non_blocking=True)
+        mean, std = statistics[:, :, None, None]
         return (views - mean) / std
 
     def fingerprint(self) -> str:

@@ -14,6 +14,12 @@ def crop_size(dataset: str, chosen: int | None = None) -> int:
     return chosen or _CROP_SIZES.get(dataset, 224)
 
 
+def small_crop_size(dataset: str, large: int | None = None, chosen: int | None = None) -> int:
+    """Return the side of the small crops of multi-crop that was chosen, or 18 for crops of 32 and 3/7 of others."""
+    size = crop_size(dataset, large)
+    return chosen or (18 if size == 32 else round(size * 3 / 7))
+
+
 class SoloInvarianceSearchPath(SearchPathPlugin):
     """Append ``augmentations/invariance/*`` and the command line's configurations, after everybody else's."""
 
@@ -21,6 +27,7 @@ class SoloInvarianceSearchPath(SearchPathPlugin):
         """Extend the search path; where solo-learn is running, give it our backbones as well."""
         search_path.append("solo-invariance", "pkg://solo_invariance.plugin_configs")
         OmegaConf.register_new_resolver("solo_invariance.crop_size", crop_size, replace=True)
+        OmegaConf.register_new_resolver("solo_invariance.small_crop_size", small_crop_size, replace=True)
         if "solo.methods.base" in sys.modules:
             from solo_invariance.hosts.registry import register_backbones
 

@@ -1,29 +1,80 @@
 """Augmentation families: data, a way to draw parameters and a way to apply them."""
 
+from solo_invariance.families.beyond import corruption, geometric, identity, occlusion, photometric, strong_dorsal
 from solo_invariance.families.canvas import Canvas, default_canvas_size
+from solo_invariance.families.catalogue import OPERATIONS, build_family, compose, with_operations
 from solo_invariance.families.crops import CropEntry, CropPipeline
+from solo_invariance.families.degradation import JPEG, GaussianNoise, MotionBlur
+from solo_invariance.families.erasing import Erasing
 from solo_invariance.families.family import Family
-from solo_invariance.families.geometric import GeometricOperation, HorizontalFlip, ResizedCrop
+from solo_invariance.families.geometry import (
+    Elastic,
+    GeometricOperation,
+    HorizontalFlip,
+    Perspective,
+    ResizedCrop,
+    Rotation,
+    Scale,
+    Shear,
+    Translation,
+    VerticalFlip,
+)
+from solo_invariance.families.illumination import ColorTemperature, SmoothBrightness, SmoothShadow
 from solo_invariance.families.operation import Operation, Parameters
 from solo_invariance.families.paper import default, dorsal, ventral
-from solo_invariance.families.photometric import ColorJitter, GaussianBlur, Grayscale, PhotometricOperation
+from solo_invariance.families.photometry import (
+    ColorJitter,
+    Equalize,
+    GaussianBlur,
+    Grayscale,
+    PhotometricOperation,
+    Posterize,
+    Solarize,
+)
 
 __all__ = [
+    "JPEG",
+    "OPERATIONS",
     "Canvas",
     "ColorJitter",
+    "ColorTemperature",
     "CropEntry",
     "CropPipeline",
+    "Elastic",
+    "Equalize",
+    "Erasing",
     "Family",
     "GaussianBlur",
+    "GaussianNoise",
     "GeometricOperation",
     "Grayscale",
     "HorizontalFlip",
+    "MotionBlur",
     "Operation",
     "Parameters",
+    "Perspective",
     "PhotometricOperation",
+    "Posterize",
     "ResizedCrop",
+    "Rotation",
+    "Scale",
+    "Shear",
+    "SmoothBrightness",
+    "SmoothShadow",
+    "Solarize",
+    "Translation",
+    "VerticalFlip",
+    "build_family",
+    "compose",
+    "corruption",
     "default",
     "default_canvas_size",
     "dorsal",
+    "geometric",
+    "identity",
+    "occlusion",
+    "photometric",
+    "strong_dorsal",
     "ventral",
+    "with_operations",
 ]

@@ -8,6 +8,9 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
+from solo_invariance.data.images import decode
+
+_DRAFT_MARGIN = 1.5
 
 def default_canvas_size(crop_size: int) -> int:
     """Return the canvas side for a crop side: the same up to 96 pixels, 8/7 of it above (224 gives 256).
@@ -41,6 +44,17 @@ class Canvas:
                 return image
             return F.center_crop(F.resize(image, [self.size], antialias=True), [self.size, self.size])
         return _to_tensor(self._square(image.convert("RGB")))
+
+    def load(self, path: str) -> Image.Image:
+        """Read an image file in no more detail than the canvas needs.
+
+        Large JPEGs are decoded at a half, a quarter or an eighth of their size, but not below one and a half times the
+        canvas, so that the last resizing still filters: the canvas stays within 45 dB of the one from full decoding.
+
+        Raises:
+            UserError: The file cannot be read; the message names it.
+        """
+        return decode(path, round(self.size * _DRAFT_MARGIN))
 
     def _square(self, image: Image.Image) -> Image.Image:
         short = min(image.size)

@@ -39,13 +39,16 @@ class CropPipeline:
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
-    def __call__(self, canvases: Tensor, seed: Sequence[int]) -> list[Tensor]:
+    def __call__(
+        self, canvases: Tensor, seed: Sequence[int], memory_format: torch.memory_format = torch.contiguous_format
+    ) -> list[Tensor]:
         """Make the crops of one batch.
 
         Args:
             canvases: uint8 (N, 3, C, C).
             seed: Integers that name this batch, such as (run seed, rank, epoch, batch). The crops depend on nothing
                 else, so a resumed run draws what an uninterrupted one draws, and no two ranks draw the same.
+            memory_format: Of the crops, such as ``torch.channels_last``; their values are the same.
 
         Returns:
             ``num_crops`` tensors an entry, each (N, 3, crop_size, crop_size), normalised.
@@ -56,7 +59,8 @@ class CropPipeline:
         for entry in self.entries:
             for _ in range(entry.num_crops):
                 parameters = entry.family.draw(len(images), generator)
-                crops.append(self._normalize(entry.family.apply(images, parameters, entry.crop_size)))
+                views = self._normalize(entry.family.apply(images, parameters, entry.crop_size))
+                crops.append(views.contiguous(memory_format=memory_format))
         return crops
 
     def _normalize(self, views: Tensor) -> Tensor:

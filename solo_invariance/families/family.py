@@ -1,17 +1,19 @@
 """A family: an ordered list of operations that a backbone is trained to be invariant to."""
 
-import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from solo_invariance.families.geometric import GeometricOperation, resample
+from solo_invariance.families.geometry import GeometricOperation
 from solo_invariance.families.operation import Operation, Parameters
-from solo_invariance.families.photometric import PhotometricOperation
+from solo_invariance.families.photometry import PhotometricOperation
+from solo_invariance.families.resampling import resample
 
 
 @dataclass(frozen=True)
@@ -60,29 +62,31 @@ class Family:
             crop_size: Side of the views, in pixels.
 
         Returns:
-            (N, 3, crop_size, crop_size) floating point in [0, 1] on the images' device.
+            (N, 3, crop_size, crop_size) in [0, 1] on the images' device; in their type, float32 for uint8. It is
+            computed in float32, also under autocast: half precision would move pixels and round colours.
         """
-        views = images.float().div(255) if images.dtype == torch.uint8 else images
-        views = self._sample(views, parameters, crop_size)
-        for operation, drawn in zip(self.operations, parameters, strict=True):
-            if isinstance(operation, PhotometricOperation):
-                views = operation.apply(views, drawn)
-        return views
+        dtype = torch.float32 if images.dtype == torch.uint8 else images.dtype
+        with _without_autocast(images.device):
+            views = images.float().div(255) if images.dtype == torch.uint8 else images.float()
+            views = self._sample(views, parameters, crop_size)
+            for operation, drawn in zip(self.operations, parameters, strict=True):
+                if isinstance(operation, PhotometricOperation):
+                    views = operation.apply(views, drawn)
+        return views.to(dtype)
 
     def _sample(self, images: Tensor, parameters: Sequence[Parameters], crop_size: int) -> Tensor:
-        steps = [(o, p) for o, p in zip(self.operations, parameters, strict=True) if isinstance(o, GeometricOperation)]
-        if not steps and images.shape[-2:] == (crop_size, crop_size):
+        moves = [(o, p) for o, p in zip(self.operations, parameters, strict=True) if isinstance(o, GeometricOperation)]
+        if not moves and images.shape[-2:] == (crop_size, crop_size):
             return images
-        matrices = torch.eye(3).expand(len(images), 3, 3)
-        for operation, drawn in steps:
-            matrices = matrices @ operation.matrix(drawn)
-        return resample(images, matrices, crop_size, axis_aligned=all(o.axis_aligned for o, _ in steps))
+        steps = [operation.step(drawn) for operation, drawn in moves]
+        return resample(images, steps, crop_size, axis_aligned=all(operation.axis_aligned for operation, _ in moves))
 
-    def describe(self) -> dict[str, object]:
-        """Return the family as plain data: its name and, for each operation, the numbers."""
+    def describe(self) -> dict[str, Any]:
+        """Return the family as plain data, from which ``build_family`` builds it again."""
         return {
             "name": self.name,
-            "operations": [{"operation": type(o).__name__, **_fields(o)} for o in self.operations],
+            "invariant_to": self.invariant_to,
+            "operations": [{operation.name: operation.numbers} for operation in self.operations],
         }
 
     def fingerprint(self) -> str:
@@ -91,5 +95,6 @@ class Family:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _fields(operation: Operation) -> dict[str, object]:
-    return dataclasses.asdict(operation) if dataclasses.is_dataclass(operation) else {}
+def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:
+    available = torch.amp.autocast_mode.is_autocast_available(device.type)
+    return torch.autocast(device.type, enabled=False) if available else nullcontext()

@@ -20,7 +20,8 @@ def callbacks_factory() -> list[Callback]:
 class FamiliesCallback(Callback):
     """Run augmentation families on the accelerator, inside an unmodified trainer.
 
-    When fitting starts, the data workers' transform is replaced by a canvas; at each batch, the canvases are replaced
+    When fitting starts, the data workers' transform is replaced by a canvas (and torchvision's way of reading a file by
+    one that decodes no more of it than the canvas needs); at each batch, the canvases are replaced
     by the crops that the families make of them. A module takes part by a ``cfg`` with ``augmentations`` whose entries
     have the key ``family``; any other is left alone. The families are remembered in checkpoints, and training does not
     resume with others.
@@ -29,6 +30,7 @@ class FamiliesCallback(Callback):
     def __init__(self) -> None:
         self._pipeline: CropPipeline | None = None
         self._seed = 0
+        self._memory_format = torch.contiguous_format
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Replace the data workers' transform, before the workers start."""
@@ -39,11 +41,17 @@ class FamiliesCallback(Callback):
         _refuse_strings(cfg)
         if not _names_families(cfg):
             return
+        from torchvision.datasets.folder import default_loader
+
         from solo_invariance.hosts.augmentations import crop_pipeline_from_config
 
         self._pipeline, canvas = crop_pipeline_from_config(cfg)
         self._seed = int(cfg.get("seed", 0))
-        _dataset_with_transform(trainer).transform = canvas
+        self._memory_format = _memory_format(pl_module)
+        dataset = _dataset_with_transform(trainer)
+        dataset.transform = canvas
+        if getattr(dataset, "loader", None) is default_loader:
+            dataset.loader = canvas.load
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Replace the batch's canvases by crops, in place."""
@@ -55,7 +63,10 @@ class FamiliesCallback(Callback):
                 f"families expect a batch [indexes, canvases, targets] with canvases in 8 bits, got {type(canvases)}: "
                 f"something replaced the dataset's transform after fitting started"
             )
-        batch[1] = self._pipeline(canvases, (self._seed, trainer.global_rank, trainer.current_epoch, batch_idx))
+        seed = (self._seed, trainer.global_rank, trainer.current_epoch, batch_idx)
+        crops = self._pipeline(canvases, seed, self._memory_format)
+        # Lightning has converted the canvases' batch already, so crops for half-precision weights are converted here.
+        batch[1] = [trainer.precision_plugin.convert_input(crop) for crop in crops]
 
     def state_dict(self) -> dict[str, Any]:
         """Return the families' fingerprint; nothing, and so no trace in the checkpoint, where dormant."""
@@ -80,7 +91,14 @@ def _names_families(cfg: Any) -> bool:
     entries = cfg.get("augmentations") if isinstance(cfg, Mapping) else None
     if not isinstance(entries, Sequence) or isinstance(entries, str):
         return False
-    return any(isinstance(entry, Mapping) and "family" in entry for entry in entries)
+    return any(isinstance(entry, Mapping) and ("family" in entry or "families" in entry) for entry in entries)
+
+
+def _memory_format(module: LightningModule) -> torch.memory_format:
+    """Return the layout of the module's convolutions, which saves them converting the crops."""
+    kernels = [weight for weight in module.parameters() if weight.ndim == 4 and not weight.is_contiguous()]
+    last = any(weight.is_contiguous(memory_format=torch.channels_last) for weight in kernels)
+    return torch.channels_last if last else torch.contiguous_format
 
 
 def _refuse_strings(cfg: Any) -> None:

@@ -11,12 +11,11 @@ from typing import Literal, NamedTuple
 
 import torch
 import torchvision.transforms.v2.functional as F
-from kornia.enhance import posterize as _posterize
 from kornia.enhance import sharpness as _sharpness
 from torch import Tensor
 
-from solo_invariance.families.geometric import warp_nearest
-from solo_invariance.families.photometric import (
+from solo_invariance.families.geometry import rotation_matrix, shear_matrix
+from solo_invariance.families.photometry import (
     adjust_brightness,
     adjust_contrast,
     adjust_hue,
@@ -24,6 +23,9 @@ from solo_invariance.families.photometric import (
     gaussian_blur,
     to_grayscale,
 )
+from solo_invariance.families.photometry import equalize as equalize_histograms
+from solo_invariance.families.photometry import posterize as keep_highest_bits
+from solo_invariance.families.resampling import warp_nearest
 
 Protocol = Literal["paper", "clean"]
 
@@ -103,13 +105,6 @@ class _Affine(Transform):
         return centre_crop(warp_nearest(images, matrices), geometry)
 
 
-def _shear_matrix(degrees: Tensor) -> Tensor:
-    """Inverse linear map (N, 2, 2) of a shear by x and y angles (N, 2), in torchvision's convention."""
-    x, y = torch.deg2rad(degrees).tan().unbind(dim=1)
-    one = torch.ones_like(x)
-    return torch.stack([torch.stack([1 + x * y, x], dim=1), torch.stack([y, one], dim=1)], dim=1)
-
-
 # The official code passes shear=1 (a degree) where it means none.
 _SHEAR_QUIRK = {"paper": 1.0, "clean": 0.0}
 
@@ -124,9 +119,7 @@ class Rotation(_Affine):
         return torch.linspace(0, 360, k + 1)[:k, None]
 
     def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        angle = torch.deg2rad(parameters[:, 0])
-        cos, sin = angle.cos(), angle.sin()
-        linear = torch.stack([torch.stack([cos, -sin], dim=1), torch.stack([sin, cos], dim=1)], dim=1)
+        linear = rotation_matrix(parameters[:, 0])
         return linear, torch.zeros_like(linear[:, 0])
 
     @property
@@ -151,7 +144,7 @@ class Translation(_Affine):
         return _with_shear(torch.cartesian_prod(steps, steps), protocol)
 
     def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        linear = _shear_matrix(_quirk_degrees(parameters[:, 2]))
+        linear = shear_matrix(_quirk_degrees(parameters[:, 2]))
         return linear, -(linear @ parameters[:, :2, None])[..., 0]
 
     def identity(self, grid: Tensor) -> int | None:
@@ -172,7 +165,7 @@ class Scale(_Affine):
         return _with_shear(torch.linspace(1 / 4, 2, k)[:, None], protocol)
 
     def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        linear = _shear_matrix(_quirk_degrees(parameters[:, 1])) / parameters[:, :1, None]
+        linear = shear_matrix(_quirk_degrees(parameters[:, 1])) / parameters[:, :1, None]
         return linear, torch.zeros_like(linear[:, 0])
 
     def identity(self, grid: Tensor) -> int | None:
@@ -203,7 +196,7 @@ class Shear(_Affine):
         return torch.cartesian_prod(steps, steps)
 
     def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
-        linear = _shear_matrix(parameters)
+        linear = shear_matrix(parameters)
         return linear, torch.zeros_like(linear[:, 0])
 
     @property
@@ -423,7 +416,7 @@ class Posterize(_Photometric):
         return torch.arange(1.0, 8.0)[:, None]
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
-        return _posterize(images, amount.int())
+        return keep_highest_bits(images, amount)
 
 
 @dataclass(frozen=True)
@@ -453,7 +446,7 @@ class Equalize(_OnOff):
     kind = "appearance"
 
     def change(self, images: Tensor) -> Tensor:
-        return F.equalize(images.mul(255).round().to(torch.uint8)).to(images.dtype).div(255)
+        return equalize_histograms(images)
 
 
 rotation = Rotation()

@@ -6,7 +6,7 @@ import torchvision.transforms.v2.functional as F
 from PIL import Image
 
 from solo_invariance.families import Canvas, CropEntry, CropPipeline, default, default_canvas_size, dorsal, ventral
-from solo_invariance.families.geometric import ResizedCrop
+from solo_invariance.families.geometry import ResizedCrop
 
 FAMILIES = [default, ventral, dorsal]
 

@@ -5,7 +5,7 @@ import torch
 import torchvision.transforms.v2.functional as F
 
 from solo_invariance.families import ColorJitter, GaussianBlur, Grayscale
-from solo_invariance.families.photometric import (
+from solo_invariance.families.photometry import (
     adjust_brightness,
     adjust_contrast,
     adjust_hue,
@@ -116,5 +116,5 @@ def test_apply_where_computes_only_what_was_chosen(images) -> None:
 
 @pytest.mark.parametrize("arguments", [{"hue": 0.6}, {"brightness": -0.1}, {"p": 2.0}])
 def test_wrong_strengths_are_refused(arguments) -> None:
-    with pytest.raises(ValueError, match=r"ColorJitter\."):
+    with pytest.raises(ValueError, match=r"color_jitter\."):
         ColorJitter(**arguments)

@@ -4,7 +4,8 @@ import torchvision.transforms.v2.functional as F
 from torchvision.transforms import RandomResizedCrop
 
 from solo_invariance.families import HorizontalFlip, ResizedCrop
-from solo_invariance.families.geometric import axis_aligned_matrix, resample
+from solo_invariance.families.geometry import homography
+from solo_invariance.families.resampling import resample
 
 
 @pytest.mark.parametrize("box", [(0, 0, 40, 40), (3, 5, 20, 30), (10, 0, 9, 7), (0, 20, 40, 20), (39, 39, 1, 1)])
@@ -14,7 +15,7 @@ def test_resized_crop_is_torchvisions(box: tuple[int, int, int, int], size: int)
     top, left, height, width = box
     expected = F.resized_crop(images, top, left, height, width, [size, size], antialias=True)
     parameters = {"box": torch.tensor([[left, top, width, height]]).expand(2, 4) / 40}
-    views = resample(images, ResizedCrop().matrix(parameters), size, axis_aligned=True)
+    views = resample(images, [ResizedCrop().step(parameters)], size, axis_aligned=True)
     torch.testing.assert_close(views, expected, atol=1e-5, rtol=0)
 
 
@@ -53,17 +54,17 @@ def test_flip_after_crop_is_one_sampling_of_both() -> None:
     images = torch.rand(3, 3, 32, 32)
     box = {"box": torch.tensor([[0.25, 0.5, 0.5, 0.25]]).expand(3, 4)}
     flip = {"applied": torch.tensor([True, False, True])}
-    cropped = resample(images, ResizedCrop().matrix(box), 16, axis_aligned=True)
-    both = resample(images, ResizedCrop().matrix(box) @ HorizontalFlip().matrix(flip), 16, axis_aligned=True)
+    cropped = resample(images, [ResizedCrop().step(box)], 16, axis_aligned=True)
+    both = resample(images, [ResizedCrop().step(box), HorizontalFlip().step(flip)], 16, axis_aligned=True)
     expected = torch.where(flip["applied"][:, None, None, None], cropped.flip(-1), cropped)
     torch.testing.assert_close(both, expected, atol=1e-5, rtol=0)
 
 
 def test_general_warp_agrees_with_the_separable_path_where_nothing_shrinks() -> None:
     images = torch.rand(1, 3, 24, 24)
-    matrix = axis_aligned_matrix(scale=torch.tensor([[0.5, 0.5]]), shift=torch.tensor([[0.1, -0.2]]))
-    separable = resample(images, matrix, 24, axis_aligned=True)
-    general = resample(images, matrix, 24, axis_aligned=False)
+    matrix = homography(torch.diag_embed(torch.tensor([[0.5, 0.5]])), shift=torch.tensor([[0.1, -0.2]]))
+    separable = resample(images, [matrix], 24, axis_aligned=True)
+    general = resample(images, [matrix], 24, axis_aligned=False)
     # The separable path cuts the box out first; the general one sees beyond its border.
     torch.testing.assert_close(separable[..., 2:-2, 2:-2], general[..., 2:-2, 2:-2], atol=1e-4, rtol=0)
 
@@ -72,9 +73,9 @@ def test_general_warp_agrees_with_the_separable_path_where_nothing_shrinks() -> 
     ("arguments", "message"),
     [
         ({"scale": (1.0, 0.2)}, "upside down"),
-        ({"scale": (0.0, 1.0)}, "ResizedCrop.scale"),
+        ({"scale": (0.0, 1.0)}, r"resized_crop\.scale"),
         ({"scale": (0.2, 1.5)}, "ends at 1"),
-        ({"ratio": (-1.0, 2.0)}, "ResizedCrop.ratio"),
+        ({"ratio": (-1.0, 2.0)}, r"resized_crop\.ratio"),
     ],
 )
 def test_wrong_ranges_are_refused(arguments: dict[str, tuple[float, float]], message: str) -> None:
@@ -83,5 +84,5 @@ def test_wrong_ranges_are_refused(arguments: dict[str, tuple[float, float]], mes
 
 
 def test_wrong_probability_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"HorizontalFlip\.p is a probability in \[0, 1\], got 1\.5"):
+    with pytest.raises(ValueError, match=r"horizontal_flip\.p=1\.5: expected a probability in \[0, 1\]"):
         HorizontalFlip(p=1.5)

@@ -9,16 +9,27 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torchvision.transforms.v2.functional as F
 from kornia.enhance import (
     adjust_brightness_accumulative,
     adjust_contrast_with_mean_subtraction,
     adjust_saturation_with_gray_subtraction,
 )
 from kornia.enhance import adjust_hue as _adjust_hue_radians
+from kornia.enhance import posterize as _posterize
+from kornia.enhance import solarize as _solarize
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
 
-from solo_invariance.families.operation import Operation, Parameters, check_probability, check_range, uniform
+from solo_invariance.families.operation import (
+    Operation,
+    Parameters,
+    check_number,
+    check_probability,
+    check_range,
+    draw_applied,
+    uniform,
+)
 
 Adjustment = Callable[[Tensor, Tensor], Tensor]
 
@@ -54,6 +65,29 @@ def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     return gaussian_blur2d(images, (kernel_size, kernel_size), sigma[:, None].expand(-1, 2).contiguous())
 
 
+def solarize(images: Tensor, threshold: Tensor) -> Tensor:
+    """Invert the values at and above a threshold; images (N, 3, H, W), threshold (N,)."""
+    return _solarize(images, threshold)
+
+
+def posterize(images: Tensor, bits: Tensor) -> Tensor:
+    """Keep the highest bits, 1 to 8, of each value taken as 8 bits; images (N, 3, H, W), bits (N,) whole numbers."""
+    return _posterize(_in_8_bits(images), bits.int())
+
+
+def equalize(images: Tensor) -> Tensor:
+    """Equalise each channel's histogram, in 8 bits; images (N, 3, H, W).
+
+    This is torchvision's function: Kornia's takes values that are not whole 8-bit ones to the level below.
+    """
+    return F.equalize(images.mul(255).round().to(torch.uint8)).to(images.dtype).div(255)
+
+
+def _in_8_bits(images: Tensor) -> Tensor:
+    # A hair above the whole number, so that what cuts the fraction off again gets that number.
+    return images.mul(255).round().add(1e-3).div(255)
+
+
 class PhotometricOperation(Operation):
     """An operation on pixel values."""
 
@@ -82,15 +116,13 @@ class ColorJitter(PhotometricOperation):
 
     def __post_init__(self) -> None:
         check_probability(self)
-        for name in ("brightness", "contrast", "saturation", "hue"):
-            strength = getattr(self, name)
-            if strength < 0 or (name == "hue" and strength > 0.5):
-                limit = "[0, 0.5] turns" if name == "hue" else "[0, inf)"
-                raise ValueError(f"ColorJitter.{name} lies in {limit}, got {strength}")
+        for name in ("brightness", "contrast", "saturation"):
+            check_number(self, name)
+        check_number(self, "hue", high=0.5, meaning="turns")
 
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
         """Draw ``applied`` (N,) bool, one factor (N,) an operation, and ``order`` (N, 4), a permutation an image."""
-        applied = torch.rand(n, generator=generator) < self.p
+        applied = draw_applied(n, self.p, generator)
         factors = {
             name: uniform((n,), max(0.0, 1 - getattr(self, name)), 1 + getattr(self, name), generator)
             for name in ("brightness", "contrast", "saturation")
@@ -130,7 +162,7 @@ class Grayscale(PhotometricOperation):
 
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
         """Draw ``applied`` (N,) bool."""
-        return {"applied": torch.rand(n, generator=generator) < self.p}
+        return {"applied": draw_applied(n, self.p, generator)}
 
     def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
         """Replace the channels by the luma where applied."""
@@ -158,7 +190,7 @@ class GaussianBlur(PhotometricOperation):
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
         """Draw ``applied`` (N,) bool and ``sigma`` (N,) in pixels."""
         return {
-            "applied": torch.rand(n, generator=generator) < self.p,
+            "applied": draw_applied(n, self.p, generator),
             "sigma": uniform((n,), *self.sigma, generator),
         }
 
@@ -166,10 +198,90 @@ class GaussianBlur(PhotometricOperation):
         """Blur where applied."""
         radius = min(int(3 * self.sigma[1] + 0.5), min(images.shape[-2:]) - 1)
 
-        def blur(chosen: Tensor, sigma: Tensor) -> Tensor:
-            return gaussian_blur(chosen, sigma, 2 * radius + 1)
+        applied = parameters["applied"]
 
-        return apply_where_(parameters["applied"], images.clone(), blur, parameters["sigma"])
+        def blur(chosen: Tensor) -> Tensor:
+            # Sigma stays on the CPU, where Kornia checks it without waiting for the device.
+            return gaussian_blur(chosen, parameters["sigma"][applied], 2 * radius + 1)
+
+        return apply_where_(applied, images.clone(), blur)
+
+
+@dataclass(frozen=True)
+class Solarize(PhotometricOperation):
+    """Invert the bright values.
+
+    Args:
+        threshold: Range of the value at and above which values are inverted, in [0, 1]; one half in 8 bits by default.
+        p: Probability, in [0, 1].
+    """
+
+    threshold: tuple[float, float] = (128 / 255, 128 / 255)
+    p: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_range(self, "threshold", low=0.0, high=1.0)
+        check_probability(self)
+
+    def draw(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``applied`` (N,) bool and ``threshold`` (N,)."""
+        applied = draw_applied(n, self.p, generator)
+        return {"applied": applied, "threshold": uniform((n,), *self.threshold, generator)}
+
+    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
+        """Solarise where applied."""
+        return apply_where_(parameters["applied"], images.clone(), solarize, parameters["threshold"])
+
+
+@dataclass(frozen=True)
+class Posterize(PhotometricOperation):
+    """Keep only the highest bits of each value.
+
+    Args:
+        bits: Range of how many, whole numbers from 1 to 8 (which changes nothing); both ends can be drawn.
+        p: Probability, in [0, 1].
+    """
+
+    bits: tuple[int, int] = (3, 6)
+    p: float = 0.2
+
+    def __post_init__(self) -> None:
+        check_range(self, "bits", low=1, high=8)
+        if any(end != int(end) for end in self.bits):
+            raise ValueError(f"{self.name}.bits={list(self.bits)}: expected whole numbers")
+        check_probability(self)
+
+    def draw(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``applied`` (N,) bool and ``bits`` (N,) int64."""
+        applied = draw_applied(n, self.p, generator)
+        low, high = (int(end) for end in self.bits)
+        return {"applied": applied, "bits": torch.randint(low, high + 1, (n,), generator=generator)}
+
+    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
+        """Posterise where applied."""
+        return apply_where_(parameters["applied"], images.clone(), posterize, parameters["bits"])
+
+
+@dataclass(frozen=True)
+class Equalize(PhotometricOperation):
+    """Equalise each channel's histogram.
+
+    Args:
+        p: Probability, in [0, 1].
+    """
+
+    p: float = 0.1
+
+    def __post_init__(self) -> None:
+        check_probability(self)
+
+    def draw(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``applied`` (N,) bool."""
+        return {"applied": draw_applied(n, self.p, generator)}
+
+    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
+        """Equalise where applied."""
+        return apply_where_(parameters["applied"], images.clone(), equalize)
 
 
 def apply_where_(applied: Tensor, images: Tensor, function: Callable[..., Tensor], *parameters: Tensor) -> Tensor:

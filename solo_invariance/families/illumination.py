@@ -1,0 +1,164 @@
+"""Illumination: the colour of the light, and light and shade that vary smoothly over the image."""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import torch
+import torch.nn.functional as F
+from kornia.augmentation import RandomPlanckianJitter
+from torch import Tensor
+
+from solo_invariance.families.operation import (
+    Parameters,
+    check_number,
+    check_probability,
+    check_range,
+    draw_applied,
+    uniform,
+)
+from solo_invariance.families.photometry import PhotometricOperation, apply_where_
+
+_DAYLIGHT = 6500.0
+
+
+@dataclass(frozen=True)
+class ColorTemperature(PhotometricOperation):
+    """Change the light from daylight (6500 K) to a black body of another temperature: lower is redder, higher bluer.
+
+    Args:
+        kelvin: Range of the temperature, in [3000, 15000]; drawn uniformly in its reciprocal, along which equal steps
+            look equal.
+        p: Probability, in [0, 1].
+
+    The gains of red and blue against green are those of Kornia's ``RandomPlanckianJitter`` (Zini et al., 2022),
+    interpolated between its temperatures.
+    """
+
+    kelvin: tuple[float, float] = (3500.0, 12000.0)
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_range(self, "kelvin", low=3000.0, high=15000.0)
+        check_probability(self)
+
+    def draw(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``applied`` (N,) bool and ``kelvin`` (N,)."""
+        applied = draw_applied(n, self.p, generator)
+        return {"applied": applied, "kelvin": 1 / uniform((n,), 1 / self.kelvin[1], 1 / self.kelvin[0], generator)}
+
+    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
+        """Multiply the channels by the light's colour where applied, and clamp to [0, 1]."""
+        gains = black_body_gains(parameters["kelvin"])
+        return apply_where_(parameters["applied"], images.clone(), _multiply, gains[:, :, None, None])
+
+
+def black_body_gains(kelvin: Tensor) -> Tensor:
+    """Return the gains of red, green and blue (N, 3) of a black body against one of 6500 K; kelvin (N,)."""
+    reference, colour = (_red_and_blue(k) for k in (torch.tensor([_DAYLIGHT]), kelvin))
+    red, blue = (colour / reference).unbind(dim=1)
+    return torch.stack([red, torch.ones_like(red), blue], dim=1)
+
+
+def _red_and_blue(kelvin: Tensor) -> Tensor:
+    table = _planckian_table()
+    place = (kelvin.clamp(3000, 15000) - 3000) / 500
+    below = place.floor().long().clamp(max=len(table) - 2)
+    return torch.lerp(table[below], table[below + 1], (place - below)[:, None])
+
+
+@lru_cache(maxsize=1)
+def _planckian_table() -> Tensor:
+    """Red / green and blue / green (25, 2) of black bodies from 3000 to 15000 K in steps of 500."""
+    return RandomPlanckianJitter(mode="blackbody").pl.clone()
+
+
+def _multiply(images: Tensor, gains: Tensor) -> Tensor:
+    return (images * gains.to(images.dtype)).clamp_(0, 1)
+
+
+@dataclass(frozen=True)
+class SmoothBrightness(PhotometricOperation):
+    """Brighten and darken smoothly over the image.
+
+    Args:
+        stops: Range of the standard deviation of the exposure over the image, in stops (1 is a factor of 2).
+        cells: The field is drawn at the corners of a lattice of so many cells a side, and bicubic in between.
+        p: Probability, in [0, 1].
+    """
+
+    stops: tuple[float, float] = (0.2, 0.8)
+    cells: int = 2
+    p: float = 0.5
+
+    def __post_init__(self) -> None:
+        check_range(self, "stops", low=0.0)
+        check_number(self, "cells", low=1, high=64)
+        check_probability(self)
+
+    def draw(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``applied`` (N,) bool and ``exposure`` (N, 1, cells + 1, cells + 1), in stops."""
+        applied = draw_applied(n, self.p, generator)
+        stops = uniform((n, 1, 1, 1), *self.stops, generator)
+        return {"applied": applied, "exposure": stops * _lattice(n, self.cells, generator)}
+
+    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
+        """Expose where applied, and clamp to [0, 1]."""
+        return apply_where_(parameters["applied"], images.clone(), _expose, parameters["exposure"])
+
+
+@dataclass(frozen=True)
+class SmoothShadow(PhotometricOperation):
+    """Cast a soft shadow of random shape.
+
+    Args:
+        darkness: Range of the fraction of the light that the shadow takes, in [0, 1].
+        softness: Width of its border: the smaller, the sharper.
+        cells: Its shape is drawn at the corners of a lattice of so many cells a side, and bicubic in between.
+        p: Probability, in [0, 1].
+    """
+
+    darkness: tuple[float, float] = (0.3, 0.7)
+    softness: float = 0.15
+    cells: int = 3
+    p: float = 0.3
+
+    def __post_init__(self) -> None:
+        check_range(self, "darkness", low=0.0, high=1.0)
+        check_number(self, "softness", low=1e-3)
+        check_number(self, "cells", low=1, high=64)
+        check_probability(self)
+
+    def draw(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``applied`` (N,) bool, ``darkness`` (N,) and ``height`` (N, 1, cells + 1, cells + 1).
+
+        The shadow lies where the height is positive: on more or less of the image, a half on average.
+        """
+        applied = draw_applied(n, self.p, generator)
+        darkness = uniform((n,), *self.darkness, generator)
+        return {
+            "applied": applied,
+            "darkness": darkness,
+            "height": _lattice(n, self.cells, generator) + uniform((n, 1, 1, 1), -1.0, 1.0, generator),
+        }
+
+    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
+        """Darken where applied."""
+
+        def shade(chosen: Tensor, darkness: Tensor, height: Tensor) -> Tensor:
+            shadow = torch.sigmoid(_field(height, chosen) / self.softness)
+            return chosen * (1 - darkness[:, None, None, None] * shadow)
+
+        return apply_where_(parameters["applied"], images.clone(), shade, parameters["darkness"], parameters["height"])
+
+
+def _lattice(n: int, cells: int, generator: torch.Generator) -> Tensor:
+    return torch.randn((n, 1, cells + 1, cells + 1), generator=generator)
+
+
+def _field(lattice: Tensor, images: Tensor) -> Tensor:
+    """Interpolate lattices (N, 1, G, G), whose corners are the images', to fields (N, 1, H, W)."""
+    return F.interpolate(lattice, size=images.shape[-2:], mode="bicubic", align_corners=True)
+
+
+def _expose(images: Tensor, exposure: Tensor) -> Tensor:
+    return (images * torch.exp2(_field(exposure, images))).clamp_(0, 1)

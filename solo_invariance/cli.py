@@ -9,7 +9,7 @@ from typing import Any
 
 from solo_invariance import __version__
 from solo_invariance.errors import UserError
-from solo_invariance.overrides import quote_equals
+from solo_invariance.overrides import allow_new_keys, open_mappings, quote_equals
 
 COMMANDS = {
     "demo": "the whole story on the embedded data, from pre-training to the report",
@@ -49,7 +49,8 @@ def _run(command: str, overrides: list[str]) -> int:
     try:
         module = importlib.import_module(f"solo_invariance.commands.{command}")
         ConfigStore.instance().store(name=f"schema_{command}", node=module.Config)
-        _hydra(command, module.run, overrides)
+        mappings = list(open_mappings(module.Config))
+        _hydra(command, module.run, [allow_new_keys(override, mappings) for override in overrides])
     except UserError as error:
         return _fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:

@@ -1,6 +1,9 @@
-"""Hydra's overrides, made kind to the names that solo-learn gives its checkpoints."""
+"""Hydra's overrides, made kind to the names that solo-learn gives its checkpoints and to open mappings."""
 
+import dataclasses
 import re
+from collections.abc import Collection, Iterator
+from typing import Any, get_origin, get_type_hints
 
 _PLAIN = r"[^\[\]{}(),'\"\s]*"
 _WITH_EQUALS = re.compile(f"{_PLAIN}={_PLAIN}")
@@ -19,3 +22,23 @@ def quote_equals(override: str) -> str:
     if not separator or key.startswith("-") or "'" in value or '"' in value:
         return override
     return f"{key}={_WITH_EQUALS.sub(lambda match: repr(match.group()), value)}"
+
+
+def open_mappings(schema: type[Any], prefix: str = "") -> Iterator[str]:
+    """Yield the keys of a configuration's mappings that may have any keys, such as ``backbone.kwargs``."""
+    for name, kind in get_type_hints(schema).items():
+        if get_origin(kind) is dict:
+            yield f"{prefix}{name}"
+        elif dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            yield from open_mappings(kind, f"{prefix}{name}.")
+
+
+def allow_new_keys(override: str, mappings: Collection[str]) -> str:
+    """Let an override set a key that an open mapping does not have yet, for which Hydra wants a plus.
+
+    Example:
+        >>> allow_new_keys("backbone.kwargs.width=2", ["backbone.kwargs"])
+        '++backbone.kwargs.width=2'
+    """
+    key = override.partition("=")[0]
+    return f"++{override}" if any(key.startswith(f"{mapping}.") for mapping in mappings) else override

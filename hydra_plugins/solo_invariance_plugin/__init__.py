@@ -1,6 +1,7 @@
 """Hydra's door: our configurations on every application's search path. Imports nothing heavy."""
 
 import sys
+from typing import Any
 
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
@@ -20,14 +21,19 @@ def small_crop_size(dataset: str, large: int | None = None, chosen: int | None =
     return chosen or (18 if size == 32 else round(size * 3 / 7))
 
 
+def family(chosen: Any = None) -> Any:
+    """Return the family that was chosen, or the name of the default one."""
+    return chosen or "default"
+
+
 class SoloInvarianceSearchPath(SearchPathPlugin):
     """Append ``augmentations/invariance/*`` and the command line's configurations, after everybody else's."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Extend the search path; where solo-learn is running, give it our backbones as well."""
         search_path.append("solo-invariance", "pkg://solo_invariance.plugin_configs")
-        OmegaConf.register_new_resolver("solo_invariance.crop_size", crop_size, replace=True)
-        OmegaConf.register_new_resolver("solo_invariance.small_crop_size", small_crop_size, replace=True)
+        for resolver in (crop_size, small_crop_size, family):
+            OmegaConf.register_new_resolver(f"solo_invariance.{resolver.__name__}", resolver, replace=True)
         if "solo.methods.base" in sys.modules:
             from solo_invariance.hosts.registry import register_backbones
 

@@ -1,32 +1,121 @@
-"""``solo-invariance families``: every family that can be named."""
+"""``solo-invariance families``: every family that can be named, and pictures of what they do."""
 
+import io
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+import torch
+from PIL import Image
+from rich.markup import escape
+from torch import Tensor
 
-from solo_invariance.commands.console import console
+from solo_invariance.commands.console import as_dict, as_object, console
 from solo_invariance.config import FamiliesConfig as Config
 from solo_invariance.errors import UserError
-from solo_invariance.families import Family
+from solo_invariance.families import Canvas, Family, default_canvas_size, with_operations
+from solo_invariance.hosts.augmentations import family_from_config
 from solo_invariance.hosts.plugins import discover
 
 __all__ = ["Config", "run"]
 
 
 def run(config: Any) -> None:
-    """Print a table of the families, ours and other people's."""
-    table = Table(title="Augmentation families", title_justify="left", show_lines=True)
-    for column in ("family", "invariant to", "operations", "from"):
-        table.add_column(column)
+    """Print families as a configuration would write them; with ``out``, draw a contact sheet of those in ``show``."""
+    settings = as_object(config, Config)
+    chosen = as_dict(config)["show"]
+    if settings.out is not None and chosen is None:
+        raise UserError("out: a contact sheet needs show=[...], the families to draw")
+    if chosen is None:
+        _list_all()
+        return
+    families = _changed(
+        [family_from_config(choice, where="show: ") for choice in (chosen if isinstance(chosen, list) else [chosen])],
+        settings.operations,
+    )
+    if settings.out is not None:
+        _draw(families, settings, Path(settings.out))
+    else:
+        for family in families:
+            _print(family)
+
+
+def _changed(families: list[Family], operations: dict[str, Any]) -> list[Family]:
+    """Change the numbers of operations wherever they are; each must be somewhere."""
+    changed = []
+    for family in families:
+        names = {operation.name for operation in family.operations}
+        mine = {name: numbers for name, numbers in operations.items() if name in names}
+        try:
+            changed.append(with_operations(family, mine))
+        except ValueError as error:
+            raise UserError(f"operations.{error}") from error
+    present = {operation.name for family in families for operation in family.operations}
+    for name in operations:
+        if name not in present:
+            raise UserError(f"operations.{name}: none of the families in show has it; they have {', '.join(present)}")
+    return changed
+
+
+def _list_all() -> None:
     for plugin in discover("families"):
         try:
             family = plugin.load()
         except UserError as error:
-            table.add_row(plugin.name, f"[red]{error}", "", plugin.distribution)
+            console.print(f"[bold]{plugin.name}[/]  [red]{escape(str(error))}[/]\n", soft_wrap=True, highlight=False)
             continue
-        table.add_row(plugin.name, family.invariant_to, _operations(family), plugin.distribution)
-    console.print(table)
+        _print(family, plugin.distribution)
+    console.print("Choose one with augmentations=invariance/NAME; draw some with show=[NAME,...] out=sheet.png")
 
 
-def _operations(family: Family) -> str:
-    return "\n".join(str(operation) for operation in family.operations)
+def _print(family: Family, source: str = "") -> None:
+    console.print(f"[bold]{escape(family.name)}[/]  [dim]{escape(source)}[/]", highlight=False)
+    console.print(f"  invariant to {escape(family.invariant_to) or '(not said)'}", soft_wrap=True, highlight=False)
+    for line in _operations(family):
+        console.print(f"  - {escape(line)}", soft_wrap=True, highlight=False)
+    console.print()
+
+
+def _operations(family: Family) -> Iterator[str]:
+    """The operations as YAML has them, one a line."""
+    for operation in family.operations:
+        numbers = ", ".join(f"{name}: {_yaml(value)}" for name, value in operation.numbers.items())
+        yield f"{operation.name}: {{{numbers}}}"
+
+
+def _yaml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_yaml, value))}]"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _draw(families: list[Family], settings: Config, out: Path) -> None:
+    from solo_invariance.families.contact_sheet import contact_sheet
+    from solo_invariance.results import write_bytes
+
+    kind = Image.registered_extensions().get(out.suffix.lower())
+    if kind not in ("PNG", "JPEG", "WEBP"):
+        raise UserError(f"out={out}: expected a picture, .png, .jpg or .webp")
+    canvases = _canvases(settings)
+    sheet = contact_sheet(canvases, families, settings.crop_size, settings.draws, settings.seed)
+    buffer = io.BytesIO()
+    sheet.save(buffer, kind)
+    write_bytes(out, buffer.getvalue())
+    console.print(f"contact sheet: {out.resolve()}", soft_wrap=True, highlight=False)
+
+
+def _canvases(settings: Config) -> Tensor:
+    canvas = Canvas(settings.canvas_size or default_canvas_size(settings.crop_size))
+    if canvas.size < settings.crop_size:
+        raise UserError(f"canvas_size={canvas.size}: at least crop_size={settings.crop_size}")
+    if settings.data.path is None:
+        from solo_invariance.data.latent_scenes import LatentScenes
+
+        return LatentScenes(settings.num_images, size=canvas.size, seed=settings.seed).images
+    from solo_invariance.data.images import list_images
+
+    paths = list_images(Path(settings.data.path))
+    # Evenly spaced, so that a folder of classes shows several of them.
+    count = min(settings.num_images, len(paths))
+    spaced = [paths[index * len(paths) // count] for index in range(count)]
+    return torch.stack([canvas(canvas.load(str(path))) for path in spaced])

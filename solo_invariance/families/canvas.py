@@ -12,6 +12,7 @@ from solo_invariance.data.images import decode
 
 _DRAFT_MARGIN = 1.5
 
+
 def default_canvas_size(crop_size: int) -> int:
     """Return the canvas side for a crop side: the same up to 96 pixels, 8/7 of it above (224 gives 256).
 

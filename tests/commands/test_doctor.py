@@ -40,10 +40,3 @@ def test_a_broken_plugin_or_variable_is_exit_code_2_and_hides_nothing_else(cli, 
     assert "broken: solo-learn, families: sunrise" in err
     assert "sun 1.0" in out
     assert "ventral" in out
-
-
-def test_families_are_listed_with_their_operations(cli) -> None:
-    code, out, _ = cli("families")
-    assert code == 0
-    for word in ("default", "ventral", "dorsal", "ResizedCrop", "ColorJitter"):
-        assert word in out

@@ -130,4 +130,5 @@ def _numbers(name: str, numbers: Any) -> Mapping[str, Any]:
 
 def _suggestion(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
     close = difflib.get_close_matches(name, list(known), n=1)
-    return f"did you mean {close[0]!r}? " * bool(close) + f"known: {', '.join(known) or 'none'}"
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}known: {', '.join(known) or 'none'}"

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
-from kornia.color import rgb_to_ycbcr, ycbcr_to_rgb
 from kornia.filters import filter2d
 from torch import Tensor
 
@@ -125,25 +124,31 @@ class JPEG(PhotometricOperation):
 
 
 def compress_jpeg(images: Tensor, quality: Tensor) -> Tensor:
-    """Return what is left of images (N, 3, H, W) in [0, 1] after JPEG of a quality (N,) from 1 to 100."""
+    """Return what is left of images (N, 3, H, W) in [0, 1] after JPEG of a quality (N,) from 1 to 100.
+
+    As in a codec, every plane is rounded to 8 bits on the way in and out; decoding interpolates the colours.
+    """
     height, width = images.shape[-2:]
-    padded = F.pad(images.mul(255).round().div(255), (0, -width % 16, 0, -height % 16), mode="replicate")
-    scaled = rgb_to_ycbcr(padded) * 255 - 128
-    luma = _quantised(scaled[:, :1], _tables(_LUMA, quality))
-    chroma = _quantised(F.avg_pool2d(scaled[:, 1:], 2), _tables(_CHROMA, quality))
+    padded = F.pad(images.mul(255).round(), (0, -width % 16, 0, -height % 16), mode="replicate")
+    # Red, green and blue to luma and two colours around 0, all in [-128, 127].
+    forth = torch.tensor(_YCBCR, dtype=images.dtype).to(images.device, non_blocking=True)
+    planes = torch.einsum("ij,njhw->nihw", forth, padded).round()
+    luma = _quantised(planes[:, :1] - 128, _tables(_LUMA, quality)) + 128
+    chroma = _quantised(F.avg_pool2d(planes[:, 1:], 2).round(), _tables(_CHROMA, quality))
     chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
-    decoded = ycbcr_to_rgb((torch.cat([luma, chroma], dim=1) + 128) / 255)[..., :height, :width]
-    return decoded.clamp(0, 1).mul(255).round().div(255)
+    back = torch.tensor(_RGB, dtype=images.dtype).to(images.device, non_blocking=True)
+    decoded = torch.einsum("ij,njhw->nihw", back, torch.cat([luma, chroma], dim=1))
+    return decoded[..., :height, :width].round().clamp(0, 255).div(255)
 
 
 def _quantised(planes: Tensor, tables: Tensor) -> Tensor:
-    """Round the cosine transform of each 8 x 8 block of planes (N, C, H, W) to multiples of tables (N, 8, 8)."""
+    """Round the cosine transform of each 8 x 8 block to multiples of a table; planes (N, C, H, W), tables (N, 8, 8)."""
     n, channels, height, width = planes.shape
     basis = _cosines(planes)
     blocks = planes.reshape(n, channels, height // 8, 8, width // 8, 8).transpose(3, 4)
     steps = tables[:, None, None, None]
     coefficients = (basis @ blocks @ basis.T / steps).round() * steps
-    return (basis.T @ coefficients @ basis).transpose(3, 4).reshape(planes.shape)
+    return (basis.T @ coefficients @ basis).transpose(3, 4).reshape(planes.shape).round().clamp(-128, 127)
 
 
 def _cosines(like: Tensor) -> Tensor:
@@ -159,6 +164,10 @@ def _tables(base: tuple[int, ...], quality: Tensor) -> Tensor:
     percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
     return ((table * percent[:, None, None] + 50) / 100).floor().clamp(1, 255)
 
+
+# ITU-R BT.601: luma and colour differences of red, green and blue; and red, green and blue of these.
+_YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))
+_RGB = ((1.0, 0.0, 1.402), (1.0, -0.344136, -0.714136), (1.0, 1.772, 0.0))
 
 # ITU-T T.81, tables K.1 and K.2.
 # fmt: off

@@ -62,7 +62,7 @@ class EmbeddedMethod(LightningModule):
 
     def training_step(self, batch: list[Any], batch_idx: int) -> Tensor:
         """Return the loss of one batch ``[indexes, crops, targets]``."""
-        loss = self.loss([crop.contiguous(memory_format=torch.channels_last) for crop in batch[1]])
+        loss = self.loss(batch[1])
         self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=False)
         return loss
 

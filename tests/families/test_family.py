@@ -5,10 +5,40 @@ import torch
 import torchvision.transforms.v2.functional as F
 from PIL import Image
 
-from solo_invariance.families import Canvas, CropEntry, CropPipeline, default, default_canvas_size, dorsal, ventral
-from solo_invariance.families.geometry import ResizedCrop
+from solo_invariance.errors import UserError
+from solo_invariance.families import (
+    OPERATIONS,
+    Canvas,
+    CropEntry,
+    CropPipeline,
+    Family,
+    ResizedCrop,
+    compose,
+    corruption,
+    default,
+    default_canvas_size,
+    dorsal,
+    geometric,
+    identity,
+    occlusion,
+    photometric,
+    strong_dorsal,
+    ventral,
+)
 
-FAMILIES = [default, ventral, dorsal]
+FAMILIES = [
+    default,
+    ventral,
+    dorsal,
+    geometric,
+    photometric,
+    occlusion,
+    corruption,
+    strong_dorsal,
+    identity,
+    compose([ventral, geometric, photometric, occlusion, corruption]),
+    Family("everything", tuple(kind() for kind in OPERATIONS.values())),
+]
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
@@ -42,6 +72,41 @@ def test_an_images_view_does_not_depend_on_the_batch(family) -> None:
         torch.testing.assert_close(alone[0], whole[index], atol=1e-5, rtol=0)
 
 
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_nothing_is_asked_of_the_device(family) -> None:
+    """On the meta device there are no values to wait for: whatever reads one from the device fails there."""
+    for size, crop_size in ((64, 64), (73, 64)):
+        canvases = torch.empty(4, 3, size, size, dtype=torch.uint8, device="meta")
+        views = family.apply(canvases, family.draw(4, torch.Generator().manual_seed(0)), crop_size)
+        assert views.device.type == "meta"
+        assert views.shape == (4, 3, crop_size, crop_size)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_half_precision_is_in_and_out_not_between(family, dtype, canvas) -> None:
+    canvases = canvas.expand(8, -1, -1, -1)
+    parameters = family.draw(8, torch.Generator().manual_seed(0))
+    exact = family.apply(canvases, parameters, 48)
+    with torch.autocast("cpu", dtype=dtype):
+        under_autocast = family.apply(canvases, parameters, 48)
+    assert under_autocast.dtype == torch.float32
+    assert torch.equal(under_autocast, exact)
+    images = canvases.to(dtype) / 255
+    views = family.apply(images, parameters, 48)
+    assert views.dtype == dtype
+    assert torch.equal(views, family.apply(images.float(), parameters, 48).to(dtype))
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_every_image_gets_its_own_draw(family, canvas) -> None:
+    views = family.apply(canvas.expand(12, -1, -1, -1), family.draw(12, torch.Generator().manual_seed(0)), 64)
+    if family.operations:
+        assert len({view.numpy().tobytes() for view in views}) > 6
+    else:
+        torch.testing.assert_close(views, canvas.expand(12, -1, -1, -1) / 255)
+
+
 def test_ventral_keeps_the_colours_and_dorsal_the_places() -> None:
     red = torch.zeros(64, 3, 32, 32, dtype=torch.uint8)
     red[:, 0] = 200
@@ -67,7 +132,7 @@ def test_global_random_state_is_left_alone() -> None:
 
 def test_fingerprint_tells_what_a_family_does_not_what_it_is_called() -> None:
     assert replace(ventral, name="other").fingerprint() == ventral.fingerprint()
-    assert len({family.fingerprint() for family in FAMILIES}) == 3
+    assert len({family.fingerprint() for family in FAMILIES}) == len(FAMILIES)
     other = replace(ventral, operations=(ResizedCrop(scale=(0.1, 1.0)), *ventral.operations[1:]))
     assert other.fingerprint() != ventral.fingerprint()
 
@@ -86,6 +151,9 @@ def test_crops_depend_on_seed_rank_epoch_and_batch_and_on_nothing_else() -> None
     pipeline = CropPipeline((CropEntry(default, 32, 2),), (0.5,) * 3, (0.5,) * 3)
     crops = pipeline(canvases, (5, 0, 3, 7))
     assert all(torch.equal(a, b) for a, b in zip(crops, pipeline(canvases, (5, 0, 3, 7)), strict=True))
+    last = pipeline(canvases, (5, 0, 3, 7), torch.channels_last)
+    assert all(crop.is_contiguous(memory_format=torch.channels_last) for crop in last)
+    assert all(torch.equal(a, b) for a, b in zip(crops, last, strict=True))
     assert not torch.equal(crops[0], crops[1])
     for other in ((6, 0, 3, 7), (5, 1, 3, 7), (5, 0, 4, 7), (5, 0, 3, 8)):
         assert not torch.equal(pipeline(canvases, other)[0], crops[0])
@@ -106,3 +174,35 @@ def test_canvas_of_photographs(photo) -> None:
 
 def test_default_canvas_sizes() -> None:
     assert [default_canvas_size(size) for size in (32, 64, 96, 112, 224)] == [32, 64, 96, 128, 256]
+
+
+def test_large_jpegs_are_decoded_in_part_and_look_the_same(tmp_path, photo) -> None:
+    pixels = F.resize(photo, [1024, 1200], antialias=True)[0].permute(1, 2, 0).mul(255).round().byte().numpy()
+    path = tmp_path / "large.jpg"
+    Image.fromarray(pixels).save(path, quality=92)
+    canvas = Canvas(256)
+    draft = canvas.load(str(path))
+    assert draft.size == (600, 512)
+    full = Image.open(path).convert("RGB")
+    assert Canvas(400).load(str(path)).size == full.size
+    error = (canvas(draft).float() - canvas(full).float()).square().mean().sqrt()
+    assert error < 255 * 10 ** (-40 / 20)
+    full.save(tmp_path / "large.png")
+    assert canvas.load(str(tmp_path / "large.png")).size == full.size
+
+
+def test_canvases_of_strange_files(tmp_path) -> None:
+    canvas = Canvas(16)
+    for name, image in {
+        "grey.jpg": Image.new("L", (50, 40), 7),
+        "cmyk.jpg": Image.new("CMYK", (50, 40)),
+        "palette.png": Image.new("P", (50, 40)),
+        "alpha.png": Image.new("RGBA", (50, 40)),
+        "narrow.png": Image.new("RGB", (1, 500)),
+        "deep.png": Image.new("I;16", (50, 40)),
+    }.items():
+        image.save(tmp_path / name)
+        assert canvas(canvas.load(str(tmp_path / name))).shape == (3, 16, 16), name
+    (tmp_path / "cut.jpg").write_bytes((tmp_path / "grey.jpg").read_bytes()[:200])
+    with pytest.raises(UserError, match=r"cut\.jpg: not a readable image"):
+        canvas.load(str(tmp_path / "cut.jpg"))

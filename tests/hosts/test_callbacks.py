@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -5,8 +7,10 @@ import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
+from torchvision.datasets import ImageFolder
 
 from solo_invariance.errors import UserError
 from solo_invariance.families import ventral
@@ -59,6 +63,7 @@ def _config(**changes: Any) -> DictConfig:
 
 def _fit(module: LightningModule, dataset: Any, path: Path, workers: int = 0, **arguments: Any) -> Trainer:
     trainer = Trainer(
+        **arguments.pop("trainer", {}),
         max_epochs=arguments.pop("max_epochs", 1),
         accelerator="cpu",
         logger=False,
@@ -184,3 +189,101 @@ def test_interpolations_are_resolved_for_the_hosts_args_json(tmp_path: Path) -> 
     cfg = _config(size=32, entry={"crop_size": "${size}"})
     _fit(_Method(cfg), _Images(), tmp_path)
     assert OmegaConf.to_container(cfg)["augmentations"][0]["crop_size"] == 32  # type: ignore[index,call-overload]
+
+
+def test_crops_come_in_the_layout_and_precision_of_the_network(tmp_path: Path) -> None:
+    def crops_of(**arguments: Any) -> list[Tensor]:
+        module = _Method(_config())
+        module.convolution = torch.nn.Conv2d(3, 4, 3)
+        if arguments.pop("last", False):
+            module.to(memory_format=torch.channels_last)
+        _fit(module, _Images(), tmp_path, trainer=arguments)
+        crops: list[Tensor] = module.batches[0][1]
+        return crops
+
+    plain = crops_of()
+    assert all(crop.is_contiguous() for crop in plain)
+    last = crops_of(last=True)
+    assert all(crop.is_contiguous(memory_format=torch.channels_last) for crop in last)
+    assert all(torch.equal(a, b) for a, b in zip(plain, last, strict=True))
+    assert crops_of(precision="bf16-mixed")[0].dtype == torch.float32
+    assert crops_of(precision="bf16-true")[0].dtype == torch.bfloat16
+
+
+def test_image_folders_are_decoded_for_the_canvas(tmp_path: Path, photo_folder: Path) -> None:
+    class Indexed(ImageFolder):
+        def __getitem__(self, index: int) -> Any:
+            return (index, *super().__getitem__(index))
+
+    folder = Indexed(str(photo_folder / "train"))
+    module = _Method(_config())
+    _fit(module, folder, tmp_path)
+    assert folder.loader.__name__ == "load"
+    assert module.batches[0][2].tolist() == folder.targets[:4]
+    own = Indexed(str(photo_folder / "train"), loader=lambda path: Image.new("RGB", (50, 50), (9, 9, 9)))
+    module = _Method(_config(entry={"family": "identity"}))
+    _fit(module, own, tmp_path)
+    values = module.batches[0][1][0] * torch.tensor([0.2470, 0.2435, 0.2616])[:, None, None]
+    expected = 9 / 255 - torch.tensor([0.4914, 0.4822, 0.4465])
+    torch.testing.assert_close(values, expected[:, None, None].expand_as(values), atol=1e-5, rtol=0)
+
+
+def test_two_processes_see_other_images_and_other_draws_and_the_same_again(tmp_path: Path) -> None:
+    """Two ranks over gloo; every rank writes what its method saw."""
+    script = tmp_path / "two.py"
+    script.write_text(_TWO_PROCESSES)
+    runs = []
+    for name in ("first", "second"):
+        out = tmp_path / name
+        out.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", str(script), str(out)], capture_output=True, text=True, timeout=240
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        runs.append([torch.load(out / f"{rank}.pt", weights_only=True) for rank in range(2)])
+    first, second = runs
+    for rank in range(2):
+        for ours, again in zip(first[rank], second[rank], strict=True):
+            assert torch.equal(ours, again)
+    indexes = [torch.cat(run[0::2]).tolist() for run in first]
+    assert not set(indexes[0]) & set(indexes[1])
+    assert sorted(indexes[0] + indexes[1]) == list(range(8))
+    # All images are the same, so that crops differ by their draws alone.
+    assert not torch.equal(first[0][1], first[1][1])
+
+
+_TWO_PROCESSES = """
+import sys
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from omegaconf import OmegaConf
+from torch.utils.data import DataLoader, Dataset
+
+class Images(Dataset):
+    transform = None
+    def __len__(self):
+        return 8
+    def __getitem__(self, index):
+        image = torch.arange(3 * 32 * 32).reshape(3, 32, 32).remainder(251).byte()
+        return index, self.transform(image), 0
+
+class Method(LightningModule):
+    def __init__(self):
+        super().__init__()
+        entry = {"family": "default", "crop_size": 32, "num_crops": 1}
+        self.cfg = OmegaConf.create({"seed": 7, "data": {"dataset": "cifar10"}, "augmentations": [entry]})
+        self.layer = torch.nn.Linear(1, 1)
+        self.seen = []
+    def training_step(self, batch, batch_idx):
+        self.seen += [batch[0], batch[1][0]]
+        return self.layer(torch.ones(1, 1)).sum()
+    def configure_optimizers(self):
+        return torch.optim.SGD(self.parameters(), lr=0.1)
+
+if __name__ == "__main__":
+    method = Method()
+    trainer = Trainer(max_epochs=1, accelerator="cpu", devices=2, strategy="ddp", logger=False,
+                      enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False)
+    trainer.fit(method, DataLoader(Images(), batch_size=2, shuffle=True))
+    torch.save(method.seen, f"{sys.argv[1]}/{trainer.global_rank}.pt")
+"""

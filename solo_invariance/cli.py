@@ -64,13 +64,16 @@ def _run(command: str, overrides: list[str]) -> int:
 def _hydra(command: str, run: Callable[[Any], None], overrides: list[str]) -> None:
     """Let Hydra compose the configuration and call ``run``, once or, with --multirun, for each job."""
     import hydra
+    from omegaconf.errors import OmegaConfBaseException
 
     def task(config: Any) -> None:
+        # Hydra would print a line of its own about a job that raised; SystemExit passes through it.
         try:
             run(config)
         except UserError as error:
-            # Hydra would print a line of its own about a job that raised; SystemExit passes through it.
             raise SystemExit(_fail(str(error))) from error
+        except OmegaConfBaseException as error:
+            raise SystemExit(_fail(explain_config_error(error, command))) from error
 
     sys.argv = [f"solo-invariance {command}", *map(quote_equals, overrides)]
     # Hydra then raises errors instead of printing them and leaving with exit code 1.

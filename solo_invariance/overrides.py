@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator
 from typing import Any, get_origin, get_type_hints
 
 _PLAIN = r"[^\[\]{}(),'\"\s]*"
+_ENTRY_OPERATIONS = re.compile(r"augmentations\.\d+\.operations\.")
 _WITH_EQUALS = re.compile(f"{_PLAIN}={_PLAIN}")
 
 
@@ -41,4 +42,5 @@ def allow_new_keys(override: str, mappings: Collection[str]) -> str:
         '++backbone.kwargs.width=2'
     """
     key = override.partition("=")[0]
-    return f"++{override}" if any(key.startswith(f"{mapping}.") for mapping in mappings) else override
+    is_open = any(key.startswith(f"{mapping}.") for mapping in mappings) or _ENTRY_OPERATIONS.match(key)
+    return f"++{override}" if is_open else override

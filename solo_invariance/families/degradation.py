@@ -8,12 +8,12 @@ from kornia.filters import filter2d
 from torch import Tensor
 
 from solo_invariance.families.noise import draw_seeds, normal_noise
-from solo_invariance.families.operation import Parameters, check_probability, check_range, draw_applied, uniform
-from solo_invariance.families.photometry import PhotometricOperation, apply_where_
+from solo_invariance.families.operation import Parameters, check_probability, check_range, uniform
+from solo_invariance.families.photometry import OccasionalOperation
 
 
 @dataclass(frozen=True)
-class GaussianNoise(PhotometricOperation):
+class GaussianNoise(OccasionalOperation):
     """Add independent noise to every value, and clamp to [0, 1].
 
     Args:
@@ -28,23 +28,18 @@ class GaussianNoise(PhotometricOperation):
         check_range(self, "std", low=0.0)
         check_probability(self)
 
-    def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw ``applied`` (N,) bool, ``std`` (N,) and ``seed`` (N,), from which the noise follows on any device."""
-        applied = draw_applied(n, self.p, generator)
-        return {"applied": applied, "std": uniform((n,), *self.std, generator), "seed": draw_seeds(n, generator)}
+    def draw_numbers(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``std`` (N,) and ``seed`` (N,), from which the noise follows on any device."""
+        return {"std": uniform((n,), *self.std, generator), "seed": draw_seeds(n, generator)}
 
-    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Add the noise where applied."""
-
-        def add(chosen: Tensor, std: Tensor, seed: Tensor) -> Tensor:
-            noise = normal_noise(seed, tuple(chosen.shape[1:]))
-            return noise.mul_(std[:, None, None, None]).add_(chosen).clamp_(0, 1)
-
-        return apply_where_(parameters["applied"], images.clone(), add, parameters["std"], parameters["seed"])
+    def change(self, images: Tensor, std: Tensor, seed: Tensor) -> Tensor:
+        """Add the noise."""
+        noise = normal_noise(seed, tuple(images.shape[1:]))
+        return noise.mul_(std[:, None, None, None]).add_(images).clamp_(0, 1)
 
 
 @dataclass(frozen=True)
-class MotionBlur(PhotometricOperation):
+class MotionBlur(OccasionalOperation):
     """Blur along a line, as a moving camera does.
 
     Args:
@@ -61,21 +56,15 @@ class MotionBlur(PhotometricOperation):
         check_range(self, "length", low=0.0, high=0.5)
         check_probability(self)
 
-    def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw ``applied`` (N,) bool, ``length`` (N,) as a fraction and ``degrees`` (N,) counter-clockwise."""
-        applied = draw_applied(n, self.p, generator)
-        length = uniform((n,), *self.length, generator)
-        return {"applied": applied, "length": length, "degrees": uniform((n,), 0.0, 180.0, generator)}
+    def draw_numbers(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``length`` (N,) as a fraction and ``degrees`` (N,) counter-clockwise."""
+        return {"length": uniform((n,), *self.length, generator), "degrees": uniform((n,), 0.0, 180.0, generator)}
 
-    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Blur where applied."""
+    def change(self, images: Tensor, length: Tensor, degrees: Tensor) -> Tensor:
+        """Blur."""
         side = images.shape[3]
         radius = min(int(self.length[1] * side / 2 + 1), min(images.shape[-2:]) - 1)
-
-        def blur(chosen: Tensor, length: Tensor, degrees: Tensor) -> Tensor:
-            return filter2d(chosen, line_kernels(length * side, degrees, radius), border_type="reflect")
-
-        return apply_where_(parameters["applied"], images.clone(), blur, parameters["length"], parameters["degrees"])
+        return filter2d(images, line_kernels(length * side, degrees, radius), border_type="reflect")
 
 
 def line_kernels(length: Tensor, degrees: Tensor, radius: int) -> Tensor:
@@ -96,7 +85,7 @@ def line_kernels(length: Tensor, degrees: Tensor, radius: int) -> Tensor:
 
 
 @dataclass(frozen=True)
-class JPEG(PhotometricOperation):
+class JPEG(OccasionalOperation):
     """Compress and decompress as JPEG does (ITU-T T.81), with the colours at half the resolution.
 
     Args:
@@ -113,14 +102,13 @@ class JPEG(PhotometricOperation):
         check_range(self, "quality", low=1.0, high=100.0)
         check_probability(self)
 
-    def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw ``applied`` (N,) bool and ``quality`` (N,)."""
-        applied = draw_applied(n, self.p, generator)
-        return {"applied": applied, "quality": uniform((n,), *self.quality, generator).round()}
+    def draw_numbers(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``quality`` (N,), whole numbers."""
+        return {"quality": uniform((n,), *self.quality, generator).round()}
 
-    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Compress where applied."""
-        return apply_where_(parameters["applied"], images.clone(), compress_jpeg, parameters["quality"])
+    def change(self, images: Tensor, quality: Tensor) -> Tensor:
+        """Compress."""
+        return compress_jpeg(images, quality)
 
 
 def compress_jpeg(images: Tensor, quality: Tensor) -> Tensor:

@@ -7,12 +7,12 @@ from torch import Tensor
 
 from solo_invariance.families.geometry import draw_boxes
 from solo_invariance.families.noise import draw_seeds, uniform_noise
-from solo_invariance.families.operation import Parameters, check_probability, check_range, draw_applied
-from solo_invariance.families.photometry import PhotometricOperation, apply_where_
+from solo_invariance.families.operation import Parameters, check_probability, check_range
+from solo_invariance.families.photometry import OccasionalOperation
 
 
 @dataclass(frozen=True)
-class Erasing(PhotometricOperation):
+class Erasing(OccasionalOperation):
     """Hide a box of random area, aspect ratio and place.
 
     Args:
@@ -41,15 +41,12 @@ class Erasing(PhotometricOperation):
 
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
         """Draw ``applied`` (N,) bool, ``box`` (N, 4), left, top, width and height as fractions, and ``seed`` (N,)."""
-        applied = draw_applied(n, self.p, generator)
+        drawn = super().draw(n, generator)
         box, fits = draw_boxes(n, self.scale, self.ratio, generator)
-        return {"applied": applied & fits, "box": box, "seed": draw_seeds(n, generator)}
+        return {"applied": drawn["applied"] & fits, "box": box, "seed": draw_seeds(n, generator)}
 
-    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Fill the boxes where applied."""
-        return apply_where_(parameters["applied"], images.clone(), self._fill, parameters["box"], parameters["seed"])
-
-    def _fill(self, images: Tensor, box: Tensor, seed: Tensor) -> Tensor:
+    def change(self, images: Tensor, box: Tensor, seed: Tensor) -> Tensor:
+        """Fill the boxes."""
         if self.fill == "mean":
             content = images.mean(dim=(2, 3), keepdim=True)
         elif self.fill == "noise":

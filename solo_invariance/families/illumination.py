@@ -13,16 +13,13 @@ from solo_invariance.families.operation import (
     check_number,
     check_probability,
     check_range,
-    draw_applied,
     uniform,
 )
-from solo_invariance.families.photometry import PhotometricOperation, apply_where_
-
-_DAYLIGHT = 6500.0
+from solo_invariance.families.photometry import OccasionalOperation
 
 
 @dataclass(frozen=True)
-class ColorTemperature(PhotometricOperation):
+class ColorTemperature(OccasionalOperation):
     """Change the light from daylight (6500 K) to a black body of another temperature: lower is redder, higher bluer.
 
     Args:
@@ -41,43 +38,33 @@ class ColorTemperature(PhotometricOperation):
         check_range(self, "kelvin", low=3000.0, high=15000.0)
         check_probability(self)
 
-    def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw ``applied`` (N,) bool and ``kelvin`` (N,)."""
-        applied = draw_applied(n, self.p, generator)
-        return {"applied": applied, "kelvin": 1 / uniform((n,), 1 / self.kelvin[1], 1 / self.kelvin[0], generator)}
+    def draw_numbers(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``kelvin`` (N,)."""
+        return {"kelvin": 1 / uniform((n,), 1 / self.kelvin[1], 1 / self.kelvin[0], generator)}
 
-    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Multiply the channels by the light's colour where applied, and clamp to [0, 1]."""
-        gains = black_body_gains(parameters["kelvin"])
-        return apply_where_(parameters["applied"], images.clone(), _multiply, gains[:, :, None, None])
+    def change(self, images: Tensor, kelvin: Tensor) -> Tensor:
+        """Multiply the channels by the light's colour and clamp to [0, 1]."""
+        return (images * black_body_gains(kelvin)[:, :, None, None]).clamp_(0, 1)
 
 
 def black_body_gains(kelvin: Tensor) -> Tensor:
     """Return the gains of red, green and blue (N, 3) of a black body against one of 6500 K; kelvin (N,)."""
-    reference, colour = (_red_and_blue(k) for k in (torch.tensor([_DAYLIGHT]), kelvin))
-    red, blue = (colour / reference).unbind(dim=1)
+    table = _planckian_gains().to(kelvin.device, non_blocking=True)
+    place = (kelvin.clamp(3000, 15000) - 3000) / 500
+    below = place.floor().long().clamp(max=len(table) - 2)
+    red, blue = torch.lerp(table[below], table[below + 1], (place - below)[:, None]).unbind(dim=1)
     return torch.stack([red, torch.ones_like(red), blue], dim=1)
 
 
-def _red_and_blue(kelvin: Tensor) -> Tensor:
-    table = _planckian_table()
-    place = (kelvin.clamp(3000, 15000) - 3000) / 500
-    below = place.floor().long().clamp(max=len(table) - 2)
-    return torch.lerp(table[below], table[below + 1], (place - below)[:, None])
-
-
 @lru_cache(maxsize=1)
-def _planckian_table() -> Tensor:
-    """Red / green and blue / green (25, 2) of black bodies from 3000 to 15000 K in steps of 500."""
-    return RandomPlanckianJitter(mode="blackbody").pl.clone()
-
-
-def _multiply(images: Tensor, gains: Tensor) -> Tensor:
-    return (images * gains.to(images.dtype)).clamp_(0, 1)
+def _planckian_gains() -> Tensor:
+    """Red / green and blue / green (25, 2) of black bodies from 3000 to 15000 K in steps of 500, against 6500 K."""
+    table = RandomPlanckianJitter(mode="blackbody").pl.clone()
+    return table / table[7]
 
 
 @dataclass(frozen=True)
-class SmoothBrightness(PhotometricOperation):
+class SmoothBrightness(OccasionalOperation):
     """Brighten and darken smoothly over the image.
 
     Args:
@@ -95,19 +82,18 @@ class SmoothBrightness(PhotometricOperation):
         check_number(self, "cells", low=1, high=64)
         check_probability(self)
 
-    def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw ``applied`` (N,) bool and ``exposure`` (N, 1, cells + 1, cells + 1), in stops."""
-        applied = draw_applied(n, self.p, generator)
+    def draw_numbers(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``exposure`` (N, 1, cells + 1, cells + 1), in stops."""
         stops = uniform((n, 1, 1, 1), *self.stops, generator)
-        return {"applied": applied, "exposure": stops * _lattice(n, self.cells, generator)}
+        return {"exposure": stops * _lattice(n, self.cells, generator)}
 
-    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Expose where applied, and clamp to [0, 1]."""
-        return apply_where_(parameters["applied"], images.clone(), _expose, parameters["exposure"])
+    def change(self, images: Tensor, exposure: Tensor) -> Tensor:
+        """Expose, and clamp to [0, 1]."""
+        return (images * torch.exp2(_field(exposure, images))).clamp_(0, 1)
 
 
 @dataclass(frozen=True)
-class SmoothShadow(PhotometricOperation):
+class SmoothShadow(OccasionalOperation):
     """Cast a soft shadow of random shape.
 
     Args:
@@ -128,27 +114,19 @@ class SmoothShadow(PhotometricOperation):
         check_number(self, "cells", low=1, high=64)
         check_probability(self)
 
-    def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw ``applied`` (N,) bool, ``darkness`` (N,) and ``height`` (N, 1, cells + 1, cells + 1).
+    def draw_numbers(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``darkness`` (N,) and ``height`` (N, 1, cells + 1, cells + 1).
 
         The shadow lies where the height is positive: on more or less of the image, a half on average.
         """
-        applied = draw_applied(n, self.p, generator)
         darkness = uniform((n,), *self.darkness, generator)
-        return {
-            "applied": applied,
-            "darkness": darkness,
-            "height": _lattice(n, self.cells, generator) + uniform((n, 1, 1, 1), -1.0, 1.0, generator),
-        }
+        height = _lattice(n, self.cells, generator) + uniform((n, 1, 1, 1), -1.0, 1.0, generator)
+        return {"darkness": darkness, "height": height}
 
-    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Darken where applied."""
-
-        def shade(chosen: Tensor, darkness: Tensor, height: Tensor) -> Tensor:
-            shadow = torch.sigmoid(_field(height, chosen) / self.softness)
-            return chosen * (1 - darkness[:, None, None, None] * shadow)
-
-        return apply_where_(parameters["applied"], images.clone(), shade, parameters["darkness"], parameters["height"])
+    def change(self, images: Tensor, darkness: Tensor, height: Tensor) -> Tensor:
+        """Darken."""
+        shadow = torch.sigmoid(_field(height, images) / self.softness)
+        return images * (1 - darkness[:, None, None, None] * shadow)
 
 
 def _lattice(n: int, cells: int, generator: torch.Generator) -> Tensor:
@@ -158,7 +136,3 @@ def _lattice(n: int, cells: int, generator: torch.Generator) -> Tensor:
 def _field(lattice: Tensor, images: Tensor) -> Tensor:
     """Interpolate lattices (N, 1, G, G), whose corners are the images', to fields (N, 1, H, W)."""
     return F.interpolate(lattice, size=images.shape[-2:], mode="bicubic", align_corners=True)
-
-
-def _expose(images: Tensor, exposure: Tensor) -> Tensor:
-    return (images * torch.exp2(_field(exposure, images))).clamp_(0, 1)

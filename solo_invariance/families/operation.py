@@ -45,6 +45,8 @@ class Operation(ABC):
         Raises:
             ValueError: There is no such number, or it may not have that value; the message names both.
         """
+        if not changes:
+            return self
         known = self.numbers
         for field, value in changes.items():
             if field not in known:

@@ -7,6 +7,7 @@ wherever its meaning is the same.
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torchvision.transforms.v2.functional as F
@@ -96,6 +97,40 @@ class PhotometricOperation(Operation):
         """Return the changed images, (N, 3, H, W) in [0, 1]."""
 
 
+class OccasionalOperation(PhotometricOperation):
+    """A photometric operation with a probability ``p``: subclasses say what they draw besides, and how they change.
+
+    The images that were not chosen cost nothing.
+    """
+
+    p: float
+
+    def draw(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``applied`` (N,) bool, and what ``draw_numbers`` draws."""
+        return {"applied": draw_applied(n, self.p, generator), **self.draw_numbers(n, generator)}
+
+    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
+        """Change the images that were chosen."""
+        names = [name for name in parameters if name != "applied"]
+
+        def change(chosen: Tensor, *numbers: Tensor) -> Tensor:
+            return self.change(chosen, **dict(zip(names, numbers, strict=True)))
+
+        return apply_where_(parameters["applied"], images.clone(), change, *(parameters[name] for name in names))
+
+    def draw_numbers(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw the numbers of the change, for all ``n`` images; none by default."""
+        return {}
+
+    @abstractmethod
+    def change(self, images: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """Return the changed images.
+
+        Subclasses name what they drew: ``change(self, images, kelvin)``. Images and numbers are those that were chosen,
+        on the images' device.
+        """
+
+
 @dataclass(frozen=True)
 class ColorJitter(PhotometricOperation):
     """Change brightness, contrast, saturation and hue, in an order drawn for each image.
@@ -148,7 +183,7 @@ class ColorJitter(PhotometricOperation):
 
 
 @dataclass(frozen=True)
-class Grayscale(PhotometricOperation):
+class Grayscale(OccasionalOperation):
     """Remove the colour.
 
     Args:
@@ -160,17 +195,13 @@ class Grayscale(PhotometricOperation):
     def __post_init__(self) -> None:
         check_probability(self)
 
-    def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw ``applied`` (N,) bool."""
-        return {"applied": draw_applied(n, self.p, generator)}
-
-    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Replace the channels by the luma where applied."""
-        return apply_where_(parameters["applied"], images.clone(), to_grayscale)
+    def change(self, images: Tensor) -> Tensor:
+        """Replace the channels by the luma."""
+        return to_grayscale(images)
 
 
 @dataclass(frozen=True)
-class GaussianBlur(PhotometricOperation):
+class GaussianBlur(OccasionalOperation):
     """Blur with a Gaussian.
 
     Args:
@@ -187,28 +218,25 @@ class GaussianBlur(PhotometricOperation):
         check_range(self, "sigma", low=0.0, low_open=True)
         check_probability(self)
 
-    def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw ``applied`` (N,) bool and ``sigma`` (N,) in pixels."""
-        return {
-            "applied": draw_applied(n, self.p, generator),
-            "sigma": uniform((n,), *self.sigma, generator),
-        }
+    def draw_numbers(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``sigma`` (N,) in pixels."""
+        return {"sigma": uniform((n,), *self.sigma, generator)}
 
     def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
         """Blur where applied."""
-        radius = min(int(3 * self.sigma[1] + 0.5), min(images.shape[-2:]) - 1)
-
         applied = parameters["applied"]
+        # Sigma stays on the CPU, where Kornia checks it without waiting for the device.
+        sigma = parameters["sigma"][applied]
+        return apply_where_(applied, images.clone(), lambda chosen: self.change(chosen, sigma))
 
-        def blur(chosen: Tensor) -> Tensor:
-            # Sigma stays on the CPU, where Kornia checks it without waiting for the device.
-            return gaussian_blur(chosen, parameters["sigma"][applied], 2 * radius + 1)
-
-        return apply_where_(applied, images.clone(), blur)
+    def change(self, images: Tensor, sigma: Tensor) -> Tensor:
+        """Blur."""
+        radius = min(int(3 * self.sigma[1] + 0.5), min(images.shape[-2:]) - 1)
+        return gaussian_blur(images, sigma, 2 * radius + 1)
 
 
 @dataclass(frozen=True)
-class Solarize(PhotometricOperation):
+class Solarize(OccasionalOperation):
     """Invert the bright values.
 
     Args:
@@ -223,18 +251,17 @@ class Solarize(PhotometricOperation):
         check_range(self, "threshold", low=0.0, high=1.0)
         check_probability(self)
 
-    def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw ``applied`` (N,) bool and ``threshold`` (N,)."""
-        applied = draw_applied(n, self.p, generator)
-        return {"applied": applied, "threshold": uniform((n,), *self.threshold, generator)}
+    def draw_numbers(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``threshold`` (N,)."""
+        return {"threshold": uniform((n,), *self.threshold, generator)}
 
-    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Solarise where applied."""
-        return apply_where_(parameters["applied"], images.clone(), solarize, parameters["threshold"])
+    def change(self, images: Tensor, threshold: Tensor) -> Tensor:
+        """Solarise."""
+        return solarize(images, threshold)
 
 
 @dataclass(frozen=True)
-class Posterize(PhotometricOperation):
+class Posterize(OccasionalOperation):
     """Keep only the highest bits of each value.
 
     Args:
@@ -251,19 +278,18 @@ class Posterize(PhotometricOperation):
             raise ValueError(f"{self.name}.bits={list(self.bits)}: expected whole numbers")
         check_probability(self)
 
-    def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw ``applied`` (N,) bool and ``bits`` (N,) int64."""
-        applied = draw_applied(n, self.p, generator)
+    def draw_numbers(self, n: int, generator: torch.Generator) -> Parameters:
+        """Draw ``bits`` (N,) int64."""
         low, high = (int(end) for end in self.bits)
-        return {"applied": applied, "bits": torch.randint(low, high + 1, (n,), generator=generator)}
+        return {"bits": torch.randint(low, high + 1, (n,), generator=generator)}
 
-    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Posterise where applied."""
-        return apply_where_(parameters["applied"], images.clone(), posterize, parameters["bits"])
+    def change(self, images: Tensor, bits: Tensor) -> Tensor:
+        """Posterise."""
+        return posterize(images, bits)
 
 
 @dataclass(frozen=True)
-class Equalize(PhotometricOperation):
+class Equalize(OccasionalOperation):
     """Equalise each channel's histogram.
 
     Args:
@@ -275,13 +301,9 @@ class Equalize(PhotometricOperation):
     def __post_init__(self) -> None:
         check_probability(self)
 
-    def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw ``applied`` (N,) bool."""
-        return {"applied": draw_applied(n, self.p, generator)}
-
-    def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
-        """Equalise where applied."""
-        return apply_where_(parameters["applied"], images.clone(), equalize)
+    def change(self, images: Tensor) -> Tensor:
+        """Equalise."""
+        return equalize(images)
 
 
 def apply_where_(applied: Tensor, images: Tensor, function: Callable[..., Tensor], *parameters: Tensor) -> Tensor:

@@ -16,8 +16,9 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
 
 from solo_invariance.backbones.checkpoint import read_checkpoint
-from solo_invariance.data.images import Progress, list_images, load_image, no_progress
+from solo_invariance.data.images import Progress, list_images, no_progress
 from solo_invariance.errors import UserError
+from solo_invariance.families import Canvas
 from solo_invariance.hosts.augmentations import crop_pipeline_from_config, plain
 from solo_invariance.hosts.lightly import build_method
 from solo_invariance.results import write_json
@@ -49,14 +50,14 @@ def pretrain(cfg: DictConfig, progress: Progress = no_progress) -> Path:
     """
     OmegaConf.to_object(cfg)  # checks the values
     # The crops are made before anything is written, so that a wrong family or size leaves no trace.
-    crop_pipeline_from_config(cfg)
+    _, canvas = crop_pipeline_from_config(cfg)
     if str(cfg.devices) not in ("1", "[0]", "auto"):
         raise UserError(f"devices={cfg.devices}: the embedded host trains on one device; use solo-learn for more")
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
     seed_everything(cfg.seed)
     module = build_method(cfg)
-    dataset = IndexedDataset(_source(cfg))
+    dataset = IndexedDataset(_source(cfg, canvas))
     if len(dataset) < cfg.optimizer.batch_size:
         raise UserError(
             f"optimizer.batch_size={cfg.optimizer.batch_size} is larger than the data, {len(dataset)} images"
@@ -117,16 +118,22 @@ class IndexedDataset(Dataset[tuple[int, Any, int]]):
 
 
 class UnlabelledFolder(Dataset[tuple[Any, int]]):
-    """All images below a folder, each with the label -1."""
+    """All images below a folder, each with the label -1.
 
-    def __init__(self, root: Path) -> None:
+    Args:
+        root: The folder.
+        loader: Reads a file.
+    """
+
+    def __init__(self, root: Path, loader: Callable[[str], Any]) -> None:
         self.paths = list_images(root)
+        self.loader = loader
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        return load_image(str(self.paths[index])), -1
+        return self.loader(str(self.paths[index])), -1
 
 
 class HostCheckpoints(Callback):
@@ -189,7 +196,7 @@ def _trainer(cfg: DictConfig, directory: Path, callbacks: list[Callback]) -> Tra
     )
 
 
-def _source(cfg: DictConfig) -> Dataset[tuple[Any, int]]:
+def _source(cfg: DictConfig, canvas: Canvas) -> Dataset[tuple[Any, int]]:
     name, path = cfg.data.dataset, cfg.data.train_path
     if name == "latent_scenes":
         from solo_invariance.data.latent_scenes import LatentScenes
@@ -201,9 +208,9 @@ def _source(cfg: DictConfig) -> Dataset[tuple[Any, int]]:
         raise UserError(f"data.train_path is missing: data.dataset={name} is read from a folder")
     if name == "custom":
         has_classes = any(entry.is_dir() for entry in Path(path).glob("*")) and not cfg.data.no_labels
-        return (
-            _torchvision(datasets.ImageFolder, path, loader=load_image) if has_classes else UnlabelledFolder(Path(path))
-        )
+        if has_classes:
+            return _torchvision(datasets.ImageFolder, path, loader=canvas.load)
+        return UnlabelledFolder(Path(path), canvas.load)
     if name in ("cifar10", "cifar100"):
         return _torchvision(getattr(datasets, name.upper()), path, train=True)
     if name == "stl10":

@@ -5,11 +5,13 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 
 from solo_invariance.cli import COMMANDS
 
 ROOT = Path(__file__).parents[1]
-_BLOCKS = re.findall(r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+README = (ROOT / "README.md").read_text()
+_BLOCKS = re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
 _LINES = [line.split("    #")[0].strip() for block in _BLOCKS for line in block.splitlines() if line.strip()]
 _OURS = [line for line in _LINES if line.startswith("solo-invariance ")]
 _HOSTS = [line for line in _LINES if line.startswith("python main_")]
@@ -56,5 +58,53 @@ def test_the_hosts_commands_compose_in_a_checkout(line: str, solo_learn: Path) -
 
 
 def test_every_file_that_is_linked_is_there() -> None:
-    for target in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text()):
+    for target in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (ROOT / target).exists(), target
+
+
+_ADDED = [
+    cell.replace("`", "").split()
+    for row in re.findall(r"^\| (?:choose|compose|change|give|do as|add) [^|]*\|(.*)\|$", README, flags=re.MULTILINE)
+    for cell in re.findall(r"`[^`]+`", row)
+]
+
+
+def test_what_the_readme_adds_to_runs_is_found() -> None:
+    assert len(_ADDED) >= 9
+
+
+@pytest.mark.parametrize("added", _ADDED, ids=" ".join)
+def test_what_is_added_to_runs_makes_a_pipeline(added: list[str], tmp_path: Path) -> None:
+    from hydra import compose, initialize_config_dir
+
+    from solo_invariance.hosts.augmentations import crop_pipeline_from_config
+
+    (tmp_path / "run.yaml").write_text("data: {dataset: imagenet, format: image_folder}\n")
+    chosen = [] if any(part.startswith("augmentations=") for part in added) else ["augmentations=invariance/multicrop"]
+    if any("operations" in part for part in added):
+        chosen = ["augmentations=invariance/byol" if "solarize" in added[0] else "augmentations=invariance/dorsal"]
+    overrides = [f"+{part}" if part.startswith("augmentations=") else part for part in (*chosen, *added)]
+    with initialize_config_dir(str(tmp_path), version_base="1.2"):
+        cfg = compose("run", overrides)
+    pipeline, _ = crop_pipeline_from_config(cfg)
+    assert pipeline.entries
+
+
+def test_the_configuration_that_is_written_out_is_one() -> None:
+    from solo_invariance.hosts.augmentations import family_from_config
+
+    (block,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
+    first, second = yaml.safe_load(block)
+    assert family_from_config(first["families"]).name == "ventral+corruption"
+    assert [operation.name for operation in family_from_config(second["family"]).operations] == [
+        "rotation",
+        "color_jitter",
+        "grayscale",
+    ]
+
+
+def test_the_families_table_is_the_families() -> None:
+    from solo_invariance.hosts.plugins import discover
+
+    named = re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE)
+    assert set(named) == {plugin.name for plugin in discover("families") if "solo-invariance" in plugin.distribution}

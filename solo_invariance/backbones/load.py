@@ -157,7 +157,15 @@ def _input_from_args(args: Mapping[str, Any] | None, config: BackboneConfig, pat
 
 
 def _label_of(path: Path, args: Mapping[str, Any] | None) -> str:
-    families = list(dict.fromkeys(e["family"] for e in _augmentations_of(args) if isinstance(e.get("family"), str)))
+    chosen = [entry.get("family") or entry.get("families") for entry in _augmentations_of(args)]
+    families = list(dict.fromkeys(_family_label(family) for family in chosen if family))
     if families:
         return "/".join(families)
     return str((args or {}).get("name") or path.stem)
+
+
+def _family_label(chosen: Any) -> str:
+    """Return the name of a family, of one that is written out, or of several that are composed."""
+    if isinstance(chosen, list):
+        return "+".join(_family_label(family) for family in chosen)
+    return str(chosen.get("name", "custom") if isinstance(chosen, Mapping) else chosen)

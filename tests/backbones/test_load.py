@@ -1,6 +1,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,23 @@ def test_a_host_checkpoint_says_everything(host_checkpoint: Callable[..., Path])
     state = torch.load(path, weights_only=True)["state_dict"]
     for name, value in backbone.network.state_dict().items():
         assert torch.equal(value, state[f"backbone.{name}"]), name
+
+
+@pytest.mark.parametrize(
+    ("families", "label"),
+    [
+        (["default", "default"], "default"),
+        (["default", ["ventral", "corruption"]], "default/ventral+corruption"),
+        ([{"name": "first", "operations": []}, {"operations": []}], "first/custom"),
+        ([None], "a-run"),
+    ],
+)
+def test_the_label_names_every_family(host_checkpoint: Callable[..., Path], families: list[Any], label: str) -> None:
+    path = host_checkpoint()
+    args = json.loads((path.parent / "args.json").read_text())
+    args["augmentations"] = [{**args["augmentations"][0], "family": family} for family in families]
+    (path.parent / "args.json").write_text(json.dumps(args))
+    assert load_backbone(BackboneConfig(checkpoint=str(path))).provenance.label == label
 
 
 def test_label_and_crop_size_can_be_chosen(host_checkpoint: Callable[..., Path]) -> None:

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,20 +14,7 @@ from solo_invariance.fuse import concatenate, fuse, save_fused
 from solo_invariance.hosts.registry import build_fusion
 from solo_invariance.hosts.solo_learn import find_solo_learn
 
-_COMMON = [
-    "data.dataset=custom",
-    "data.format=image_folder",
-    "data.num_workers=1",
-    "wandb.enabled=False",
-    "accelerator=cpu",
-    "devices='1'",
-    "strategy=auto",
-    "precision=32",
-    "sync_batchnorm=False",
-    "optimizer.batch_size=8",
-    "max_epochs=1",
-    "auto_resume.enabled=False",
-]
+_COMMON = ["data.dataset=custom", "data.format=image_folder", "max_epochs=1", "auto_resume.enabled=False"]
 
 
 def test_a_checkout_is_found_by_its_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -58,16 +46,8 @@ def test_the_fused_builder_refuses_other_weights(host_checkpoint, tmp_path: Path
         build_fusion("mocov2plus", checkpoint=str(paths[0]))
 
 
-def _run(solo_learn: Path, script: str, *overrides: str) -> str:
-    command = [sys.executable, "-W", "ignore", script, *overrides]
-    done = subprocess.run(command, cwd=solo_learn, capture_output=True, text=True, timeout=600)
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-def _pretrain(solo_learn: Path, photos: Path, out: Path, family: str, *overrides: str) -> Path:
-    _run(
-        solo_learn,
+def _pretrain(run_host: Any, photos: Path, out: Path, family: str, *overrides: str) -> Path:
+    run_host(
         "main_pretrain.py",
         "--config-path=scripts/pretrain/cifar",
         "--config-name=mocov2plus",
@@ -86,10 +66,10 @@ def _pretrain(solo_learn: Path, photos: Path, out: Path, family: str, *overrides
 
 @pytest.mark.host
 def test_unmodified_scripts_pretrain_with_families_and_evaluate_their_fusion(
-    solo_learn: Path, photo_folder: Path, tmp_path: Path
+    run_host: Any, photo_folder: Path, tmp_path: Path
 ) -> None:
     """The seams at work: three runs of main_pretrain.py, their fusion, and main_linear.py on it."""
-    paths = {f: _pretrain(solo_learn, photo_folder, tmp_path / f, f) for f in ("default", "ventral", "dorsal")}
+    paths = {f: _pretrain(run_host, photo_folder, tmp_path / f, f) for f in ("default", "ventral", "dorsal")}
     for family, path in paths.items():
         args: Mapping = json.loads((path.parent / "args.json").read_text())
         assert args["augmentations"][0]["family"] == family
@@ -102,8 +82,7 @@ def test_unmodified_scripts_pretrain_with_families_and_evaluate_their_fusion(
     assert [member.provenance.label for member in members] == list(paths)
     fused = tmp_path / "fused.ckpt"
     save_fused(fuse(members, concatenate, "concat"), fused)
-    _run(
-        solo_learn,
+    run_host(
         "main_linear.py",
         "--config-path=scripts/linear/imagenet-100",
         "--config-name=mocov2plus",
@@ -124,12 +103,11 @@ def test_unmodified_scripts_pretrain_with_families_and_evaluate_their_fusion(
 
 @pytest.mark.host
 def test_an_embedded_run_is_read_by_the_host(
-    solo_learn: Path, photo_folder: Path, tmp_path: Path, host_checkpoint
+    run_host: Any, photo_folder: Path, tmp_path: Path, host_checkpoint
 ) -> None:
     checkpoint = tmp_path / "resnet10.ckpt"
     checkpoint.write_bytes(host_checkpoint("ventral").read_bytes())
-    _run(
-        solo_learn,
+    run_host(
         "main_linear.py",
         "--config-path=scripts/linear/imagenet-100",
         "--config-name=mocov2plus",

@@ -1,22 +1,76 @@
-"""The cost of a family: in the data workers, and on the device."""
+"""The cost of a family: in the data workers, on the device against its peers, and beside a training step."""
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
-import kornia.augmentation as K
 import numpy as np
 import torch
 import torchvision.transforms.v2 as T
 from PIL import Image
-from skimage import data as photographs
+from torch import Tensor
 
+from benchmarks.peers import PEERS, Peer, comparable
+from benchmarks.photographs import canvases_of, photograph
+from benchmarks.rows import Row
 from benchmarks.timing import Comparison, compare
-from solo_invariance.families import Canvas, Family, default, dorsal, ventral
+from benchmarks.training import training
+from solo_invariance.families import (
+    OPERATIONS,
+    Canvas,
+    Family,
+    ResizedCrop,
+    corruption,
+    default,
+    default_canvas_size,
+    dorsal,
+    geometric,
+    identity,
+    occlusion,
+    photometric,
+    strong_dorsal,
+    ventral,
+)
+
+FAMILIES = (default, ventral, dorsal, geometric, photometric, occlusion, corruption, strong_dorsal, identity)
+
+
+def run(device: torch.device, quick: bool = False) -> Iterator[Row]:
+    yield from workers()
+    for size, batch in ((64, 128), (224, 256 if device.type == "cuda" else 16))[: 1 if quick else 2]:
+        yield from families(device, size, batch)
+        yield from operations(device, size, batch)
+    if not quick:
+        yield from training(device, 256 if device.type == "cuda" else 8)
+
+
+def workers() -> Iterator[Comparison]:
+    content = _jpeg()
+    canvas, pipeline = Canvas(256, sharp=True), _worker_pipeline()
+    yield compare(
+        "data worker: canvas",
+        lambda: [canvas(_open(content)) for _ in range(40)],
+        "torchvision + PIL pipeline, two crops",
+        lambda: [pipeline(_open(content)) for _ in range(40)],
+        target=4.0,
+        note="JPEGs of 500x375, one thread",
+        items=40,
+    )
+    yield compare(
+        "data worker: canvas",
+        lambda: [canvas(_open(content)) for _ in range(40)],
+        "decode + resize alone",
+        lambda: [_decode_and_resize(content) for _ in range(40)],
+        target=1 / 1.5,
+        note="the least that any pipeline does",
+        items=40,
+    )
 
 
 def _jpeg() -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(photographs.astronaut()).resize((500, 375)).save(buffer, "JPEG", quality=90)
+    Image.fromarray(photograph("astronaut")).resize((500, 375)).save(buffer, "JPEG", quality=90)
     return buffer.getvalue()
 
 
@@ -24,7 +78,7 @@ def _open(content: bytes) -> Image.Image:
     return Image.open(io.BytesIO(content)).convert("RGB")
 
 
-def _worker_pipeline() -> Callable[[Image.Image], list[torch.Tensor]]:
+def _worker_pipeline() -> Callable[[Image.Image], list[Tensor]]:
     """The paper's default family as CPU pipelines of solo-learn's kind make it, two crops."""
     one = T.Compose(
         [
@@ -41,85 +95,50 @@ def _worker_pipeline() -> Callable[[Image.Image], list[torch.Tensor]]:
     return lambda image: [one(image), one(image)]
 
 
-def workers() -> Iterator[Comparison]:
-    content = _jpeg()
-    canvas, pipeline = Canvas(256), _worker_pipeline()
-    yield compare(
-        "data worker: canvas",
-        lambda: [canvas(_open(content)) for _ in range(40)],
-        "torchvision + PIL pipeline, two crops",
-        lambda: [pipeline(_open(content)) for _ in range(40)],
-        target=4.0,
-        note="40 JPEGs of 500x375, one thread",
-    )
-    yield compare(
-        "data worker: canvas",
-        lambda: [canvas(_open(content)) for _ in range(40)],
-        "decode + resize alone",
-        lambda: [_decode_and_resize(content) for _ in range(40)],
-        target=1 / 1.5,
-        note="the least that any pipeline does",
-    )
-
-
 def _decode_and_resize(content: bytes) -> np.ndarray:
     image = _open(content)
     return np.array(image.resize((341, 256), Image.Resampling.BILINEAR))
 
 
-def device(device: torch.device, size: int, batch: int) -> Iterator[Comparison]:
-    images = torch.randint(
-        0, 256, (batch, 3, round(size * 8 / 7), round(size * 8 / 7)), dtype=torch.uint8, device=device
-    )
-    jitter = (0.4, 0.4, 0.4, 0.1)
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    peers = {
-        "default": K.AugmentationSequential(
-            K.RandomResizedCrop((size, size), scale=(0.2, 1.0)),
-            K.ColorJitter(*jitter, p=0.8),
-            K.RandomGrayscale(p=0.2),
-            K.RandomGaussianBlur((13, 13), (0.1, 2.0), p=0.5),
-            K.RandomHorizontalFlip(p=0.5),
-            K.Normalize(mean, std),
-        ),
-        "ventral": K.AugmentationSequential(
-            K.RandomResizedCrop((size, size), scale=(0.2, 1.0)), K.RandomHorizontalFlip(p=0.5), K.Normalize(mean, std)
-        ),
-        "dorsal": K.AugmentationSequential(
-            K.Resize((size, size)),
-            K.ColorJitter(*jitter, p=0.8),
-            K.RandomGrayscale(p=0.2),
-            K.RandomGaussianBlur((13, 13), (0.1, 2.0), p=0.5),
-            K.Normalize(mean, std),
-        ),
-    }
+def families(device: torch.device, size: int, batch: int) -> Iterator[Comparison]:
+    """Every built-in family, from the canvases that it would get."""
+    canvases = canvases_of(batch, default_canvas_size(size), device)
+    for family in FAMILIES:
+        for peer in PEERS:
+            if family.operations or canvases.shape[-1] != size:
+                yield from _against(peer, f"family {family.name}", family, canvases, size)
+
+
+def operations(device: torch.device, size: int, batch: int) -> Iterator[Comparison]:
+    """Every operation alone and always applied, to images of the crop size; a crop is cut from the canvas."""
+    for name, kind in OPERATIONS.items():
+        operation: Any = kind()
+        family = Family(name, (replace(operation, p=1.0) if "p" in operation.numbers else operation,))
+        canvases = canvases_of(batch, round(size * 8 / 7) if kind is ResizedCrop else size, device)
+        for peer in PEERS:
+            yield from _against(peer, f"operation {name}", family, canvases, size)
+
+
+def _against(peer: Peer, what: str, family: Family, canvases: Tensor, size: int) -> Iterator[Comparison]:
+    """Ours and the peer's from the same 8-bit canvases to float views in [0, 1]; nothing where they share nothing."""
+    operations = [comparable(operation) for operation in family.operations]
+    shared = tuple(operation for operation in operations if peer.has(operation))
+    if operations and not shared:
+        return
+    missing = [f"without {operation.name}" for operation in operations if not peer.has(operation)]
+    notes = dict.fromkeys(peer.notes[type(operation)] for operation in shared if type(operation) in peer.notes)
+    ours, theirs = replace(family, operations=shared), peer.augmentation(shared, size)
     generator = torch.Generator().manual_seed(0)
-    for family in (default, ventral, dorsal):
-        yield compare(
-            f"family {family.name} on {device.type}",
-            lambda family=family: _ours(family, images, generator, size),
-            "Kornia's AugmentationSequential",
-            lambda peer=peers[family.name]: _theirs(peer, images),
-            note=f"{batch} views of {size} px",
-        )
 
+    @torch.no_grad()
+    def run_theirs() -> Tensor:
+        return theirs(canvases.float().div(255))
 
-def _ours(family: Family, images: torch.Tensor, generator: torch.Generator, size: int) -> torch.Tensor:
-    views = family.apply(images, family.draw(len(images), generator), size)
-    return _finished(views)
-
-
-def _theirs(peer: Callable[[torch.Tensor], torch.Tensor], images: torch.Tensor) -> torch.Tensor:
-    return _finished(peer(images.float() / 255))
-
-
-def _finished(views: torch.Tensor) -> torch.Tensor:
-    if views.is_cuda:
-        torch.cuda.synchronize()
-    return views
-
-
-def run(chosen: torch.device) -> Iterator[Comparison]:
-    yield from workers()
-    yield from device(chosen, 64, 128)
-    yield from device(chosen, 224, 128 if chosen.type == "cuda" else 16)
+    yield compare(
+        what,
+        lambda: ours.apply(canvases, ours.draw(len(canvases), generator), size),
+        peer.name,
+        run_theirs,
+        note=", ".join([f"{len(canvases)} of {size} px on {canvases.device.type}", *missing, *notes]),
+        items=len(canvases),
+    )

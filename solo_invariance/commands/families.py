@@ -105,9 +105,10 @@ def _draw(families: list[Family], settings: Config, out: Path) -> None:
 
 
 def _canvases(settings: Config) -> Tensor:
-    canvas = Canvas(settings.canvas_size or default_canvas_size(settings.crop_size))
-    if canvas.size < settings.crop_size:
-        raise UserError(f"canvas_size={canvas.size}: at least crop_size={settings.crop_size}")
+    size = settings.canvas_size or default_canvas_size(settings.crop_size)
+    if size < settings.crop_size:
+        raise UserError(f"canvas_size={size}: at least crop_size={settings.crop_size}")
+    canvas = Canvas(size, sharp=size > settings.crop_size)
     if settings.data.path is None:
         from solo_invariance.data.latent_scenes import LatentScenes
 

@@ -109,22 +109,37 @@ def load_image(path: str) -> Image.Image:
     return image
 
 
-def decode(path: str, short_side: int | None = None) -> Image.Image:
+def decode(path: str) -> Image.Image:
     """Return an image file as RGB, of any shape.
+
+    Raises:
+        UserError: The file is no image or is broken; the message names it.
+    """
+    return decode_scaled(path, None)[0]
+
+
+def decode_scaled(path: str, short_side: int | None) -> tuple[Image.Image, tuple[float, float]]:
+    """Return an image file as RGB, in no more detail than is asked for, and how many pixels of it are the image.
 
     Args:
         path: Of the file.
         short_side: How many pixels the short side must have. A JPEG of at least twice as many is decoded at a half, a
             quarter or an eighth of its size (libjpeg's scaled decoding), which takes less time.
 
+    Returns:
+        The image, and the width and height that its content fills: a scaled size that is no whole number is rounded
+        up, and the last column or row is then partly empty.
+
     Raises:
         UserError: The file is no image or is broken; the message names it.
     """
     try:
         with Image.open(path) as file:
+            width, height = file.size
             if short_side is not None:
                 file.draft(None, (short_side, short_side))
-            return _eight_bits(file).convert("RGB")
+            part = round(width / file.width)
+            return _eight_bits(file).convert("RGB"), (width / part, height / part)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(f"{path}: not a readable image ({reason})") from error

@@ -54,7 +54,7 @@ class CropPipeline:
             ``num_crops`` tensors an entry, each (N, 3, crop_size, crop_size), normalised.
         """
         generator = torch.Generator().manual_seed(int(np.random.SeedSequence(list(seed)).generate_state(1)[0]))
-        images = canvases.float().div(255)
+        images = canvases.to(torch.float32, copy=True).div_(255)
         crops = []
         for entry in self.entries:
             for _ in range(entry.num_crops):
@@ -67,7 +67,7 @@ class CropPipeline:
         # Copied without waiting for the device, which making a tensor there would.
         statistics = torch.tensor([self.mean, self.std], dtype=views.dtype).to(views.device, non_blocking=True)
         mean, std = statistics[:, :, None, None]
-        return (views - mean) / std
+        return (views - mean).div_(std)
 
     def fingerprint(self) -> str:
         """Return what a resumed run must share: each entry's family, crop size and number of crops, readable."""

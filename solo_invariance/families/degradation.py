@@ -117,26 +117,32 @@ def compress_jpeg(images: Tensor, quality: Tensor) -> Tensor:
     As in a codec, every plane is rounded to 8 bits on the way in and out; decoding interpolates the colours.
     """
     height, width = images.shape[-2:]
-    padded = F.pad(images.mul(255).round(), (0, -width % 16, 0, -height % 16), mode="replicate")
+    padded = F.pad(images.mul(255).round_(), (0, -width % 16, 0, -height % 16), mode="replicate")
     # Red, green and blue to luma and two colours around 0, all in [-128, 127].
-    forth = torch.tensor(_YCBCR, dtype=images.dtype).to(images.device, non_blocking=True)
-    planes = torch.einsum("ij,njhw->nihw", forth, padded).round()
-    luma = _quantised(planes[:, :1] - 128, _tables(_LUMA, quality)) + 128
-    chroma = _quantised(F.avg_pool2d(planes[:, 1:], 2).round(), _tables(_CHROMA, quality))
+    planes = _mixed(padded, _YCBCR).round_()
+    luma = _quantised(planes[:, :1] - 128, _tables(_LUMA, quality)).add_(128)
+    chroma = _quantised(F.avg_pool2d(planes[:, 1:], 2).round_(), _tables(_CHROMA, quality))
     chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
-    back = torch.tensor(_RGB, dtype=images.dtype).to(images.device, non_blocking=True)
-    decoded = torch.einsum("ij,njhw->nihw", back, torch.cat([luma, chroma], dim=1))
-    return decoded[..., :height, :width].round().clamp(0, 255).div(255)
+    decoded = _mixed(torch.cat([luma, chroma], dim=1), _RGB)
+    return decoded[..., :height, :width].round_().clamp_(0, 255).div_(255)
+
+
+def _mixed(planes: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
+    """Channels (N, 3, H, W) to other channels, one for each row of the matrix."""
+    a, b, c = planes.unbind(dim=1)
+    return torch.stack([(a * row[0]).add_(b, alpha=row[1]).add_(c, alpha=row[2]) for row in matrix], dim=1)
 
 
 def _quantised(planes: Tensor, tables: Tensor) -> Tensor:
     """Round the cosine transform of each 8 x 8 block to multiples of a table; planes (N, C, H, W), tables (N, 8, 8)."""
     n, channels, height, width = planes.shape
     basis = _cosines(planes)
+    both = torch.kron(basis, basis)  # of the 64 values of a block
     blocks = planes.reshape(n, channels, height // 8, 8, width // 8, 8).transpose(3, 4)
-    steps = tables[:, None, None, None]
-    coefficients = (basis @ blocks @ basis.T / steps).round() * steps
-    return (basis.T @ coefficients @ basis).transpose(3, 4).reshape(planes.shape).round().clamp(-128, 127)
+    steps = tables.reshape(n, 1, 64)
+    coefficients = (blocks.reshape(n, -1, 64) @ both.T).div_(steps).round_().mul_(steps)
+    decoded = (coefficients @ both).reshape(n, channels, height // 8, width // 8, 8, 8).transpose(3, 4)
+    return decoded.reshape(planes.shape).round_().clamp_(-128, 127)
 
 
 def _cosines(like: Tensor) -> Tensor:

@@ -67,7 +67,7 @@ class Family:
         """
         dtype = torch.float32 if images.dtype == torch.uint8 else images.dtype
         with _without_autocast(images.device):
-            views = images.float().div(255) if images.dtype == torch.uint8 else images.float()
+            views = images.float().div_(255) if images.dtype == torch.uint8 else images.float()
             views = self._sample(views, parameters, crop_size)
             for operation, drawn in zip(self.operations, parameters, strict=True):
                 if isinstance(operation, PhotometricOperation):

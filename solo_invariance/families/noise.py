@@ -5,12 +5,10 @@ import math
 import torch
 from torch import Tensor
 
-_MASK = 0xFFFFFFFF
-
 
 def draw_seeds(n: int, generator: torch.Generator) -> Tensor:
     """Draw one seed an image, (N,) int64 below 2^32."""
-    return torch.randint(0, _MASK, (n,), generator=generator)
+    return torch.randint(0, 2**32 - 1, (n,), generator=generator)
 
 
 def uniform_noise(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -23,24 +21,32 @@ def uniform_noise(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
     Returns:
         (N, *shape); row i depends on ``seeds[i]`` and ``shape`` alone.
     """
-    places = _scramble(torch.arange(math.prod(shape), device=seeds.device))
-    mixed = _scramble(places[None, :] ^ _scramble(seeds + 1)[:, None])
+    places = _scramble_(torch.arange(math.prod(shape), device=seeds.device, dtype=torch.int32))
+    mixed = _scramble_(places[None, :] ^ _scramble_((seeds + 1).int())[:, None])
     # The upper 24 bits, which float32 holds exactly, and a half so that neither 0 nor 1 comes out.
-    return ((mixed >> 8).float() + 0.5).mul_(2.0**-24).reshape(len(seeds), *shape)
+    return _shift(mixed, 8).float().add_(0.5).mul_(2.0**-24).reshape(len(seeds), *shape)
 
 
 def normal_noise(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Return independent standard normal numbers, float32; see ``uniform_noise`` (Box & Muller, 1958)."""
-    first, second = uniform_noise(seeds, shape), uniform_noise(seeds ^ 0x5851F42D, shape)
-    return first.log().mul_(-2).sqrt_() * second.mul_(2 * math.pi).cos_()
+    count = math.prod(shape)
+    # Two uniform numbers make two normal ones.
+    first, second = uniform_noise(seeds, (2, (count + 1) // 2)).unbind(dim=1)
+    radius, angle = first.log().mul_(-2).sqrt_(), second * (2 * math.pi)
+    both = torch.cat([angle.cos().mul_(radius), angle.sin_().mul_(radius)], dim=1)
+    return both[:, :count].reshape(len(seeds), *shape)
 
 
-def _scramble(values: Tensor) -> Tensor:
-    """Map integers below 2^32 one to one to integers below 2^32 without any pattern left.
+def _scramble_(values: Tensor) -> Tensor:
+    """Map int32 one to one to int32 without any pattern left, in place; products wrap around.
 
-    The constants are Wellons' for this mixer of two rounds; both are below 2^31, so that products of int64 are exact.
+    The constants are Wellons' for this mixer of two rounds.
     """
-    values = values & _MASK
-    values = ((values ^ (values >> 16)) * 0x21F0AAAD) & _MASK
-    values = ((values ^ (values >> 15)) * 0x735A2D97) & _MASK
-    return values ^ (values >> 15)
+    values.bitwise_xor_(_shift(values, 16)).mul_(0x21F0AAAD)
+    values.bitwise_xor_(_shift(values, 15)).mul_(0x735A2D97)
+    return values.bitwise_xor_(_shift(values, 15))
+
+
+def _shift(values: Tensor, bits: int) -> Tensor:
+    """Shift to the right as if there were no sign."""
+    return (values >> bits).bitwise_and_((1 << (32 - bits)) - 1)

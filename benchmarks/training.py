@@ -1,0 +1,100 @@
+"""What a family's crops cost beside the training step that uses them."""
+
+import statistics
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.models import resnet50
+
+from benchmarks.photographs import canvases_of
+from benchmarks.rows import Row, judged
+from benchmarks.timing import in_turns
+from solo_invariance.data.normalization import IMAGENET
+from solo_invariance.families import (
+    CropEntry,
+    CropPipeline,
+    Family,
+    default,
+    default_canvas_size,
+    dorsal,
+    geometric,
+    photometric,
+    ventral,
+)
+
+_FAMILIES = (default, ventral, dorsal, photometric, geometric)
+
+
+@dataclass(frozen=True)
+class Share(Row):
+    """The time that a family's crops take beside the training step that uses them.
+
+    Args:
+        family: Makes two crops an image.
+        seconds: Median time of making them, from canvases to normalised crops.
+        step_seconds: Median time of the forward and backward passes.
+        share: Median of the first over the second.
+        spread: Least and largest share.
+        target: The largest share aimed for.
+        note: Units and sizes.
+    """
+
+    title: ClassVar[str] = "Crops beside the training step that uses them"
+    family: str
+    seconds: float
+    step_seconds: float
+    share: float
+    spread: tuple[float, float]
+    target: float
+    note: str
+
+    def cells(self) -> dict[str, str]:
+        """Return the numbers, rounded."""
+        return {
+            "family": self.family,
+            "two crops": f"{self.seconds * 1000:.1f} ms",
+            "step": f"{self.step_seconds * 1000:.1f} ms",
+            "share": judged(f"{self.share:.3f}", self.share <= self.target),
+            "spread": f"{self.spread[0]:.3f} to {self.spread[1]:.3f}",
+            "target": f"{self.target:.2f}",
+            "note": self.note,
+        }
+
+
+def training(device: torch.device, batch: int, size: int = 224) -> Iterator[Share]:
+    """ResNet-50 on two crops with SimCLR's loss, in mixed precision on CUDA, channels last."""
+    canvases = canvases_of(batch, default_canvas_size(size), device)
+    network = resnet50(num_classes=128).to(device, memory_format=torch.channels_last)
+    labels = torch.arange(batch, device=device)
+
+    def crops(family: Family) -> list[Tensor]:
+        pipeline = CropPipeline((CropEntry(family, size, 2),), *IMAGENET)
+        return pipeline(canvases, [0], memory_format=torch.channels_last)
+
+    ready = torch.cat(crops(default))
+
+    def step() -> None:
+        network.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, enabled=device.type == "cuda"):
+            first, second = F.normalize(network(ready), dim=1).split(batch)
+            loss = F.cross_entropy(first @ second.T / 0.1, labels)
+        loss.backward()
+
+    steps, *times = in_turns([step, *(partial(crops, family) for family in _FAMILIES)])
+    precision = "mixed precision" if device.type == "cuda" else "float32"
+    for family, seconds in zip(_FAMILIES, times, strict=True):
+        shares = [a / b for a, b in zip(seconds, steps, strict=True)]
+        yield Share(
+            family.name,
+            statistics.median(seconds),
+            statistics.median(steps),
+            statistics.median(shares),
+            (min(shares), max(shares)),
+            0.10,
+            f"ResNet-50, two crops of {size} px, batch {batch}, {precision} on {device.type}",
+        )

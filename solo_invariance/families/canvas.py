@@ -48,7 +48,7 @@ class Canvas:
                 return image
             mode = F.InterpolationMode.BICUBIC if self.sharp else F.InterpolationMode.BILINEAR
             return F.center_crop(F.resize(image, [self.size], mode, antialias=True), [self.size, self.size])
-        image = image.convert("RGB")
+        image = image if image.mode == "RGB" else image.convert("RGB")
         if image.size != (self.size, self.size):
             image = self._square(image, *image.size)
         return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()

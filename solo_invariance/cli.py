@@ -42,6 +42,11 @@ def _run(command: str, overrides: list[str]) -> int:
     for override in overrides:
         if not override or override.startswith("="):
             return _fail(f"{override!r}: expected key=value")
+        if override.startswith(("augmentations=[", "augmentations={", "augmentations=null")):
+            return _fail(
+                "augmentations: choose a configuration, augmentations=invariance/NAME; a family written out goes to "
+                "invariance.family={...} with augmentations=invariance/family"
+            )
     from hydra.core.config_store import ConfigStore
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException

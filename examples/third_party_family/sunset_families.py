@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from solo_invariance.families import Family, Parameters, PhotometricOperation, ResizedCrop
+from solo_invariance.families import Family, Parameters, PhotometricOperation, ResizedCrop, check_number
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,9 @@ class Warmth(PhotometricOperation):
     """
 
     strength: float = 0.6
+
+    def __post_init__(self) -> None:
+        check_number(self, "strength", low=0.0, high=1.0)
 
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
         """Draw ``warmth`` (N,) in [0, strength]."""

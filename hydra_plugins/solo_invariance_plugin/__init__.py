@@ -12,18 +12,18 @@ _CROP_SIZES = {"cifar10": 32, "cifar100": 32, "stl10": 96, "latent_scenes": 64}
 
 def crop_size(dataset: str, chosen: int | None = None) -> int:
     """Return the crop size that was chosen, or the one that solo-learn's recipes use for the dataset (224 else)."""
-    return chosen or _CROP_SIZES.get(dataset, 224)
+    return chosen if chosen is not None else _CROP_SIZES.get(dataset, 224)
 
 
 def small_crop_size(dataset: str, large: int | None = None, chosen: int | None = None) -> int:
     """Return the side of the small crops of multi-crop that was chosen, or 18 for crops of 32 and 3/7 of others."""
     size = crop_size(dataset, large)
-    return chosen or (18 if size == 32 else round(size * 3 / 7))
+    return chosen if chosen is not None else 18 if size == 32 else round(size * 3 / 7)
 
 
 def family(chosen: Any = None) -> Any:
     """Return the family that was chosen, or the name of the default one."""
-    return chosen or "default"
+    return chosen if chosen is not None else "default"
 
 
 class SoloInvarianceSearchPath(SearchPathPlugin):

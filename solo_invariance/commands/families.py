@@ -24,9 +24,10 @@ def run(config: Any) -> None:
     """Print families as a configuration would write them; with ``out``, draw a contact sheet of those in ``show``."""
     settings = as_object(config, Config)
     chosen = as_dict(config)["show"]
-    if settings.out is not None and chosen is None:
-        raise UserError("out: a contact sheet needs show=[...], the families to draw")
-    if chosen is None:
+    if chosen is None or chosen == []:
+        needing = {"out": settings.out, "operations": settings.operations, "data.path": settings.data.path}
+        for key in (key for key, value in needing.items() if value):
+            raise UserError(f"{key}: needs show=[...], the families to print or draw")
         _list_all()
         return
     families = _changed(
@@ -64,8 +65,12 @@ def _list_all() -> None:
         except UserError as error:
             console.print(f"[bold]{plugin.name}[/]  [red]{escape(str(error))}[/]\n", soft_wrap=True, highlight=False)
             continue
+        if not isinstance(family, Family):
+            console.print(f"[bold]{plugin.name}[/]  [red]of {plugin.distribution} is no Family[/]\n", highlight=False)
+            continue
         _print(family, plugin.distribution)
-    console.print("Choose one with augmentations=invariance/NAME; draw some with show=[NAME,...] out=sheet.png")
+    hint = "Choose one with augmentations=invariance/NAME; draw some with show=[NAME,...] out=sheet.png"
+    console.print(hint, soft_wrap=True, highlight=False, markup=False)
 
 
 def _print(family: Family, source: str = "") -> None:
@@ -86,7 +91,10 @@ def _operations(family: Family) -> Iterator[str]:
 def _yaml(value: Any) -> str:
     if isinstance(value, list):
         return f"[{', '.join(map(_yaml, value))}]"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        short = f"{value:g}"
+        return short if float(short) == value else repr(value)
+    return str(value)
 
 
 def _draw(families: list[Family], settings: Config, out: Path) -> None:
@@ -112,7 +120,8 @@ def _canvases(settings: Config) -> Tensor:
     if settings.data.path is None:
         from solo_invariance.data.latent_scenes import LatentScenes
 
-        return LatentScenes(settings.num_images, size=canvas.size, seed=settings.seed).images
+        scenes = LatentScenes(settings.num_images, size=max(64, canvas.size), seed=settings.seed)
+        return torch.stack([canvas(image) for image in scenes.images])
     from solo_invariance.data.images import list_images
 
     paths = list_images(Path(settings.data.path))

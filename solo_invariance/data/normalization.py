@@ -10,6 +10,8 @@ _BY_DATASET: dict[str, Statistics] = {
     "stl10": ((0.4914, 0.4823, 0.4466), (0.247, 0.243, 0.261)),
 }
 
+KNOWN_DATASETS = frozenset({*_BY_DATASET, "imagenet", "imagenet100"})
+
 
 def statistics_of(dataset: str | None) -> Statistics:
     """Return (mean, std) of a dataset by its name in solo-learn's configuration; ImageNet's for any other."""

@@ -20,7 +20,15 @@ from solo_invariance.families.geometry import (
     VerticalFlip,
 )
 from solo_invariance.families.illumination import ColorTemperature, SmoothBrightness, SmoothShadow
-from solo_invariance.families.operation import Operation, Parameters
+from solo_invariance.families.operation import (
+    Operation,
+    Parameters,
+    check_number,
+    check_probability,
+    check_range,
+    draw_applied,
+    uniform,
+)
 from solo_invariance.families.paper import default, dorsal, ventral
 from solo_invariance.families.photometry import (
     ColorJitter,
@@ -67,16 +75,21 @@ __all__ = [
     "Translation",
     "VerticalFlip",
     "build_family",
+    "check_number",
+    "check_probability",
+    "check_range",
     "compose",
     "corruption",
     "default",
     "default_canvas_size",
     "dorsal",
+    "draw_applied",
     "geometric",
     "identity",
     "occlusion",
     "photometric",
     "strong_dorsal",
+    "uniform",
     "ventral",
     "with_operations",
 ]

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from solo_invariance.families.crops import generator_of
 from solo_invariance.families.family import Family
 
 _GAP, _MARGIN, _TITLE = 3, 12, 26
@@ -29,9 +29,9 @@ def contact_sheet(
         An RGB picture; the first column is the canvas, at the size of the crops.
     """
     whole = Family("canvas", ())
-    blocks = [(whole.name, [_views(whole, canvases, crop_size, seed)])]
+    blocks = [(whole.name, [_views(whole, canvases, crop_size, seed, 0)])]
     for family in families:
-        columns = [_views(family, canvases, crop_size, seed + column) for column in range(draws)]
+        columns = [_views(family, canvases, crop_size, seed, column) for column in range(draws)]
         blocks.append((family.name, columns))
     step = crop_size + _GAP
     widths = [max(len(columns) * step - _GAP, _text_width(name)) for name, columns in blocks]
@@ -47,8 +47,8 @@ def contact_sheet(
     return sheet
 
 
-def _views(family: Family, canvases: Tensor, crop_size: int, seed: int) -> np.ndarray:
-    parameters = family.draw(len(canvases), torch.Generator().manual_seed(seed))
+def _views(family: Family, canvases: Tensor, crop_size: int, seed: int, column: int) -> np.ndarray:
+    parameters = family.draw(len(canvases), generator_of((seed, column)))
     views = family.apply(canvases, parameters, crop_size).clamp(0, 1)
     return views.mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
 

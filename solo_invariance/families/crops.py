@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from solo_invariance.families.family import Family
+from solo_invariance.families.operation import send
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,12 @@ class CropEntry:
     family: Family
     crop_size: int
     num_crops: int
+
+
+def generator_of(seed: Sequence[int]) -> torch.Generator:
+    """Return a CPU generator that depends on all of several non-negative integers, of any size."""
+    state = np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
 @dataclass(frozen=True)
@@ -53,7 +60,7 @@ class CropPipeline:
         Returns:
             ``num_crops`` tensors an entry, each (N, 3, crop_size, crop_size), normalised.
         """
-        generator = torch.Generator().manual_seed(int(np.random.SeedSequence(list(seed)).generate_state(1)[0]))
+        generator = generator_of(seed)
         images = canvases.to(torch.float32, copy=True).div_(255)
         crops = []
         for entry in self.entries:
@@ -65,7 +72,7 @@ class CropPipeline:
 
     def _normalize(self, views: Tensor) -> Tensor:
         # Copied without waiting for the device, which making a tensor there would.
-        statistics = torch.tensor([self.mean, self.std], dtype=views.dtype).to(views.device, non_blocking=True)
+        statistics = send(torch.tensor([self.mean, self.std], dtype=views.dtype), views.device)
         mean, std = statistics[:, :, None, None]
         return (views - mean).div_(std)
 

@@ -8,7 +8,7 @@ from kornia.filters import filter2d
 from torch import Tensor
 
 from solo_invariance.families.noise import draw_seeds, normal_noise
-from solo_invariance.families.operation import Parameters, check_probability, check_range, uniform
+from solo_invariance.families.operation import Parameters, check_probability, check_range, send, uniform
 from solo_invariance.families.photometry import OccasionalOperation
 
 
@@ -154,7 +154,7 @@ def _cosines(like: Tensor) -> Tensor:
 
 def _tables(base: tuple[int, ...], quality: Tensor) -> Tensor:
     """The quantisation tables (N, 8, 8) of qualities (N,), as libjpeg scales them."""
-    table = torch.tensor(base, dtype=quality.dtype).to(quality.device, non_blocking=True).reshape(8, 8)
+    table = send(torch.tensor(base, dtype=quality.dtype), quality.device).reshape(8, 8)
     percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
     return ((table * percent[:, None, None] + 50) / 100).floor().clamp(1, 255)
 

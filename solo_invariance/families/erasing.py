@@ -17,7 +17,7 @@ class Erasing(OccasionalOperation):
 
     Args:
         scale: Range of the box's area, as a fraction of the image's, in (0, 1].
-        ratio: Range of the box's width / height; drawn uniformly in its logarithm.
+        ratio: Range of the box's height / width, as torchvision has it here; drawn uniformly in its logarithm.
         fill: What hides it: ``mean`` (the image's mean colour), ``noise`` (uniform, at every value), or a value in
             [0, 1].
         p: Probability, in [0, 1].
@@ -42,7 +42,7 @@ class Erasing(OccasionalOperation):
     def draw(self, n: int, generator: torch.Generator) -> Parameters:
         """Draw ``applied`` (N,) bool, ``box`` (N, 4), left, top, width and height as fractions, and ``seed`` (N,)."""
         drawn = super().draw(n, generator)
-        box, fits = draw_boxes(n, self.scale, self.ratio, generator)
+        box, fits = draw_boxes(n, self.scale, (1 / self.ratio[1], 1 / self.ratio[0]), generator)
         return {"applied": drawn["applied"] & fits, "box": box, "seed": draw_seeds(n, generator)}
 
     def change(self, images: Tensor, box: Tensor, seed: Tensor) -> Tensor:

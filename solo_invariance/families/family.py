@@ -1,5 +1,6 @@
 """A family: an ordered list of operations that a backbone is trained to be invariant to."""
 
+import dataclasses
 import hashlib
 import json
 from collections.abc import Sequence
@@ -40,6 +41,11 @@ class Family:
     operations: tuple[Operation, ...]
     invariant_to: str = ""
 
+    def __post_init__(self) -> None:
+        for operation in self.operations:
+            if not dataclasses.is_dataclass(operation):
+                raise TypeError(f"{type(operation).__name__} is no dataclass: an operation's numbers are its fields")
+
     def draw(self, n: int, generator: torch.Generator) -> list[Parameters]:
         """Draw the parameters for a batch.
 
@@ -64,7 +70,11 @@ class Family:
         Returns:
             (N, 3, crop_size, crop_size) in [0, 1] on the images' device; in their type, float32 for uint8. It is
             computed in float32, also under autocast: half precision would move pixels and round colours.
+
+        Raises:
+            ValueError: The images' shape or type, the number of parameters or the crop size is wrong.
         """
+        self._check(images, parameters, crop_size)
         dtype = torch.float32 if images.dtype == torch.uint8 else images.dtype
         with _without_autocast(images.device):
             views = images.float().div_(255) if images.dtype == torch.uint8 else images.float()
@@ -72,7 +82,19 @@ class Family:
             for operation, drawn in zip(self.operations, parameters, strict=True):
                 if isinstance(operation, PhotometricOperation):
                     views = operation.apply(views, drawn)
-        return views.to(dtype)
+        return (views.clone() if views is images else views).to(dtype)
+
+    def _check(self, images: Tensor, parameters: Sequence[Parameters], crop_size: int) -> None:
+        if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or 0 in images.shape:
+            raise ValueError(f"images {tuple(images.shape)}: expected square ones, (N, 3, C, C)")
+        if images.dtype != torch.uint8 and not images.dtype.is_floating_point:
+            raise ValueError(f"images of {images.dtype}: expected uint8, or floating point in [0, 1]")
+        if len(parameters) != len(self.operations):
+            raise ValueError(f"{len(parameters)} parameters for {len(self.operations)} operations of {self.name}")
+        if any(len(value) != len(images) for drawn in parameters for value in drawn.values()):
+            raise ValueError(f"the parameters were not drawn for {len(images)} images")
+        if not isinstance(crop_size, int) or crop_size < 1:
+            raise ValueError(f"crop_size={crop_size}: expected a positive whole number")
 
     def _sample(self, images: Tensor, parameters: Sequence[Parameters], crop_size: int) -> Tensor:
         moves = [(o, p) for o, p in zip(self.operations, parameters, strict=True) if isinstance(o, GeometricOperation)]
@@ -91,8 +113,17 @@ class Family:
 
     def fingerprint(self) -> str:
         """Return a short hash of what the family does; two families that draw the same views share it."""
-        content = json.dumps(self.describe()["operations"], sort_keys=True)
+        content = json.dumps(_canonical(self.describe()["operations"]), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _canonical(value: Any) -> Any:
+    """The same data with every number as a float: 2 and 2.0 draw the same."""
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _canonical(item) for key, item in value.items()}
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:

@@ -253,7 +253,8 @@ class Perspective(GeometricOperation):
     """Look at the image from an angle: its corners move inwards.
 
     Args:
-        distortion: Each corner moves by up to this fraction of half the image, along both axes; in [0, 1).
+        distortion: Each corner moves by up to this fraction of half the image, along both axes; at most 0.95. Above
+            0.5 the horizon can come into view.
         p: Probability, in [0, 1].
     """
 
@@ -306,7 +307,7 @@ class Elastic(GeometricOperation):
         """Draw ``displacement`` (N, 2, cells + 1, cells + 1), normalised: 2 is the image's side."""
         applied = draw_applied(n, self.p, generator)
         magnitude = 2 * uniform((n,), *self.magnitude, generator) * applied
-        lattice = torch.randn((n, 2, self.cells + 1, self.cells + 1), generator=generator)
+        lattice = torch.randn((n, 2, self.cells + 1, self.cells + 1), generator=generator, dtype=torch.float32)
         return {"displacement": lattice * magnitude[:, None, None, None]}
 
     def step(self, parameters: Parameters) -> Tensor:

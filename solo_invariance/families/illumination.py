@@ -13,6 +13,7 @@ from solo_invariance.families.operation import (
     check_number,
     check_probability,
     check_range,
+    send,
     uniform,
 )
 from solo_invariance.families.photometry import OccasionalOperation
@@ -49,7 +50,7 @@ class ColorTemperature(OccasionalOperation):
 
 def black_body_gains(kelvin: Tensor) -> Tensor:
     """Return the gains of red, green and blue (N, 3) of a black body against one of 6500 K; kelvin (N,)."""
-    table = _planckian_gains().to(kelvin.device, non_blocking=True)
+    table = send(_planckian_gains(), kelvin.device)
     place = (kelvin.clamp(3000, 15000) - 3000) / 500
     below = place.floor().long().clamp(max=len(table) - 2)
     red, blue = torch.lerp(table[below], table[below + 1], (place - below)[:, None]).unbind(dim=1)

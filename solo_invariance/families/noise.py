@@ -22,9 +22,10 @@ def uniform_noise(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:
         (N, *shape); row i depends on ``seeds[i]`` and ``shape`` alone.
     """
     places = _scramble_(torch.arange(math.prod(shape), device=seeds.device, dtype=torch.int32))
+    # The mixer leaves 0 as it is, so that seed 0 would leave the places as they are: seeds count from 1.
     mixed = _scramble_(places[None, :] ^ _scramble_((seeds + 1).int())[:, None])
-    # The upper 24 bits, which float32 holds exactly, and a half so that neither 0 nor 1 comes out.
-    return _shift(mixed, 8).float().add_(0.5).mul_(2.0**-24).reshape(len(seeds), *shape)
+    # The upper 23 bits and a half, which float32 holds exactly: neither 0 nor 1 comes out.
+    return _shift(mixed, 9).float().add_(0.5).mul_(2.0**-23).reshape(len(seeds), *shape)
 
 
 def normal_noise(seeds: Tensor, shape: tuple[int, ...]) -> Tensor:

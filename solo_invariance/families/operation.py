@@ -1,10 +1,11 @@
 """What every step of a family has in common: numbers with units, and drawing apart from applying."""
 
 import dataclasses
+import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -51,7 +52,8 @@ class Operation(ABC):
         for field, value in changes.items():
             if field not in known:
                 raise ValueError(f"{self.name}.{field}: there is no such number; {self.name} has {', '.join(known)}")
-            if not _same_kind(value, known[field]):
+            takes_words = str in get_args(get_type_hints(type(self)).get(field))
+            if not takes_words and not _same_kind(value, known[field]):
                 raise ValueError(f"{self.name}.{field}={value}: expected {_kind(known[field])}")
         return dataclasses.replace(self, **{f: _like(v, known[f]) for f, v in changes.items()})  # type: ignore[type-var]
 
@@ -63,6 +65,10 @@ def operation_name(kind: type[Operation]) -> str:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_finite(value: Any) -> bool:
+    return _is_number(value) and math.isfinite(value)
 
 
 def _same_kind(value: Any, like: Any) -> bool:
@@ -88,13 +94,18 @@ def _kind(like: Any) -> str:
 
 
 def uniform(shape: tuple[int, ...], low: float, high: float, generator: torch.Generator) -> Tensor:
-    """Draw float32 numbers uniformly from [low, high]."""
-    return low + (high - low) * torch.rand(shape, generator=generator)
+    """Draw float32 numbers uniformly from [low, high)."""
+    return low + (high - low) * torch.rand(shape, generator=generator, dtype=torch.float32, device="cpu")
 
 
 def draw_applied(n: int, p: float, generator: torch.Generator) -> Tensor:
     """Draw for each image whether an operation of probability ``p`` is applied; (N,) bool."""
-    return torch.rand(n, generator=generator) < p
+    return torch.rand(n, generator=generator, device="cpu") < p
+
+
+def send(values: Tensor, device: torch.device) -> Tensor:
+    """Copy small CPU tensors to a device without waiting for it, where that is safe for tensors that go out of use."""
+    return values.to(device, non_blocking=device.type == "cuda")
 
 
 def check_probability(operation: Operation) -> None:
@@ -107,15 +118,11 @@ def check_number(
 ) -> None:
     """Raise ValueError unless ``field`` is a number in [low, high], and a whole one where that is its type."""
     value = getattr(operation, field)
-    whole = operation.__annotations__.get(field) is int
+    whole = get_type_hints(type(operation)).get(field) is int
     if whole:
         meaning = "a whole number"
-    # The comparison is written so that NaN fails it.
-    if (
-        not _is_number(value)
-        or (whole and not isinstance(value, int))
-        or not (low <= value and (high is None or value <= high))
-    ):
+    fits = _is_finite(value) and low <= value and (high is None or value <= high)
+    if not fits or (whole and not isinstance(value, int)):
         bounds = f"in [{low:g}, {high:g}]" if high is not None else f"of at least {low:g}"
         raise ValueError(f"{operation.name}.{field}={value}: expected {meaning} {bounds}")
 
@@ -126,13 +133,13 @@ def check_range(
     """Raise ValueError unless ``field`` is an ordered pair (from, to) inside the bounds."""
     value = getattr(operation, field)
     name = f"{operation.name}.{field}"
-    if not isinstance(value, tuple | list) or len(value) != 2 or not all(map(_is_number, value)):
-        raise ValueError(f"{name}={value}: expected a range [from, to]")
+    if not isinstance(value, tuple | list) or len(value) != 2 or not all(map(_is_finite, value)):
+        raise ValueError(f"{name}={value}: expected a range [from, to] of finite numbers")
     first, last = value
     shown = f"{name}=[{first:g}, {last:g}]"
     if not first <= last:
         raise ValueError(f"{shown}: the range is upside down")
     if low is not None and (first < low or (low_open and first == low)):
-        raise ValueError(f"{shown}: expected a range that starts {'above' if low_open else 'at'} {low:g} or later")
+        raise ValueError(f"{shown}: expected a range that starts {'above' if low_open else 'at or above'} {low:g}")
     if high is not None and last > high:
-        raise ValueError(f"{shown}: expected a range that ends at {high:g} or earlier")
+        raise ValueError(f"{shown}: expected a range that ends at or below {high:g}")

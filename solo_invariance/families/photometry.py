@@ -24,6 +24,7 @@ from solo_invariance.families.operation import (
     check_probability,
     check_range,
     draw_applied,
+    send,
     uniform,
 )
 
@@ -340,6 +341,6 @@ def apply_where_(applied: Tensor, images: Tensor, function: Callable[..., Tensor
     chosen = applied.nonzero()[:, 0]
     if len(chosen) == 0:
         return images
-    rows = chosen.to(images.device, non_blocking=True)
-    arguments = [p[chosen].to(images.device, non_blocking=True) for p in parameters]
+    rows = send(chosen, images.device)
+    arguments = [send(p[chosen], images.device) for p in parameters]
     return images.index_copy_(0, rows, function(images.index_select(0, rows), *arguments).to(images.dtype))

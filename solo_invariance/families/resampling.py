@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from solo_invariance.families.operation import send
+
 _MAX_SUBSAMPLES = 8
 _SPACING = 1.25  # of the subsamples, at most, in input pixels
 
@@ -28,7 +30,7 @@ def resample(images: Tensor, steps: Sequence[Tensor], size: int, *, axis_aligned
         axis_aligned: The steps are homographies that only scale and shift the axes. Then the resampling is separable:
             along each axis the weights are those of torchvision's ``resized_crop`` with bilinear interpolation and
             ``antialias=True``. Otherwise the map is sampled bilinearly at points that lie at most 1.25 input pixels
-            apart, and what lies outside the image is its reflection.
+            apart (eight points a pixel along each axis at most), and what lies outside the image is its reflection.
 
     Returns:
         (N, C, size, size)
@@ -38,13 +40,13 @@ def resample(images: Tensor, steps: Sequence[Tensor], size: int, *, axis_aligned
         rows = _resize_rows(images, matrices[:, 1, 1], matrices[:, 1, 2], size)
         columns = _resize_rows(rows.transpose(2, 3).contiguous(), matrices[:, 0, 0], matrices[:, 0, 2], size)
         return columns.transpose(2, 3).contiguous()
-    samples = _subsamples(matrices, images.shape[2] / size)
+    samples = _subsamples(matrices, images.shape[2] / size, bending=_bending(steps))
     merged = _merge(steps)
     views = images.new_empty(len(images), images.shape[1], size, size)
     for counts in samples.unique(dim=0):
         chosen = (samples == counts).all(dim=1).nonzero()[:, 0]
-        places = chosen.to(images.device, non_blocking=True)
-        part = [step[chosen].to(images.device, non_blocking=True) for step in merged]
+        places = send(chosen, images.device)
+        part = [send(step[chosen], images.device) for step in merged]
         across, down = counts.tolist()
         views.index_copy_(0, places, _warp_antialiased(images.index_select(0, places), part, size, across, down))
     return views
@@ -60,7 +62,7 @@ def warp_nearest(images: Tensor, matrices: Tensor) -> Tensor:
     Returns:
         (N, C, H, W)
     """
-    matrices = matrices.to(images.device, images.dtype, non_blocking=True)
+    matrices = send(matrices.to(images.dtype), images.device)
     points = _points(images, images.shape[2], images.shape[3])
     grid = _through_homography(points.expand(len(images), *points.shape), matrices)
     return F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
@@ -74,7 +76,7 @@ def _resize_rows(images: Tensor, scale: Tensor, shift: Tensor, size: int) -> Ten
     n, channels, height, width = images.shape
     # How many is known on the CPU; the rest is computed where the images are, from a few numbers an image.
     count = math.ceil(2 * _support(scale, height, size).max().item() - 1e-5)
-    scale, shift = (numbers.to(images.device, non_blocking=True) for numbers in (scale, shift))
+    scale, shift = send(scale, images.device), send(shift, images.device)
     rows, weights = _taps(scale, shift, height, size, count)
     first_rows = torch.arange(n * channels, device=images.device).reshape(n, channels, 1, 1) * height
     bags = (rows[:, None] + first_rows).reshape(-1, count)
@@ -122,12 +124,23 @@ def _merge(steps: Sequence[Tensor]) -> list[Tensor]:
     return merged
 
 
-def _subsamples(matrices: Tensor, ratio: float) -> Tensor:
+def _bending(steps: Sequence[Tensor]) -> Tensor | float:
+    """By how much displacements stretch the map along the axes at most, (N, 2) or 1: the slopes of their lattices."""
+    stretch: Tensor | float = 1.0
+    for step in (step for step in steps if step.ndim == 4):
+        cells_a_unit = (step.shape[-1] - 1) / 2
+        slopes = [torch.linalg.vector_norm(step.diff(dim=axis), dim=1).amax(dim=(1, 2)) for axis in (3, 2)]
+        stretch = stretch * (1 + torch.stack(slopes, dim=1) * cells_a_unit)
+    return stretch
+
+
+def _subsamples(matrices: Tensor, ratio: float, bending: Tensor | float = 1.0) -> Tensor:
     """How many points to sample along the axes of an output pixel, (N, 2): the input pixels that it spans.
 
     Args:
         matrices: (N, 3, 3).
         ratio: Side of the input over the output's, both in pixels.
+        bending: See ``_bending``.
     """
     corners = torch.tensor([[0.0, 0.0], [-1, -1], [1, -1], [-1, 1], [1, 1]], dtype=matrices.dtype)
     mapped = torch.einsum("nij,pj->npi", matrices, F.pad(corners, (0, 1), value=1.0))
@@ -135,7 +148,7 @@ def _subsamples(matrices: Tensor, ratio: float) -> Tensor:
     # The derivative of (A x + t) / (c x + d) by x; constant but for perspective, so the corners see its extremes.
     images = mapped[..., :2] / mapped[..., 2:]
     jacobians = (matrices[:, None, :2, :2] - images[..., None] * matrices[:, None, 2:, :2]) / depth
-    stretch = torch.linalg.vector_norm(jacobians, dim=2).amax(dim=1) * ratio
+    stretch = torch.linalg.vector_norm(jacobians, dim=2).amax(dim=1) * ratio * bending
     return (stretch / _SPACING - 1e-3).ceil().clamp(1, _MAX_SUBSAMPLES).int()
 
 

@@ -1,12 +1,14 @@
 """From solo-learn's ``augmentations`` list to a crop pipeline."""
 
+import difflib
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from solo_invariance.data.normalization import statistics_of
+from solo_invariance.data.normalization import IMAGENET, KNOWN_DATASETS, Statistics, statistics_of
 from solo_invariance.errors import UserError
 from solo_invariance.families import (
     Canvas,
@@ -20,7 +22,9 @@ from solo_invariance.families import (
 )
 from solo_invariance.hosts.plugins import load_plugin
 
-FAMILY_KEYS = ("family", "families")
+_FAMILY_KEYS = ("family", "families")
+_ENTRY_KEYS = (*_FAMILY_KEYS, "operations", "crop_size", "num_crops", "canvas_size", "mean", "std")
+_RUN_KEYS = ("family", "views", "operations", "crop_size", "small_crop_size", "canvas_size")
 
 
 def crop_pipeline_from_config(cfg: DictConfig) -> tuple[CropPipeline, Canvas]:
@@ -43,6 +47,7 @@ def crop_pipeline_from_config(cfg: DictConfig) -> tuple[CropPipeline, Canvas]:
         OmegaConf.resolve(cfg.augmentations)
     except OmegaConfBaseException as error:
         raise UserError(f"augmentations: {str(error).splitlines()[0]}") from error
+    _refuse_unread(cfg)
     entries = tuple(_entry(f"augmentations[{index}]", entry) for index, entry in enumerate(cfg.augmentations))
     mean, std = _statistics(cfg)
     return CropPipeline(entries, mean, std), _canvas(cfg.augmentations, entries)
@@ -105,9 +110,45 @@ def _or_refuse(where: str, build: Callable[[], Family]) -> Family:
         raise UserError(f"{where}{error}") from error
 
 
-def _entry(where: str, entry: DictConfig) -> CropEntry:
+def _refuse_unread(cfg: DictConfig) -> None:
+    """Refuse keys of a run's ``invariance`` that the chosen augmentations do not read: they would change nothing."""
+    chosen = OmegaConf.select(cfg, "invariance")
+    if not isinstance(chosen, DictConfig):
+        return
+    content: Any = OmegaConf.to_container(cfg.augmentations)
+    entries = [entry for entry in content if isinstance(entry, dict)]
+    for key, value in plain(chosen).items():
+        if key not in _RUN_KEYS:
+            close = difflib.get_close_matches(key, _RUN_KEYS, n=1)
+            if close:
+                raise UserError(f"invariance.{key}: there is no such key; did you mean {close[0]!r}?")
+            continue  # for other parts of this package, or of yours
+        if value is None or value in ({}, []):
+            continue
+        if key == "views" and (not isinstance(value, list) or len(value) != 2):
+            raise UserError(f"invariance.views={value}: expected two families, one a view")
+        fields: dict[str, list[Any]] = {
+            "family": [entry.get("family") for entry in entries],
+            "views": [[entry.get("family") for entry in entries]],
+            "operations": [entry.get("operations") for entry in entries],
+            "canvas_size": [entry.get("canvas_size") for entry in entries],
+        }
+        if value not in fields.get(key, [entry.get("crop_size") for entry in entries]):
+            raise UserError(
+                f"invariance.{key}={value}: the chosen augmentations do not read this key, it would change nothing; "
+                f"change their entries, as in augmentations.0.operations.grayscale.p=0.5, or choose others"
+            )
+
+
+def _entry(where: str, entry: Any) -> CropEntry:
+    if not isinstance(entry, DictConfig):
+        raise UserError(f"{where}={entry}: expected keys and values, such as family: ventral")
     content = plain(entry)
-    named = [key for key in FAMILY_KEYS if content.get(key) is not None]
+    for key in content:
+        close = difflib.get_close_matches(key, _ENTRY_KEYS, n=1, cutoff=0.75)
+        if key not in _ENTRY_KEYS and close:
+            raise UserError(f"{where}.{key}: there is no such key; did you mean {close[0]!r}?")
+    named = [key for key in _FAMILY_KEYS if content.get(key) is not None]
     if not named:
         raise UserError(f"{where}.family is missing: either every entry names a family or none does")
     if len(named) > 1:
@@ -136,7 +177,24 @@ def _canvas(augmentations: ListConfig, entries: tuple[CropEntry, ...]) -> Canvas
     return Canvas(size, sharp=size > largest)
 
 
-def _statistics(cfg: DictConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    mean, std = statistics_of(OmegaConf.select(cfg, "data.dataset"))
-    first = cfg.augmentations[0]
-    return tuple(first.get("mean", mean)), tuple(first.get("std", std))
+def _statistics(cfg: DictConfig) -> Statistics:
+    """What crops are normalised with, as solo-learn has it: its own for a dataset it knows, else the entries'."""
+    dataset = OmegaConf.select(cfg, "data.dataset")
+    if dataset in KNOWN_DATASETS:
+        return statistics_of(dataset)
+    mean, std = _shared(cfg.augmentations, "mean", IMAGENET[0]), _shared(cfg.augmentations, "std", IMAGENET[1])
+    if min(std) <= 0:
+        raise UserError(f"augmentations[0].std={list(std)}: expected numbers above 0")
+    return mean, std
+
+
+def _shared(augmentations: ListConfig, key: str, default: tuple[float, ...]) -> tuple[float, ...]:
+    values = [plain(entry).get(key) for entry in augmentations]
+    if any(value != values[0] for value in values):
+        raise UserError(f"augmentations[*].{key}: all crops are normalised alike, got {values}")
+    if values[0] is None:
+        return default
+    three = isinstance(values[0], list) and len(values[0]) == 3
+    if not three or not all(isinstance(n, int | float) and math.isfinite(n) for n in values[0]):
+        raise UserError(f"augmentations[0].{key}={values[0]}: expected three numbers, one a channel")
+    return tuple(float(number) for number in values[0])

@@ -5,8 +5,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from solo_invariance.families import build_family, dorsal
+from solo_invariance.families import build_family
 from solo_invariance.hosts import plugins
+from solo_invariance.hosts.plugins import load_plugin
 
 BUILT_IN = (
     "default",
@@ -29,10 +30,26 @@ def test_every_family_is_listed_with_what_it_makes_invariant_and_its_operations(
     assert "- color_jitter: {brightness: 0.4, contrast: 0.4, saturation: 0.4, hue: 0.1, p: 0.8}" in out
 
 
-def test_what_is_printed_can_be_pasted_into_a_configuration(cli) -> None:
-    _, out, _ = cli("families", "show=[dorsal]")
+@pytest.mark.parametrize("name", BUILT_IN)
+def test_what_is_printed_can_be_pasted_into_a_configuration(name: str, cli) -> None:
+    _, out, _ = cli("families", f"show={name}")
     lines = [line for line in out.splitlines() if line.startswith("  - ")]
-    assert build_family("dorsal", yaml.safe_load("\n".join(lines)), dorsal.invariant_to) == dorsal
+    family = load_plugin("families", name)
+    again = build_family(name, yaml.safe_load("\n".join(lines)) or [], family.invariant_to)
+    assert again == family
+    assert again.fingerprint() == family.fingerprint()
+
+
+def test_what_is_no_family_is_listed_as_such(cli, monkeypatch) -> None:
+    from solo_invariance.commands import families
+
+    wrong = plugins.Plugin("families", "odd", "odd 1.0", plugins.EntryPoint("odd", "json:dumps", "g"))
+    original = plugins.discover
+    monkeypatch.setattr(families, "discover", lambda kind: (wrong, *original(kind)))
+    code, out, _ = cli("families")
+    assert code == 0
+    assert "of odd 1.0 is no Family" in out
+    assert "ventral" in out
 
 
 def test_a_family_that_fails_to_load_hides_no_other(cli, monkeypatch) -> None:
@@ -71,7 +88,8 @@ def test_numbers_are_changed_where_the_operation_is(cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["out=x.png"], "a contact sheet needs show="),
+        (["out=x.png"], "out: needs show="),
+        (["operations.grayscale.p=1"], "operations: needs show="),
         (["show=venral"], "did you mean 'ventral'"),
         (["show=[dorsal]", "out=x.txt"], "out=x.txt: expected a picture"),
         (["show=[dorsal]", "out=x.png", "data.path=nowhere"], "nowhere: no such folder"),

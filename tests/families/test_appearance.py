@@ -152,6 +152,16 @@ def test_erasing_fills_the_box_and_nothing_else(fill, photo: Tensor) -> None:
         assert (content == 0.25).all()
 
 
+def test_boxes_that_do_not_fit_erase_nothing() -> None:
+    drawn = Erasing(scale=(0.9, 1.0), ratio=(10.0, 20.0), p=1.0).draw(50, torch.Generator().manual_seed(0))
+    assert not drawn["applied"].any()
+
+
+def test_fill_takes_words_and_numbers_from_configurations() -> None:
+    assert Erasing(fill=0.5).with_numbers({"fill": "mean"}) == Erasing(fill="mean")
+    assert Erasing(fill="mean").with_numbers({"fill": 0.5}) == Erasing(fill=0.5)
+
+
 def test_boxes_of_pixels() -> None:
     assert inside(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), 5, 7).all()
     assert not inside(torch.tensor([[0.4, 0.4, 0.0, 0.0]]), 5, 7).any()
@@ -187,8 +197,8 @@ def test_noise_is_exact_integer_arithmetic() -> None:
 
     for seed in (0, 3, 2**32 - 2):
         noise = uniform_noise(torch.tensor([seed]), (50,))[0].double()
-        expected = [((scramble(scramble(place) ^ scramble(seed + 1)) >> 8) + 0.5) / 2**24 for place in range(50)]
-        assert torch.allclose(noise, torch.tensor(expected, dtype=torch.float64), atol=2**-25, rtol=0)
+        expected = [((scramble(scramble(place) ^ scramble(seed + 1)) >> 9) + 0.5) / 2**23 for place in range(50)]
+        assert torch.allclose(noise, torch.tensor(expected, dtype=torch.float64), atol=0, rtol=0)
 
 
 def test_gaussian_noise_has_its_standard_deviation() -> None:
@@ -283,10 +293,10 @@ def test_what_is_not_chosen_stays(kind: type[PhotometricOperation], canvas: Tens
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Solarize(threshold=(0.0, 2.0)), r"solarize\.threshold.* at 1 or earlier"),
-        (lambda: Posterize(bits=(0, 4)), r"posterize\.bits.* at 1 or later"),
+        (lambda: Solarize(threshold=(0.0, 2.0)), r"solarize\.threshold.* at or below 1"),
+        (lambda: Posterize(bits=(0, 4)), r"posterize\.bits.* at or above 1"),
         (lambda: Posterize(bits=(2.5, 4)), r"posterize\.bits=\[2\.5, 4\]: expected whole numbers"),  # type: ignore[arg-type]
-        (lambda: ColorTemperature(kelvin=(1000.0, 6500.0)), r"color_temperature\.kelvin.* at 3000 or later"),
+        (lambda: ColorTemperature(kelvin=(1000.0, 6500.0)), r"color_temperature\.kelvin.* at or above 3000"),
         (lambda: SmoothBrightness(stops=(-1.0, 0.0)), r"smooth_brightness\.stops"),
         (lambda: SmoothShadow(softness=0.0), r"smooth_shadow\.softness=0\.0: expected a number of at least 0\.001"),
         (lambda: SmoothShadow(darkness=(0.5, 1.5)), r"smooth_shadow\.darkness"),

@@ -13,6 +13,7 @@ from solo_invariance.families import (
     CropEntry,
     CropPipeline,
     Family,
+    PhotometricOperation,
     ResizedCrop,
     compose,
     corruption,
@@ -25,6 +26,7 @@ from solo_invariance.families import (
     photometric,
     strong_dorsal,
     ventral,
+    with_operations,
 )
 
 FAMILIES = [
@@ -222,3 +224,46 @@ def test_canvases_of_strange_files(tmp_path) -> None:
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "grey.jpg").read_bytes()[:200])
     with pytest.raises(UserError, match=r"cut\.jpg: not a readable image"):
         canvas.load(str(tmp_path / "cut.jpg"))
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(2, 3, 32, 40), "expected square ones"),
+        (torch.zeros(2, 1, 32, 32), "expected square ones"),
+        (torch.zeros(3, 32, 32), "expected square ones"),
+        (torch.zeros(0, 3, 32, 32), "expected square ones"),
+        (torch.zeros(2, 3, 32, 32, dtype=torch.int64), "expected uint8"),
+        (torch.zeros(4, 3, 32, 32), "were not drawn for 4 images"),
+    ],
+)
+def test_wrong_images_are_refused(images: torch.Tensor, message: str) -> None:
+    parameters = default.draw(2, torch.Generator().manual_seed(0))
+    with pytest.raises(ValueError, match=message):
+        default.apply(images, parameters, 32)
+    with pytest.raises(ValueError, match="crop_size=0"):
+        default.apply(torch.zeros(2, 3, 32, 32), parameters, 0)
+    with pytest.raises(ValueError, match="5 parameters for 2 operations of ventral"):
+        ventral.apply(torch.zeros(2, 3, 32, 32), parameters, 32)
+
+
+def test_how_a_number_is_written_is_not_in_the_fingerprint() -> None:
+    written = with_operations(dorsal, {"gaussian_blur": {"sigma": [0.1, 2]}})
+    assert written.fingerprint() == dorsal.fingerprint()
+
+
+def test_the_identity_is_a_copy() -> None:
+    images = torch.rand(2, 3, 8, 8)
+    assert identity.apply(images, [], 8).data_ptr() != images.data_ptr()
+
+
+def test_an_operation_without_fields_has_no_fingerprint_and_is_refused() -> None:
+    class Plain(PhotometricOperation):
+        def draw(self, n, generator):
+            return {}
+
+        def apply(self, images, parameters):
+            return images
+
+    with pytest.raises(TypeError, match="Plain is no dataclass"):
+        Family("plain", (Plain(),))

@@ -27,7 +27,7 @@ from solo_invariance.families import (
 )
 from solo_invariance.families.geometry import GeometricOperation, homography
 from solo_invariance.families.operation import Parameters
-from solo_invariance.families.resampling import displacement_at, resample
+from solo_invariance.families.resampling import _warp_antialiased, displacement_at, resample
 
 BILINEAR = F.InterpolationMode.BILINEAR
 
@@ -108,10 +108,11 @@ def test_general_warp_agrees_with_the_separable_path_where_nothing_shrinks() -> 
     [
         ({"scale": (1.0, 0.2)}, "upside down"),
         ({"scale": (0.0, 1.0)}, r"resized_crop\.scale"),
-        ({"scale": (0.2, 1.5)}, "ends at 1"),
+        ({"scale": (0.2, 1.5)}, "ends at or below 1"),
         ({"ratio": (-1.0, 2.0)}, r"resized_crop\.ratio"),
         ({"scale": 0.5}, r"resized_crop\.scale=0\.5: expected a range"),
-        ({"scale": (math.nan, 1.0)}, "upside down"),
+        ({"scale": (math.nan, 1.0)}, "finite"),
+        ({"ratio": (0.5, math.inf)}, "finite"),
     ],
 )
 def test_wrong_ranges_are_refused(arguments, message: str) -> None:
@@ -125,12 +126,12 @@ def test_wrong_ranges_are_refused(arguments, message: str) -> None:
         (lambda: HorizontalFlip(p=1.5), r"horizontal_flip\.p=1\.5: expected a probability in \[0, 1\]"),
         (lambda: VerticalFlip(p=-0.1), r"vertical_flip\.p=-0\.1: expected a probability"),
         (lambda: Rotation(degrees=(30.0, -30.0)), r"rotation\.degrees=\[30, -30\]: the range is upside down"),
-        (lambda: Rotation(degrees=(-400.0, 0.0)), r"rotation\.degrees.* at -360 or later"),
-        (lambda: Translation(x=(0.0, 2.0)), r"translation\.x.* at 1 or earlier"),
+        (lambda: Rotation(degrees=(-400.0, 0.0)), r"rotation\.degrees.* at or above -360"),
+        (lambda: Translation(x=(0.0, 2.0)), r"translation\.x.* at or below 1"),
         (lambda: Scale(factor=(0.0, 1.0)), r"scale\.factor.* above 0"),
-        (lambda: Shear(y=(-90.0, 0.0)), r"shear\.y.* at -80 or later"),
+        (lambda: Shear(y=(-90.0, 0.0)), r"shear\.y.* at or above -80"),
         (lambda: Perspective(distortion=1.0), r"perspective\.distortion=1\.0: expected a number in \[0, 0\.95\]"),
-        (lambda: Elastic(magnitude=(0.0, 2.0)), r"elastic\.magnitude.* at 0\.5 or earlier"),
+        (lambda: Elastic(magnitude=(0.0, 2.0)), r"elastic\.magnitude.* at or below 0\.5"),
         (lambda: Elastic(cells=2.5), r"elastic\.cells=2\.5: expected a whole number"),  # type: ignore[arg-type]
         (lambda: Elastic(p=math.nan), r"elastic\.p=nan: expected a probability"),
         (lambda: Elastic(p=True), r"elastic\.p=True: expected a probability"),
@@ -192,16 +193,17 @@ def test_perspective_is_torchvisions(photo: Tensor) -> None:
     torch.testing.assert_close(views[inside], expected[inside], atol=4e-3, rtol=0)
 
 
-def test_elastic_is_torchvisions(images: Tensor) -> None:
+def test_elastic_is_torchvisions(photo: Tensor) -> None:
+    images = F.gaussian_blur(F.center_crop(photo, [128, 128]), [31, 31], [5.0, 5.0])
     drawn = Elastic(magnitude=(0.02, 0.02), p=1.0).draw(1, torch.Generator().manual_seed(1))
-    x = (torch.arange(40) * 2 + 1) / 40 - 1
+    x = (torch.arange(128) * 2 + 1) / 128 - 1
     points = torch.stack(torch.meshgrid(x, x, indexing="xy"), dim=-1)[None]
     displacement = displacement_at(points, drawn["displacement"])
     expected = F.elastic(images, displacement, interpolation=BILINEAR)
     inside = F.elastic(torch.ones_like(images), displacement, interpolation=BILINEAR) > 1 - 1e-6
     views = warp(Elastic(), images, drawn)
     assert inside.float().mean() > 0.8
-    torch.testing.assert_close(views[inside], expected[inside], atol=1e-4, rtol=0)
+    torch.testing.assert_close(views[inside], expected[inside], atol=5e-3, rtol=0)
 
 
 def test_elastic_displaces_by_its_magnitude_smoothly() -> None:
@@ -247,6 +249,52 @@ def test_shrinking_does_not_alias(factor: float, degrees: float) -> None:
     ]
     view = resample(checkerboard, steps, 64, axis_aligned=False)
     assert (view - 0.5).abs().max() < 0.13
+
+
+_SQUEEZE = homography(torch.diag_embed(torch.tensor([[4.0, 1.0]])))
+
+
+def _lattice(seed: int, magnitude: float = 0.1) -> Tensor:
+    return magnitude * torch.randn(1, 2, 5, 5, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize(
+    ("steps", "tolerance"),
+    [
+        ([Shear().step({"degrees": torch.tensor([[60.0, 0.0]])})], 0.05),
+        ([Shear().step({"degrees": torch.tensor([[0.0, 60.0]])})], 0.05),
+        ([_SQUEEZE, _lattice(0, 0.04)], 0.05),
+        ([_lattice(0, 0.04), _SQUEEZE], 0.05),
+        ([_lattice(1, 0.15)], 0.05),
+        (
+            [Perspective().step({"corners": torch.tensor([[[-0.5, -1.0], [0.5, -1.0], [1.0, 1.0], [-1.0, 1.0]]])})],
+            0.022,
+        ),
+    ],
+    ids=["shear x", "shear y", "squeezed, bent", "bent, squeezed", "bent", "perspective"],
+)
+def test_as_many_points_are_sampled_as_the_map_needs_along_each_axis(steps: list[Tensor], tolerance: float) -> None:
+    """Against the mean of 24 x 24 points a pixel, on the image that aliases most."""
+    checkerboard = ((torch.arange(96)[:, None] + torch.arange(96)) % 2).float().expand(1, 3, 96, 96)
+    view = resample(checkerboard, steps, 96, axis_aligned=False)
+    exact = _warp_antialiased(checkerboard, steps, 96, 24, 24)
+    assert (view - exact).square().mean().sqrt() < tolerance
+
+
+def test_a_lattice_bends_along_its_own_axes() -> None:
+    """The separable path of a lattice that acts on the output's own grid, against the general one."""
+    images = torch.rand(1, 3, 48, 48)
+    lattice = _lattice(2, 0.05)
+    lattice[:, :, :, 0] *= 3  # not symmetric in x and y
+    x = (torch.arange(48) * 2 + 1) / 48 - 1
+    points = torch.stack(torch.meshgrid(x, x, indexing="xy"), dim=-1)[None]
+    samples = []
+    for down in (-0.5, 0.5):
+        shifted = points + torch.tensor([0.0, down / 48])
+        grid = shifted + displacement_at(shifted, lattice)
+        samples.append(torch.nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False))
+    views = _warp_antialiased(images, [lattice], 48, across=1, down=2)
+    torch.testing.assert_close(views, (samples[0] + samples[1]) / 2, atol=1e-4, rtol=0)
 
 
 def test_antialiased_warp_agrees_with_the_exact_filter_where_it_shrinks(photo: Tensor) -> None:
@@ -315,7 +363,7 @@ def test_erased_boxes_are_distributed_as_torchvisions(kolmogorov_smirnov) -> Non
         "left": (boxes[:, 0], left),
         "top": (boxes[:, 1], top),
         "area": (boxes[:, 2] * boxes[:, 3], height * width),
-        "ratio": ((boxes[:, 2] / boxes[:, 3]).log().abs(), (width / height).log().abs()),
+        "ratio": (boxes[:, 2] / boxes[:, 3], width / height),
     }
     for name, (ours, reference) in pairs.items():
         assert kolmogorov_smirnov(ours, reference) < 1, name

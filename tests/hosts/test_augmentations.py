@@ -161,6 +161,57 @@ def test_what_is_wrong_is_named_with_its_place(changes: dict[str, Any], message:
         crop_pipeline_from_config(entries(**changes))
 
 
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (
+            ["default", "+invariance.family=ventral"],
+            r"invariance\.family=ventral: the chosen augmentations do not read",
+        ),
+        (["default", "+invariance.views=[ventral,dorsal]"], r"invariance\.views=.*: the chosen augmentations do not"),
+        (["byol", "+invariance.operations.color_jitter.hue=0.2"], r"invariance\.operations=.* do not read this key"),
+        (["multicrop", "+invariance.operations.color_jitter.hue=0.2"], r"invariance\.operations=.* do not read"),
+        (["default", "+invariance.small_crop_size=8"], r"invariance\.small_crop_size=8: the chosen"),
+        (["default", "+invariance.crop_sise=32"], r"invariance\.crop_sise: there is no such key; did you mean 'crop_s"),
+        (["default", "+invariance.crop_size=0"], r"augmentations\[0\]\.crop_size=0: expected a positive"),
+        (["multicrop", "+invariance.family=[]"], r"family=\[\]: expected at least one family"),
+        (["views", "+invariance.views=[default,ventral,dorsal]"], r"invariance\.views=.*: expected two families"),
+        (["default", "+augmentations.0.opertions.grayscale.p=1"], r"augmentations\[0\]\.opertions: .* 'operations'"),
+    ],
+)
+def test_keys_that_would_change_nothing_are_refused(overrides: list[str], message: str, compose_run) -> None:
+    with pytest.raises(UserError, match=message):
+        crop_pipeline_from_config(compose_run(f"+augmentations=invariance/{overrides[0]}", *overrides[1:]))
+
+
+def test_keys_of_others_pass(compose_run) -> None:
+    cfg = compose_run("+augmentations=invariance/default", "+invariance.something_else=3", "+augmentations.0.note=x")
+    assert crop_pipeline_from_config(cfg)[0].entries
+    # Resolved in place the first time: read again, it is the same.
+    assert crop_pipeline_from_config(cfg)[0] == crop_pipeline_from_config(cfg)[0]
+
+
+def test_crops_are_normalised_as_solo_learn_does() -> None:
+    def statistics(dataset: str, *entry_statistics: dict[str, Any]):
+        entry = {"family": "ventral", "crop_size": 32, "num_crops": 1}
+        cfg = {"data": {"dataset": dataset}, "augmentations": [{**entry, **extra} for extra in entry_statistics]}
+        pipeline, _ = crop_pipeline_from_config(OmegaConf.create(cfg))
+        return pipeline.mean, pipeline.std
+
+    own = {"mean": [0.5, 0.4, 0.3], "std": [0.1, 0.2, 0.3]}
+    assert statistics("custom", own, own) == ((0.5, 0.4, 0.3), (0.1, 0.2, 0.3))
+    assert statistics("custom", {}) == statistics("imagenet", own)
+    assert statistics("cifar10", own)[0][0] == 0.4914
+    for wrong, message in (
+        (({"std": [0, 0, 0]},), r"std=\[0\.0, 0\.0, 0\.0\]: expected numbers above 0"),
+        (({"mean": [0.5]},), r"mean=\[0\.5\]: expected three numbers"),
+        (({"mean": "abc"},), r"mean=abc: expected three numbers"),
+        ((own, {}), r"augmentations\[\*\]\.mean: all crops are normalised alike"),
+    ):
+        with pytest.raises(UserError, match=message):
+            statistics("custom", *wrong)
+
+
 def test_missing_keys_of_ours_are_named(compose_run) -> None:
     with pytest.raises(UserError, match=r"augmentations: .*'invariance"):
         crop_pipeline_from_config(compose_run("+augmentations=invariance/family"))

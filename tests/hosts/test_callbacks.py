@@ -115,7 +115,14 @@ def test_subsets_are_looked_through(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "cfg",
-    [None, OmegaConf.create({"augmentations": [{"crop_size": 32}]}), OmegaConf.create({"augmentations": "monitor"})],
+    [
+        None,
+        OmegaConf.create({"augmentations": [{"crop_size": 32}]}),
+        OmegaConf.create({"augmentations": "monitor"}),
+        OmegaConf.create({"invariance": "rotation"}),
+        OmegaConf.create({"augmentations": ["${oc.env:NO_SUCH_VARIABLE}"], "invariance": {"rotation": True}}),
+        {"augmentations": [{"crop_size": 32}], "invariance": "rotation"},
+    ],
 )
 def test_dormant_without_families(tmp_path: Path, cfg: DictConfig | None) -> None:
     module = _Method(cfg)
@@ -154,7 +161,16 @@ def test_resuming_with_other_families_is_refused_with_both_printed(tmp_path: Pat
     [
         (_config(data={"dataset": "imagenet", "format": "dali"}), r"data\.format=dali"),
         (_config(entry={"family": "venral"}), "did you mean 'ventral'"),
-        (_config(invariance="montior"), "invariance=montior: there is no such configuration"),
+        (
+            OmegaConf.create({"augmentations": [{"crop_size": 32}], "invariance": "montior"}),
+            "invariance=montior: there is no such configuration",
+        ),
+        (
+            OmegaConf.create({"augmentations": [{"crop_size": 32}], "invariance": {"family": "ventral"}}),
+            r"invariance\.family is set, but no family is chosen: add augmentations=invariance/NAME",
+        ),
+        (_config(seed=-1), "seed=-1: expected a whole number"),
+        (_config(augmentations=[{"family": "ventral", "crop_size": 32, "num_crops": 2}, "dorsal"]), r"\[1\]=dorsal"),
         (_config(entry={"canvas_size": 16}), r"canvas_size=16: .* at least the crop size 32"),
         (_config(entry={"crop_size": 0}), r"augmentations\[0\]\.crop_size=0: expected a positive whole number"),
         (_config(entry={"num_crops": "two"}), r"augmentations\[0\]\.num_crops=two"),
@@ -215,10 +231,19 @@ def test_image_folders_are_decoded_for_the_canvas(tmp_path: Path, photo_folder: 
         def __getitem__(self, index: int) -> Any:
             return (index, *super().__getitem__(index))
 
+    seen = []
+
+    class Spying(_Method):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            seen.append((folder.loader.__name__, type(folder.transform).__name__))
+            return super().training_step(batch, batch_idx)
+
     folder = Indexed(str(photo_folder / "train"))
-    module = _Method(_config())
+    before = (folder.loader, folder.transform)
+    module = Spying(_config())
     _fit(module, folder, tmp_path)
-    assert folder.loader.__name__ == "load"
+    assert set(seen) == {("load", "Canvas")}
+    assert (folder.loader, folder.transform) == before
     assert module.batches[0][2].tolist() == folder.targets[:4]
     own = Indexed(str(photo_folder / "train"), loader=lambda path: Image.new("RGB", (50, 50), (9, 9, 9)))
     module = _Method(_config(entry={"family": "identity"}))
@@ -287,3 +312,61 @@ if __name__ == "__main__":
     trainer.fit(method, DataLoader(Images(), batch_size=2, shuffle=True))
     torch.save(method.seen, f"{sys.argv[1]}/{trainer.global_rank}.pt")
 """
+
+
+def test_validation_on_the_same_dataset_is_refused_and_the_dataset_left_alone(tmp_path: Path) -> None:
+    class Validated(_Method):
+        def validation_step(self, batch: Any, batch_idx: int) -> None:
+            pass
+
+    images = _Images()
+    parts = [Subset(images, range(4)), Subset(images, range(4, 8))]
+    trainer = Trainer(max_epochs=1, accelerator="cpu", logger=False, default_root_dir=tmp_path)
+    with pytest.raises(UserError, match="validation reads the same dataset"):
+        trainer.fit(Validated(_config()), DataLoader(parts[0]), DataLoader(parts[1]))
+    assert images.transform is None
+
+
+def test_the_datasets_transform_comes_back_also_after_an_error(tmp_path: Path) -> None:
+    class Failing(_Method):
+        def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+            raise RuntimeError("in the middle")
+
+    images = _Images()
+    _fit(_Method(_config()), images, tmp_path)
+    assert images.transform is None
+    with pytest.raises(RuntimeError, match="in the middle"):
+        _fit(Failing(_config()), images, tmp_path)
+    assert images.transform is None
+
+
+def test_a_plain_mapping_names_families_as_well(tmp_path: Path) -> None:
+    cfg: Any = OmegaConf.to_container(_config())
+    module = _Method(cfg)
+    _fit(module, _Images(), tmp_path)
+    assert len(module.batches[0][1]) == 2
+
+
+def test_the_families_stay_in_checkpoints_after_testing(tmp_path: Path) -> None:
+    class Tested(_Method):
+        def test_step(self, batch: Any, batch_idx: int) -> None:
+            pass
+
+    module = Tested(_config())
+    trainer = _fit(module, _Images(), tmp_path)
+    trainer.test(module, DataLoader(torch.utils.data.TensorDataset(torch.zeros(2))), verbose=False)
+    trainer.save_checkpoint(tmp_path / "tested.ckpt")
+    assert _callback(trainer).state_dict()["families"].startswith("2 x ventral@32")
+    _fit(Tested(_config()), _Images(), tmp_path, ckpt_path=tmp_path / "tested.ckpt", max_epochs=2)
+    changed = Tested(_config(entry={"canvas_size": 40}))
+    with pytest.raises(UserError, match=r"on canvases of 32 px, .* on canvases of 40 px"):
+        _fit(changed, _Images(), tmp_path, ckpt_path=tmp_path / "tested.ckpt", max_epochs=2)
+
+
+def test_a_dataset_that_ignores_its_transform_is_named(tmp_path: Path) -> None:
+    class Ignoring(_Images):
+        def __getitem__(self, index: int) -> Any:
+            return index, self.images[index], 0
+
+    with pytest.raises(RuntimeError, match="the dataset does not use its transform"):
+        _fit(_Method(_config()), Ignoring(), tmp_path)

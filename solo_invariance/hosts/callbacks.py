@@ -115,7 +115,7 @@ def _nothing() -> None:
 
 
 def _described(state: Mapping[str, Any]) -> str:
-    return f"{state['families']} on canvases of {state['canvas_size']} px" if state else "no family"
+    return f"{state['families']} on canvases of {state.get('canvas_size', '?')} px" if state else "no family"
 
 
 def _seed(cfg: Any) -> int:

@@ -88,7 +88,7 @@ def test_a_recipe_runs(file: Path, solo_learn: Path, photo_folder: Path, tmp_pat
         f"data.train_path={photo_folder / 'train'}",
         "data.val_path=null",
         "+invariance.crop_size=32",
-        "+invariance.small_crop_size=18",
+        *(["+invariance.small_crop_size=18"] if "multicrop" in file.stem else []),
         "method_kwargs.proj_hidden_dim=32",
         "method_kwargs.proj_output_dim=16",
         "++method_kwargs.queue_size=64",

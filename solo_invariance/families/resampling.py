@@ -63,8 +63,7 @@ def warp_nearest(images: Tensor, matrices: Tensor) -> Tensor:
         (N, C, H, W)
     """
     matrices = send(matrices.to(images.dtype), images.device)
-    points = _points(images, images.shape[2], images.shape[3])
-    grid = _through_homography(points.expand(len(images), *points.shape), matrices)
+    grid = _grid(images, [matrices], images.shape[2], images.shape[3])
     return F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 
@@ -157,7 +156,7 @@ def _warp_antialiased(images: Tensor, steps: Sequence[Tensor], size: int, across
     total: Tensor | None = None
     for y in _offsets(down):
         for x in _offsets(across):
-            grid = _grid(images, steps, size, x / size, y / size)
+            grid = _grid(images, steps, size, size, right=x / size, down=y / size)
             sample = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
             total = sample if total is None else total.add_(sample)
     assert total is not None
@@ -169,13 +168,16 @@ def _offsets(count: int) -> list[float]:
     return [(2 * index + 1) / count - 1 for index in range(count)]
 
 
-def _grid(images: Tensor, steps: Sequence[Tensor], size: int, right: float, down: float) -> Tensor:
-    """Where the output's pixels, moved right and down, look in the input; (N, size, size, 2), x before y.
+def _grid(
+    images: Tensor, steps: Sequence[Tensor], height: int, width: int, right: float = 0.0, down: float = 0.0
+) -> Tensor:
+    """Where the output's pixels, moved right and down, look in the input; (N, height, width, 2), x before y.
 
     The last operation's step comes first. The coordinates stay a row and a column until a step makes them planes.
     """
-    centres = (torch.arange(size, device=images.device, dtype=images.dtype) * 2 + 1) / size - 1
-    x, y = (centres + right)[None, None, :], (centres + down)[None, :, None]
+    across, along = (torch.arange(side, device=images.device, dtype=images.dtype) for side in (width, height))
+    x = ((across * 2 + 1) / width - 1 + right)[None, None, :]
+    y = ((along * 2 + 1) / height - 1 + down)[None, :, None]
     for step in reversed(steps):
         if step.ndim == 3:
             m = step[:, :, :, None, None]
@@ -184,7 +186,7 @@ def _grid(images: Tensor, steps: Sequence[Tensor], size: int, right: float, down
         else:
             along_x, along_y = _displacement(x, y, step)
             x, y = x + along_x, y + along_y
-    return torch.stack(torch.broadcast_tensors(x.expand(len(images), size, size), y), dim=-1)
+    return torch.stack(torch.broadcast_tensors(x.expand(len(images), height, width), y), dim=-1)
 
 
 def _displacement(x: Tensor, y: Tensor, lattice: Tensor) -> tuple[Tensor, Tensor]:
@@ -201,18 +203,6 @@ def _cubic_weights(points: Tensor, lattice: Tensor) -> Tensor:
     unit = torch.eye(lattice.shape[-1], device=points.device, dtype=points.dtype)[None, :, None, :]
     row = torch.stack([points, torch.zeros_like(points)], dim=-1)[None, None]
     return F.grid_sample(unit, row, mode="bicubic", padding_mode="border", align_corners=True)[0, :, 0].T
-
-
-def _points(images: Tensor, height: int, width: int) -> Tensor:
-    """The centres (height, width, 2) of the output's pixels, x before y."""
-    x = (torch.arange(width, device=images.device, dtype=images.dtype) * 2 + 1) / width - 1
-    y = (torch.arange(height, device=images.device, dtype=images.dtype) * 2 + 1) / height - 1
-    return torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
-
-
-def _through_homography(points: Tensor, matrices: Tensor) -> Tensor:
-    mapped = torch.einsum("nij,nhwj->nhwi", matrices[:, :, :2], points) + matrices[:, None, None, :, 2]
-    return mapped[..., :2] / mapped[..., 2:]
 
 
 def displacement_at(points: Tensor, lattice: Tensor) -> Tensor:

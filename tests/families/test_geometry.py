@@ -59,13 +59,9 @@ def test_resized_crop_is_torchvisions(box: tuple[int, int, int, int], size: int)
     torch.testing.assert_close(views, expected, atol=1e-5, rtol=0)
 
 
-def test_box_distribution_is_torchvisions(kolmogorov_smirnov) -> None:
-    crop = ResizedCrop(scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3))
-    boxes = crop.draw(4000, torch.Generator().manual_seed(0))["box"].double()
-    torch.manual_seed(0)
-    image = torch.zeros(1, 1000, 1000)
-    theirs = torch.tensor([RandomResizedCrop.get_params(image, [0.2, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)])
-    top, left, height, width = (theirs.double() / 1000).unbind(dim=1)
+def _assert_boxes_alike(boxes: Tensor, theirs: Tensor, kolmogorov_smirnov) -> None:
+    """Boxes (N, 4) left, top, width, height; torchvision's top, left, height, width; all as fractions."""
+    top, left, height, width = theirs.unbind(dim=1)
     pairs = {
         "left": (boxes[:, 0], left),
         "top": (boxes[:, 1], top),
@@ -74,6 +70,15 @@ def test_box_distribution_is_torchvisions(kolmogorov_smirnov) -> None:
     }
     for name, (ours, reference) in pairs.items():
         assert kolmogorov_smirnov(ours, reference) < 1, name
+
+
+def test_box_distribution_is_torchvisions(kolmogorov_smirnov) -> None:
+    crop = ResizedCrop(scale=(0.2, 1.0), ratio=(3 / 4, 4 / 3))
+    boxes = crop.draw(4000, torch.Generator().manual_seed(0))["box"].double()
+    torch.manual_seed(0)
+    image = torch.zeros(1, 1000, 1000)
+    theirs = torch.tensor([RandomResizedCrop.get_params(image, [0.2, 1.0], [3 / 4, 4 / 3]) for _ in range(4000)])
+    _assert_boxes_alike(boxes, theirs.double() / 1000, kolmogorov_smirnov)
 
 
 def test_boxes_stay_inside_and_impossible_ratios_fall_back_to_the_largest_central_box() -> None:
@@ -358,15 +363,7 @@ def test_erased_boxes_are_distributed_as_torchvisions(kolmogorov_smirnov) -> Non
     boxes = drawn["box"][drawn["applied"]]
     image = torch.zeros(1, 1000, 1000)
     theirs = _theirs(lambda: RandomErasing.get_params(image, (0.02, 0.33), (0.3, 3.3))[:4])
-    top, left, height, width = (theirs / 1000).unbind(dim=1)
-    pairs = {
-        "left": (boxes[:, 0], left),
-        "top": (boxes[:, 1], top),
-        "area": (boxes[:, 2] * boxes[:, 3], height * width),
-        "ratio": (boxes[:, 2] / boxes[:, 3], width / height),
-    }
-    for name, (ours, reference) in pairs.items():
-        assert kolmogorov_smirnov(ours, reference) < 1, name
+    _assert_boxes_alike(boxes, theirs / 1000, kolmogorov_smirnov)
 
 
 def test_probabilities_are_the_share_that_is_changed() -> None:

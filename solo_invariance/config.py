@@ -15,9 +15,32 @@ class ProtocolName(Enum):
 
 
 class Budget(Enum):
-    """How much to measure; ``full`` is every image at every parameter."""
+    """How much to measure; ``full`` is every image at every parameter, ``adaptive`` as little as is precise enough."""
 
     full = "full"
+    adaptive = "adaptive"
+
+
+class PrecisionName(Enum):
+    """In which type the forward passes compute; ``bf16`` and ``fp16`` where autocast thinks them safe."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class OnError(Enum):
+    """What to do about an image that cannot be read."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+class ViewKind(Enum):
+    """What changes between views: where the pixels are, or their values."""
+
+    spatial = "spatial"
+    appearance = "appearance"
 
 
 class ProbeName(Enum):
@@ -32,11 +55,12 @@ class BackboneConfig:
     """Which backbone.
 
     Args:
-        checkpoint: A host or fused checkpoint, or a bare state dict (then ``name`` is needed).
+        checkpoint: A host or fused checkpoint, one of MoCo's own code, or a bare state dict (then ``name`` is needed).
         name: ``timm:NAME``, ``torchvision:NAME``, ``random:NAME``, or the architecture of a checkpoint without
-            ``args.json``.
+            ``args.json``; it overrides that and the ``arch`` of MoCo's checkpoints.
         kwargs: Further arguments for building the network.
-        layer: A layer to take the features from, averaged over positions; the network's output by default.
+        layer: A layer to take the features from, averaged over positions, or a list of layers, whose features are put
+            side by side; the network's output by default.
         crop_size: Side of the input in pixels, where the checkpoint does not say it.
         label: The name in tables and reports.
     """
@@ -44,17 +68,31 @@ class BackboneConfig:
     checkpoint: str | None = None
     name: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
-    layer: str | None = None
+    layer: Any = None
     crop_size: int | None = None
     label: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.layer is None:
+            return
+        layers = self.layer if isinstance(self.layer, list) else [self.layer]
+        if not layers or not all(isinstance(layer, str) and layer for layer in layers):
+            raise UserError(
+                f"backbone.layer={self.layer!r}: expected a layer's name or a list of names, such as [layer3,layer4] "
+                f"(a name that is a number wants quotes: '\"0\"')"
+            )
+        if len(set(layers)) < len(layers):
+            twice = next(layer for layer in layers if layers.count(layer) > 1)
+            raise UserError(f"backbone.layer={self.layer!r}: names {twice} twice")
 
 
 @dataclass
 class DataConfig:
-    """Which images to measure on: a folder, or an embedded dataset by name."""
+    """Which images to measure on: a folder, a view set by name in a folder, or the embedded dataset by name."""
 
     path: str | None = None
     name: str | None = None
+    kind: ViewKind | None = None
     num_images: int = 2000
     size: int = 64
     seed: int = 1
@@ -76,29 +114,42 @@ class MeasureConfig:
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     data: DataConfig = field(default_factory=DataConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
-    transforms: Any = "all"
+    twin: bool = False
+    transforms: Any = None
     views: list[str] | None = None
-    metrics: list[str] = field(default_factory=lambda: ["similarity", "distance"])
+    metrics: Any = field(default_factory=lambda: ["similarity", "distance"])
     protocol: ProtocolName = ProtocolName.clean
+    budget: Budget = Budget.full
+    target_se: float = 0.002
     k: int = 256
-    num_images: int = 1000
+    num_images: int | None = None
+    gallery: int = 1000
     resize: int | None = None
     crop_size: int | None = None
-    budget: Budget = Budget.full
+    precision: PrecisionName = PrecisionName.fp32
+    compile: bool = False
     seed: int = 0
+    on_error: OnError = OnError.stop
+    max_unreadable: float = 0.01
     device: str = "auto"
-    batch_size: int = 256
-    num_workers: int = 0
+    devices: int = 1
+    batch_size: int | None = None
+    num_workers: int = 4
+    against: str | None = None
     out: str = "runs/measure"
 
     def __post_init__(self) -> None:
-        require_positive(self, "k", "num_images", "batch_size", "resize", "crop_size")
+        require_positive(self, "k", "num_images", "gallery", "batch_size", "resize", "crop_size", "devices")
         require_positive(self.backbone, "crop_size", prefix="backbone.")
         require_positive(self.data, "num_images", "num_groups", prefix="data.")
         require_at_least(16, self.data, "size", prefix="data.")
         require_at_least(2, self.data, "num_views", prefix="data.")
         require_at_least(0, self, "seed", "num_workers")
         require_at_least(0, self.data, "seed", prefix="data.")
+        if self.target_se <= 0:
+            raise UserError(f"target_se={self.target_se}: expected a positive number")
+        if not 0 <= self.max_unreadable <= 1:
+            raise UserError(f"max_unreadable={self.max_unreadable}: expected a share, 0 to 1")
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torchvision.transforms import functional as F
 
 from solo_invariance.backbones.architecture import Architecture, num_features_of
+from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.data.normalization import IMAGENET
-from solo_invariance.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,10 @@ class Backbone(nn.Module):
         architecture: How to build the network again.
         input_spec: Size and normalisation of its input.
         provenance: Where the weights came from.
+
+    ``blocks`` says what the columns of the features are: the layers' names and widths, in order, where the network is a
+    ``LayerFeatures`` of a list, and otherwise one block without a name. The widths add up to ``num_features``:
+    ``features.split(list(backbone.blocks.values()), dim=1)`` gives each layer's.
     """
 
     mean: Tensor
@@ -88,6 +92,8 @@ class Backbone(nn.Module):
         self.input_spec = input_spec
         self.provenance = provenance
         self.num_features = num_features_of(network, input_spec.crop_size)
+        # The pass that told the width told the layers' widths, too.
+        self.blocks = dict(network.blocks) if isinstance(network, LayerFeatures) else {"": self.num_features}
         self.register_buffer("mean", torch.tensor(input_spec.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(input_spec.std)[:, None, None], persistent=False)
         self.eval()
@@ -113,54 +119,3 @@ class Backbone(nn.Module):
             "num_features": self.num_features,
             "input": asdict(self.input_spec),
         }
-
-
-@dataclass
-class _Tap:
-    features: list[Tensor] = field(default_factory=list)
-
-    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
-        self.features.append(output)
-
-
-class LayerFeatures(nn.Module):
-    """A network that returns one of its layers, averaged over positions, in place of its output.
-
-    Args:
-        network: Any network.
-        layer: The layer's name as in ``network.named_modules()``; its output is (N, C, H, W), (N, H, W, C), (N, T, C)
-            or (N, C), of square images.
-
-    Raises:
-        UserError: There is no such layer; the message lists the first level.
-    """
-
-    def __init__(self, network: nn.Module, layer: str) -> None:
-        super().__init__()
-        self.network = network
-        self._tap = _Tap()
-        try:
-            module = network.get_submodule(layer)
-        except AttributeError:
-            names = ", ".join(name for name, _ in network.named_children())
-            raise UserError(f"backbone.layer={layer}: no such layer; the network's first level is {names}") from None
-        module.register_forward_hook(self._tap)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Return the layer's features (N, C)."""
-        self._tap.features.clear()
-        self.network(images)
-        features = self._tap.features.pop()
-        return _average_positions(features)
-
-
-def _average_positions(features: Tensor) -> Tensor:
-    if features.ndim == 2:
-        return features
-    if features.ndim == 3:
-        return features.mean(dim=1)
-    # The images are square: the two equal sides are the positions.
-    channels_first, channels_last = features.shape[2] == features.shape[3], features.shape[1] == features.shape[2]
-    if features.ndim == 4 and channels_first != channels_last:
-        return features.mean(dim=(2, 3) if channels_first else (1, 2))
-    raise UserError(f"backbone.layer: its output {tuple(features.shape)} does not tell positions from channels")

@@ -77,11 +77,16 @@ def backbone_state(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
     tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
     weights = {name.removeprefix("backbone."): v for name, v in tensors.items() if name.startswith("backbone.")}
     if not weights and "state_dict" not in content:
-        weights = {name: value for name, value in tensors.items() if not name.startswith(_HEADS)}
+        weights = without_head(tensors)
     if not weights:
         found = ", ".join(sorted({name.split(".")[0] for name in state})[:_LISTED]) or "nothing"
         raise UserError(f"checkpoint {path}: no backbone.* weights in it; it holds {found}")
     return weights
+
+
+def without_head(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights but for those of a classifier or projection head, by the names that heads have."""
+    return {name: value for name, value in weights.items() if not name.startswith(_HEADS)}
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import timm.data
-import torch
 from torch import nn
 
 from solo_invariance.backbones.architecture import OWN_BUILDERS, Architecture
-from solo_invariance.backbones.backbone import Backbone, InputSpec, LayerFeatures, Provenance
+from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
 from solo_invariance.backbones.checkpoint import (
     FUSION_KEY,
     backbone_state,
@@ -19,6 +18,9 @@ from solo_invariance.backbones.checkpoint import (
     read_checkpoint,
     sha256_of,
 )
+from solo_invariance.backbones.layers import LayerFeatures
+from solo_invariance.backbones.moco import moco_architecture, moco_weights
+from solo_invariance.backbones.seeding import seeded
 from solo_invariance.config import BackboneConfig
 from solo_invariance.data.normalization import statistics_of
 from solo_invariance.errors import UserError
@@ -58,8 +60,7 @@ def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
         )
     kwargs = {**_pretrained_kwargs(architecture_name, not random_init), **config.kwargs}
     architecture = Architecture(architecture_name, kwargs)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed):
         network = _build_pretrained(architecture, name)
     input_spec = _input_of(network)
     if config.crop_size is not None:
@@ -92,9 +93,14 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     content = read_checkpoint(path)
     if FUSION_KEY in content:
         return _fused(content, path)
-    weights = backbone_state(content, path)
-    args = read_args(path)
-    architecture = _architecture_of(path, args, config)
+    moco = moco_weights(content)
+    weights = moco or backbone_state(content, path)
+    # MoCo's checkpoints describe themselves: an args.json beside one is another run's.
+    args = None if moco else read_args(path)
+    if moco and config.name is None:
+        architecture = moco_architecture(content, config.kwargs, path)
+    else:
+        architecture = _architecture_of(path, args, config)
     stem = weights.get("conv1.weight")
     # The stem is read off the weights: args.json tells it only through the dataset's name.
     if architecture.name in OWN_BUILDERS and stem is not None and stem.shape[-1] == 3:
@@ -161,7 +167,7 @@ def _label_of(path: Path, args: Mapping[str, Any] | None) -> str:
     families = list(dict.fromkeys(_family_label(family) for family in chosen if family))
     if families:
         return "/".join(families)
-    return str((args or {}).get("name") or path.stem)
+    return str((args or {}).get("name") or path.stem.removesuffix(".pth"))
 
 
 def _family_label(chosen: Any) -> str:

@@ -49,8 +49,8 @@ def choose_device(name: str) -> torch.device:
 
 
 @contextmanager
-def progress_bars() -> Iterator[Reporter]:
-    """Show a bar for each thing that is being done; on a terminal only."""
+def progress_bars(quiet: bool = False) -> Iterator[Reporter]:
+    """Show a bar for each thing that is being done; on a terminal only, and not where ``quiet``."""
     columns = (
         TextColumn("{task.description:<28}"),
         BarColumn(),
@@ -59,7 +59,7 @@ def progress_bars() -> Iterator[Reporter]:
         TextColumn("left"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as progress:
         tasks: dict[str, Any] = {}
 
         def report(what: str, done: int, total: int) -> None:

@@ -1,158 +1,274 @@
 """``solo-invariance measure``: what did a backbone become invariant to?"""
 
+import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
+import numpy as np
+import torch
+from omegaconf import OmegaConf
 
-from solo_invariance.backbones import Backbone, load_backbone
+from solo_invariance.backbones import Backbone, SideBySide, load_backbone, random_twin
+from solo_invariance.commands.comparison import compare_runs, print_comparison
 from solo_invariance.commands.console import as_dict, as_object, choose_device, console, progress_bars
+from solo_invariance.commands.measured_data import MeasuredData, measured_data
+from solo_invariance.commands.measured_table import print_measured
 from solo_invariance.commands.run_directory import RunDirectory, open_run
-from solo_invariance.config import DataConfig
 from solo_invariance.config import MeasureConfig as Config
-from solo_invariance.data.images import ImageFiles, ImageSource, Progress, TensorImages, no_progress
-from solo_invariance.data.latent_scenes import VIEW_SETS, LatentScenes, view_groups
+from solo_invariance.data.images import ImageFiles, ImageSource, Progress, no_progress
+from solo_invariance.data.reading import ReadingPolicy
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.plugins import discover, load_plugin
-from solo_invariance.measure import Geometry, InvarianceMeasurement, Measured, MeasureSettings
+from solo_invariance.measure import (
+    Geometry,
+    InvarianceMeasurement,
+    Measured,
+    MeasureSettings,
+    Moments,
+    PartFiles,
+    measure_groups,
+)
+from solo_invariance.processes import Processes
+from solo_invariance.report import build_report
 from solo_invariance.results import SCHEMA, fingerprint_of, read_json, versions, write_arrays, write_json
 
-VIEW_KINDS = {"pose": "spatial", "light_direction": "appearance", "light_hue": "appearance"}
-_SPEED_KEYS = ("out", "device", "batch_size", "num_workers", "transforms", "views")
+__all__ = ["Config", "measure", "run"]
+
+_TWIN = "untrained"
+# They change the speed, where results go, or what else is measured; not what the numbers are.
+_OTHER_KEYS = (
+    *("out", "against", "device", "devices", "batch_size", "num_workers", "transforms", "views"),
+    *("on_error", "max_unreadable"),
+)
+_BATCH_SIZES = {"cpu": 64}
 
 
 def run(config: Any) -> None:
-    """Measure, print the table and say where the results are."""
-    with progress_bars() as progress:
-        result = measure(config, progress)
-    _print(result)
-    console.print(f"results: {as_object(config, Config).out}", soft_wrap=True)
+    """Measure, print the tables and say where the results are."""
+    settings = as_object(config, Config)
+    device = choose_device(settings.device)
+    if settings.devices == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        _run(Processes(), device, config)
+        return
+    from solo_invariance.hosts.processes import run_in_processes
+
+    # Plain data: a composed configuration loses its schema on the way to another process.
+    run_in_processes(_run_plain, as_dict(config), device, settings.devices)
 
 
-def measure(config: Any, progress: Progress = no_progress, backbone: Backbone | None = None) -> dict[str, Any]:
-    """Measure a backbone and write ``OUT/invariance.json``; return its content.
+def _run_plain(processes: Processes, device: torch.device, config: dict[str, Any]) -> None:
+    _run(processes, device, OmegaConf.merge(OmegaConf.structured(Config), config))
+
+
+def _run(processes: Processes, device: torch.device, config: Any) -> None:
+    settings = as_object(config, Config)
+    with progress_bars(quiet=processes.rank > 0) as progress:
+        results = measure(config, progress, processes=processes, device=device)
+    if processes.rank > 0:
+        return
+    for result in results.values():
+        print_measured(result)
+    if settings.against is not None:
+        print_comparison(compare_runs(Path(settings.out), Path(settings.against), settings.seed))
+    report = build_report([Path(settings.out)], Path(settings.out) / "report.html")
+    console.print(f"results: {settings.out}, figures: {report}", soft_wrap=True)
+
+
+def measure(
+    config: Any,
+    progress: Progress = no_progress,
+    backbone: Backbone | None = None,
+    processes: Processes | None = None,
+    device: torch.device | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Measure a backbone, write ``OUT/invariance.json`` and return its content.
+
+    With several layers or an untrained twin there are several results: each has a name, under which its file is
+    (``OUT/layer3/invariance.json``, ``OUT/untrained/invariance.json``).
 
     Args:
         config: Composed, of ``MeasureConfig``.
         progress: Told how far the work is.
         backbone: The configuration's, where it is loaded already.
+        processes: Those that share the work, which all call this.
+        device: This process's; the configuration's by default.
 
-    Transforms that were finished by an earlier run with the same configuration are kept.
+    Returns:
+        The results by name; empty, for a backbone's only one. Nothing in processes but the first.
+
+    What an earlier run with the same configuration has done is kept.
     """
     started = time.perf_counter()
-    settings = as_object(config, Config)
-    device = choose_device(settings.device)
-    names, views = _transform_names(settings.transforms), _view_names(settings)
-    if not names and not views:
-        raise UserError("transforms and views are both empty: nothing to measure")
-    transforms = {name: load_plugin("transforms", name) for name in names}
-    metrics = {name: load_plugin("metrics", name) for name in {"similarity": 0, **dict.fromkeys(settings.metrics)}}
-    backbone = (backbone or load_backbone(settings.backbone, settings.seed)).to(device)
+    settings, processes = as_object(config, Config), processes or Processes()
+    device = device or choose_device(settings.device)
+    _check_before(settings)
+    backbone = backbone or load_backbone(settings.backbone, settings.seed)
     crop_size = settings.crop_size or backbone.input_spec.crop_size
     geometry = Geometry(settings.resize or round(crop_size * 8 / 7), crop_size)
     if geometry.resize < geometry.crop_size:
         raise UserError(f"resize={geometry.resize} is smaller than crop_size={geometry.crop_size}")
-    source = _images(settings.data, geometry.resize)
-    reference = (
-        source if settings.reference.path is None else ImageFiles(Path(settings.reference.path), geometry.resize)
-    )
-    directory = open_run(settings.out, _identity(as_dict(config), backbone, geometry, source, reference))
-    parts = {name: _part(directory, name) for name in (*names, *views)}
-    statistics = _part(directory, "statistics")
-    if not all(part.is_file() for part in (*parts.values(), statistics)):
-        measurement = InvarianceMeasurement(
-            backbone,
-            reference,
-            MeasureSettings(
-                protocol=settings.protocol.name,  # type: ignore[arg-type]
-                k=settings.k,
-                num_images=settings.num_images,
-                geometry=geometry,
-                batch_size=settings.batch_size,
-                num_workers=settings.num_workers,
-                seed=settings.seed,
-            ),
-            progress,
-        )
-        directory.claim()
-        write_json(statistics, {"shrinkage": measurement.whitening.shrinkage})
-        for name, transform in transforms.items():
-            if not parts[name].is_file():
-                _keep(directory, name, measurement.measure_transform(name, transform, source, metrics))
-        for name in views:
-            if not parts[name].is_file():
-                groups = _view_groups(name, settings.data, geometry)
-                _keep(directory, name, measurement.measure_groups(name, VIEW_KINDS[name], groups))
-    result = {
-        "schema": SCHEMA,
-        "kind": "invariance",
-        "label": backbone.provenance.label,
-        "backbone": backbone.describe(),
-        "protocol": settings.protocol.name,
-        "num_images": settings.num_images
-        if settings.protocol.name == "paper"
-        else min(settings.num_images, len(source)),
-        "k": settings.k,
-        "geometry": geometry._asdict(),
-        "reference": {"num_images": len(reference), **read_json(statistics)},
-        "transforms": {name: read_json(parts[name]) for name in names},
-        "views": {name: read_json(parts[name]) for name in views},
-        "config": as_dict(config),
-        "versions": versions(),
-        "seed": settings.seed,
-        "timings": {"total_seconds": time.perf_counter() - started},
+    data = measured_data(settings, geometry)
+    names = _transform_names(settings, by_default=[] if data.view_set is not None else _all_transforms())
+    if not names and not data.views:
+        raise UserError("transforms and views are both empty: nothing to measure")
+    path = settings.reference.path
+    reference = data.images if path is None else ImageFiles(Path(path), geometry.resize)
+    directory = open_run(settings.out, _identity(as_dict(config), backbone, data, reference))
+    measured = _measurable(backbone, settings)
+    job = _Job(settings, measured.to(device), data, reference, directory, processes, progress)
+    job.finish(names)
+    if processes.rank > 0:
+        return {}
+    return {
+        block: job.write(block, _about(config, backbone, block, data, time.perf_counter() - started), names)
+        for block in measured.blocks
     }
-    write_json(directory.path / "invariance.json", result)
-    return result
 
 
-def _transform_names(chosen: Any) -> list[str]:
-    known = [plugin.name for plugin in discover("transforms")]
+@dataclass(frozen=True)
+class _Job:
+    """The measurement that a configuration asks for, and the directory that it goes to."""
+
+    settings: Config
+    backbone: Backbone | SideBySide
+    data: MeasuredData
+    reference: ImageSource
+    directory: RunDirectory
+    processes: Processes
+    progress: Progress
+
+    def finish(self, names: list[str]) -> None:
+        """Measure what is not there yet."""
+        transforms = {name: load_plugin("transforms", name) for name in names if not self._is_done(name)}
+        views = [name for name in self.data.views if not self._is_done(name)]
+        if not transforms and not views and self._moments_path.is_file():
+            return
+        measurement = self._measurement()
+        parts = PartFiles(self.directory.path / "parts")
+        metrics = {name: load_plugin("metrics", name) for name in _metric_names(self.settings)}
+        measured = measurement.measure(transforms, self.data.images, metrics, parts) if transforms else {}
+        for name in views:
+            for block, one in measure_groups(measurement, name, self.data.view_groups(name), parts).items():
+                measured.setdefault(block, {})[name] = one
+        if self.processes.rank == 0:
+            for block, results in measured.items():
+                for name, one in results.items():
+                    self._keep(block, name, one)
+            parts.drop()
+        self.processes.wait()  # until the parts are gone
+
+    def write(self, block: str, about: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+        """Write the result of a block of the features and return it."""
+        with np.load(self._moments_path) as moments:
+            reference = {
+                "num_images": int(moments["count"]),
+                **{key: moments[f"{block}|{key}"].item() for key in ("shrinkage", "estimator")},
+                "unreadable": moments["unreadable"].tolist(),
+            }
+        result = {
+            **about,
+            "reference": reference,
+            "transforms": {name: read_json(self._summary_path(block, name)) for name in names},
+            "views": {name: read_json(self._summary_path(block, name)) for name in self.data.views},
+        }
+        write_json(self.directory.path / block / "invariance.json", result)
+        return result
+
+    def _measurement(self) -> InvarianceMeasurement:
+        """Return the measurement with its statistics, which are computed once."""
+        kept = self._moments_path
+        reference = _read_moments(kept, self.backbone.blocks) if kept.is_file() else self.reference
+        settings = measure_settings(self.settings, self.data.geometry, next(self.backbone.parameters()).device)
+        measurement = InvarianceMeasurement(self.backbone, reference, settings, self.progress, self.processes)
+        if self.processes.rank == 0 and not kept.is_file():
+            self.directory.claim()
+            _write_moments(kept, measurement)
+        return measurement
+
+    def _is_done(self, name: str) -> bool:
+        return all(self._summary_path(block, name).is_file() for block in self.backbone.blocks)
+
+    @property
+    def _moments_path(self) -> Path:
+        return self.directory.path / "parts" / "moments.npz"
+
+    def _summary_path(self, block: str, name: str) -> Path:
+        return self.directory.path / block / "parts" / f"{name}.json"
+
+    def _keep(self, block: str, name: str, measured: Measured) -> None:
+        # The summary comes last: where it is, the arrays are too.
+        write_arrays(self.directory.path / block / f"{name}.npz", measured.arrays)
+        write_json(self._summary_path(block, name), measured.summary)
+
+
+def measure_settings(settings: Config, geometry: Geometry, device: torch.device) -> MeasureSettings:
+    """Return how to measure, as a configuration says it."""
+    return MeasureSettings(
+        protocol=settings.protocol.name,  # type: ignore[arg-type]
+        budget=settings.budget.name,  # type: ignore[arg-type]
+        k=settings.k,
+        num_images=settings.num_images,
+        target_se=settings.target_se,
+        gallery=settings.gallery,
+        geometry=geometry,
+        batch_size=settings.batch_size or _BATCH_SIZES.get(device.type, 256),
+        precision=settings.precision.name,  # type: ignore[arg-type]
+        compiled=settings.compile,
+        reading=ReadingPolicy(settings.num_workers, settings.on_error.name, settings.max_unreadable),  # type: ignore[arg-type]
+        seed=settings.seed,
+    )
+
+
+def _check_before(settings: Config) -> None:
+    """Refuse names of plugins and runs that are not there before anything takes time."""
+    for name in _metric_names(settings):
+        load_plugin("metrics", name)
+    for name in _transform_names(settings, by_default=[]):
+        load_plugin("transforms", name)
+    if settings.against is not None and not (Path(settings.against) / "invariance.json").is_file():
+        raise UserError(f"against={settings.against}: holds no invariance.json")
+
+
+def _transform_names(settings: Config, by_default: list[str]) -> list[str]:
+    chosen = settings.transforms
+    if chosen is None:
+        return by_default
     if chosen == "all":
-        return known
+        return _all_transforms()
     if not isinstance(chosen, list) or not all(isinstance(name, str) for name in chosen):
         raise UserError(f"transforms={chosen}: expected all, or a list such as [rotation,hue]")
     return list(dict.fromkeys(chosen))
 
 
-def _view_names(settings: Config) -> list[str]:
-    embedded = settings.data.name is not None
-    chosen = (list(VIEW_SETS) if embedded else []) if settings.views is None else settings.views
-    for name in chosen:
-        if name not in VIEW_SETS:
-            raise UserError(f"views: there is no {name!r}; choose from {', '.join(VIEW_SETS)}")
-    if chosen and not embedded:
-        raise UserError("views: the view sets are those of data.name=latent_scenes; data.path has none")
-    return chosen
+def _all_transforms() -> list[str]:
+    return [plugin.name for plugin in discover("transforms")]
 
 
-def _images(data: DataConfig, resize: int) -> ImageSource:
-    if (data.path is None) == (data.name is None):
-        raise UserError("data: set data.path=FOLDER or data.name=latent_scenes, one of them")
-    if data.path is not None:
-        return ImageFiles(Path(data.path), resize)
-    if data.name != "latent_scenes":
-        raise UserError(f"data.name={data.name}: the embedded dataset is latent_scenes")
-    scenes = LatentScenes(data.num_images, size=data.size, seed=data.seed)
-    return TensorImages(scenes.images, resize, name="latent_scenes image")
+def _metric_names(settings: Config) -> list[str]:
+    chosen = settings.metrics
+    if chosen == "all":
+        return list(dict.fromkeys(["similarity", "distance", *(plugin.name for plugin in discover("metrics"))]))
+    if not isinstance(chosen, list) or not all(isinstance(name, str) for name in chosen):
+        raise UserError(f"metrics={chosen}: expected all, or a list such as [similarity,distance]")
+    return list(dict.fromkeys(["similarity", *chosen]))
 
 
-def _view_groups(name: str, data: DataConfig, geometry: Geometry) -> Any:
-    # Rendered at the crop's size: nothing of the scene is lost to a centre crop.
-    return view_groups(name, data.num_groups, data.num_views, size=geometry.crop_size, seed=data.seed)
+def _measurable(backbone: Backbone, settings: Config) -> Backbone | SideBySide:
+    if not settings.twin:
+        return backbone
+    return SideBySide({"": backbone, _TWIN: random_twin(backbone, settings.seed)})
 
 
-def _identity(
-    config: dict[str, Any], backbone: Backbone, geometry: Geometry, source: ImageSource, reference: ImageSource
-) -> dict[str, Any]:
-    kept = {key: value for key, value in config.items() if key not in _SPEED_KEYS}
+def _identity(config: dict[str, Any], backbone: Backbone, data: MeasuredData, reference: ImageSource) -> dict[str, Any]:
+    kept = {key: value for key, value in config.items() if key not in _OTHER_KEYS}
     return {
         **kept,
         "backbone": {**kept["backbone"], "sha256": backbone.provenance.sha256},
-        **geometry._asdict(),
-        "images": [_contents(source), _contents(reference)],
+        **data.geometry._asdict(),
+        "images": [_contents(data.images), _contents(reference)],
         "version": versions()["solo-invariance"],
     }
 
@@ -164,29 +280,59 @@ def _contents(source: ImageSource) -> str:
     return fingerprint_of({"names": names, "sizes": sizes})
 
 
-def _part(directory: RunDirectory, name: str) -> Path:
-    return directory.path / "parts" / f"{name}.json"
+def _about(config: Any, backbone: Backbone, block: str, data: MeasuredData, seconds: float) -> dict[str, Any]:
+    """Return what a result says besides its numbers."""
+    settings, label = as_object(config, Config), backbone.provenance.label
+    of_twin = block.split("/")[0] == _TWIN and settings.twin
+    layer = block.removeprefix(_TWIN).removeprefix("/") if of_twin else block
+    width = backbone.blocks[layer]
+    return {
+        "schema": SCHEMA,
+        "kind": "invariance",
+        "label": " ".join(filter(None, (label, layer, f"({_TWIN})" if of_twin else ""))),
+        "backbone": {**backbone.describe(), "layer": layer or settings.backbone.layer, "num_features": width}
+        | ({"checkpoint": None, "sha256": None} if of_twin else {}),
+        "protocol": settings.protocol.name,
+        "budget": settings.budget.name,
+        "num_images": _num_images(settings, data),
+        "k": settings.k,
+        "geometry": data.geometry._asdict(),
+        "config": as_dict(config),
+        "versions": versions(),
+        "seed": settings.seed,
+        "timings": {"total_seconds": seconds},
+    }
 
 
-def _keep(directory: RunDirectory, name: str, measured: Measured) -> None:
-    # The summary comes last: where it is, the arrays are too.
-    write_arrays(directory.path / f"{name}.npz", measured.arrays)
-    write_json(_part(directory, name), measured.summary)
+def _num_images(settings: Config, data: MeasuredData) -> int:
+    available = len(data.images)
+    if settings.budget.name == "adaptive":
+        return min(settings.num_images or available, available)
+    wanted = settings.num_images or 1000
+    return wanted if settings.protocol.name == "paper" else min(wanted, available)
 
 
-def _print(result: Mapping[str, Any]) -> None:
-    table = Table(title=f"{result['label']}: invariance, protocol {result['protocol']}", title_justify="left")
-    table.add_column("kind")
-    table.add_column("transform")
-    for column in ("similarity", "95 %", "distance", "95 %"):
-        table.add_column(column, justify="right")
-    for name, entry in {**result["transforms"], **result["views"]}.items():
-        cells = []
-        for metric in ("similarity", "distance"):
-            measured = entry.get(metric)
-            cells += [f"{measured['mean']:.3f}", "[{:.3f}, {:.3f}]".format(*measured["ci95"])] if measured else ["", ""]
-        table.add_row(entry["kind"], name, *cells)
-    console.print(table)
+def _read_moments(path: Path, blocks: Mapping[str, int]) -> dict[str, Moments]:
+    with np.load(path) as arrays:
+        return {
+            block: Moments(
+                torch.from_numpy(arrays[f"{block}|mean"]),
+                torch.from_numpy(arrays[f"{block}|covariance"]),
+                int(arrays["count"]),
+            )
+            for block in blocks
+        }
 
 
-__all__ = ["Config", "measure", "run"]
+def _write_moments(path: Path, measurement: InvarianceMeasurement) -> None:
+    arrays: dict[str, np.ndarray] = {"unreadable": np.asarray(measurement.unreadable, dtype=str)}
+    for block, moments in measurement.moments.items():
+        whitening = measurement.whitenings[block]
+        arrays |= {
+            "count": np.asarray(moments.num_images),
+            f"{block}|mean": moments.mean.cpu().numpy(),
+            f"{block}|covariance": moments.covariance.cpu().numpy(),
+            f"{block}|shrinkage": np.asarray(whitening.shrinkage),
+            f"{block}|estimator": np.asarray("oas" if whitening.shrinkage else "sample"),
+        }
+    write_arrays(path, arrays)

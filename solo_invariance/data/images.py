@@ -1,6 +1,8 @@
 """Folders of images, and what stands in for them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -9,7 +11,7 @@ import numpy as np
 import torch
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from solo_invariance.errors import UserError
 
@@ -32,7 +34,7 @@ class ImageSource(Protocol):
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An image that could not be read: data workers cannot raise a clear error, so they return this."""
+    """An image that could not be read: who reads ahead does not know yet whether it may be left out."""
 
     path: Path
     reason: str
@@ -52,6 +54,13 @@ class ImageFiles(Dataset["Tensor | Unreadable"]):
     def __init__(self, root: Path, resize: int | None = None) -> None:
         self.paths = list_images(root)
         self.resize = resize
+
+    @classmethod
+    def of(cls, paths: Sequence[Path], resize: int | None = None) -> "ImageFiles":
+        """Return these files, in this order."""
+        files = cls.__new__(cls)
+        files.paths, files.resize = list(paths), resize
+        return files
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -183,13 +192,7 @@ def to_tensor(image: Image.Image) -> Tensor:
 def load_batches(
     source: ImageSource, indices: Sequence[int], batch_size: int, num_workers: int = 0
 ) -> Iterator[tuple[list[int], list[Tensor]]]:
-    """Read images in the order of ``indices``, in batches of images of any size.
-
-    Args:
-        source: Where from.
-        indices: Which, in which order.
-        batch_size: At most so many at a time.
-        num_workers: Processes that read ahead; the order does not depend on it.
+    """Read images in the order of ``indices``, in batches of images of any size; arguments as ``read_ahead``.
 
     Yields:
         The indices of a batch, and its images, uint8 (3, H, W).
@@ -197,26 +200,53 @@ def load_batches(
     Raises:
         UserError: An image cannot be read; the message names it.
     """
-    loader: DataLoader[Tensor | Unreadable] = DataLoader(
-        source,  # type: ignore[arg-type]
-        batch_size=batch_size,
-        sampler=list(indices),
-        num_workers=num_workers,
-        collate_fn=_as_list,
-        # Its own, or making an iterator would draw from the global random state.
-        generator=torch.Generator(),
-    )
-    start = 0
-    for images in loader:
-        for image in images:
-            if isinstance(image, Unreadable):
-                raise UserError(image.reason)
-        yield list(indices[start : start + len(images)]), images
-        start += len(images)
+    batches = [list(indices[start : start + batch_size]) for start in range(0, len(indices), batch_size)]
+    for batch, images in zip(batches, read_ahead(source, batches, num_workers), strict=True):
+        yield batch, [readable(image) for image in images]
 
 
-def _as_list(batch: list[Tensor]) -> list[Tensor]:
-    return batch
+def readable(image: "Tensor | Unreadable") -> Tensor:
+    """Return an image that could be read.
+
+    Raises:
+        UserError: It could not; the message names it.
+    """
+    if isinstance(image, Unreadable):
+        raise UserError(image.reason)
+    return image
+
+
+def read_ahead(
+    source: ImageSource, batches: Iterable[Sequence[int]], num_workers: int = 0
+) -> Iterator[list["Tensor | Unreadable"]]:
+    """Read batches of images, the next one while the last one is worked on.
+
+    Decoding and resizing leave Python's lock to others, so that threads do for them what processes would, without a
+    start of their own and without a copy of every image.
+
+    Args:
+        source: Where from.
+        batches: The indices of each batch.
+        num_workers: Threads that read ahead; with none, images are read when they are asked for. The order does not
+            depend on it.
+
+    Yields:
+        The images of each batch, in order.
+    """
+    if num_workers == 0:
+        yield from ([source[index] for index in batch] for batch in batches)
+        return
+    with ThreadPoolExecutor(num_workers, "read-ahead") as pool:
+        begun: deque[list[Future[Tensor | Unreadable]]] = deque()
+        try:
+            for batch in batches:
+                begun.append([pool.submit(source.__getitem__, index) for index in batch])
+                if len(begun) > 1:
+                    yield [future.result() for future in begun.popleft()]
+            while begun:
+                yield [future.result() for future in begun.popleft()]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def by_shape(images: list[Tensor]) -> Iterator[tuple[list[int], Tensor]]:

@@ -45,6 +45,12 @@ class FusedBackbone(nn.Module):
         """The members."""
         return [member for member in self.members if isinstance(member, Backbone)]
 
+    def with_members(self, members: Sequence[Backbone]) -> "FusedBackbone":
+        """Return the same fusion of other members."""
+        other = FusedBackbone(members, self.fusion, self.mode)
+        other.input_mean, other.input_std = self.input_mean, self.input_std
+        return other
+
     def _fused_width(self, members: Sequence[Backbone]) -> int:
         try:
             return self.fusion([torch.zeros(1, member.num_features) for member in members]).shape[1]

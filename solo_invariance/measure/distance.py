@@ -14,6 +14,6 @@ class InvarianceDistance(ViewMetric):
 
     higher_is_better = False
 
-    def score(self, clean: Tensor, views: Tensor) -> Tensor:
+    def score(self, clean: Tensor, views: Tensor, coordinates: Tensor | None, images: Tensor | None) -> Tensor:
         """Return the distances (N, K)."""
         return invariance_distance(clean, views)

@@ -1,18 +1,25 @@
 """Streaming mean and covariance of features."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from solo_invariance.measure.functional import Whitening, whitening_from_statistics
+
+class Moments(NamedTuple):
+    """Mean (D,) and unbiased covariance (D, D) of features, float64, and the number of images that they are of."""
+
+    mean: Tensor
+    covariance: Tensor
+    num_images: int
 
 
-def feature_statistics(features: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the mean (D,) and the unbiased covariance (D, D), float64, of features (N, D)."""
+def feature_statistics(features: Tensor) -> Moments:
+    """Return the moments of features (N, D)."""
     features = features.double()
-    return features.mean(dim=0), torch.cov(features.T).reshape(features.shape[1], features.shape[1])
+    covariance = torch.cov(features.T).reshape(features.shape[1], features.shape[1])
+    return Moments(features.mean(dim=0), covariance, len(features))
 
 
 class FeatureStatistics(Metric):
@@ -29,7 +36,7 @@ class FeatureStatistics(Metric):
         >>> import torch
         >>> statistics = FeatureStatistics(2)
         >>> statistics.update(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
-        >>> mean, covariance = statistics.compute()
+        >>> mean, covariance, num_images = statistics.compute()
         >>> mean
         tensor([2., 0.], dtype=torch.float64)
         >>> covariance
@@ -59,13 +66,8 @@ class FeatureStatistics(Metric):
         self.total += shifted.sum(dim=0)
         self.outer += shifted.T @ shifted
 
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the mean (D,) and the unbiased covariance (D, D); needs at least two features."""
+    def compute(self) -> Moments:
+        """Return the mean and the unbiased covariance over all processes; needs at least two features."""
         shifted_mean = self.total / self.count
         covariance = (self.outer - torch.outer(shifted_mean, self.total)) / (self.count - 1)
-        return shifted_mean + self.origin, (covariance + covariance.T) / 2
-
-    def whitening(self, *, shrink: bool) -> Whitening:
-        """Return the whitening by these statistics; see ``whitening_from_statistics``."""
-        mean, covariance = self.compute()
-        return whitening_from_statistics(mean, covariance, int(self.count), shrink=shrink)
+        return Moments(shifted_mean + self.origin, (covariance + covariance.T) / 2, int(self.count))

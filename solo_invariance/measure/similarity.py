@@ -21,6 +21,6 @@ class InvarianceSimilarity(ViewMetric):
 
     higher_is_better = True
 
-    def score(self, clean: Tensor, views: Tensor) -> Tensor:
+    def score(self, clean: Tensor, views: Tensor, coordinates: Tensor | None, images: Tensor | None) -> Tensor:
         """Return the similarities (N, K)."""
         return invariance_similarity(clean, views)

@@ -73,6 +73,13 @@ class Transform(ABC):
         matches = torch.isclose(grid.double(), torch.tensor(neutral).double(), atol=1e-4).all(dim=1).nonzero()
         return int(matches[0, 0]) if len(matches) else None
 
+    def coordinates(self, parameters: Tensor) -> Tensor:
+        """Return parameters (..., P) as numbers (..., C) that change as smoothly as the views do.
+
+        An angle, for one, becomes its cosine and sine: 359 degrees are next to 0.
+        """
+        return parameters
+
     @property
     def neutral(self) -> tuple[float, ...] | None:
         """The parameters that change nothing."""
@@ -122,6 +129,9 @@ class Rotation(_Affine):
         linear = rotation_matrix(parameters[:, 0])
         return linear, torch.zeros_like(linear[:, 0])
 
+    def coordinates(self, parameters: Tensor) -> Tensor:
+        return _on_a_circle(parameters / 360)
+
     @property
     def neutral(self) -> tuple[float, ...]:
         return (0.0,)
@@ -150,6 +160,9 @@ class Translation(_Affine):
     def identity(self, grid: Tensor) -> int | None:
         return super().identity(grid[:, :2])
 
+    def coordinates(self, parameters: Tensor) -> Tensor:
+        return parameters[..., :2]
+
     @property
     def neutral(self) -> tuple[float, ...]:
         return (0.0, 0.0)
@@ -171,9 +184,17 @@ class Scale(_Affine):
     def identity(self, grid: Tensor) -> int | None:
         return super().identity(grid[:, :1])
 
+    def coordinates(self, parameters: Tensor) -> Tensor:
+        return parameters[..., :1]
+
     @property
     def neutral(self) -> tuple[float, ...]:
         return (1.0,)
+
+
+def _on_a_circle(turns: Tensor) -> Tensor:
+    angle = 2 * math.pi * turns
+    return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
 def _with_shear(grid: Tensor, protocol: Protocol) -> Tensor:
@@ -301,6 +322,9 @@ class Deform(Transform):
         warped = torch.nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
         return centre_crop(warped, geometry)
 
+    def coordinates(self, parameters: Tensor) -> Tensor:
+        return parameters[..., :1]
+
 
 def _noise(seed: int, height: int, width: int) -> Tensor:
     return torch.rand(2, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
@@ -368,6 +392,9 @@ class Hue(_Photometric):
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
         return adjust_hue(images, amount)
+
+    def coordinates(self, parameters: Tensor) -> Tensor:
+        return _on_a_circle(parameters)
 
     @property
     def neutral(self) -> tuple[float, ...]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torchvision.models import resnet18
 
-from solo_invariance.backbones import Architecture, BackboneConfig, LayerFeatures, load_backbone
+from solo_invariance.backbones import Architecture, BackboneConfig, load_backbone
 from solo_invariance.backbones.resnet import WideResNet, use_small_stem
 from solo_invariance.errors import UserError
 
@@ -186,18 +186,6 @@ def test_an_unknown_architecture_lists_the_known_ones(monkeypatch: pytest.Monkey
         load_backbone(BackboneConfig(name="random:vit_tiny"))
 
 
-def test_a_layers_features_are_averaged_over_positions() -> None:
-    config = BackboneConfig(name="random:resnet10", kwargs={"width": 0.125}, crop_size=32, layer="layer2")
-    backbone = load_backbone(config)
-    whole = load_backbone(BackboneConfig(**{**config.__dict__, "layer": None}))
-    images = torch.rand(2, 3, 32, 32)
-    seen = []
-    whole.network.layer2.register_forward_hook(lambda module, inputs, output: seen.append(output.mean(dim=(2, 3))))
-    whole(images)
-    torch.testing.assert_close(backbone(images), seen[0])
-    assert backbone.num_features == 16
-
-
 def test_width_one_is_torchvisions_resnet_and_wider_is_wider() -> None:
     ours, theirs = WideResNet(18).state_dict(), resnet18().state_dict()
     assert {k: v.shape for k, v in ours.items()} == {k: v.shape for k, v in theirs.items() if not k.startswith("fc.")}
@@ -243,23 +231,6 @@ def test_a_checkpoints_own_args_never_fetch_weights(tmp_path: Path) -> None:
     (tmp_path / "args.json").write_text(json.dumps(args))
     backbone = load_backbone(BackboneConfig(checkpoint=str(tmp_path / "run.ckpt")))
     assert torch.equal(backbone.network.cls_token, network.cls_token)
-
-
-@pytest.mark.parametrize(
-    ("shape", "width"),
-    [((2, 7, 5, 5), 7), ((2, 5, 5, 7), 7), ((2, 9, 7), 7), ((2, 7), 7), ((2, 5, 5, 5), None), ((2, 3, 9, 7), None)],
-)
-def test_channels_are_told_from_positions_or_refused(shape: tuple[int, ...], width: int | None) -> None:
-    class Layer(nn.Module):
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            return torch.ones(shape)
-
-    network = LayerFeatures(nn.Sequential(Layer()), "0")
-    if width is None:
-        with pytest.raises(UserError, match="does not tell positions from channels"):
-            network(torch.zeros(2, 3, 8, 8))
-    else:
-        assert network(torch.zeros(2, 3, 8, 8)).shape == (2, width)
 
 
 def test_an_input_that_the_network_does_not_take() -> None:

@@ -26,7 +26,7 @@ def test_usage_lists_every_command_and_is_quick(cli) -> None:
         (["measure", "k=many"], "k: Value 'many' of type 'str' could not be converted to Integer"),
         (["measure", "k=0"], "k=0: expected at least 1"),
         (["measure", "protocol=exact"], "protocol: Invalid value 'exact', expected one of [paper, clean]"),
-        (["measure", "budget=adaptive"], "budget: Invalid value 'adaptive'"),
+        (["measure", "budget=adaptiv"], "budget: Invalid value 'adaptiv'"),
         (["measure"], "no backbone: set backbone.checkpoint=FILE or backbone.name="),
         (["measure", "transforms=[hue,rotatoin]"], "transforms: there is no 'rotatoin'; did you mean 'rotation'?"),
         (["measure", "transforms=3"], "transforms=3: expected all, or a list"),
@@ -68,7 +68,7 @@ def test_hydras_flags_work(cli, tmp_path, monkeypatch) -> None:
     assert "protocol: clean" in out
     code, out, _ = cli("measure", "--help")
     assert code == 0
-    assert "num_images: 1000" in out
+    assert "target_se: 0.002" in out
 
 
 @pytest.mark.parametrize(

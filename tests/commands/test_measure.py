@@ -4,8 +4,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from solo_invariance.commands import measure as command
-from solo_invariance.measure import InvarianceMeasurement
+from solo_invariance.commands.measured_data import VIEW_KINDS
+from solo_invariance.data.latent_scenes import VIEW_SETS
+from solo_invariance.measure import PartFiles
 
 
 def _arguments(checkpoint: Path, out: Path, *more: str) -> list[str]:
@@ -40,7 +41,7 @@ def test_the_result_has_what_the_contract_says(cli, host_checkpoint, tmp_path: P
             low, high = entry[metric]["ci95"]
             assert low <= entry[metric]["mean"] <= high
             assert len(entry[metric]["curve"]) == len(entry["parameters"])
-        assert set(entry["similarity_without_identity"]) == {"mean", "ci95"}
+        assert set(entry["similarity_without_identity"]) == {"mean", "ci95", "standard_error"}
         arrays = np.load(out / f"{name}.npz")
         assert arrays["similarity"].shape == (10, len(entry["parameters"]))
         np.testing.assert_allclose(arrays["similarity"].mean(axis=0), entry["similarity"]["curve"], atol=1e-9)
@@ -53,30 +54,31 @@ def test_the_result_has_what_the_contract_says(cli, host_checkpoint, tmp_path: P
         assert name in printed
 
 
-def test_a_killed_run_goes_on_to_the_same_numbers(cli, host_checkpoint, tmp_path: Path, monkeypatch) -> None:
-    checkpoint = host_checkpoint("ventral")
-    transforms = "transforms=[rotation,hue,blur]"
-    cli(*_arguments(checkpoint, tmp_path / "whole", transforms))
+def test_an_interrupted_run_goes_on_to_the_same_numbers(cli, host_checkpoint, tmp_path: Path, monkeypatch) -> None:
+    arguments = [*_arguments(host_checkpoint("ventral"), tmp_path / "whole"), "num_images=40", "k=64"]
+    assert cli(*arguments, "transforms=[rotation,hue,h_flip]")[0] == 0
     whole = json.loads((tmp_path / "whole" / "invariance.json").read_text())
-    measured: list[str] = []
-    original = InvarianceMeasurement.measure_transform
+    kept: list[int] = []
+    original = PartFiles.add
 
-    def counting(self, name, *arguments, **options):
-        if name == "hue" and "hue" not in measured:
-            measured.append(name)
+    def interrupted(self, part) -> None:
+        if len(kept) == 1:
+            kept.append(0)
             raise KeyboardInterrupt
-        measured.append(name)
-        return original(self, name, *arguments, **options)
+        kept.append(len(part.rows))
+        original(self, part)
 
-    monkeypatch.setattr(InvarianceMeasurement, "measure_transform", counting)
-    code, _, err = cli(*_arguments(checkpoint, tmp_path / "parts", transforms))
+    monkeypatch.setattr(PartFiles, "add", interrupted)
+    again = [*arguments, "transforms=[rotation,hue,h_flip]", f"out={tmp_path / 'parts'}"]
+    code, _, err = cli(*again)
     assert (code, "interrupted" in err) == (130, True)
     assert not (tmp_path / "parts" / "invariance.json").exists()
-    cli(*_arguments(checkpoint, tmp_path / "parts", transforms))
-    assert measured == ["rotation", "hue", "hue", "blur"]
+    assert cli(*again)[0] == 0
+    assert sum(kept) == 40 + 3 * 4  # every image once, and the groups of three view sets
     resumed = json.loads((tmp_path / "parts" / "invariance.json").read_text())
     assert resumed["transforms"] == whole["transforms"]
     assert resumed["views"] == whole["views"]
+    assert not list((tmp_path / "parts" / "parts").glob("rows-*"))
 
 
 def test_more_transforms_join_and_another_configuration_is_refused(cli, host_checkpoint, tmp_path: Path) -> None:
@@ -117,15 +119,16 @@ def test_photographs_under_both_protocols(cli, photo_folder: Path, tmp_path: Pat
     shears = {p: [row[1] for row in r["transforms"]["scale"]["parameters"]] for p, r in results.items()}
     assert set(shears["paper"]) == {1.0}
     assert set(shears["clean"]) == {0.0}
-    assert results["paper"]["reference"] == {"num_images": 72, "shrinkage": 0.0}
+    reference = {"num_images": 72, "shrinkage": 0.0, "estimator": "sample", "unreadable": []}
+    assert results["paper"]["reference"] == reference
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["data.path={photos}", "data.name=latent_scenes"], "one of them"),
-        (["data.name=latent_senes"], "the embedded dataset is latent_scenes"),
-        (["data.path={photos}", "views=[pose]"], "data.path has none"),
+        (["data.name=latent_senes"], "choose the embedded latent_scenes, or a view set: coil100"),
+        (["data.path={photos}", "views=[pose]"], "a folder of images has no view sets"),
         (["data.name=latent_scenes", "views=[poses]"], "views: there is no 'poses'"),
         (["data.path={tmp}/nowhere"], "nowhere: no such folder of images"),
         (["data.path={tmp}"], "no images in it"),
@@ -144,9 +147,7 @@ def test_what_cannot_be_measured(cli, host_checkpoint, photo_folder, tmp_path: P
 
 
 def test_every_embedded_view_set_has_a_kind() -> None:
-    from solo_invariance.data.latent_scenes import VIEW_SETS
-
-    assert set(command.VIEW_KINDS) == set(VIEW_SETS)
+    assert set(VIEW_KINDS) == set(VIEW_SETS)
 
 
 def test_a_run_killed_before_any_transform_goes_on(cli, host_checkpoint, tmp_path: Path) -> None:
@@ -154,7 +155,7 @@ def test_a_run_killed_before_any_transform_goes_on(cli, host_checkpoint, tmp_pat
     arguments = _arguments(checkpoint, out, "transforms=[hue]", "views=[]")
     cli(*arguments)
     whole = json.loads((out / "invariance.json").read_text())
-    (out / "parts" / "statistics.json").unlink()
+    (out / "parts" / "moments.npz").unlink()
     assert cli(*arguments)[0] == 0
     assert json.loads((out / "invariance.json").read_text())["reference"] == whole["reference"]
 

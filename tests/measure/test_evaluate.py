@@ -9,7 +9,14 @@ from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provena
 from solo_invariance.data.images import ImageFiles, TensorImages
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.plugins import load_plugin
-from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings
+from solo_invariance.measure import (
+    Geometry,
+    Group,
+    InvarianceMeasurement,
+    MeasureSettings,
+    ViewGroups,
+    measure_groups,
+)
 
 
 class _Network(nn.Module):
@@ -107,12 +114,15 @@ def test_interval_holds_the_mean_and_narrows_with_more_images(images) -> None:
 
 def test_view_groups_of_one_thing_seen_twice_are_alike(images) -> None:
     measurement = InvarianceMeasurement(_backbone(_columns), images, _settings())
-    same = images.images[:5, None].expand(5, 3, 3, 8, 8)
-    summary = measurement.measure_groups("same", "spatial", same).summary
+
+    def measured(pixels: torch.Tensor) -> Mapping:
+        groups = [Group(f"thing {g}", tuple(range(3 * g, 3 * g + 3))) for g in range(5)]
+        return measure_groups(measurement, "things", ViewGroups("spatial", TensorImages(pixels), groups))[""].summary
+
+    summary = measured(images.images[:5].repeat_interleave(3, dim=0))
     assert summary["similarity"]["mean"] == pytest.approx(1)
     assert summary["distance"]["mean"] == pytest.approx(0, abs=1e-6)
-    different = images.images[:15].reshape(5, 3, 3, 8, 8)
-    assert measurement.measure_groups("different", "spatial", different).summary["similarity"]["mean"] < 0.5
+    assert measured(images.images[:15])["similarity"]["mean"] < 0.5
     assert (summary["num_groups"], summary["num_views"], summary["kind"]) == (5, 3, "spatial")
 
 
@@ -131,7 +141,7 @@ def test_paper_protocol_refuses_too_few_reference_images(images) -> None:
     few = TensorImages(images.images[:3])
     with pytest.raises(UserError, match="more than 4 images are needed"):
         InvarianceMeasurement(_backbone(_columns), few, _settings(protocol="paper"))
-    assert InvarianceMeasurement(_backbone(_columns), few, _settings()).whitening.shrinkage > 0
+    assert InvarianceMeasurement(_backbone(_columns), few, _settings()).whitenings[""].shrinkage > 0
 
 
 def test_an_unreadable_image_is_named(tmp_path, photo_folder) -> None:

@@ -12,7 +12,7 @@ def test_streaming_is_numpys_mean_and_covariance_for_any_batches(offset: float) 
         statistics = FeatureStatistics(7)
         for part in features.split(batch):
             statistics.update(part)
-        mean, covariance = statistics.compute()
+        mean, covariance, _ = statistics.compute()
         np.testing.assert_allclose(mean, features.double().numpy().mean(axis=0), rtol=1e-12)
         np.testing.assert_allclose(covariance, np.cov(features.double().numpy(), rowvar=False), rtol=1e-6, atol=1e-8)
 

@@ -3,11 +3,13 @@ import pytest
 import torch
 
 from solo_invariance.measure.functional import (
-    bootstrap_interval,
+    chance_similarity,
     group_distance,
     group_similarity,
     invariance_distance,
     invariance_similarity,
+    retrieval_rank,
+    same_image,
     whiten,
     whitening_from_statistics,
 )
@@ -100,22 +102,24 @@ def test_groups_against_loops(features) -> None:
         for group in range(4):
             v = views[group]
             cosine = np.mean([float(torch.cosine_similarity(v[i], v[j], dim=0)) for i, j in pairs])
-            distance = np.mean([float((v[i] - v[j]).norm()) for i, j in pairs])
+            distance = np.mean([float((v[i] - v[j]).norm()) for i, j in pairs if i != j])
             assert float(group_similarity(views, include_diagonal=include)[group]) == pytest.approx(cosine, abs=1e-10)
-            assert float(group_distance(views, include_diagonal=include)[group]) == pytest.approx(distance, abs=1e-10)
+            assert float(group_distance(views)[group]) == pytest.approx(distance, abs=1e-10)
 
 
-def test_bootstrap_interval_covers_the_mean_as_often_as_it_says() -> None:
-    generator = torch.Generator().manual_seed(0)
-    covered = 0
-    for repetition in range(200):
-        sample = torch.rand(60, generator=generator)
-        low, high = bootstrap_interval(sample, seed=repetition, resamples=400)
-        covered += low <= 0.5 <= high
-    assert 0.89 <= covered / 200 <= 0.99
+def test_images_are_told_apart_by_their_ids() -> None:
+    same = same_image(torch.tensor([4, 9, 2]), torch.tensor([9, 4, 4, 7]))
+    assert same.tolist() == [[False, True, True, False], [True, False, False, False], [False] * 4]
+    with pytest.raises(ValueError, match=r"expected images \(N,\), got none"):
+        same_image(None, torch.arange(3))
+    with pytest.raises(ValueError, match=r"expected images \(N,\), got shape \(2, 1\)"):
+        same_image(torch.zeros(2, 1), torch.arange(3))
 
 
-def test_bootstrap_interval_is_deterministic_and_collapses_for_a_constant() -> None:
-    sample = torch.arange(30.0)
-    assert bootstrap_interval(sample, seed=1) == bootstrap_interval(sample, seed=1)
-    assert bootstrap_interval(torch.full((10,), 0.25)) == (0.25, 0.25)
+@pytest.mark.parametrize("gallery", [(4, 5), (4, 6, 1), (3, 6)])
+def test_a_gallery_that_does_not_fit_is_refused(gallery: tuple[int, ...]) -> None:
+    clean, views, own = torch.zeros(2, 6), torch.zeros(2, 3, 6), torch.zeros(2, 4, dtype=torch.bool)
+    with pytest.raises(ValueError, match=r"gallery \(G, D\) and own \(N, G\)"):
+        chance_similarity(views, torch.zeros(gallery), own)
+    with pytest.raises(ValueError, match=r"gallery \(G, D\) and own \(N, G\)"):
+        retrieval_rank(clean, views, torch.zeros(gallery), own)

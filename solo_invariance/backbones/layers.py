@@ -1,0 +1,114 @@
+"""Features of a network's inner layers, of several in one pass."""
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from solo_invariance.errors import UserError
+
+
+class LayerFeatures(nn.Module):
+    """A network that returns some of its layers, each averaged over positions, in place of its output.
+
+    Args:
+        network: Any network.
+        layers: The layers' names as in ``network.named_modules()``. Their outputs are (N, C, H, W), (N, H, W, C),
+            (N, T, C) or (N, C), of square images. A single name, in no list, gives one block without a name, as an
+            output does.
+
+    ``blocks`` is the width C of each layer's features by its name, in the order of ``layers``; only a pass tells it,
+    and before the first it is empty.
+
+    Raises:
+        UserError: There is no such layer (the message lists the first level), none is named, or one is named twice.
+    """
+
+    def __init__(self, network: nn.Module, layers: str | Sequence[str]) -> None:
+        super().__init__()
+        self.network = network
+        self.layers = layers if isinstance(layers, str) else tuple(layers)
+        self.blocks: dict[str, int] = {}
+        self._layer_of_block = {"": layers} if isinstance(layers, str) else {layer: layer for layer in layers}
+        if not layers or (not isinstance(layers, str) and len(self._layer_of_block) < len(layers)):
+            raise UserError(f"backbone.layer={layers!r}: expected a layer, or a list of layers, each of them once")
+        for layer in self._layer_of_block.values():
+            self._module(layer)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the layers' features side by side, (N, sum of C).
+
+        Raises:
+            UserError: A layer is not called exactly once in the pass, or its output is of none of the shapes above.
+        """
+        taps = {block: _Tap(layer) for block, layer in self._layer_of_block.items()}
+        # The hooks are there for this pass only: nothing of it outlives it, and the network stays as it was.
+        with ExitStack() as hooks:
+            for tap in taps.values():
+                hooks.enter_context(self._module(tap.layer).register_forward_hook(tap))
+            self.network(images)
+        features = {block: tap.features(len(images)) for block, tap in taps.items()}
+        self.blocks = {block: tensor.shape[1] for block, tensor in features.items()}
+        return torch.cat(list(features.values()), dim=1)
+
+    def _module(self, layer: str) -> nn.Module:
+        try:
+            return self.network.get_submodule(layer)
+        except AttributeError:
+            names = ", ".join(name for name, _ in self.network.named_children())
+            raise UserError(f"backbone.layer={layer}: no such layer; the network's first level is {names}") from None
+
+
+class _Tap:
+    """Takes what one layer returns in one pass."""
+
+    def __init__(self, layer: str) -> None:
+        self.layer = layer
+        self._seen: list[Tensor] = []
+
+    def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
+        # Averaged at once: layers that follow may overwrite the output in place, and whole maps need memory.
+        self._seen.append(_average_positions(output, self.layer))
+
+    def features(self, num_images: int) -> Tensor:
+        """Return the layer's features (N, C)."""
+        if len(self._seen) != 1:
+            times = f"called {len(self._seen)} times" if self._seen else "not called"
+            raise UserError(
+                f"backbone.layer={self.layer}: {times} in a pass, expected once; choose the layer around it or after it"
+            )
+        features = self._seen[0]
+        if len(features) != num_images:
+            raise UserError(
+                f"backbone.layer={self.layer}: its output has {len(features)} rows for {num_images} images; choose "
+                f"the layer around it"
+            )
+        return features
+
+
+def _average_positions(output: Any, layer: str) -> Tensor:
+    if not isinstance(output, Tensor):
+        raise UserError(f"backbone.layer={layer}: its output is a {type(output).__name__}, expected a tensor")
+    if output.ndim == 2:
+        return output.clone()
+    positions = _positions(output.shape)
+    if positions is None:
+        raise UserError(
+            f"backbone.layer={layer}: its output {tuple(output.shape)} does not tell positions from channels; another "
+            f"backbone.crop_size may"
+        )
+    return output.mean(dim=positions)
+
+
+def _positions(shape: Sequence[int]) -> tuple[int, ...] | None:
+    """Return the dimensions of positions; in maps of square images these are the two equal sides."""
+    if len(shape) == 3:
+        return (1,)
+    if len(shape) != 4:
+        return None
+    _, first, second, third = shape
+    if second == third == 1 or first != second == third:
+        return (2, 3)
+    return (1, 2) if first == second != third else None

@@ -1,0 +1,70 @@
+"""Two runs of the measuring command, compared image by image."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from solo_invariance.commands.console import console
+from solo_invariance.commands.measured_table import estimate_cells, table_of
+from solo_invariance.errors import UserError
+from solo_invariance.hosts.plugins import discover, load_plugin
+from solo_invariance.measure.compare import paired_difference
+from solo_invariance.measure.view_metric import ViewMetric
+from solo_invariance.results import SCHEMA, read_json, write_json
+
+
+def compare_runs(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
+    """Compare what two runs measured on the same images and write ``OURS/comparison.json``; return its content.
+
+    Args:
+        ours: A run's directory.
+        theirs: Another's; differences are ours minus theirs.
+        seed: Of the bootstrap.
+
+    Raises:
+        UserError: They share no transform and no view set, or measured other images or parameters.
+    """
+    first, second = read_json(ours / "invariance.json"), read_json(theirs / "invariance.json")
+    if first["protocol"] != second["protocol"]:
+        raise UserError(f"against={theirs}: protocol {second['protocol']}, here {first['protocol']}")
+    result: dict[str, Any] = {
+        "schema": SCHEMA,
+        "kind": "comparison",
+        "label": first["label"],
+        "against": {"label": second["label"], "out": str(theirs)},
+        "seed": seed,
+    }
+    for kind in ("transforms", "views"):
+        shared = [name for name in first[kind] if name in second[kind]]
+        result[kind] = {name: _compare(name, ours, theirs, first[kind][name], seed) for name in shared}
+    if not result["transforms"] and not result["views"]:
+        raise UserError(f"against={theirs}: has no transform and no view set in common with {ours}")
+    write_json(ours / "comparison.json", result)
+    return result
+
+
+def _compare(name: str, ours: Path, theirs: Path, entry: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    with np.load(ours / f"{name}.npz") as own, np.load(theirs / f"{name}.npz") as other:
+        metrics = [plugin.name for plugin in discover("metrics")]
+        shared = [m for m in metrics if f"{m}_per_image" in own and f"{m}_per_image" in other]
+        try:
+            differences = {m: paired_difference(own, other, m, _metric(m).value, seed).as_dict() for m in shared}
+        except UserError as error:
+            raise UserError(f"against={theirs}: {name}: {error}") from error
+    return {"kind": entry["kind"], **differences}
+
+
+def _metric(name: str) -> type[ViewMetric]:
+    return load_plugin("metrics", name)
+
+
+def print_comparison(comparison: Mapping[str, Any]) -> None:
+    """Print the differences."""
+    entries = {**comparison["transforms"], **comparison["views"]}
+    metrics = [metric for metric in next(iter(entries.values())) if metric != "kind"]
+    table = table_of(f"{comparison['label']} minus {comparison['against']['label']}: paired differences", metrics)
+    for name, entry in entries.items():
+        table.add_row(entry["kind"], name, *(cell for m in metrics for cell in estimate_cells(entry.get(m), "+")))
+    console.print(table)

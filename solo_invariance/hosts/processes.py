@@ -1,0 +1,83 @@
+"""Several processes on one piece of work, by Lightning Fabric."""
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from lightning.fabric import Fabric
+
+from solo_invariance.errors import UserError
+from solo_invariance.processes import Item, Processes
+
+# Here, since started processes import this module before Fabric has something to say; the results speak for themselves.
+for _name in ("rank_zero", "distributed"):
+    logging.getLogger(f"lightning.fabric.utilities.{_name}").setLevel(logging.WARNING)
+logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+
+Work = Callable[[Processes, torch.device, Any], None]
+"""Called in every process, with its device and with what is to be done."""
+
+
+class FabricProcesses(Processes):
+    """The processes that Fabric started, or found started by torchrun.
+
+    Args:
+        fabric: Launched.
+    """
+
+    def __init__(self, fabric: Fabric) -> None:
+        self._fabric = fabric
+        self.rank = fabric.global_rank
+        self.count = fabric.world_size
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        self._fabric.barrier()
+
+    def gather(self, items: list[Item]) -> list[Item]:
+        """Return the items of all processes, by rank."""
+        gathered: list[list[Item]] = [[] for _ in range(self.count)]
+        torch.distributed.all_gather_object(gathered, items)
+        return [item for part in gathered for item in part]
+
+
+def run_in_processes(work: Work, content: Any, device: torch.device, devices: int) -> None:
+    """Do a piece of work in several processes, and wait until all have done their share.
+
+    Args:
+        work: A function of a module, so that other processes find it.
+        content: What it is given, besides the processes and the device.
+        device: Of which kind the devices are.
+        devices: How many processes to start on this machine, each on a device of its own; under torchrun these run
+            already, and it says how many there are.
+
+    Raises:
+        UserError: One of them raised it; or there are fewer devices.
+    """
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        here = int(os.environ["LOCAL_WORLD_SIZE"])
+        nodes = int(os.environ["WORLD_SIZE"]) // here
+        fabric = Fabric(accelerator=device.type, devices=here, num_nodes=nodes, strategy="ddp")
+        fabric.launch()
+        _share(fabric, work, content)
+        return
+    try:
+        fabric = Fabric(accelerator=device.type, devices=devices, strategy="ddp_spawn")
+        fabric.launch(cast(Any, _share), work, content)  # typed as if it took no arguments
+    except torch.multiprocessing.ProcessRaisedException as error:
+        raise _as_raised(error) from error
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"devices={devices}: {str(error).splitlines()[0]}") from error
+
+
+def _share(fabric: Fabric, work: Work, content: Any) -> None:
+    work(FabricProcesses(fabric), fabric.device, content)
+
+
+def _as_raised(error: Exception) -> Exception:
+    """Return a process's error as it was raised there, where it was the user's; else as it came."""
+    last = str(error).strip().splitlines()[-1]
+    name, _, message = last.partition("UserError: ")
+    return UserError(message) if name.startswith(UserError.__module__) else error

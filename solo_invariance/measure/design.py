@@ -1,0 +1,90 @@
+"""Which parameters of a transform are measured on which image."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+_VIEWS_PER_IMAGE = 4
+_FEW = 8
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+class FullDesign:
+    """Every parameter on every image.
+
+    Rows of a design are numbered; which image a row looks at is none of its business.
+
+    Args:
+        num_parameters: K, of the grid.
+        identity: The index of the parameters that change nothing, if any.
+    """
+
+    adds_identity = False
+    """Whether each row's clean image is one more view of it: the identity's, for which none need be made."""
+
+    def __init__(self, num_parameters: int, identity: int | None) -> None:
+        self.num_parameters = num_parameters
+        self.identity = identity
+
+    @property
+    def num_views(self) -> int:
+        """How many views are made for a row."""
+        return self.num_parameters
+
+    def parameters(self, row: int) -> Tensor:
+        """Return the indices (V,) of the parameters that views are made with for a row."""
+        return torch.arange(self.num_parameters)
+
+    def indices(self, row: int) -> Tensor:
+        """Return the indices (M,) of the parameters that a row has scores for."""
+        made = self.parameters(row)
+        return torch.cat([made, torch.tensor([self.identity])]) if self.adds_identity else made
+
+    def weights(self, indices: Tensor, *, count_identity: bool) -> Tensor:
+        """Return the weights (N, M) by which scores at ``indices`` (N, M) average to the mean over the grid."""
+        if self.identity is None or self.num_parameters == 1:
+            return torch.full(indices.shape, 1 / indices.shape[1], dtype=torch.float64)
+        is_identity = indices == self.identity
+        share = 1 / self.num_parameters if count_identity else 0.0
+        others = (1 - share) / (~is_identity).sum(dim=1, keepdim=True).double()
+        return torch.where(is_identity, share, others)
+
+
+class AdaptiveDesign(FullDesign):
+    """A few parameters in each row, at random and evenly spaced over the grid.
+
+    Every parameter but the identity is as likely as any other, so that means over images are unbiased. Rows that follow
+    each other are spread over the grid by a golden-ratio sequence with a random start: after ``rows_to_cover`` of them
+    every parameter was measured. The identity costs no view.
+
+    Args:
+        num_parameters: K, of the grid.
+        identity: See ``FullDesign``.
+        seed: Of the random start.
+    """
+
+    def __init__(self, num_parameters: int, identity: int | None, seed: int) -> None:
+        super().__init__(num_parameters, identity)
+        others = [index for index in range(num_parameters) if index != identity]
+        # A grid of the identity alone has nothing else to measure.
+        self._others = torch.tensor(others or [identity])
+        self.adds_identity = identity is not None and bool(others)
+        self._start = float(np.random.default_rng(seed).random())
+
+    @property
+    def num_views(self) -> int:
+        """How many views are made for a row: all, or a few."""
+        return len(self._others) if len(self._others) <= _FEW else _VIEWS_PER_IMAGE
+
+    @property
+    def rows_to_cover(self) -> int:
+        """How many rows measure every parameter: gaps of n terms of the sequence are at most 2 / n wide."""
+        return 2 * math.ceil(len(self._others) / self.num_views)
+
+    def parameters(self, row: int) -> Tensor:
+        """Return the indices (V,) of the parameters that views are made with for a row."""
+        start = (self._start + row * _GOLDEN) % 1
+        places = (torch.arange(self.num_views, dtype=torch.float64) + start) * len(self._others) / self.num_views
+        return self._others[places.long()]

@@ -1,0 +1,103 @@
+"""The statistics of a backbone's features on clean reference images."""
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from solo_invariance.data.images import ImageSource, Progress, by_shape, no_progress
+from solo_invariance.data.reading import ImageReader, ReadingPolicy
+from solo_invariance.errors import UserError
+from solo_invariance.measure.feature_statistics import FeatureStatistics, Moments
+from solo_invariance.measure.feature_stream import FeatureStream
+from solo_invariance.measure.transforms import Geometry, centre_crop
+from solo_invariance.processes import Processes
+
+# The same whatever the batch size and the number of processes, and so are the numbers.
+_UNIT = 256
+
+
+class ReferenceStatistics(NamedTuple):
+    """What the reference images gave, over all processes.
+
+    Args:
+        moments: Of each block of the features.
+        unreadable: Images that were left out.
+    """
+
+    moments: dict[str, Moments]
+    unreadable: list[str]
+
+
+def reference_statistics(
+    stream: FeatureStream,
+    blocks: Mapping[str, int],
+    reference: ImageSource,
+    geometry: Geometry,
+    policy: ReadingPolicy,
+    processes: Processes,
+    progress: Progress = no_progress,
+) -> ReferenceStatistics:
+    """Return the statistics of each block of the features over all reference images.
+
+    Args:
+        stream: Gives the features.
+        blocks: Their columns' blocks: name and width.
+        reference: The images; each process reads its share.
+        geometry: See there.
+        policy: How images are read.
+        processes: Those that share the work.
+        progress: Told how far this process's share is.
+
+    Raises:
+        UserError: An image is unreadable, or its features are not finite; the message names it.
+    """
+    statistics = {name: FeatureStatistics(width).to(stream.device) for name, width in blocks.items()}
+    units = processes.share(torch.arange(len(reference)).split(_UNIT))
+    reader = ImageReader(reference, policy, len(reference))
+    done = 0
+    for unit, (positions, images) in zip(units, reader.units([unit.tolist() for unit in units]), strict=True):
+        indices = [int(unit[position]) for position in positions]
+        for chosen, features in clean_features(stream, images, geometry):
+            require_finite_features(features, reference, [indices[position] for position in chosen])
+            parts = features.split(list(blocks.values()), dim=1)
+            for one, part in zip(statistics.values(), parts, strict=True):
+                one.update(part)
+        done += len(unit)
+        progress("reference", done, sum(map(len, units)))
+    unreadable = processes.gather([str(image.path) for image in reader.unreadable])
+    return ReferenceStatistics({name: one.compute() for name, one in statistics.items()}, unreadable)
+
+
+def clean_features(
+    stream: FeatureStream, images: list[Tensor], geometry: Geometry
+) -> Iterator[tuple[list[int], Tensor]]:
+    """Return the features of images uint8 (3, H, W) that no transform has touched.
+
+    Yields:
+        Positions of images of one size, and their features (n, D).
+    """
+    waiting: deque[list[int]] = deque()
+
+    def views() -> Iterator[Tensor]:
+        for positions, stack in by_shape(images):
+            waiting.append(positions)
+            yield clean_views(stack.to(stream.device), geometry)
+
+    for features in stream.stream(views()):
+        yield waiting.popleft(), features
+
+
+def clean_views(images: Tensor, geometry: Geometry) -> Tensor:
+    """Return the centre crops (n, 3, S, S) in [0, 1] of images uint8 (n, 3, H, W)."""
+    return centre_crop(images, geometry).float().div(255)
+
+
+def require_finite_features(features: Tensor, source: ImageSource, indices: list[int]) -> None:
+    """Raise UserError, naming the image, unless the features (n, ...) of images of a source are finite."""
+    finite = features.flatten(1).isfinite().all(dim=1)
+    if not finite.all():
+        culprit = indices[int((~finite).int().argmax())]
+        raise UserError(f"{source.name_of(culprit)}: the backbone's features are not finite (NaN or inf)")

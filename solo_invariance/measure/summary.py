@@ -1,0 +1,121 @@
+"""From the scores of images to the numbers of a result."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from solo_invariance.errors import UserError
+from solo_invariance.measure.bootstrap import Estimate, estimate
+from solo_invariance.measure.design import FullDesign
+from solo_invariance.measure.transforms import Transform
+from solo_invariance.measure.view_metric import ViewMetric
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one transform or view set gave: the summary for the JSON and the arrays behind it."""
+
+    summary: dict[str, Any]
+    arrays: dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores of one transform.
+
+    Args:
+        design: By which parameters were chosen.
+        rows: The rows of the design that were measured, ascending, (N,).
+        items: What each row looked at, (N,): images, unless the protocol draws some twice; an item may have many rows.
+        names: What the items are called, by item.
+        metrics: By name, with the states of all rows.
+    """
+
+    design: FullDesign
+    rows: np.ndarray
+    items: np.ndarray
+    names: Mapping[int, str]
+    metrics: Mapping[str, ViewMetric]
+
+    def per_row(self, metric: str, *, count_identity: bool) -> Tensor:
+        """Return the terms (N, T), float64, averaged over parameters, of the rows that the metric was given."""
+        terms, indices = self._terms(metric), self._indices
+        if terms.shape[1] != indices.shape[1]:
+            return terms[:, 0]
+        weights = self.design.weights(indices, count_identity=count_identity)
+        return (terms * weights[..., None]).sum(dim=1)
+
+    def per_item(self, metric: str, *, count_identity: bool) -> Tensor:
+        """Return the terms (N', T), float64, averaged over parameters and over the rows of an item."""
+        terms = self.per_row(metric, count_identity=count_identity)
+        items, owner = np.unique(self.items[: len(terms)], return_inverse=True)
+        totals = torch.zeros(len(items), terms.shape[1], dtype=torch.float64)
+        totals.index_add_(0, torch.from_numpy(owner), terms)
+        return totals / torch.from_numpy(np.bincount(owner))[:, None]
+
+    def curve(self, metric: str) -> list[float] | None:
+        """Return the metric at each parameter of the grid, None where it has no number for each."""
+        terms, indices = self._terms(metric), self._indices
+        if terms.shape[1] != indices.shape[1]:
+            return None
+        flat, size = indices.flatten(), self.design.num_parameters
+        totals = torch.zeros(size, terms.shape[2], dtype=torch.float64).index_add_(0, flat, terms.flatten(0, 1))
+        return self.metrics[metric].value(totals / flat.bincount(minlength=size)[:, None]).tolist()
+
+    def estimate(self, metric: str, seed: int, *, count_identity: bool) -> Estimate:
+        """Return the metric's mean over the grid and the images."""
+        terms = self.per_item(metric, count_identity=count_identity)
+        return estimate(terms, self.metrics[metric].value, seed)
+
+    def arrays(self, *, count_identity: bool) -> dict[str, np.ndarray]:
+        """Return the scores for a file: of each row and, averaged, of each item."""
+        arrays: dict[str, np.ndarray] = {
+            "names": np.asarray([self.names[int(item)] for item in np.unique(self.items)]),
+            "items": self.items,
+            "indices": self._indices.numpy(),
+        }
+        for metric in self.metrics:
+            arrays[metric] = self._terms(metric).squeeze(2).float().numpy()
+            arrays[f"{metric}_per_image"] = self.per_item(metric, count_identity=count_identity).numpy()
+        return arrays
+
+    @property
+    def _indices(self) -> Tensor:
+        return torch.stack([self.design.indices(int(row)) for row in self.rows])
+
+    def _terms(self, metric: str) -> Tensor:
+        try:
+            return self.metrics[metric].per_image().double().cpu()
+        except ValueError as error:
+            raise UserError(f"metrics: {metric}: {error}") from error
+
+
+def summarise(transform: Transform, grid: Tensor, scores: Scores, *, count_identity: bool, seed: int) -> Measured:
+    """Return what a transform gave.
+
+    Args:
+        transform: The transform.
+        grid: Its parameters (K, P).
+        scores: Of all images.
+        count_identity: Whether the identity counts in the mean.
+        seed: Of the bootstrap.
+    """
+    summary: dict[str, Any] = {
+        "kind": transform.kind,
+        "unit": transform.unit,
+        "parameters": grid[:, 0].tolist() if grid.shape[1] == 1 else grid.tolist(),
+        "identity": scores.design.identity,
+        "num_images": len(np.unique(scores.items)),
+        "num_views": len(scores.rows) * scores.design.num_views,
+    }
+    for metric in scores.metrics:
+        curve = scores.curve(metric)
+        numbers = scores.estimate(metric, seed, count_identity=count_identity).as_dict()
+        summary[metric] = numbers if curve is None else {**numbers, "curve": curve}
+    summary["similarity_without_identity"] = scores.estimate("similarity", seed, count_identity=False).as_dict()
+    arrays = {"parameters": grid.numpy(), **scores.arrays(count_identity=count_identity)}
+    return Measured(summary, arrays)

@@ -1,0 +1,304 @@
+"""Some transforms measured on some images, in one pass over the images."""
+
+import math
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby, product
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from solo_invariance.data.images import ImageSource, by_shape
+from solo_invariance.data.reading import ImageReader
+from solo_invariance.measure.adaptive import first_rows, next_rows, standard_error
+from solo_invariance.measure.design import AdaptiveDesign, FullDesign
+from solo_invariance.measure.parts import Key, Part, Parts
+from solo_invariance.measure.reference import clean_views, require_finite_features
+from solo_invariance.measure.summary import Measured, Scores, summarise
+from solo_invariance.measure.transforms import Transform
+from solo_invariance.measure.view_metric import ViewMetric
+
+if TYPE_CHECKING:
+    from solo_invariance.measure.evaluate import InvarianceMeasurement
+
+# A unit is what is kept at a time: minutes of work on a CPU, and never more images than fit anywhere; but many full
+# batches on a GPU. Small jobs have a few units, too, for processes to share.
+_UNIT_VIEWS = 16384
+_UNIT_IMAGES = 256
+_LEAST_VIEWS = 1024
+_UNITS = 16
+
+_CLEAN = ""
+
+
+class Unit(NamedTuple):
+    """A piece of work: rows of the designs of some transforms."""
+
+    names: tuple[str, ...]
+    rows: tuple[int, ...]
+
+
+class _Piece(NamedTuple):
+    """Views on their way through the backbone.
+
+    Args:
+        name: Of their transform, empty for clean images.
+        positions: Their images' places in the unit.
+        complete: Whether these images have no more views of this transform.
+    """
+
+    name: str
+    positions: list[int]
+    complete: bool
+
+
+class TransformRun:
+    """Some transforms, to be measured on images of a source.
+
+    Args:
+        measurement: What to measure, and how.
+        transforms: By name.
+        source: The images.
+        metrics: By name.
+        parts: What was done before; what is done is added.
+    """
+
+    def __init__(
+        self,
+        measurement: "InvarianceMeasurement",
+        transforms: Mapping[str, Transform],
+        source: ImageSource,
+        metrics: Mapping[str, type[ViewMetric]],
+        parts: Parts,
+    ) -> None:
+        self.measurement = measurement
+        self.settings = measurement.settings
+        self.transforms = transforms
+        self.source = source
+        self.metrics = metrics
+        self.parts = parts
+        self.images = measurement.choose_images(source)
+        self.grids = {name: self._grid(transform) for name, transform in transforms.items()}
+        self.designs = {name: self._design(name) for name in transforms}
+        needs_gallery = any(metric.needs_gallery for metric in metrics.values())
+        self.galleries = measurement.gallery(source) if needs_gallery and transforms else {}
+
+    def measure(self) -> None:
+        """Measure every row that the budget asks for, and keep it in the parts."""
+        wanted = {name: self._first_rows(name) for name in self.transforms}
+        while wanted:
+            self._measure_rows(wanted)
+            wanted = {name: more for name, rows in wanted.items() if (more := self._more_rows(name, rows)) is not None}
+
+    def summary(self, name: str, block: str) -> Measured:
+        """Return what a transform gave on a block of the features."""
+        measured = summarise(
+            self.transforms[name],
+            self.grids[name],
+            self._scores(name, block, self.metrics),
+            count_identity=self.settings.protocol == "paper",
+            seed=self.settings.seed,
+        )
+        measured.summary["unreadable"] = self.parts.left_out(name)
+        if self.settings.budget == "adaptive":
+            measured.summary["target_reached"] = measured.summary["similarity"]["standard_error"] <= (
+                self.settings.target_se
+            )
+        return measured
+
+    def _grid(self, transform: Transform) -> Tensor:
+        return transform.grid(self.settings.k, self.settings.geometry, self.settings.protocol)
+
+    def _design(self, name: str) -> FullDesign:
+        size, identity = len(self.grids[name]), self.transforms[name].identity(self.grids[name])
+        if self.settings.budget == "full":
+            return FullDesign(size, identity)
+        return AdaptiveDesign(size, identity, self.settings.seed)
+
+    # Which rows
+
+    def _item(self, row: int) -> int:
+        """What a row looks at, by its place among the chosen images."""
+        return row % len(self.images)
+
+    def _first_rows(self, name: str) -> int:
+        design = self.designs[name]
+        return first_rows(design.rows_to_cover) if isinstance(design, AdaptiveDesign) else len(self.images)
+
+    def _more_rows(self, name: str, rows: int) -> int | None:
+        design = self.designs[name]
+        if not isinstance(design, AdaptiveDesign):
+            return None
+        target, errors = self.settings.target_se, {}
+        for block in self.measurement.backbone.blocks:
+            scores = self._scores(name, block, {"similarity": self.metrics["similarity"]}, rows)
+            values = scores.per_row("similarity", count_identity=self.settings.protocol == "paper")[:, 0].numpy()
+            errors[standard_error(values, scores.items)] = (values, scores.items)
+        values, items = errors[max(errors)]
+        visits = design.rows_to_cover // 2  # of few views each show the whole grid
+        return next_rows(rows, values, items, len(self.images), target, visits)
+
+    def _units(self, wanted: Mapping[str, int]) -> list[Unit]:
+        """Return what is left to do, in the same units for any number of processes."""
+        done = {name: self.parts.done(name) for name in wanted}
+
+        def pending(row: int) -> tuple[str, ...]:
+            return tuple(name for name, rows in wanted.items() if row < rows and row not in done[name])
+
+        units = []
+        for names, group in groupby(range(max(wanted.values())), pending):
+            if names:
+                rows, views = list(group), sum(self.designs[name].num_views for name in names)
+                size = _rows_of_a_unit(len(rows), views)
+                units += [Unit(names, tuple(rows[start : start + size])) for start in range(0, len(rows), size)]
+        return units
+
+    # From rows to states
+
+    def _measure_rows(self, wanted: Mapping[str, int]) -> None:
+        measurement = self.measurement
+        units = self._units(wanted)
+        measurement.processes.wait()  # until everyone knows what is left to do
+        mine = measurement.processes.share(units)
+        reader = ImageReader(self.source, self.settings.reading, sum(len(unit.rows) for unit in units))
+        total, done = sum(map(self._num_views, mine)), 0
+        images = reader.units([[self.images[self._item(row)] for row in unit.rows] for unit in mine])
+        for unit, (positions, pixels) in zip(mine, images, strict=True):
+            for count in self._measure_unit(unit, positions, pixels):
+                done += count
+                measurement.progress("views", min(done, total), total)
+        measurement.processes.wait()  # until everything is there
+
+    def _num_views(self, unit: Unit) -> int:
+        return len(unit.rows) * sum(self.designs[name].num_views for name in unit.names)
+
+    def _measure_unit(self, unit: Unit, readable: list[int], pixels: list[Tensor]) -> Iterator[int]:
+        """Measure the rows of a unit whose image could be read, keep their states; yield the views done in between."""
+        rows = [unit.rows[position] for position in readable]
+        metrics = {key: self._metric(*key[1:]) for key in self._keys(unit.names)}
+        order: dict[str, list[int]] = {name: [] for name in unit.names}
+        waiting: deque[_Piece] = deque()
+        clean = torch.empty(len(rows), self.measurement.backbone.num_features, device=self.measurement.device)
+        held: list[Tensor] = []
+        for features in self.measurement.stream.stream(self._views(unit.names, rows, pixels, waiting)):
+            piece = waiting.popleft()
+            chosen = [rows[position] for position in piece.positions]
+            if piece.name == _CLEAN:
+                self._require_finite(features, chosen)
+                clean[piece.positions] = features
+                continue
+            held.append(features)
+            if piece.complete:
+                views = torch.cat(held).unflatten(0, (len(chosen), -1))
+                self._update(metrics, piece.name, chosen, clean[piece.positions], views)
+                order[piece.name] += piece.positions
+                held.clear()
+            yield len(features)
+        states: dict[Key, Tensor] = {
+            (*key, state): tensor[_places_in_order([p for p in order[key[0]] if _takes(self.metrics[key[2]], rows[p])])]
+            for key, metric in metrics.items()
+            if metric.update_called
+            for state, tensor in metric.states().items()
+        }
+        unreadable = sorted({*unit.rows} - {*rows})
+        left_out = [self.source.name_of(self.images[self._item(row)]) for row in unreadable]
+        self.parts.add(Part(unit.names, unit.rows, unreadable, states, left_out))
+
+    def _views(
+        self, names: Sequence[str], rows: list[int], pixels: list[Tensor], waiting: deque[_Piece]
+    ) -> Iterator[Tensor]:
+        """Make the views of a unit, clean images first, and note in ``waiting`` what each piece of them is."""
+        stacks = [(positions, stack.to(self.measurement.device)) for positions, stack in by_shape(pixels)]
+        for positions, stack in stacks:
+            waiting.append(_Piece(_CLEAN, positions, True))
+            yield clean_views(stack, self.settings.geometry)
+        for positions, stack in stacks:
+            images = stack.float().div(255)
+            for name in names:
+                yield from self._views_of(name, rows, positions, images, waiting)
+
+    def _views_of(
+        self, name: str, rows: list[int], positions: list[int], images: Tensor, waiting: deque[_Piece]
+    ) -> Iterator[Tensor]:
+        """Make the views of images (n, 3, H, W) of one size by one transform, at most a batch at a time."""
+        transform, design, size = self.transforms[name], self.designs[name], self.settings.batch_size
+        for some in torch.arange(len(images)).split(max(1, size // design.num_views)):
+            chosen = [positions[place] for place in some]
+            parameters = torch.cat([self.grids[name][design.parameters(rows[position])] for position in chosen])
+            owners = some.repeat_interleave(design.num_views)
+            slices = torch.arange(len(owners)).split(size)
+            for index, part in enumerate(slices):
+                waiting.append(_Piece(name, chosen, index == len(slices) - 1))
+                owner = owners[part].to(images.device)
+                yield transform.apply(images[owner], parameters[part], self.settings.geometry)
+
+    def _update(
+        self, metrics: Mapping["_Key", ViewMetric], name: str, rows: list[int], clean: Tensor, views: Tensor
+    ) -> None:
+        """Give features of clean images (n, D) and of their views (n, V, D) to the metrics."""
+        self._require_finite(views, rows)
+        design, transform = self.designs[name], self.transforms[name]
+        indices = torch.stack([design.indices(row) for row in rows])
+        coordinates = transform.coordinates(self.grids[name])[indices].to(views.device)
+        images = torch.tensor([self.images[self._item(row)] for row in rows])
+        whitened_clean = self.measurement.whiten(clean)
+        whitened_views = self.measurement.whiten(views.flatten(0, 1))
+        for block, own in whitened_clean.items():
+            others = whitened_views[block].unflatten(0, views.shape[:2])
+            if design.adds_identity:
+                others = torch.cat([others, own[:, None]], dim=1)
+            for metric, kind in self.metrics.items():
+                some = [place for place, row in enumerate(rows) if _takes(kind, row)]
+                if some:
+                    metrics[name, block, metric].update(own[some], others[some], coordinates[some], images[some])
+
+    def _require_finite(self, features: Tensor, rows: list[int]) -> None:
+        require_finite_features(features, self.source, [self.images[self._item(row)] for row in rows])
+
+    # From states to scores
+
+    def _keys(self, names: Sequence[str]) -> list["_Key"]:
+        return list(product(names, self.measurement.backbone.blocks, self.metrics))
+
+    def _metric(self, block: str, metric: str) -> ViewMetric:
+        kind = self.metrics[metric]
+        made = kind(gallery=self.galleries[block]) if kind.needs_gallery else kind()
+        return made.to(self.measurement.device)
+
+    def _scores(
+        self, name: str, block: str, metrics: Mapping[str, type[ViewMetric]], rows: int | None = None
+    ) -> Scores:
+        """Return the scores of a transform on a block, of its first ``rows`` rows."""
+        measured = self.parts.rows(name)
+        kept = torch.from_numpy(measured < (len(self.images) * len(measured) + 1 if rows is None else rows))
+        found = {}
+        for metric in metrics:
+            found[metric] = self._metric(block, metric).cpu()
+            states = self.parts.states((name, block, metric))
+            found[metric].add_states({state: tensor[kept[: len(tensor)]] for state, tensor in states.items()})
+        measured = measured[kept.numpy()]
+        items = measured % len(self.images)
+        names = {int(item): self.source.name_of(self.images[item]) for item in np.unique(items)}
+        return Scores(self.designs[name], measured, items, names, found)
+
+
+def _rows_of_a_unit(rows: int, views: int) -> int:
+    """Return how many of some rows to measure at a time, where each has so many views."""
+    shared = max(math.ceil(rows / _UNITS), math.ceil(_LEAST_VIEWS / views))
+    return min(shared, _UNIT_IMAGES, max(1, _UNIT_VIEWS // views))
+
+
+_Key = tuple[str, str, str]
+"""Transform, block of the features, metric."""
+
+
+def _takes(metric: type[ViewMetric], row: int) -> bool:
+    """Return whether a metric is given a row of a design."""
+    return metric.max_rows is None or row < metric.max_rows
+
+
+def _places_in_order(positions: list[int]) -> list[int]:
+    """Return where the least of some positions is, the second least, and so on."""
+    return sorted(range(len(positions)), key=positions.__getitem__)

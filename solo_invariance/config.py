@@ -330,6 +330,7 @@ class InvarianceConfig:
     crop_size: int | None = None
     small_crop_size: int | None = None
     canvas_size: int | None = None
+    monitor: Any = None
 
 
 @dataclass

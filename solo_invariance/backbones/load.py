@@ -147,19 +147,34 @@ def _augmentations_of(args: Mapping[str, Any] | None) -> list[Mapping[str, Any]]
 
 
 def _input_from_args(args: Mapping[str, Any] | None, config: BackboneConfig, path: Path) -> InputSpec:
+    try:
+        return input_spec_of(args or {}, config.crop_size)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{path.parent / 'args.json'}: {error}; backbone.crop_size overrides") from error
+
+
+def input_spec_of(args: Mapping[str, Any], crop_size: int | None = None) -> InputSpec:
+    """Return the input that a run's backbone is trained on, by the run's configuration.
+
+    Args:
+        args: The configuration, plain.
+        crop_size: In place of the first augmentation's.
+
+    Raises:
+        ValueError: A value is not what it should be; the message names the key.
+    """
     entries = _augmentations_of(args)
     first = entries[0] if entries else {}
-    data = _mapping((args or {}).get("data") or {}, path, "data")
+    data = args.get("data") or {}
+    if not isinstance(data, Mapping):
+        raise ValueError(f"data is {data!r}, expected a mapping")
     mean, std = statistics_of(str(data.get("dataset")))
-    crop_size = first.get("crop_size", 224) if config.crop_size is None else config.crop_size
+    size = first.get("crop_size", 224) if crop_size is None else crop_size
+    spec = {"crop_size": size, "mean": first.get("mean") or mean, "std": first.get("std") or std}
     try:
-        return InputSpec.from_mapping(
-            {"crop_size": crop_size, "mean": first.get("mean", mean), "std": first.get("std", std)}
-        )
-    except (TypeError, ValueError) as error:
-        raise UserError(
-            f"{path.parent / 'args.json'}: augmentations[0]: {error}; backbone.crop_size overrides"
-        ) from error
+        return InputSpec.from_mapping(spec)
+    except ValueError as error:
+        raise ValueError(f"augmentations[0]: {error}") from error
 
 
 def _label_of(path: Path, args: Mapping[str, Any] | None) -> str:

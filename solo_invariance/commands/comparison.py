@@ -1,5 +1,6 @@
 """Two runs of the measuring command, compared image by image."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,11 @@ def compare_runs(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
 
 
 def _compare(name: str, ours: Path, theirs: Path, entry: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    with np.load(ours / f"{name}.npz") as own, np.load(theirs / f"{name}.npz") as other:
+    try:
+        arrays = np.load(theirs / f"{name}.npz")
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"against={theirs}: {name}.npz cannot be read ({error})") from error
+    with np.load(ours / f"{name}.npz") as own, arrays as other:
         metrics = [plugin.name for plugin in discover("metrics")]
         shared = [m for m in metrics if f"{m}_per_image" in own and f"{m}_per_image" in other]
         try:

@@ -31,6 +31,7 @@ from solo_invariance.measure import (
     PartFiles,
     measure_groups,
 )
+from solo_invariance.measure.evaluate import METRICS
 from solo_invariance.processes import Processes
 from solo_invariance.report import build_report
 from solo_invariance.results import SCHEMA, fingerprint_of, read_json, versions, write_arrays, write_json
@@ -72,7 +73,8 @@ def _run(processes: Processes, device: torch.device, config: Any) -> None:
     for result in results.values():
         print_measured(result)
     if settings.against is not None:
-        print_comparison(compare_runs(Path(settings.out), Path(settings.against), settings.seed))
+        for block in _compared(settings, results):
+            print_comparison(compare_runs(Path(settings.out) / block, Path(settings.against) / block, settings.seed))
     report = build_report([Path(settings.out)], Path(settings.out) / "report.html")
     console.print(f"results: {settings.out}, figures: {report}", soft_wrap=True)
 
@@ -106,6 +108,9 @@ def measure(
     device = device or choose_device(settings.device)
     _check_before(settings)
     backbone = backbone or load_backbone(settings.backbone, settings.seed)
+    measured = _measurable(backbone, settings)
+    if settings.against is not None:
+        _compared(settings, measured.blocks)
     crop_size = settings.crop_size or backbone.input_spec.crop_size
     geometry = Geometry(settings.resize or round(crop_size * 8 / 7), crop_size)
     if geometry.resize < geometry.crop_size:
@@ -117,7 +122,6 @@ def measure(
     path = settings.reference.path
     reference = data.images if path is None else ImageFiles(Path(path), geometry.resize)
     directory = open_run(settings.out, _identity(as_dict(config), backbone, data, reference))
-    measured = _measurable(backbone, settings)
     job = _Job(settings, measured.to(device), data, reference, directory, processes, progress)
     job.finish(names)
     if processes.rank > 0:
@@ -157,8 +161,10 @@ class _Job:
             for block, results in measured.items():
                 for name, one in results.items():
                     self._keep(block, name, one)
+        self.processes.wait()  # until nobody reads the parts any more
+        if self.processes.rank == 0:
             parts.drop()
-        self.processes.wait()  # until the parts are gone
+        self.processes.wait()  # until they are gone
 
     def write(self, block: str, about: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
         """Write the result of a block of the features and return it."""
@@ -228,8 +234,6 @@ def _check_before(settings: Config) -> None:
         load_plugin("metrics", name)
     for name in _transform_names(settings, by_default=[]):
         load_plugin("transforms", name)
-    if settings.against is not None and not (Path(settings.against) / "invariance.json").is_file():
-        raise UserError(f"against={settings.against}: holds no invariance.json")
 
 
 def _transform_names(settings: Config, by_default: list[str]) -> list[str]:
@@ -250,16 +254,30 @@ def _all_transforms() -> list[str]:
 def _metric_names(settings: Config) -> list[str]:
     chosen = settings.metrics
     if chosen == "all":
-        return list(dict.fromkeys(["similarity", "distance", *(plugin.name for plugin in discover("metrics"))]))
+        chosen = [plugin.name for plugin in discover("metrics")]
     if not isinstance(chosen, list) or not all(isinstance(name, str) for name in chosen):
         raise UserError(f"metrics={chosen}: expected all, or a list such as [similarity,distance]")
-    return list(dict.fromkeys(["similarity", *chosen]))
+    return list(dict.fromkeys([*METRICS, *chosen]))  # the paper's two cost nothing, and reports show them
 
 
 def _measurable(backbone: Backbone, settings: Config) -> Backbone | SideBySide:
     if not settings.twin:
         return backbone
     return SideBySide({"": backbone, _TWIN: random_twin(backbone, settings.seed)})
+
+
+def _is_twin(block: str, settings: Config) -> bool:
+    return settings.twin and block.split("/")[0] == _TWIN
+
+
+def _compared(settings: Config, blocks: Iterable[str]) -> list[str]:
+    """Return which blocks to compare with the other run: those that it has, too, but for untrained twins."""
+    files = {block: Path(str(settings.against), block, "invariance.json") for block in blocks}
+    found = [block for block, file in files.items() if file.is_file() and not _is_twin(block, settings)]
+    if not found:
+        first = next(iter(files.values()))
+        raise UserError(f"against={settings.against}: no result to compare with, such as {first}")
+    return found
 
 
 def _identity(config: dict[str, Any], backbone: Backbone, data: MeasuredData, reference: ImageSource) -> dict[str, Any]:
@@ -283,7 +301,7 @@ def _contents(source: ImageSource) -> str:
 def _about(config: Any, backbone: Backbone, block: str, data: MeasuredData, seconds: float) -> dict[str, Any]:
     """Return what a result says besides its numbers."""
     settings, label = as_object(config, Config), backbone.provenance.label
-    of_twin = block.split("/")[0] == _TWIN and settings.twin
+    of_twin = _is_twin(block, settings)
     layer = block.removeprefix(_TWIN).removeprefix("/") if of_twin else block
     width = backbone.blocks[layer]
     return {

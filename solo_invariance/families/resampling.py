@@ -52,18 +52,19 @@ def resample(images: Tensor, steps: Sequence[Tensor], size: int, *, axis_aligned
     return views
 
 
-def warp_nearest(images: Tensor, matrices: Tensor) -> Tensor:
+def warp_nearest(images: Tensor, matrices: Tensor, size: int) -> Tensor:
     """Sample through homographies with the nearest pixel and zeros outside, as torchvision's ``affine`` does.
 
     Args:
         images: (N, C, H, W) floating point.
         matrices: (N, 3, 3), from output to input coordinates.
+        size: Side of the output, in pixels.
 
     Returns:
-        (N, C, H, W)
+        (N, C, size, size)
     """
     matrices = send(matrices.to(images.dtype), images.device)
-    grid = _grid(images, [matrices], images.shape[2], images.shape[3])
+    grid = _grid(images, [matrices], size, size)
     return F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
 
 

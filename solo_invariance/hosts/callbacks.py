@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from solo_invariance.errors import UserError
+from solo_invariance.hosts.monitor import MonitorCallback
 
 if TYPE_CHECKING:
     from solo_invariance.families import CropPipeline
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 def callbacks_factory() -> list[Callback]:
     """Return what Lightning adds to every ``Trainer``; called through an entry point."""
-    return [FamiliesCallback()]
+    return [FamiliesCallback(), MonitorCallback()]
 
 
 class FamiliesCallback(Callback):
@@ -51,7 +52,7 @@ class FamiliesCallback(Callback):
         cfg = cfg if OmegaConf.is_config(cfg) else OmegaConf.create(cfg)
         pipeline, canvas = crop_pipeline_from_config(cfg)
         dataset = _dataset_with_transform(trainer)
-        if any(dataset is other for other in _validation_datasets(trainer)):
+        if any(dataset is other for other in validation_datasets(trainer)):
             raise UserError(
                 "families replace the transform of the training images, and validation reads the same dataset; give it "
                 "a dataset of its own"
@@ -167,26 +168,31 @@ def _memory_format(module: LightningModule) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
-def _dataset_with_transform(trainer: Trainer) -> Any:
-    """Return the dataset behind the loader that was handed to ``fit``.
+def training_dataset(trainer: Trainer) -> Any:
+    """Return the dataset behind the loader that was handed to ``fit``, None where there is none.
 
     Lightning has no public way to it this early; ``on_train_start`` would be too late, the workers run by then. The
     attribute is the same in lightning 2.1.2 and 2.6.6.
     """
     try:
         loader: Any = trainer.fit_loop._data_source.instance
-        dataset = loader.dataset
-    except AttributeError as error:
+        return _base(loader.dataset)
+    except AttributeError:
+        return None
+
+
+def _dataset_with_transform(trainer: Trainer) -> Any:
+    dataset = training_dataset(trainer)
+    if dataset is None:
         raise UserError(
             "families need a DataLoader handed to Trainer.fit; with data.format=dali there is none (use image_folder)"
-        ) from error
-    dataset = _base(dataset)
+        )
     if not hasattr(dataset, "transform"):
         raise UserError(f"families replace the dataset's transform, and {type(dataset).__name__} has none")
     return dataset
 
 
-def _validation_datasets(trainer: Trainer) -> list[Any]:
+def validation_datasets(trainer: Trainer) -> list[Any]:
     """Return the datasets behind the validation loaders that were handed to ``fit``."""
     try:
         source: Any = trainer.fit_loop.epoch_loop.val_loop._data_source.instance

@@ -12,8 +12,9 @@ from solo_invariance.errors import UserError
 from solo_invariance.processes import Item, Processes
 
 # Here, since started processes import this module before Fabric has something to say; the results speak for themselves.
-for _name in ("rank_zero", "distributed"):
-    logging.getLogger(f"lightning.fabric.utilities.{_name}").setLevel(logging.WARNING)
+# Which of the first two it says it by depends on what else was imported.
+for _name in ("fabric.utilities.rank_zero", "pytorch.utilities.rank_zero", "fabric.utilities.distributed"):
+    logging.getLogger(f"lightning.{_name}").setLevel(logging.WARNING)
 logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
 
 Work = Callable[[Processes, torch.device, Any], None]

@@ -31,13 +31,10 @@ def paired_difference(
             raise UserError(f"{metric} was measured by one of the two only")
     if "parameters" in ours and not np.array_equal(ours["parameters"], theirs.get("parameters", np.empty(0))):
         raise UserError("measured at other parameters (k, protocol or sizes differ)")
-    first, second = _common(ours["names"], theirs["names"])
-    return estimate_difference(
-        torch.from_numpy(ours[f"{metric}_per_image"][first]),
-        torch.from_numpy(theirs[f"{metric}_per_image"][second]),
-        statistic,
-        seed,
-    )
+    own, other = ours[f"{metric}_per_image"], theirs[f"{metric}_per_image"]
+    # A metric may have been given the first images only.
+    first, second = _common(ours["names"][: len(own)], theirs["names"][: len(other)])
+    return estimate_difference(torch.from_numpy(own[first]), torch.from_numpy(other[second]), statistic, seed)
 
 
 def _common(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

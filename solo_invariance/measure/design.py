@@ -81,7 +81,12 @@ class AdaptiveDesign(FullDesign):
     @property
     def rows_to_cover(self) -> int:
         """How many rows measure every parameter: gaps of n terms of the sequence are at most 2 / n wide."""
-        return 2 * math.ceil(len(self._others) / self.num_views)
+        return 2 * self.visits
+
+    @property
+    def visits(self) -> int:
+        """How many rows on one image show all that it can, at the least."""
+        return math.ceil(len(self._others) / self.num_views)
 
     def parameters(self, row: int) -> Tensor:
         """Return the indices (V,) of the parameters that views are made with for a row."""

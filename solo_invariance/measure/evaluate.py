@@ -174,6 +174,8 @@ class InvarianceMeasurement:
                 features.append(part)
                 images += [unit[positions[place]] for place in chosen]
             self.progress("gallery", len(images), len(indices))
+        if len(images) < 2:
+            raise UserError(f"gallery: {len(images)} images to compare with, at least 2 are needed")
         return {
             name: Gallery(whitened, torch.tensor(images)) for name, whitened in self.whiten(torch.cat(features)).items()
         }

@@ -129,7 +129,7 @@ class PartFiles(Parts):
         for path in self._paths():
             try:
                 part = np.load(path, allow_pickle=False)
-            except (OSError, ValueError, zipfile.BadZipFile) as error:
+            except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
                 raise UserError(f"{path}: broken ({error}); remove it, and what it held is measured again") from error
             with part:
                 yield part

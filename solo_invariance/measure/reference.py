@@ -55,6 +55,8 @@ def reference_statistics(
         UserError: An image is unreadable, or its features are not finite; the message names it.
     """
     statistics = {name: FeatureStatistics(width).to(stream.device) for name, width in blocks.items()}
+    for name, width in blocks.items():
+        statistics[name].update(torch.empty(0, width, device=stream.device))  # a process may have no share
     units = processes.share(torch.arange(len(reference)).split(_UNIT))
     reader = ImageReader(reference, policy, len(reference))
     done = 0
@@ -68,6 +70,8 @@ def reference_statistics(
         done += len(unit)
         progress("reference", done, sum(map(len, units)))
     unreadable = processes.gather([str(image.path) for image in reader.unreadable])
+    if len(reference) - len(unreadable) < 2:
+        raise UserError(f"reference: {len(reference) - len(unreadable)} images can be read, at least 2 are needed")
     return ReferenceStatistics({name: one.compute() for name, one in statistics.items()}, unreadable)
 
 

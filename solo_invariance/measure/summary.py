@@ -84,6 +84,11 @@ class Scores:
         return arrays
 
     @property
+    def cover_the_grid(self) -> bool:
+        """Whether there are scores at every parameter."""
+        return len(self._indices.unique()) == self.design.num_parameters
+
+    @property
     def _indices(self) -> Tensor:
         return torch.stack([self.design.indices(int(row)) for row in self.rows])
 

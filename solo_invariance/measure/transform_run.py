@@ -12,6 +12,7 @@ from torch import Tensor
 
 from solo_invariance.data.images import ImageSource, by_shape
 from solo_invariance.data.reading import ImageReader
+from solo_invariance.errors import UserError
 from solo_invariance.measure.adaptive import first_rows, next_rows, standard_error
 from solo_invariance.measure.design import AdaptiveDesign, FullDesign
 from solo_invariance.measure.parts import Key, Part, Parts
@@ -80,6 +81,7 @@ class TransformRun:
         self.metrics = metrics
         self.parts = parts
         self.images = measurement.choose_images(source)
+        self._orders: dict[int, np.ndarray] = {}
         self.grids = {name: self._grid(transform) for name, transform in transforms.items()}
         self.designs = {name: self._design(name) for name in transforms}
         needs_gallery = any(metric.needs_gallery for metric in metrics.values())
@@ -94,18 +96,18 @@ class TransformRun:
 
     def summary(self, name: str, block: str) -> Measured:
         """Return what a transform gave on a block of the features."""
+        scores = self._scores(name, block, self.metrics)
         measured = summarise(
             self.transforms[name],
             self.grids[name],
-            self._scores(name, block, self.metrics),
+            scores,
             count_identity=self.settings.protocol == "paper",
             seed=self.settings.seed,
         )
         measured.summary["unreadable"] = self.parts.left_out(name)
         if self.settings.budget == "adaptive":
-            measured.summary["target_reached"] = measured.summary["similarity"]["standard_error"] <= (
-                self.settings.target_se
-            )
+            reached = standard_error(self._similarities(scores), scores.items)  # as the loop saw it
+            measured.summary["target_reached"] = reached <= self.settings.target_se
         return measured
 
     def _grid(self, transform: Transform) -> Tensor:
@@ -120,12 +122,23 @@ class TransformRun:
     # Which rows
 
     def _item(self, row: int) -> int:
-        """What a row looks at, by its place among the chosen images."""
-        return row % len(self.images)
+        """What a row looks at, by its place among the chosen images.
+
+        Further visits come in another order: the sequence of a design nearly repeats itself after as many rows as there
+        are images where that is a Fibonacci number, and an image would see the same parameters again.
+        """
+        visit, place = divmod(row, len(self.images))
+        if visit and visit not in self._orders:
+            generator = np.random.default_rng((self.settings.seed, 2, visit))
+            self._orders[visit] = generator.permutation(len(self.images))
+        return int(self._orders[visit][place]) if visit else place
 
     def _first_rows(self, name: str) -> int:
         design = self.designs[name]
-        return first_rows(design.rows_to_cover) if isinstance(design, AdaptiveDesign) else len(self.images)
+        if not isinstance(design, AdaptiveDesign):
+            return len(self.images)
+        nothing_new = max(design.rows_to_cover, design.visits * len(self.images))
+        return min(first_rows(design.rows_to_cover), nothing_new)
 
     def _more_rows(self, name: str, rows: int) -> int | None:
         design = self.designs[name]
@@ -134,11 +147,16 @@ class TransformRun:
         target, errors = self.settings.target_se, {}
         for block in self.measurement.backbone.blocks:
             scores = self._scores(name, block, {"similarity": self.metrics["similarity"]}, rows)
-            values = scores.per_row("similarity", count_identity=self.settings.protocol == "paper")[:, 0].numpy()
-            errors[standard_error(values, scores.items)] = (values, scores.items)
-        values, items = errors[max(errors)]
-        visits = design.rows_to_cover // 2  # of few views each show the whole grid
-        return next_rows(rows, values, items, len(self.images), target, visits)
+            values = self._similarities(scores)
+            errors[standard_error(values, scores.items)] = (values, scores)
+        values, scores = errors[max(errors)]
+        more = next_rows(rows, values, scores.items, len(self.images), target, design.visits)
+        # Where images could not be read, some parameters may have been seen on none.
+        return rows + design.rows_to_cover if more is None and not scores.cover_the_grid else more
+
+    def _similarities(self, scores: Scores) -> np.ndarray:
+        """Return the similarity (N,) of each row, averaged over parameters."""
+        return scores.per_row("similarity", count_identity=self.settings.protocol == "paper")[:, 0].numpy()
 
     def _units(self, wanted: Mapping[str, int]) -> list[Unit]:
         """Return what is left to do, in the same units for any number of processes."""
@@ -162,7 +180,8 @@ class TransformRun:
         units = self._units(wanted)
         measurement.processes.wait()  # until everyone knows what is left to do
         mine = measurement.processes.share(units)
-        reader = ImageReader(self.source, self.settings.reading, sum(len(unit.rows) for unit in units))
+        num_rows = sum(len(unit.rows) for unit in units)
+        reader = ImageReader(self.source, self.settings.reading, max(num_rows, len(self.images)))
         total, done = sum(map(self._num_views, mine)), 0
         images = reader.units([[self.images[self._item(row)] for row in unit.rows] for unit in mine])
         for unit, (positions, pixels) in zip(mine, images, strict=True):
@@ -231,8 +250,7 @@ class TransformRun:
             slices = torch.arange(len(owners)).split(size)
             for index, part in enumerate(slices):
                 waiting.append(_Piece(name, chosen, index == len(slices) - 1))
-                owner = owners[part].to(images.device)
-                yield transform.apply(images[owner], parameters[part], self.settings.geometry)
+                yield transform.apply(_gather(images, owners[part]), parameters[part], self.settings.geometry)
 
     def _update(
         self, metrics: Mapping["_Key", ViewMetric], name: str, rows: list[int], clean: Tensor, views: Tensor
@@ -272,6 +290,8 @@ class TransformRun:
     ) -> Scores:
         """Return the scores of a transform on a block, of its first ``rows`` rows."""
         measured = self.parts.rows(name)
+        if not len(measured):
+            raise UserError(f"{name}: none of the images could be read")
         kept = torch.from_numpy(measured < (len(self.images) * len(measured) + 1 if rows is None else rows))
         found = {}
         for metric in metrics:
@@ -279,7 +299,7 @@ class TransformRun:
             states = self.parts.states((name, block, metric))
             found[metric].add_states({state: tensor[kept[: len(tensor)]] for state, tensor in states.items()})
         measured = measured[kept.numpy()]
-        items = measured % len(self.images)
+        items = np.asarray([self._item(int(row)) for row in measured])
         names = {int(item): self.source.name_of(self.images[item]) for item in np.unique(items)}
         return Scores(self.designs[name], measured, items, names, found)
 
@@ -292,6 +312,14 @@ def _rows_of_a_unit(rows: int, views: int) -> int:
 
 _Key = tuple[str, str, str]
 """Transform, block of the features, metric."""
+
+
+def _gather(images: Tensor, owners: Tensor) -> Tensor:
+    """Return each view's image (V, 3, H, W); without a copy where it is the same one for all."""
+    first = int(owners[0])
+    if int(owners[-1]) == first:  # owners ascend
+        return images[first].expand(len(owners), *images.shape[1:])
+    return images[owners.to(images.device)]
 
 
 def _takes(metric: type[ViewMetric], row: int) -> bool:

@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 
 import torch
 import torchvision.transforms.v2.functional as F
-from kornia.enhance import sharpness as _sharpness
 from torch import Tensor
 
 from solo_invariance.families.geometry import rotation_matrix, shear_matrix
+from solo_invariance.families.operation import send
 from solo_invariance.families.photometry import (
     adjust_brightness,
     adjust_contrast,
@@ -91,6 +91,30 @@ def centre_crop(images: Tensor, geometry: Geometry) -> Tensor:
     return F.center_crop(images, [geometry.crop_size, geometry.crop_size])
 
 
+class _CentreBox(NamedTuple):
+    """The centre crop's place in an image: its first row and column, and its side, all in pixels."""
+
+    top: int
+    left: int
+    size: int
+
+    @classmethod
+    def of(cls, images: Tensor, geometry: Geometry) -> "_CentreBox":
+        """Return the box that ``centre_crop`` cuts out of images (N, 3, H, W), which are not smaller than it."""
+        size, (height, width) = geometry.crop_size, images.shape[-2:]
+        return cls(round((height - size) / 2), round((width - size) / 2), size)
+
+    def grown(self, margin: int, images: Tensor) -> tuple[Tensor, "_CentreBox"]:
+        """Return the box of images with a margin round it, as far as they go, and its place in that."""
+        top, left = max(0, self.top - margin), max(0, self.left - margin)
+        bottom, right = self.top + self.size + margin, self.left + self.size + margin
+        return images[..., top:bottom, left:right], _CentreBox(self.top - top, self.left - left, self.size)
+
+    def cut(self, images: Tensor) -> Tensor:
+        """Return the box of images."""
+        return images[..., self.top : self.top + self.size, self.left : self.left + self.size]
+
+
 # Spatial
 
 
@@ -104,12 +128,15 @@ class _Affine(Transform):
         """Return the map from output to input pixels about the centre: linear (N, 2, 2) and offset (N, 2)."""
 
     def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        box = _CentreBox.of(images, geometry)
         linear, offset = self.inverse(parameters)
         half = torch.tensor([images.shape[3] / 2, images.shape[2] / 2], dtype=parameters.dtype)
+        # Only the pixels of the crop are looked up: they lie about a centre that may not be quite the image's.
+        centre = torch.tensor([box.left + box.size / 2, box.top + box.size / 2], dtype=parameters.dtype) - half
         matrices = torch.eye(3, dtype=parameters.dtype).repeat(len(images), 1, 1)
-        matrices[:, :2, :2] = linear * half[None, None, :] / half[None, :, None]
-        matrices[:, :2, 2] = offset / half
-        return centre_crop(warp_nearest(images, matrices), geometry)
+        matrices[:, :2, :2] = linear * (box.size / 2) / half[None, :, None]
+        matrices[:, :2, 2] = ((linear @ centre) + offset) / half
+        return warp_nearest(images, matrices, box.size)
 
 
 # The official code passes shear=1 (a degree) where it means none.
@@ -265,8 +292,11 @@ class _OnOff(Transform):
         return torch.tensor([[0.0], [1.0]])
 
     def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
-        on = parameters[:, 0].to(images.device)[:, None, None, None] > 0.5
-        return centre_crop(torch.where(on, self.change(images), images), geometry)
+        views = centre_crop(images, geometry).clone()
+        on = (parameters[:, 0] > 0.5).nonzero()[:, 0].to(images.device)
+        if len(on):
+            views[on] = centre_crop(self.change(images[on]), geometry)
+        return views
 
     @property
     def neutral(self) -> tuple[float, ...]:
@@ -312,15 +342,17 @@ class Deform(Transform):
     def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
         rows, owner = parameters.unique(dim=0, return_inverse=True)
         height, width = images.shape[-2:]
-        fields = torch.stack([_noise(int(seed), height, width) for seed in rows[:, 1].tolist()]).to(images.device)
+        box = _CentreBox.of(images, geometry)
+        fields = torch.stack([_noise(int(seed), height, width) for seed in rows[:, 1].tolist()])
         kernel = min(17, (min(height, width) - 1) // 2 * 2 + 1)
-        fields = gaussian_blur(fields, rows[:, 0].to(images.device, images.dtype), kernel) * self.alpha
+        near, inner = box.grown(kernel // 2, fields)
+        fields = inner.cut(gaussian_blur(near.to(images.device, images.dtype), rows[:, 0].to(images.dtype), kernel))
         pixel = torch.tensor([2 / width, 2 / height], device=images.device, dtype=images.dtype)
-        shift = fields.permute(0, 2, 3, 1)[owner.to(images.device)] * pixel
-        identity = torch.eye(2, 3, device=images.device, dtype=images.dtype).expand(len(images), 2, 3)
-        grid = torch.nn.functional.affine_grid(identity, list(images.shape), align_corners=False) + shift
-        warped = torch.nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-        return centre_crop(warped, geometry)
+        shift = fields.permute(0, 2, 3, 1)[owner.to(images.device)] * (self.alpha * pixel)
+        identity = torch.eye(2, 3, device=images.device, dtype=images.dtype)[None]
+        grid = torch.nn.functional.affine_grid(identity, [1, 1, height, width], align_corners=False)
+        grid = box.cut(grid.movedim(-1, 1)).movedim(1, -1) + shift
+        return torch.nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
     def coordinates(self, parameters: Tensor) -> Tensor:
         return parameters[..., :1]
@@ -339,13 +371,20 @@ class _Photometric(Transform):
     kind = "appearance"
     unit = "factor"
 
+    def reach(self, geometry: Geometry) -> int | None:
+        """Return from how far, in pixels, a pixel's new value depends on others, None for the whole image."""
+        return 0
+
     @abstractmethod
     def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
-        """Return the changed images; ``amount`` (N,) on the images' device."""
+        """Return the changed images; ``amount`` is (N,), on the CPU."""
 
     def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
-        amount = parameters[:, 0].to(images.device, images.dtype)
-        return centre_crop(self.adjust(images, amount, geometry), geometry)
+        amount = parameters[:, 0].to(images.dtype)
+        box, reach = _CentreBox.of(images, geometry), self.reach(geometry)
+        if reach is not None:
+            images, box = box.grown(reach, images)
+        return box.cut(self.adjust(images, amount, geometry))
 
 
 class _Factor(_Photometric):
@@ -362,7 +401,7 @@ class Brightness(_Factor):
     """Multiply the values by a factor; ``linspace(0.25, 5, k)``."""
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
-        return adjust_brightness(images, amount)
+        return adjust_brightness(images, send(amount, images.device))
 
 
 @dataclass(frozen=True)
@@ -370,7 +409,10 @@ class Contrast(_Factor):
     """Blend with the image's mean grey; ``linspace(0.25, 5, k)``."""
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
-        return adjust_contrast(images, amount)
+        return adjust_contrast(images, send(amount, images.device))
+
+    def reach(self, geometry: Geometry) -> int | None:
+        return None
 
 
 @dataclass(frozen=True)
@@ -378,7 +420,7 @@ class Saturation(_Factor):
     """Blend with the greyscale image; ``linspace(0.25, 5, k)``."""
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
-        return adjust_saturation(images, amount)
+        return adjust_saturation(images, send(amount, images.device))
 
 
 @dataclass(frozen=True)
@@ -391,7 +433,7 @@ class Hue(_Photometric):
         return torch.linspace(-0.5, 0.5, k)[:, None]
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
-        return adjust_hue(images, amount)
+        return adjust_hue(images, send(amount, images.device))
 
     def coordinates(self, parameters: Tensor) -> Tensor:
         return _on_a_circle(parameters)
@@ -411,7 +453,14 @@ class Blur(_Photometric):
         return torch.linspace(1e-5, 20, k)[:, None]
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
-        return gaussian_blur(images, amount, 1 + geometry.crop_size // 20 * 2)
+        return gaussian_blur(images, amount, self._kernel_size(geometry))
+
+    def reach(self, geometry: Geometry) -> int | None:
+        return self._kernel_size(geometry) // 2
+
+    @staticmethod
+    def _kernel_size(geometry: Geometry) -> int:
+        return 1 + geometry.crop_size // 20 * 2
 
     @property
     def neutral(self) -> tuple[float, ...]:
@@ -426,7 +475,17 @@ class Sharpness(_Photometric):
         return torch.linspace(1, 30, k)[:, None]
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
-        return _sharpness(images, amount)
+        """Blend; the image's outermost pixels, which have no neighbours all round, stay as they are."""
+        smooth = images.clone()
+        inner = images[..., 1:-1, 1:-1]
+        smooth[..., 1:-1, 1:-1] = (
+            torch.nn.functional.avg_pool2d(images, 3, stride=1).mul_(9 / 13).add_(inner, alpha=4 / 13)
+        )
+        factor = send(amount, images.device)[:, None, None, None]
+        return smooth.lerp_(images, factor.expand_as(images)).clamp_(0, 1)
+
+    def reach(self, geometry: Geometry) -> int | None:
+        return 1
 
     @property
     def neutral(self) -> tuple[float, ...]:
@@ -443,7 +502,7 @@ class Posterize(_Photometric):
         return torch.arange(1.0, 8.0)[:, None]
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
-        return keep_highest_bits(images, amount)
+        return keep_highest_bits(images, send(amount, images.device))
 
 
 @dataclass(frozen=True)

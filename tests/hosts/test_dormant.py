@@ -76,6 +76,7 @@ def test_a_plain_lightning_run_is_unchanged(tmp_path: Path) -> None:
         "solo_invariance.errors",
         "solo_invariance.hosts",
         "solo_invariance.hosts.callbacks",
+        "solo_invariance.hosts.monitor",
     ]
     contents = [torch.load(tmp_path / f"{hide}.ckpt", weights_only=True) for hide in ("yes", "no")]
     assert contents[0].keys() == contents[1].keys()

@@ -1,0 +1,115 @@
+"""Watching what a backbone becomes invariant to while it trains."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from solo_invariance.errors import UserError
+
+if TYPE_CHECKING:
+    from solo_invariance.hosts.monitoring import Monitor
+
+
+@dataclass(frozen=True)
+class MonitorSettings:
+    """``invariance.monitor`` of a run; see ``plugin_configs/invariance/monitor.yaml``.
+
+    Args:
+        every: Epochs between measurements; the last epoch is always measured.
+        transforms: Their names, or ``all``.
+        k: Parameters of a transform.
+        num_images: Images to measure on.
+        reference_images: Images for the features' mean and covariance, of which those are the first.
+        data: A folder of images; by default the run's validation images, or its training images.
+        batch_size: Views in one forward pass.
+        seed: Of the choice of images.
+    """
+
+    every: int = 5
+    transforms: Any = "all"
+    k: int = 8
+    num_images: int = 64
+    reference_images: int = 512
+    data: str | None = None
+    batch_size: int = 64
+    seed: int = 0
+
+    @classmethod
+    def from_mapping(cls, values: Any) -> "MonitorSettings":
+        """Return what a configuration says.
+
+        Raises:
+            UserError: A key is unknown, or a value is not what it should be; the message names it.
+        """
+        if not isinstance(values, Mapping):
+            raise UserError(f"invariance.monitor={values}: expected keys and values; +invariance=monitor has them")
+        known = {name: getattr(cls, name) for name in cls.__dataclass_fields__}
+        for key, value in values.items():
+            if key not in known:
+                raise UserError(f"invariance.monitor.{key}: there is no such key; there are {', '.join(known)}")
+            least = 0 if key == "seed" else 1
+            is_count = isinstance(known[key], int)
+            if is_count and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise UserError(f"invariance.monitor.{key}={value}: expected a whole number of at least {least}")
+        return cls(**values)
+
+
+class MonitorCallback(Callback):
+    """Measure the backbone every few epochs and give the numbers to the run's loggers.
+
+    A module takes part by a ``cfg`` with ``invariance.monitor`` and a ``backbone``; any other is left alone. A copy of
+    the backbone is measured, and the random states are left as they were, so that the run has the same weights, metrics
+    and checkpoints as one that is not watched.
+    """
+
+    def __init__(self) -> None:
+        self._settings: MonitorSettings | None = None
+        self._monitor: Monitor | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Read the configuration, before training takes any time."""
+        if stage != "fit":
+            return
+        self._settings = self._monitor = None
+        chosen = _section(getattr(pl_module, "cfg", None))
+        if chosen is None:
+            return
+        from solo_invariance.hosts.monitoring import build_monitor, unchanged_random_states
+
+        if getattr(pl_module, "backbone", None) is None:
+            raise UserError(f"invariance.monitor: {type(pl_module).__name__} has no backbone to measure")
+        self._settings = MonitorSettings.from_mapping(chosen)
+        if trainer.is_global_zero:
+            with unchanged_random_states():
+                self._monitor = build_monitor(self._settings, trainer, pl_module)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure, where it is time, and log."""
+        if self._monitor is None or self._settings is None:
+            return
+        epochs = trainer.current_epoch + 1
+        if epochs % self._settings.every and epochs != trainer.max_epochs:
+            return
+        from solo_invariance.hosts.monitoring import unchanged_random_states
+
+        with unchanged_random_states():
+            numbers = self._monitor.measure(pl_module.backbone)  # type: ignore[arg-type]
+        for logger in trainer.loggers:
+            logger.log_metrics(numbers, step=trainer.global_step)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let go of the images."""
+        self._settings = self._monitor = None
+
+
+def _section(cfg: Any) -> Any:
+    """Return ``invariance.monitor`` of a module's configuration, resolved; None where there is none."""
+    if type(cfg).__name__ == "DictConfig":
+        from omegaconf import OmegaConf
+
+        section = OmegaConf.select(cfg, "invariance.monitor")
+        return OmegaConf.to_container(section, resolve=True) if OmegaConf.is_config(section) else section
+    section = cfg.get("invariance") if isinstance(cfg, Mapping) else None
+    return section.get("monitor") if isinstance(section, Mapping) else None

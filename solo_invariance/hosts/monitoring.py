@@ -74,7 +74,7 @@ def build_monitor(settings: "MonitorSettings", trainer: Trainer, pl_module: Ligh
         UserError: A transform is unknown, or there are no images, or one of them is broken.
     """
     cfg: Any = pl_module.cfg
-    content = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
+    content: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
     try:
         spec = input_spec_of(content)
     except ValueError as error:
@@ -146,8 +146,8 @@ class DatasetImages:
 def unchanged_random_states() -> Iterator[None]:
     """Leave the random states of torch, NumPy and Python as they were."""
     devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-    python, numpy = random.getstate(), np.random.get_state()
+    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (other people's draws)
     with torch.random.fork_rng(devices):
         yield
     random.setstate(python)
-    np.random.set_state(numpy)
+    np.random.set_state(numpy)  # noqa: NPY002

@@ -476,11 +476,9 @@ class Sharpness(_Photometric):
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
         """Blend; the image's outermost pixels, which have no neighbours all round, stay as they are."""
-        smooth = images.clone()
-        inner = images[..., 1:-1, 1:-1]
-        smooth[..., 1:-1, 1:-1] = (
-            torch.nn.functional.avg_pool2d(images, 3, stride=1).mul_(9 / 13).add_(inner, alpha=4 / 13)
-        )
+        smooth, inner = images.clone(), images[..., 1:-1, 1:-1]
+        sums = torch.nn.functional.avg_pool2d(images, 3, stride=1, divisor_override=1)
+        smooth[..., 1:-1, 1:-1] = sums.add_(inner, alpha=4).div_(13)
         factor = send(amount, images.device)[:, None, None, None]
         return smooth.lerp_(images, factor.expand_as(images)).clamp_(0, 1)
 

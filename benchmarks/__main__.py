@@ -16,7 +16,7 @@ from solo_invariance.results import versions, write_json
 _GROUPS: dict[str, Callable[[torch.device, bool], Iterable[Row]]] = {
     "families": families.run,
     "canvas": lambda device, quick: canvas.run(quick),
-    "measuring": lambda device, quick: measuring.run(device),
+    "measuring": measuring.run,
     "probing": lambda device, quick: probing.run(quick),
     "startup": lambda device, quick: startup.run(),
 }

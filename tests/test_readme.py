@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from solo_invariance.cli import COMMANDS
+from solo_invariance.measure import Geometry
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -31,7 +32,7 @@ def test_our_commands_compose(line: str, tmp_path: Path, monkeypatch, capsys) ->
     out = capsys.readouterr().out
     for override in arguments[1:]:
         key, value = override.split("=", 1)
-        if "/" not in value and "[" not in value:
+        if "/" not in value and "[" not in value and not key.startswith("+"):
             assert f"{key.split('.')[-1]}: {value}" in out
 
 
@@ -55,6 +56,7 @@ def test_the_hosts_commands_compose_in_a_checkout(line: str, solo_learn: Path) -
     done = subprocess.run(arguments, cwd=solo_learn, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr[-2000:]
     assert ("family: " in done.stdout) == ("main_pretrain" in line)
+    assert ("reference_images: 512" in done.stdout) == ("+invariance=monitor" in line)
 
 
 def test_every_file_that_is_linked_is_there() -> None:
@@ -114,3 +116,14 @@ def test_the_python_blocks_run() -> None:
     names: dict[str, object] = {}
     exec(block, names)
     assert tuple(names["views"].shape) == (8, 3, 224, 224)  # type: ignore[attr-defined]
+
+
+def test_the_python_block_on_measuring_runs(host_checkpoint, photo_folder: Path, tmp_path: Path, monkeypatch) -> None:
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "InvarianceMeasurement" in b)
+    host_checkpoint("ventral").parent.rename(tmp_path / "run")
+    (tmp_path / "run" / "ventral-0-ep=1.ckpt").rename(tmp_path / "run" / "ventral.ckpt")
+    monkeypatch.chdir(tmp_path / "run")
+    names: dict[str, object] = {"folder": photo_folder, "Geometry": Geometry}
+    small = block.replace("resize=256", "resize=36").replace("=100)", "=4, geometry=Geometry(36, 32))")
+    exec(small, names)
+    assert set(names["measured"]) == {"rotation", "hue"}  # type: ignore[call-overload]

@@ -1,6 +1,7 @@
 """Two runs of the measuring command, compared image by image."""
 
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -47,18 +48,24 @@ def compare_runs(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
 
 
 def _compare(name: str, ours: Path, theirs: Path, entry: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    own, other = _per_image(ours / f"{name}.npz"), _per_image(theirs / f"{name}.npz")
+    metrics = [plugin.name for plugin in discover("metrics")]
+    shared = [m for m in metrics if f"{m}_per_image" in own and f"{m}_per_image" in other]
     try:
-        arrays = np.load(theirs / f"{name}.npz")
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"against={theirs}: {name}.npz cannot be read ({error})") from error
-    with np.load(ours / f"{name}.npz") as own, arrays as other:
-        metrics = [plugin.name for plugin in discover("metrics")]
-        shared = [m for m in metrics if f"{m}_per_image" in own and f"{m}_per_image" in other]
-        try:
-            differences = {m: paired_difference(own, other, m, _metric(m).value, seed).as_dict() for m in shared}
-        except UserError as error:
-            raise UserError(f"against={theirs}: {name}: {error}") from error
+        differences = {m: paired_difference(own, other, m, _metric(m).value, seed).as_dict() for m in shared}
+    except UserError as error:
+        raise UserError(f"against={theirs}: {name}: {error}") from error
     return {"kind": entry["kind"], **differences}
+
+
+def _per_image(path: Path) -> dict[str, np.ndarray]:
+    """Return what a file of arrays says of each image, and of which images and parameters that is."""
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            wanted = [name for name in arrays if name in ("names", "parameters") or name.endswith("_per_image")]
+            return {name: arrays[name] for name in wanted}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from error
 
 
 def _metric(name: str) -> type[ViewMetric]:

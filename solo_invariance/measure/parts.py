@@ -1,10 +1,10 @@
 """What was measured so far, in parts that can be written down, merged and taken up again."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ Key = tuple[str, ...]
 """What was measured, on which block of the features, by which metric, and so on; the last is the state."""
 
 _SEPARATOR = "|"
+_OF_EACH = ("names", "rows", "unreadable", "left_out")
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Parts:
         """Return the states below a key, each (N, ...), of the first N of ``rows(key[0])``."""
         prefix = _SEPARATOR.join(key) + _SEPARATOR
         found: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-        for part in self._all():
+        for part in self._all(prefix):
             rows = np.setdiff1d(part["rows"], part["unreadable"], assume_unique=True)
             for name in part:
                 if name.startswith(prefix):
@@ -88,7 +89,8 @@ class Parts:
     def _keep(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._held.append(arrays)
 
-    def _all(self) -> Iterator[Mapping[str, Any]]:
+    def _all(self, prefix: str | None = None) -> Iterator[Mapping[str, np.ndarray]]:
+        """Yield all parts; of their states, those that begin with a prefix are enough."""
         yield from self._held
 
 
@@ -125,11 +127,12 @@ class PartFiles(Parts):
     def _paths(self) -> list[Path]:
         return sorted(self.directory.glob("rows-*.npz"))
 
-    def _all(self) -> Iterator[Mapping[str, Any]]:
+    def _all(self, prefix: str | None = None) -> Iterator[Mapping[str, np.ndarray]]:
         for path in self._paths():
             try:
-                part = np.load(path, allow_pickle=False)
-            except (OSError, EOFError, ValueError, zipfile.BadZipFile) as error:
+                with path.open("rb") as file, np.load(file, allow_pickle=False) as part:
+                    wanted = [name for name in part if name in _OF_EACH or (prefix and name.startswith(prefix))]
+                    arrays = {name: part[name] for name in wanted}
+            except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
                 raise UserError(f"{path}: broken ({error}); remove it, and what it held is measured again") from error
-            with part:
-                yield part
+            yield arrays

@@ -51,8 +51,11 @@ def _pretrain(out: Path, *overrides: str) -> Path:
 
 
 def _logged(checkpoint: Path) -> list[dict[str, str]]:
-    with (checkpoint.parent / "metrics.csv").open() as file:
-        return list(csv.DictReader(file))
+    return _rows(checkpoint.parent / "metrics.csv")
+
+
+def _rows(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.read_text().splitlines()))
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -200,6 +203,6 @@ def test_a_host_run_that_is_watched_is_the_same_run(run_host: Any, photo_folder:
     assert {"train_nce_loss", "val_loss"} <= set(seen[0]["metrics"][-1])
     assert _equal(*seen)
     assert _equal(*(end["state_dict"] for end in ends))
-    logs = [list(csv.DictReader(path.open())) for path in sorted((tmp_path / "lightning_logs").rglob("metrics.csv"))]
+    logs = [_rows(path) for path in (tmp_path / "lightning_logs").rglob("metrics.csv")]
     watched = [[row for row in log if row.get("invariance/rotation/similarity")] for log in logs]
     assert sorted(map(len, watched)) == [0, 2]

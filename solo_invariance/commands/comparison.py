@@ -8,22 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from solo_invariance.commands.console import console
-from solo_invariance.commands.measured_table import estimate_cells, table_of
+from solo_invariance.commands.measured_table import print_entries
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.plugins import discover, load_plugin
 from solo_invariance.measure.compare import paired_difference
 from solo_invariance.measure.view_metric import ViewMetric
 from solo_invariance.results import SCHEMA, read_json, write_json
 
+_SUFFIX = "_per_image"
 
-def compare_runs(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
-    """Compare what two runs measured on the same images and write ``OURS/comparison.json``; return its content.
+
+def compare_runs(ours: Path, theirs: Path, seed: int, name: str = "comparison.json") -> dict[str, Any]:
+    """Compare what two runs measured on the same images and write it to a file in ``ours``; return its content.
 
     Args:
         ours: A run's directory.
         theirs: Another's; differences are ours minus theirs.
         seed: Of the bootstrap.
+        name: Of the file.
 
     Raises:
         UserError: They share no transform and no view set, or measured other images or parameters.
@@ -39,18 +41,19 @@ def compare_runs(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
         "seed": seed,
     }
     for kind in ("transforms", "views"):
-        shared = [name for name in first[kind] if name in second[kind]]
-        result[kind] = {name: _compare(name, ours, theirs, first[kind][name], seed) for name in shared}
+        shared = [one for one in first[kind] if one in second[kind]]
+        result[kind] = {one: _compare(one, ours, theirs, first[kind][one], seed) for one in shared}
     if not result["transforms"] and not result["views"]:
         raise UserError(f"against={theirs}: has no transform and no view set in common with {ours}")
-    write_json(ours / "comparison.json", result)
+    write_json(ours / name, result)
     return result
 
 
 def _compare(name: str, ours: Path, theirs: Path, entry: Mapping[str, Any], seed: int) -> dict[str, Any]:
     own, other = _per_image(ours / f"{name}.npz"), _per_image(theirs / f"{name}.npz")
-    metrics = [plugin.name for plugin in discover("metrics")]
-    shared = [m for m in metrics if f"{m}_per_image" in own and f"{m}_per_image" in other]
+    known = {plugin.name for plugin in discover("metrics")}
+    measured = [name.removesuffix(_SUFFIX) for name in own if name.endswith(_SUFFIX) and name in other]
+    shared = [metric for metric in measured if metric in known]
     try:
         differences = {m: paired_difference(own, other, m, _metric(m).value, seed).as_dict() for m in shared}
     except UserError as error:
@@ -62,7 +65,7 @@ def _per_image(path: Path) -> dict[str, np.ndarray]:
     """Return what a file of arrays says of each image, and of which images and parameters that is."""
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            wanted = [name for name in arrays if name in ("names", "parameters") or name.endswith("_per_image")]
+            wanted = [name for name in arrays if name in ("names", "parameters") or name.endswith(_SUFFIX)]
             return {name: arrays[name] for name in wanted}
     except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(f"{path}: cannot be read ({error})") from error
@@ -74,9 +77,5 @@ def _metric(name: str) -> type[ViewMetric]:
 
 def print_comparison(comparison: Mapping[str, Any]) -> None:
     """Print the differences."""
-    entries = {**comparison["transforms"], **comparison["views"]}
-    metrics = [metric for metric in next(iter(entries.values())) if metric != "kind"]
-    table = table_of(f"{comparison['label']} minus {comparison['against']['label']}: paired differences", metrics)
-    for name, entry in entries.items():
-        table.add_row(entry["kind"], name, *(cell for m in metrics for cell in estimate_cells(entry.get(m), "+")))
-    console.print(table)
+    title = f"{comparison['label']} minus {comparison['against']['label']}: paired differences"
+    print_entries(title, {**comparison["transforms"], **comparison["views"]}, sign="+")

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,22 @@ def _run(processes: Processes, device: torch.device, config: Any) -> None:
         return
     for result in results.values():
         print_measured(result)
-    if settings.against is not None:
-        for block in _compared(settings, results):
-            print_comparison(compare_runs(Path(settings.out) / block, Path(settings.against) / block, settings.seed))
+    for comparison in _comparisons(settings, results):
+        print_comparison(comparison)
     report = build_report([Path(settings.out)], Path(settings.out) / "report.html")
     console.print(f"results: {settings.out}, figures: {report}", soft_wrap=True)
+
+
+def _comparisons(settings: Config, blocks: Iterable[str]) -> Iterator[dict[str, Any]]:
+    """Compare each layer with its untrained twin and with the other run's, as far as these were asked for."""
+    out = Path(settings.out)
+    if settings.twin:
+        for block in blocks:
+            if not _is_twin(block, settings):
+                yield compare_runs(out / block, out / _TWIN / block, settings.seed, "comparison_untrained.json")
+    if settings.against is not None:
+        for block in _compared(settings, blocks):
+            yield compare_runs(out / block, Path(settings.against) / block, settings.seed)
 
 
 def measure(

@@ -1,9 +1,11 @@
 """The tables of the measuring command."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
+from rich.measure import Measurement
 from rich.table import Table
 
 from solo_invariance.commands.console import console
@@ -14,27 +16,52 @@ _LISTED = 5
 def print_measured(result: Mapping[str, Any]) -> None:
     """Print the numbers of one result, and what was left out."""
     entries = {**result["transforms"], **result["views"]}
-    metrics = list(dict.fromkeys(metric for entry in entries.values() for metric in _metrics(entry)))
-    table = table_of(f"{result['label']}: invariance, protocol {result['protocol']}", metrics)
-    for name, entry in entries.items():
-        cells = [cell for metric in metrics for cell in estimate_cells(entry.get(metric))]
-        table.add_row(entry["kind"], name, *cells)
-    console.print(table)
+    print_entries(f"{result['label']}: invariance, protocol {result['protocol']}", entries)
     _print_left_out(result, entries)
 
 
-def table_of(title: str, metrics: Sequence[str]) -> Table:
-    """Return a table of metrics with their intervals, with as little between the columns as can be."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+def print_entries(title: str, entries: Mapping[str, Mapping[str, Any]], sign: str = "") -> None:
+    """Print a row for each transform or view set, with as many metrics side by side as the terminal has room for.
+
+    Args:
+        title: Goes above.
+        entries: By name: ``kind``, and an estimate for each metric.
+        sign: ``+`` to show the signs of differences.
+    """
+    metrics = list(dict.fromkeys(metric for entry in entries.values() for metric in _metrics(entry)))
+    while metrics:
+        tables = (_table(title, entries, metrics[:count], sign) for count in range(len(metrics), 0, -1))
+        table = next((table for table in tables if _fits(table)), _table(title, entries, metrics[:1], sign))
+        console.print(table, "")
+        metrics, title = metrics[(len(table.columns) - 2) // 2 :], ""
+
+
+def _fits(table: Table) -> bool:
+    unlimited = console.options.update(max_width=sys.maxsize)
+    return Measurement.get(console, unlimited, table).maximum <= console.width
+
+
+def _table(title: str, entries: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], sign: str) -> Table:
+    table = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
     table.add_column("kind", no_wrap=True)
     table.add_column("transform", no_wrap=True)
     for metric in metrics:
-        table.add_column(metric.replace("_", " "), justify="right", min_width=6)
+        # Long names are wrapped between words.
+        table.add_column("\n".join(metric.split("_")), justify="right", no_wrap=True)
         table.add_column("95 %", justify="right", no_wrap=True)
+    for name, entry in entries.items():
+        table.add_row(entry["kind"], name, *(cell for m in metrics for cell in _cells(entry.get(m), sign)))
     return table
 
 
-def estimate_cells(measured: Mapping[str, Any] | None, sign: str = "") -> list[str]:
+def _cells(measured: Mapping[str, Any] | None, sign: str) -> list[str]:
     """Return the cells of a mean and its interval; empty where there is none."""
     if measured is None:
         return ["", ""]

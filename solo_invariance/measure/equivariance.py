@@ -49,6 +49,11 @@ class Equivariance(ViewMetric):
         self.seed = seed
         self.views_per_image = views_per_image
 
+    @staticmethod
+    def applies(coordinates: Tensor) -> bool:
+        """Return whether any coordinate (K, C) varies: else there is nothing to read."""
+        return bool((coordinates != coordinates[0]).any())
+
     def update(
         self, clean: Tensor, views: Tensor, coordinates: Tensor | None = None, images: Tensor | None = None
     ) -> None:

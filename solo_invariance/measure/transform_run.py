@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby, product
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -89,14 +89,16 @@ class TransformRun:
 
     def measure(self) -> None:
         """Measure every row that the budget asks for, and keep it in the parts."""
+        before = dict.fromkeys(self.transforms, 0)
         wanted = {name: self._first_rows(name) for name in self.transforms}
         while wanted:
-            self._measure_rows(wanted)
-            wanted = {name: more for name, rows in wanted.items() if (more := self._more_rows(name, rows)) is not None}
+            self._measure_rows(self._units(before, wanted))
+            more = {name: self._more_rows(name, rows) for name, rows in wanted.items()}
+            before, wanted = wanted, {name: rows for name, rows in more.items() if rows is not None}
 
     def summary(self, name: str, block: str) -> Measured:
         """Return what a transform gave on a block of the features."""
-        scores = self._scores(name, block, self.metrics)
+        scores = self._scores(name, block, self._metrics_of(name))
         measured = summarise(
             self.transforms[name],
             self.grids[name],
@@ -118,6 +120,11 @@ class TransformRun:
         if self.settings.budget == "full":
             return FullDesign(size, identity)
         return AdaptiveDesign(size, identity, self.settings.seed)
+
+    def _metrics_of(self, name: str) -> dict[str, type[ViewMetric]]:
+        """Return the metrics that say something of a transform."""
+        coordinates = self.transforms[name].coordinates(self.grids[name])
+        return {metric: kind for metric, kind in self.metrics.items() if kind.applies(coordinates)}
 
     # Which rows
 
@@ -158,26 +165,29 @@ class TransformRun:
         """Return the similarity (N,) of each row, averaged over parameters."""
         return scores.per_row("similarity", count_identity=self.settings.protocol == "paper")[:, 0].numpy()
 
-    def _units(self, wanted: Mapping[str, int]) -> list[Unit]:
-        """Return what is left to do, in the same units for any number of processes."""
-        done = {name: self.parts.done(name) for name in wanted}
+    def _units(self, before: Mapping[str, int], wanted: Mapping[str, int]) -> list[Unit]:
+        """Return what is left to do from some rows on to others.
 
-        def pending(row: int) -> tuple[str, ...]:
-            return tuple(name for name, rows in wanted.items() if row < rows and row not in done[name])
+        The units are the same for any number of processes and where the work was interrupted, and so are the batches
+        and their rounding.
+        """
+
+        def due(row: int) -> tuple[str, ...]:
+            return tuple(name for name, rows in wanted.items() if before[name] <= row < rows)
 
         units = []
-        for names, group in groupby(range(max(wanted.values())), pending):
+        for names, group in groupby(range(max(wanted.values())), due):
             if names:
                 rows, views = list(group), sum(self.designs[name].num_views for name in names)
                 size = _rows_of_a_unit(len(rows), views)
                 units += [Unit(names, tuple(rows[start : start + size])) for start in range(0, len(rows), size)]
-        return units
+        done = {name: self.parts.done(name) for name in wanted}
+        return [left for unit in units for left in _left(unit, done)]
 
     # From rows to states
 
-    def _measure_rows(self, wanted: Mapping[str, int]) -> None:
+    def _measure_rows(self, units: list[Unit]) -> None:
         measurement = self.measurement
-        units = self._units(wanted)
         measurement.processes.wait()  # until everyone knows what is left to do
         mine = measurement.processes.share(units)
         num_rows = sum(len(unit.rows) for unit in units)
@@ -267,7 +277,7 @@ class TransformRun:
             others = whitened_views[block].unflatten(0, views.shape[:2])
             if design.adds_identity:
                 others = torch.cat([others, own[:, None]], dim=1)
-            for metric, kind in self.metrics.items():
+            for metric, kind in self._metrics_of(name).items():
                 some = [place for place, row in enumerate(rows) if _takes(kind, row)]
                 if some:
                     metrics[name, block, metric].update(own[some], others[some], coordinates[some], images[some])
@@ -278,7 +288,7 @@ class TransformRun:
     # From states to scores
 
     def _keys(self, names: Sequence[str]) -> list["_Key"]:
-        return list(product(names, self.measurement.backbone.blocks, self.metrics))
+        return [key for n in names for key in product([n], self.measurement.backbone.blocks, self._metrics_of(n))]
 
     def _metric(self, block: str, metric: str) -> ViewMetric:
         kind = self.metrics[metric]
@@ -307,7 +317,15 @@ class TransformRun:
 def _rows_of_a_unit(rows: int, views: int) -> int:
     """Return how many of some rows to measure at a time, where each has so many views."""
     shared = max(math.ceil(rows / _UNITS), math.ceil(_LEAST_VIEWS / views))
-    return min(shared, _UNIT_IMAGES, max(1, _UNIT_VIEWS // views))
+    most = min(shared, _UNIT_IMAGES, max(1, _UNIT_VIEWS // views))
+    return math.ceil(rows / math.ceil(rows / most))  # units of about one size
+
+
+def _left(unit: Unit, done: Mapping[str, Collection[int]]) -> Iterator[Unit]:
+    """Yield what is left of a unit: nothing or all of it, unless it was begun with other transforms."""
+    for names, rows in groupby(unit.rows, lambda row: tuple(name for name in unit.names if row not in done[name])):
+        if names:
+            yield Unit(names, tuple(rows))
 
 
 _Key = tuple[str, str, str]

@@ -44,6 +44,11 @@ class ViewMetric(Metric):
         for name in self.name_of_states:
             self.add_state(name, [], dist_reduce_fx="cat")
 
+    @staticmethod
+    def applies(coordinates: Tensor) -> bool:
+        """Return whether the metric says anything of a transform with these parameters, (K, C)."""
+        return True
+
     def score(self, clean: Tensor, views: Tensor, coordinates: Tensor | None, images: Tensor | None) -> Tensor:
         """Return what each view scores, (N, K) or, with T terms, (N, K, T); arguments as ``update``."""
         raise NotImplementedError

@@ -149,7 +149,7 @@ def test_the_interval_covers_the_full_value_for_a_tenth_of_the_views(scores, tar
     slack = 2.33 * math.sqrt(0.95 * 0.05 / repetitions)  # 1 % of one tail
     assert covered >= 0.95 - slack
     assert max(run.error for run in runs) <= target
-    # It is neither better than asked by much: growth has a margin of a tenth in the variance, and images double at most.
+    # Nor is it much better than asked: growth has a margin of a tenth in the variance, and images double at most.
     assert min(run.error for run in runs) > target / math.sqrt(2 * 1.1) * 0.9
     assert np.mean([run.found.standard_error for run in runs]) == pytest.approx(
         np.mean([run.error for run in runs]), rel=0.02

@@ -9,7 +9,7 @@ from solo_invariance.measure.feature_stream import FeatureStream
 
 
 class _Sums(nn.Module):
-    """Features that tell views apart: the sum of a view's values, and of their squares. Notes the batches it is given."""
+    """Features that tell views apart: the sums of their values and of the squares. Notes the batches it is given."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -29,11 +29,12 @@ def print_entries(title: str, entries: Mapping[str, Mapping[str, Any]], sign: st
         sign: ``+`` to show the signs of differences.
     """
     metrics = list(dict.fromkeys(metric for entry in entries.values() for metric in _metrics(entry)))
+    console.print(title, style="italic", soft_wrap=True)
     while metrics:
-        tables = (_table(title, entries, metrics[:count], sign) for count in range(len(metrics), 0, -1))
-        table = next((table for table in tables if _fits(table)), _table(title, entries, metrics[:1], sign))
+        tables = (_table(entries, metrics[:count], sign) for count in range(len(metrics), 0, -1))
+        table = next((table for table in tables if _fits(table)), _table(entries, metrics[:1], sign))
         console.print(table, "")
-        metrics, title = metrics[(len(table.columns) - 2) // 2 :], ""
+        metrics = metrics[(len(table.columns) - 2) // 2 :]
 
 
 def _fits(table: Table) -> bool:
@@ -41,15 +42,8 @@ def _fits(table: Table) -> bool:
     return Measurement.get(console, unlimited, table).maximum <= console.width
 
 
-def _table(title: str, entries: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], sign: str) -> Table:
-    table = Table(
-        title=title or None,
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
+def _table(entries: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], sign: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     table.add_column("kind", no_wrap=True)
     table.add_column("transform", no_wrap=True)
     for metric in metrics:

@@ -59,8 +59,9 @@ def _cells(measured: Mapping[str, Any] | None, sign: str) -> list[str]:
     """Return the cells of a mean and its interval; empty where there is none."""
     if measured is None:
         return ["", ""]
-    low, high = measured["ci95"]
-    return [f"{measured['mean']:{sign}.3f}", f"[{low:{sign}.3f}, {high:{sign}.3f}]"]
+    decimals = 2 if max(map(abs, measured["ci95"])) >= 10 else 3
+    mean, low, high = (f"{number:{sign}.{decimals}f}" for number in (measured["mean"], *measured["ci95"]))
+    return [mean, f"[{low}, {high}]"]
 
 
 def _metrics(entry: Mapping[str, Any]) -> list[str]:

@@ -43,7 +43,7 @@ def _fits(table: Table) -> bool:
 
 
 def _table(entries: Mapping[str, Mapping[str, Any]], metrics: Sequence[str], sign: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, padding=0, show_edge=False)
     table.add_column("kind", no_wrap=True)
     table.add_column("transform", no_wrap=True)
     for metric in metrics:

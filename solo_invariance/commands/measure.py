@@ -29,6 +29,8 @@ from solo_invariance.measure import (
     MeasureSettings,
     Moments,
     PartFiles,
+    Transform,
+    ViewMetric,
     measure_groups,
 )
 from solo_invariance.measure.evaluate import METRICS
@@ -242,9 +244,13 @@ def measure_settings(settings: Config, geometry: Geometry, device: torch.device)
 def _check_before(settings: Config) -> None:
     """Refuse names of plugins and runs that are not there before anything takes time."""
     for name in _metric_names(settings):
-        load_plugin("metrics", name)
+        metric = load_plugin("metrics", name)
+        if not (isinstance(metric, type) and issubclass(metric, ViewMetric)):
+            raise UserError(f"metrics: the plugin {name!r} is {metric!r}, expected a subclass of ViewMetric")
     for name in _transform_names(settings, by_default=[]):
-        load_plugin("transforms", name)
+        transform = load_plugin("transforms", name)
+        if not isinstance(transform, Transform):
+            raise UserError(f"transforms: the plugin {name!r} is {transform!r}, expected a Transform")
 
 
 def _transform_names(settings: Config, by_default: list[str]) -> list[str]:

@@ -83,18 +83,20 @@ def measure_groups(
 
 
 def _units(groups: Sequence[Group], done: set[int]) -> list[list[int]]:
-    """Return the groups that are left, in pieces of about as many views; the same for any number of processes."""
+    """Return the groups that are left, in pieces of about as many views.
+
+    The pieces are the same for any number of processes and where the work was interrupted.
+    """
     units: list[list[int]] = []
     views = _UNIT_VIEWS
     for index, group in enumerate(groups):
-        if index in done:
-            continue
         if views + len(group.images) > _UNIT_VIEWS:
             units.append([])
             views = 0
         units[-1].append(index)
         views += len(group.images)
-    return units
+    left = ([index for index in unit if index not in done] for unit in units)
+    return [unit for unit in left if unit]
 
 
 def _measure_unit(

@@ -72,7 +72,13 @@ def reference_statistics(
     unreadable = processes.gather([str(image.path) for image in reader.unreadable])
     if len(reference) - len(unreadable) < 2:
         raise UserError(f"reference: {len(reference) - len(unreadable)} images can be read, at least 2 are needed")
-    return ReferenceStatistics({name: one.compute() for name, one in statistics.items()}, unreadable)
+    return ReferenceStatistics({name: _moments(one, blocks[name]) for name, one in statistics.items()}, unreadable)
+
+
+def _moments(statistics: FeatureStatistics, width: int) -> Moments:
+    mean, covariance, num_images = statistics.compute()
+    # Of a single feature, torchmetrics makes numbers without a dimension.
+    return Moments(mean.reshape(width), covariance.reshape(width, width), num_images)
 
 
 def clean_features(

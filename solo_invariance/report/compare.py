@@ -139,6 +139,20 @@ def measurements(row: Row, quantity: Quantity) -> Measured:
     return {**transforms, **views}
 
 
+def further_metrics(rows: Sequence[Row]) -> dict[str, dict[str, Measured]]:
+    """What else was measured of transforms: by metric and row, in the order in which the metrics are found."""
+    names = dict.fromkeys(name for row in rows for result in row.transforms.values() for name in result.further)
+    return {name: {row.label: _further(row, name) for row in rows} for name in names}
+
+
+def _further(row: Row, name: str) -> Measured:
+    return {
+        Column(transform, result.kind): result.further[name]
+        for transform, result in row.transforms.items()
+        if name in result.further
+    }
+
+
 def without_identity(row: Row) -> Measured:
     """Similarities to the row's transforms that leave out the parameter that changes nothing."""
     return {

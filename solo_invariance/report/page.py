@@ -20,6 +20,7 @@ from solo_invariance.report.cautions import cautions
 from solo_invariance.report.collect import Results, collect_results
 from solo_invariance.report.compare import (
     Grid,
+    further_metrics,
     interval,
     invariance_grid,
     mean_ranks,
@@ -82,6 +83,7 @@ def render_page(results: Results, directory: Path) -> str:
         similarity_scale=Scale(*_domain(similarity)),
         distance=distance,
         distance_scale=Scale(*reversed(_domain(distance))),
+        further=further_metrics(results.rows),
         without_identity={row.label: without_identity(row) for row in results.rows},
         figures=curves.curve_figures(results),
         transfer=transfer,

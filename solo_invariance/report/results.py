@@ -42,6 +42,8 @@ class Backbone:
 class TransformResult:
     """Invariance to one synthetic transform: averages over its parameters, and one similarity per parameter.
 
+    ``further`` has the other metrics that were asked for, by name.
+
     ``parameters`` has one tuple per step of the grid, as long as the transform has arguments; ``identity`` is the step
     that changes nothing, ``None`` if there is none.
     """
@@ -54,6 +56,7 @@ class TransformResult:
     curve: tuple[float, ...]
     distance: Estimate
     similarity_without_identity: Estimate | None
+    further: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -190,7 +193,13 @@ def _transform(node: JsonNode) -> TransformResult:
         curve=curve,
         distance=_estimate(node["distance"], "mean"),
         similarity_without_identity=_estimate(node[without_identity], "mean") if without_identity in node else None,
+        further={name: _estimate(other, "mean") for name, other in node.items() if _is_further(name, other)},
     )
+
+
+def _is_further(name: str, node: JsonNode) -> bool:
+    known = ("similarity", "distance", "similarity_without_identity")
+    return name not in known and isinstance(node.value, Mapping) and "ci95" in node
 
 
 def _view(node: JsonNode) -> ViewResult:

@@ -1,4 +1,5 @@
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,7 +7,8 @@ import torch
 from torch import nn
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
-from solo_invariance.data.images import ImageFiles, TensorImages
+from solo_invariance.data.images import ImageFiles, TensorImages, Unreadable
+from solo_invariance.data.reading import ReadingPolicy
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.plugins import load_plugin
 from solo_invariance.measure import (
@@ -160,3 +162,118 @@ def test_a_feature_that_is_not_finite_names_its_image(images) -> None:
     pixels[17] = 255
     with pytest.raises(UserError, match="noise 17: the backbone's features are not finite"):
         InvarianceMeasurement(_backbone(overflow), TensorImages(pixels, name="noise"), _settings())
+
+
+class _Broken(TensorImages):
+    """Images some of which cannot be read."""
+
+    def __init__(self, images: torch.Tensor, broken: Sequence[int]) -> None:
+        super().__init__(images, name="noise")
+        self.broken = {*broken}
+
+    def __getitem__(self, index: int) -> torch.Tensor | Unreadable:  # type: ignore[override]
+        if index in self.broken:
+            return Unreadable(Path(f"noise {index}"), f"noise {index}: not a readable image")
+        return super().__getitem__(index)
+
+
+def _skip(share: float) -> ReadingPolicy:
+    return ReadingPolicy(on_error="skip", max_unreadable=share)
+
+
+def test_reference_statistics_are_those_of_all_images_in_numpy(images) -> None:
+    moments = InvarianceMeasurement(_backbone(_columns), images, _settings()).moments[""]
+    features = images.images.double().numpy()[:, 0].mean(axis=1)[:, :4] / 255
+    np.testing.assert_allclose(moments.mean, features.mean(axis=0), atol=1e-6)
+    np.testing.assert_allclose(moments.covariance, np.cov(features.T), rtol=1e-5)
+    assert moments.num_images == 60
+
+
+def test_reference_images_that_cannot_be_read_are_left_out_and_listed(images) -> None:
+    broken, left = [3, 50], [index for index in range(60) if index not in (3, 50)]
+    measurement = InvarianceMeasurement(
+        _backbone(_columns), _Broken(images.images, broken), _settings(reading=_skip(0.05))
+    )
+    assert measurement.unreadable == ["noise 3", "noise 50"]
+    expected = InvarianceMeasurement(_backbone(_columns), TensorImages(images.images[left]), _settings()).moments[""]
+    moments = measurement.moments[""]
+    assert moments.num_images == 58
+    torch.testing.assert_close(moments.mean, expected.mean)
+    torch.testing.assert_close(moments.covariance, expected.covariance)
+
+
+@pytest.mark.parametrize(
+    ("broken", "reading", "message"),
+    [
+        ([3], ReadingPolicy(), r"^noise 3: not a readable image; on_error=skip leaves such images out$"),
+        (
+            [3, 50],
+            _skip(0.03),
+            r"^2 of 60 images cannot be read, more than max_unreadable=0\.03 of them: noise 3, noise 50$",
+        ),
+        (range(59), _skip(1), "^reference: 1 images can be read, at least 2 are needed"),
+        (range(60), _skip(1), "^reference: 0 images can be read, at least 2 are needed"),
+    ],
+)
+def test_a_reference_that_cannot_be_done_without(images, broken, reading, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        InvarianceMeasurement(_backbone(_columns), _Broken(images.images, broken), _settings(reading=reading))
+
+
+@pytest.mark.parametrize("protocol", ["paper", "clean"])
+@pytest.mark.parametrize("budget", ["full", "adaptive"])
+def test_the_choice_of_images_depends_on_the_seed_alone(images, protocol, budget) -> None:
+    def choice(**changes) -> list[int]:
+        settings = _settings(protocol=protocol, budget=budget, **changes)
+        return InvarianceMeasurement(_backbone(_columns), images, settings).choose_images(images)
+
+    assert choice() == choice(batch_size=3, k=9) != choice(seed=1)
+    assert len(choice(num_images=10)) == 10
+    drawn_twice = (protocol, budget) == ("paper", "full")
+    assert len(choice(num_images=500)) == (500 if drawn_twice else 60)
+    assert len(choice(num_images=None)) == (1000 if drawn_twice else 60)
+
+
+def test_a_gallery_holds_other_images_whitened_and_their_indices(images) -> None:
+    measurement = InvarianceMeasurement(_backbone(_columns), images, _settings(gallery=25))
+    gallery = measurement.gallery(images)[""]
+    assert len(gallery.images.unique()) == 25
+    features = images.images[gallery.images].float().div(255)[:, 0].mean(dim=1)[:, :4]
+    torch.testing.assert_close(gallery.features, measurement.whiten(features)[""], rtol=1e-5, atol=1e-5)
+    again = measurement.gallery(images)[""]
+    assert torch.equal(gallery.images, again.images)
+    assert len(InvarianceMeasurement(_backbone(_columns), images, _settings()).gallery(images)[""].images) == 60
+
+
+@pytest.mark.parametrize(("gallery", "broken"), [(1, []), (60, range(59)), (60, range(60))])
+def test_a_gallery_of_one_image_has_nothing_to_compare_it_with(images, gallery: int, broken) -> None:
+    settings = _settings(gallery=gallery, reading=_skip(1))
+    measurement = InvarianceMeasurement(_backbone(_columns), images, settings)
+    with pytest.raises(UserError, match=r"gallery: [01] images to compare with, at least 2 are needed"):
+        measurement.gallery(_Broken(images.images, broken))
+
+
+def test_moments_that_were_kept_measure_as_the_images_did(images) -> None:
+    first = InvarianceMeasurement(_backbone(_columns), images, _settings())
+    again = InvarianceMeasurement(_backbone(_columns), first.moments, _settings())
+    h_flip = load_plugin("transforms", "h_flip")
+    assert again.unreadable == []
+    assert (
+        again.measure_transform("h_flip", h_flip, images).summary
+        == first.measure_transform("h_flip", h_flip, images).summary
+    )
+
+
+def test_whitened_features_of_blocks_are_those_of_their_columns(images) -> None:
+    backbone = _backbone(_columns)
+    backbone.blocks = {"left": 1, "right": 3}
+    measurement = InvarianceMeasurement(backbone, images, _settings())
+    features = images.images.float().div(255)[:, 0].mean(dim=1)[:, :4]
+    for name, part in zip(("left", "right"), features.split([1, 3], dim=1), strict=True):
+        whitened = measurement.whiten(features)[name]
+        assert whitened.shape == part.shape
+        torch.testing.assert_close(
+            whitened.mean(dim=0), torch.zeros(part.shape[1], dtype=torch.float64), atol=1e-4, rtol=0
+        )
+        covariance = torch.cov(whitened.T).reshape(part.shape[1], part.shape[1])
+        torch.testing.assert_close(covariance, torch.eye(part.shape[1], dtype=torch.float64), atol=1e-4, rtol=0)

@@ -11,6 +11,7 @@ from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provena
 from solo_invariance.data.images import TensorImages, Unreadable
 from solo_invariance.data.reading import ReadingPolicy
 from solo_invariance.errors import UserError
+from solo_invariance.hosts.plugins import load_plugin
 from solo_invariance.measure import (
     Geometry,
     Group,
@@ -137,20 +138,19 @@ def test_views_that_cannot_be_done_without(reading, broken, message: str) -> Non
 
 
 def test_features_that_are_not_finite_name_their_view() -> None:
-    measurement = _measurement()
+    measurement = _measurement(reading=_SKIP)
     forward = measurement.backbone.network.forward
     measurement.backbone.network.forward = lambda views: forward(views) / (views.mean(dim=(1, 2, 3)) < 0.9)[:, None]
     pixels = _pixels(60)
     pixels[11] = 255
     views = ViewGroups("spatial", _Images(pixels, [2]), _groups(_SIZES))
-    measurement.settings.__dict__["reading"] = _SKIP
     with pytest.raises(UserError, match=r"^view 11: the backbone's features are not finite"):
         measure_groups(measurement, "things", views)
 
 
 # In units, which may be kept and shared
 
-_MANY = (16,) * 200  # of 60 images each: several units of views
+_MANY = (16,) * 256  # four units of 1024 views
 
 
 def _many_groups() -> ViewGroups:
@@ -181,8 +181,6 @@ def test_groups_that_were_kept_are_not_measured_again(tmp_path: Path) -> None:
 
 
 def test_parts_of_transforms_lie_beside_those_of_groups(tmp_path: Path) -> None:
-    from solo_invariance.hosts.plugins import load_plugin
-
     measurement, views, parts = _measurement(num_images=20, k=4), _many_groups(), PartFiles(tmp_path)
     transforms = {"hue": load_plugin("transforms", "hue")}
     source = TensorImages(_pixels(60))

@@ -25,7 +25,7 @@ Make = Callable[..., Any]
 
 def result(parameters: list[tuple[float, ...]], similarity: list[float], unit: str = "pixels") -> TransformResult:
     nothing = Estimate(0, 0, 0)
-    return TransformResult("spatial", unit, tuple(parameters), None, nothing, tuple(similarity), nothing, None)
+    return TransformResult("spatial", unit, tuple(parameters), None, nothing, tuple(similarity), nothing, None, {})
 
 
 def test_one_number_is_drawn_as_it_is_in_rising_order() -> None:

@@ -25,6 +25,7 @@ from solo_invariance.hosts.plugins import discover, load_plugin
 from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings, Transform, estimate
 from solo_invariance.measure.adaptive import first_rows, next_rows
 from solo_invariance.measure.design import AdaptiveDesign
+from solo_invariance.measure.summary import post_stratified
 
 _PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")
 _REPETITIONS = 400
@@ -182,8 +183,8 @@ def _budgets(device: torch.device, quick: bool) -> Iterator[BudgetRow]:
     The full budget is that of half the images; its standard error is what the adaptive budget is asked for, which may
     draw from all of them. The value to be covered is that of all images at all parameters.
     """
-    count, k = (120, 64) if quick else (400, 256)
-    backbone = load_backbone(BackboneConfig(name="random:resnet10", crop_size=32, kwargs={"width": 0.25})).to(device)
+    count, k = (120, 64) if quick else (300, 256)
+    backbone = load_backbone(BackboneConfig(name="random:resnet10", crop_size=32, kwargs={"width": 0.125})).to(device)
     settings = MeasureSettings(k=k, num_images=count, geometry=Geometry(37, 32), batch_size=256)
     source = _embedded(count, 37)
     measurement = InvarianceMeasurement(backbone, source, settings)
@@ -233,7 +234,12 @@ def _adaptive(values: Tensor, identity: int | None, target: float, seed: int) ->
         done = rows
         items = np.arange(done) % images
         chosen = torch.stack([design.parameters(row) for row in range(done)])
-        scores = values[torch.from_numpy(order[items])[:, None], chosen].mean(dim=1)
+        terms = values[torch.from_numpy(order[items])[:, None], chosen][..., None]
+        scores = terms.mean(dim=1)[:, 0]
+        if design.strata is not None:
+            even = design.weights(torch.arange(parameters)[None], count_identity=False)[0]
+            weights = torch.full(chosen.shape, 1 / design.num_views, dtype=torch.float64)
+            scores = post_stratified(terms, weights, design.strata[chosen], even, design.strata)[:, 0]
         rows = next_rows(done, scores.numpy(), items, images, target, design.rows_to_cover // 2)
     means = np.bincount(items, scores.numpy()) / np.bincount(items)
     found = estimate(torch.from_numpy(means)[:, None], seed=seed, resamples=1000)

@@ -41,11 +41,12 @@ class MeasuredData:
     def view_groups(self, name: str) -> ViewGroups:
         """Return a view set's groups, at the crop's size: nothing of a view is cut off that could be kept."""
         if self.view_set is not None:
-            return _groups_of_files(self.view_set, self.geometry.crop_size)
+            return _groups_of_files(self.view_set, f"{self.config.path}: ", self.geometry.crop_size)
         config = self.config
+        thing = f"{name} (seed {config.seed}, {config.num_views} views) group"
         pixels = view_groups(name, config.num_groups, config.num_views, size=self.geometry.crop_size, seed=config.seed)
         groups = [
-            Group(f"{name} group {index}", tuple(range(index * config.num_views, (index + 1) * config.num_views)))
+            Group(f"{thing} {index}", tuple(range(index * config.num_views, (index + 1) * config.num_views)))
             for index in range(config.num_groups)
         ]
         return ViewGroups(VIEW_KINDS[name], TensorImages(pixels.flatten(0, 1), name=f"{name} view"), groups)
@@ -66,7 +67,9 @@ def measured_data(settings: MeasureConfig, geometry: Geometry) -> MeasuredData:
         if data.path is not None:
             raise UserError(f"data: {EMBEDDED} is embedded; set data.path or data.name={EMBEDDED}, one of them")
         scenes = LatentScenes(data.num_images, size=data.size, seed=data.seed)
-        images = TensorImages(scenes.images, geometry.resize, name=f"{EMBEDDED} image")
+        # Runs are compared image by image, which are known by their names.
+        name = f"{EMBEDDED} (seed {data.seed}, {data.size} pixels) image"
+        images = TensorImages(scenes.images, geometry.resize, name=name)
         return MeasuredData(data, geometry, images, _views(settings, VIEW_SETS), None)
     return _view_set(settings, geometry, data.name)
 
@@ -92,12 +95,12 @@ def _views(settings: MeasureConfig, known: tuple[str, ...]) -> tuple[str, ...]:
     return chosen
 
 
-def _groups_of_files(view_set: ViewSet, size: int) -> ViewGroups:
+def _groups_of_files(view_set: ViewSet, prefix: str, size: int) -> ViewGroups:
     paths = view_set.paths
     places = {path: index for index, path in enumerate(paths)}
-    return ViewGroups(view_set.kind, ImageFiles.of(paths, size), list(_groups(view_set, places)))
+    return ViewGroups(view_set.kind, ImageFiles.of(paths, size), list(_groups(view_set, prefix, places)))
 
 
-def _groups(view_set: ViewSet, places: dict[Path, int]) -> Iterator[Group]:
+def _groups(view_set: ViewSet, prefix: str, places: dict[Path, int]) -> Iterator[Group]:
     for group in view_set.groups:
-        yield Group(group.name, tuple(places[path] for path in group.paths))
+        yield Group(f"{prefix}{group.name}", tuple(places[path] for path in group.paths))

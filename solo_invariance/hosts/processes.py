@@ -64,6 +64,9 @@ def run_in_processes(work: Work, content: Any, device: torch.device, devices: in
         fabric.launch()
         _share(fabric, work, content)
         return
+    there = torch.cuda.device_count() if device.type == "cuda" else os.cpu_count() or 1
+    if devices > there:
+        raise UserError(f"devices={devices}: this machine has {there} ({device.type})")
     try:
         fabric = Fabric(accelerator=device.type, devices=devices, strategy="ddp_spawn")
         fabric.launch(cast(Any, _share), work, content)  # typed as if it took no arguments

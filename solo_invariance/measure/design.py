@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 _VIEWS_PER_IMAGE = 4
+_STRATA = 16
 _FEW = 8
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
@@ -32,6 +33,11 @@ class FullDesign:
     def num_views(self) -> int:
         """How many views are made for a row."""
         return self.num_parameters
+
+    @property
+    def strata(self) -> Tensor | None:
+        """To which stratum each parameter (K,) belongs, None where rows differ in no parameter."""
+        return None
 
     def parameters(self, row: int) -> Tensor:
         """Return the indices (V,) of the parameters that views are made with for a row."""
@@ -87,6 +93,15 @@ class AdaptiveDesign(FullDesign):
     def visits(self) -> int:
         """How many rows on one image show all that it can, at the least."""
         return math.ceil(len(self._others) / self.num_views)
+
+    @property
+    def strata(self) -> Tensor | None:
+        """To which stratum, of neighbours on the grid, each parameter (K,) belongs; the identity is one of its own."""
+        if self.num_views == len(self._others):
+            return None
+        strata = torch.full((self.num_parameters,), _STRATA)
+        strata[self._others] = torch.arange(len(self._others)) * _STRATA // len(self._others)
+        return strata
 
     def parameters(self, row: int) -> Tensor:
         """Return the indices (V,) of the parameters that views are made with for a row."""

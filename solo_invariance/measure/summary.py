@@ -47,7 +47,10 @@ class Scores:
         if terms.shape[1] != indices.shape[1]:
             return terms[:, 0]
         weights = self.design.weights(indices, count_identity=count_identity)
-        return (terms * weights[..., None]).sum(dim=1)
+        if self.design.strata is None:
+            return (terms * weights[..., None]).sum(dim=1)
+        grid = self.design.weights(torch.arange(self.design.num_parameters)[None], count_identity=count_identity)[0]
+        return post_stratified(terms, weights, self.design.strata[indices], grid, self.design.strata)
 
     def per_item(self, metric: str, *, count_identity: bool) -> Tensor:
         """Return the terms (N', T), float64, averaged over parameters and over the rows of an item."""
@@ -97,6 +100,32 @@ class Scores:
             return self.metrics[metric].per_image().double().cpu()
         except ValueError as error:
             raise UserError(f"metrics: {metric}: {error}") from error
+
+
+def post_stratified(
+    terms: Tensor, weights: Tensor, strata: Tensor, grid_weights: Tensor, grid_strata: Tensor
+) -> Tensor:
+    """Return the mean over the grid that each row's few parameters suggest, as far as images, not parameters, differ.
+
+    That some parameters score higher than others for all images is taken off each score, by the mean of its stratum of
+    the grid, and put back as the mean over all strata: which parameters a row happened to have then says less about it.
+    Source: Cochran (1977), "Sampling Techniques", section 5A.9, on stratification after selection.
+
+    Args:
+        terms: (N, M, T), of rows.
+        weights: (N, M), by which a row's terms average to the mean over the grid.
+        strata: Of each term, (N, M).
+        grid_weights: Of the grid's parameters, (K,).
+        grid_strata: Of the grid's parameters, (K,).
+
+    Returns:
+        (N, T), whose mean is the mean over strata of their means.
+    """
+    count = int(grid_strata.max()) + 1
+    totals = terms.new_zeros(count, terms.shape[2]).index_add_(0, strata.flatten(), terms.flatten(0, 1))
+    means = totals / strata.flatten().bincount(minlength=count).clamp_min(1)[:, None]
+    shares = grid_weights.new_zeros(count).index_add_(0, grid_strata, grid_weights)
+    return ((terms - means[strata]) * weights[..., None]).sum(dim=1) + shares @ means
 
 
 def summarise(transform: Transform, grid: Tensor, scores: Scores, *, count_identity: bool, seed: int) -> Measured:

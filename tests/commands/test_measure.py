@@ -1,4 +1,10 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -214,3 +220,314 @@ def test_values_and_places_that_do_not_work(cli, host_checkpoint, tmp_path: Path
     assert code == 2
     assert message in err
     assert len(err.strip().splitlines()) == 1
+
+
+def _result(out: Path) -> dict:
+    return json.loads((out / "invariance.json").read_text())
+
+
+def _numbers(out: Path) -> dict[str, Mapping]:
+    result = _result(out)
+    return {"reference": result["reference"], "transforms": result["transforms"], "views": result["views"]}
+
+
+def _arrays(out: Path) -> dict[str, np.ndarray]:
+    found = {}
+    for path in sorted(out.glob("*.npz")):
+        with np.load(path) as arrays:
+            found |= {f"{path.stem}|{name}": arrays[name] for name in arrays}
+    return found
+
+
+def _same_arrays(found: Path, expected: Path) -> None:
+    ours, theirs = _arrays(found), _arrays(expected)
+    assert {*ours} == {*theirs}
+    for name, array in theirs.items():
+        np.testing.assert_array_equal(ours[name], array, err_msg=name)
+
+
+# Killed, and several processes
+
+
+def test_a_process_that_was_killed_is_gone_on_with_to_the_same_numbers(
+    cli, host_checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [*_arguments(host_checkpoint(), tmp_path / "whole"), "data.num_images=200", "num_images=200", "k=64"]
+    arguments += ["transforms=[rotation,hue,h_flip]", "num_workers=1"]
+    assert cli(*arguments)[0] == 0
+    command = [sys.executable, "-m", "solo_invariance.cli", *arguments, f"out={tmp_path / 'killed'}"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    killed = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    parts = tmp_path / "killed" / "parts"
+    deadline = time.monotonic() + 120
+    while killed.poll() is None and not list(parts.glob("rows-*.npz")):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    kept = PartFiles(parts).done("rotation")
+    assert 0 < len(kept) < 200
+    assert not (tmp_path / "killed" / "invariance.json").exists()
+
+    measured: list[int] = []
+    original = PartFiles.add
+
+    def counted(self, part) -> None:
+        measured.extend(part.rows if "rotation" in part.names else [])
+        original(self, part)
+
+    monkeypatch.setattr(PartFiles, "add", counted)
+    code, _, err = cli(*arguments, f"out={tmp_path / 'killed'}")
+    assert code == 0, err
+    assert sorted([*measured, *kept]) == list(range(200))
+    assert _numbers(tmp_path / "killed") == _numbers(tmp_path / "whole")
+    _same_arrays(tmp_path / "killed", tmp_path / "whole")
+    assert not list(parts.glob("rows-*.npz"))
+
+
+def _leaves(value: object, prefix: str = "") -> dict[str, object]:
+    if isinstance(value, Mapping):
+        return {key: leaf for name, part in value.items() for key, leaf in _leaves(part, f"{prefix}.{name}").items()}
+    if isinstance(value, list):
+        return {key: leaf for i, part in enumerate(value) for key, leaf in _leaves(part, f"{prefix}[{i}]").items()}
+    return {prefix: value}
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_two_processes_give_the_numbers_of_one(cli, host_checkpoint, tmp_path: Path) -> None:
+    more = ["transforms=[hue,h_flip]", "views=[pose]", "metrics=[chance_corrected_similarity,recall_at_1]"]
+    # More than one unit of reference images, of images to measure on and of views.
+    more += ["data.num_images=300", "num_images=300", "data.num_groups=150", "data.num_views=8"]
+    arguments = [*_arguments(host_checkpoint(), tmp_path / "one"), *more]
+    assert cli(*arguments)[0] == 0
+    code, printed, err = cli(*arguments, f"out={tmp_path / 'two'}", "devices=2")
+    assert (code, err) == (0, "")
+    assert printed.count("invariance, protocol clean") == 1
+    one, two = _leaves(_numbers(tmp_path / "one")), _leaves(_numbers(tmp_path / "two"))
+    assert {*one} == {*two}
+    for name, value in one.items():
+        assert two[name] == (pytest.approx(value, abs=1e-6) if isinstance(value, float) else value), name
+
+
+# Images that cannot be read
+
+
+@pytest.fixture
+def broken_photos(photo_folder: Path, tmp_path: Path) -> Path:
+    """Twenty photographs of which two cannot be read."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for index, path in enumerate(sorted(photo_folder.rglob("*.jpg"))[:20]):
+        (folder / f"{index:02}.jpg").write_bytes(b"broken" if index in (4, 11) else path.read_bytes())
+    return folder
+
+
+@pytest.mark.parametrize("budget", ["full", "adaptive"])
+@pytest.mark.parametrize("where", ["data", "reference"])
+def test_images_that_cannot_be_read_are_left_out_listed_and_said(
+    cli, host_checkpoint, photo_folder, broken_photos, tmp_path: Path, where: str, budget: str
+) -> None:
+    other = "reference" if where == "data" else "data"
+    folders = [f"{where}.path={broken_photos}", f"{other}.path={photo_folder / 'val'}"]
+    out = tmp_path / "out"
+    arguments = ["measure", f"backbone.checkpoint={host_checkpoint()}", *folders, "transforms=[hue,h_flip]", "k=4"]
+    arguments += [f"budget={budget}", "device=cpu", f"out={out}", "metrics=[recall_at_1]"]
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert "04.jpg: not a readable image" in err
+    assert "on_error=skip leaves such images out" in err
+    code, _, err = cli(*arguments, "on_error=skip")
+    assert code == 2
+    assert "images cannot be read, more than max_unreadable=0.01 of them: " in err
+    assert len(err.strip().splitlines()) == 1
+    code, printed, err = cli(*arguments, "on_error=skip", "max_unreadable=0.1")
+    assert code == 0, err
+    broken = [str(broken_photos / "04.jpg"), str(broken_photos / "11.jpg")]
+    assert f"left out, not readable: 2 images ({', '.join(broken)})" in printed
+    result = _result(out)
+    in_reference = where == "reference"
+    assert result["reference"]["unreadable"] == (broken if in_reference else [])
+    assert result["reference"]["num_images"] == (18 if in_reference else 24)
+    for entry in result["transforms"].values():
+        assert entry["unreadable"] == ([] if in_reference else broken)
+        assert entry["num_images"] == (24 if in_reference else 18)
+
+
+def test_a_view_that_cannot_be_read_is_left_out_with_a_group_of_one(
+    cli, host_checkpoint, photo_folder, tmp_path: Path
+) -> None:
+    paths = iter(sorted(photo_folder.rglob("*.jpg")))
+    for name, count in (("a", 3), ("b", 2), ("c", 4)):
+        (tmp_path / "views" / name).mkdir(parents=True)
+        for view in range(count):
+            (tmp_path / "views" / name / f"{view}.jpg").write_bytes(next(paths).read_bytes())
+    for name in ("a/1.jpg", "b/0.jpg"):
+        (tmp_path / "views" / name).write_bytes(b"broken")
+    arguments = ["measure", f"backbone.checkpoint={host_checkpoint()}", "data.name=view_folders", "device=cpu"]
+    arguments += [
+        f"data.path={tmp_path / 'views'}",
+        f"reference.path={photo_folder / 'val'}",
+        f"out={tmp_path / 'out'}",
+    ]
+    assert "1.jpg: not a readable image" in cli(*arguments)[2]
+    code, printed, err = cli(*arguments, "on_error=skip", "max_unreadable=0.3")
+    assert code == 0, err
+    entry = _result(tmp_path / "out")["views"]["view_folders"]
+    assert entry["num_groups"] == 2
+    assert entry["unreadable"] == [str(tmp_path / "views" / name) for name in ("a/1.jpg", "b/0.jpg")]
+    assert "left out, not readable: 2 images" in printed
+    with np.load(tmp_path / "out" / "view_folders.npz") as arrays:
+        assert [name[-1] for name in arrays["names"].tolist()] == ["a", "c"]
+
+
+# What was measured before
+
+
+def _spy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Note what is measured from now on."""
+    measured: list[tuple[str, ...]] = []
+    original = PartFiles.add
+
+    def noted(self, part) -> None:
+        measured.append(tuple(part.names))
+        original(self, part)
+
+    monkeypatch.setattr(PartFiles, "add", noted)
+    return measured
+
+
+def test_what_is_finished_is_kept_and_speed_makes_no_other_run(
+    cli, host_checkpoint, tmp_path: Path, monkeypatch
+) -> None:
+    out = tmp_path / "out"
+    arguments = _arguments(host_checkpoint(), out, "views=[pose]")
+    assert cli(*arguments, "transforms=[hue]")[0] == 0
+    before, measured = _arrays(out), _spy(monkeypatch)
+    faster = ["batch_size=7", "num_workers=0", "on_error=skip", "max_unreadable=0.5"]
+    assert cli(*arguments, "transforms=[h_flip,hue]", "views=[light_hue,pose]", *faster)[0] == 0
+    assert {*measured} == {("h_flip",), ("light_hue",)}
+    result = _result(out)
+    assert (list(result["transforms"]), list(result["views"])) == (["h_flip", "hue"], ["light_hue", "pose"])
+    after = _arrays(out)
+    for name, array in before.items():
+        np.testing.assert_array_equal(after[name], array)
+    measured.clear()
+    assert cli(*arguments, "transforms=[hue]")[0] == 0
+    assert measured == []
+    assert list(_result(out)["transforms"]) == ["hue"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "k=5",
+        "num_images=9",
+        "seed=1",
+        "protocol=paper",
+        "budget=adaptive",
+        "target_se=0.1",
+        "metrics=[mrr]",
+        "gallery=5",
+    ],
+)
+def test_whatever_changes_numbers_is_another_run(cli, host_checkpoint, tmp_path: Path, change: str) -> None:
+    arguments = _arguments(host_checkpoint(), tmp_path / "out", "transforms=[hue]", "views=[]")
+    assert cli(*arguments)[0] == 0
+    code, _, err = cli(*arguments, change)
+    assert code == 2
+    assert f"holds results of another run ({change.partition('=')[0]}: " in err
+
+
+# Several backbones side by side, all metrics, and the adaptive budget
+
+
+def test_the_twin_stands_beside_the_trained_backbone_and_changes_nothing_of_it(
+    cli, host_checkpoint, tmp_path: Path
+) -> None:
+    checkpoint, more = host_checkpoint(), ("transforms=[hue,rotation]", "views=[pose]", "metrics=[mrr]")
+    assert cli(*_arguments(checkpoint, tmp_path / "alone", *more))[0] == 0
+    code, printed, err = cli(*_arguments(checkpoint, tmp_path / "out", *more, "twin=true"))
+    assert code == 0, err
+    _same_arrays(tmp_path / "out", tmp_path / "alone")
+    assert _numbers(tmp_path / "out") == _numbers(tmp_path / "alone")
+    trained, twin = _result(tmp_path / "out"), _result(tmp_path / "out" / "untrained")
+    assert (trained["label"], twin["label"]) == ("ventral", "ventral (untrained)")
+    assert trained["backbone"]["checkpoint"] == str(checkpoint)
+    assert (twin["backbone"]["checkpoint"], twin["backbone"]["sha256"]) == (None, None)
+    assert twin["backbone"]["num_features"] == 64
+    for name in ("hue", "rotation"):
+        assert twin["transforms"][name]["similarity"]["mean"] != trained["transforms"][name]["similarity"]["mean"]
+    assert "ventral: invariance" in printed
+    assert "ventral (untrained): invariance" in printed
+    differences = json.loads((tmp_path / "out" / "comparison_untrained.json").read_text())
+    assert differences["views"]["pose"]["similarity"]["mean"] == pytest.approx(
+        trained["views"]["pose"]["similarity"]["mean"] - twin["views"]["pose"]["similarity"]["mean"], abs=1e-6
+    )
+
+
+@pytest.mark.parametrize("twin", [False, True])
+def test_layers_have_files_of_their_own_and_the_numbers_that_each_has_alone(
+    cli, host_checkpoint, tmp_path: Path, twin: bool
+) -> None:
+    checkpoint, more = host_checkpoint(), ["transforms=[hue]", "views=[pose]", f"twin={twin}"]
+    code, printed, err = cli(*_arguments(checkpoint, tmp_path / "out", *more, "backbone.layer=[layer2,layer3]"))
+    assert code == 0, err
+    assert not (tmp_path / "out" / "invariance.json").exists()
+    for layer, width in (("layer2", 16), ("layer3", 32)):
+        assert cli(*_arguments(checkpoint, tmp_path / layer, *more, f"backbone.layer={layer}"))[0] == 0
+        for block, suffix in {"": "", "untrained": " (untrained)"}.items() if twin else [("", "")]:
+            side_by_side, alone = _result(tmp_path / "out" / block / layer), _result(tmp_path / layer / block)
+            assert side_by_side["label"] == f"ventral {layer}{suffix}"
+            assert alone["label"] == f"ventral{suffix}"
+            for result in (side_by_side, alone):
+                assert (result["backbone"]["layer"], result["backbone"]["num_features"]) == (layer, width)
+            _same_arrays(tmp_path / "out" / block / layer, tmp_path / layer / block)
+            assert f"ventral {layer}{suffix}: invariance" in printed
+
+
+@pytest.mark.parametrize("budget", ["full", "adaptive"])
+def test_every_metric_on_every_transform(cli, host_checkpoint, tmp_path: Path, budget: str) -> None:
+    out = tmp_path / "out"
+    arguments = _arguments(host_checkpoint(), out, "metrics=all", "transforms=all", "k=16", f"budget={budget}")
+    code, printed, err = cli(*arguments)
+    assert (code, err) == (0, "")
+    result = _result(out)
+    assert len(result["transforms"]) == 18
+    metrics = {"similarity", "distance", "chance_corrected_similarity", "recall_at_1", "mrr", "equivariance"}
+    for name, entry in result["transforms"].items():
+        assert metrics <= {*entry}, name
+        for metric in metrics:
+            low, high = entry[metric]["ci95"]
+            assert low <= high
+            assert ("curve" in entry[metric]) == (metric != "equivariance")
+        assert 0 <= entry["recall_at_1"]["mean"] <= entry["mrr"]["mean"] <= 1
+        # Chance is near nothing, so that what is corrected for it is nearly the same.
+        assert entry["chance_corrected_similarity"]["mean"] == pytest.approx(entry["similarity"]["mean"], abs=0.1)
+        assert entry["equivariance"]["mean"] < 1
+        assert name in printed
+        identity = entry["identity"]
+        if identity is not None:
+            assert entry["recall_at_1"]["curve"][identity] == 1
+            assert entry["distance"]["curve"][identity] == pytest.approx(0, abs=1e-3)
+
+
+def test_the_adaptive_budget_says_whether_its_target_was_reached(cli, host_checkpoint, tmp_path: Path) -> None:
+    adaptive = ["data.num_images=200", "num_images=null", "views=[]", "budget=adaptive", "k=16"]
+    results = {}
+    for name, target in (("easy", 0.05), ("hard", 1e-6)):
+        arguments = _arguments(
+            host_checkpoint(), tmp_path / name, *adaptive, "transforms=[hue,h_flip]", f"target_se={target}"
+        )
+        code, printed, err = cli(*arguments)
+        assert code == 0, err
+        results[name] = _result(tmp_path / name)["transforms"]
+        assert ("target_se was not reached for hue, h_flip: more images are needed" in printed) == (name == "hard")
+    for name in ("hue", "h_flip"):
+        easy, hard = results["easy"][name], results["hard"][name]
+        assert (easy["target_reached"], hard["target_reached"]) == (True, False)
+        assert easy["num_images"] < hard["num_images"] == 200
+        # The many images are those that the few were drawn from.
+        low, high = easy["similarity"]["ci95"]
+        half = (high - low) / 2
+        assert low - half <= hard["similarity"]["mean"] <= high + half
+    assert results["hard"]["h_flip"]["num_views"] == 200  # each image shows all of it at once

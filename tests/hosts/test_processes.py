@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from solo_invariance.processes import Processes
 # What other processes are to do lies in a module that they find.
 _WORK = """
 import json
+import os
 from pathlib import Path
 
 import torch
@@ -62,6 +64,7 @@ def test_one_process_shares_with_nobody() -> None:
     assert alone.gather(["a", "b"]) == ["a", "b"]
 
 
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
 def test_two_processes_share_wait_and_gather_until_one_fails(work, tmp_path: Path, capfd) -> None:
     with pytest.raises(UserError, match=r"^broken\.png: not a readable image \(of one line\)$"):
         run_in_processes(work.share_and_gather_until_one_fails, {"out": str(tmp_path)}, torch.device("cpu"), devices=2)
@@ -109,6 +112,7 @@ def _raised(lines: str) -> Exception:
     ],
 )
 def test_what_people_can_mend_is_one_line(monkeypatch: pytest.MonkeyPatch, error: Exception, expected: str) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(module, "Fabric", _launching(error))
     with pytest.raises(UserError) as found:
         run_in_processes(print, None, torch.device("cpu"), devices=2)
@@ -117,12 +121,15 @@ def test_what_people_can_mend_is_one_line(monkeypatch: pytest.MonkeyPatch, error
 
 @pytest.mark.parametrize("last", ["ZeroDivisionError: division by zero", "other.package.UserError: of another"])
 def test_what_only_we_can_mend_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch, last: str) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(module, "Fabric", _launching(_raised(f"Traceback\n  in work\n{last}")))
     with pytest.raises(torch.multiprocessing.ProcessRaisedException, match="in work"):
         run_in_processes(print, None, torch.device("cpu"), devices=2)
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
-def test_devices_that_are_not_there_are_one_line() -> None:
-    with pytest.raises(UserError, match=r"^devices=2: .*CUDAAccelerator.* can not run on your system"):
-        run_in_processes(print, None, torch.device("cuda"), devices=2)
+@pytest.mark.parametrize(("device", "there"), [("cpu", 3), ("cuda", 0), ("cuda", 1)])
+def test_devices_that_are_not_there_are_one_line(monkeypatch: pytest.MonkeyPatch, device: str, there: int) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    with pytest.raises(UserError, match=rf"^devices=4: this machine has {there} \({device}\)$"):
+        run_in_processes(print, None, torch.device(device), devices=4)

@@ -1,0 +1,160 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from solo_invariance.commands.comparison import compare_runs
+from solo_invariance.errors import UserError
+
+_METRICS = "metrics=[similarity,distance,chance_corrected_similarity,recall_at_1]"
+
+
+def _arguments(checkpoint: Path, out: Path, *more: str) -> list[str]:
+    return [
+        "measure",
+        f"backbone.checkpoint={checkpoint}",
+        "data.name=latent_scenes",
+        "data.num_images=40",
+        "data.size=32",
+        "data.num_groups=6",
+        "data.num_views=3",
+        "transforms=[hue,h_flip]",
+        "views=[pose]",
+        "num_images=30",
+        "k=4",
+        "device=cpu",
+        f"out={out}",
+        *more,
+    ]
+
+
+def _per_image(out: Path, name: str, metric: str) -> np.ndarray:
+    with np.load(out / f"{name}.npz") as arrays:
+        return arrays[f"{metric}_per_image"]
+
+
+@pytest.fixture
+def theirs(cli, host_checkpoint, tmp_path: Path) -> Path:
+    """Another backbone's run."""
+    assert cli(*_arguments(host_checkpoint("dorsal", 1), tmp_path / "theirs", _METRICS))[0] == 0
+    return tmp_path / "theirs"
+
+
+def test_paired_differences_against_numpy(cli, host_checkpoint, theirs, tmp_path: Path) -> None:
+    ours = tmp_path / "ours"
+    code, printed, err = cli(*_arguments(host_checkpoint(), ours, _METRICS, f"against={theirs}", "seed=0"))
+    assert code == 0, err
+    result = json.loads((ours / "comparison.json").read_text())
+    assert (result["schema"], result["kind"], result["label"]) == (1, "comparison", "ventral")
+    assert result["against"] == {"label": "dorsal", "out": str(theirs)}
+    entries = {**result["transforms"], **result["views"]}
+    assert list(entries) == ["hue", "h_flip", "pose"]
+    for name, entry in entries.items():
+        assert entry["kind"] == ("appearance" if name == "hue" else "spatial")
+        metrics = {"similarity", "distance"} | (
+            {"chance_corrected_similarity", "recall_at_1"} if name != "pose" else set()
+        )
+        assert {*entry} == {"kind", *metrics}
+        for metric in metrics:
+            first, second = (_per_image(out, name, metric) for out in (ours, theirs))
+            assert len(first) == (6 if name == "pose" else 30)
+            if metric == "chance_corrected_similarity":
+                values = [(s - c) / (1 - c) for s, c in (terms.mean(axis=0) for terms in (first, second))]
+                assert entry[metric]["mean"] == pytest.approx(values[0] - values[1], abs=1e-12)
+                continue
+            differences = (first - second)[:, 0]
+            assert entry[metric]["mean"] == pytest.approx(differences.mean(), abs=1e-12)
+            assert entry[metric]["standard_error"] == pytest.approx(differences.std() / len(first) ** 0.5, rel=0.1)
+            if metric == "recall_at_1":  # in steps, which no interval of a continuous number has
+                continue
+            low, high = entry[metric]["ci95"]
+            draws = np.random.default_rng(0).integers(len(first), size=(4000, len(first)))
+            ends = np.quantile(differences[draws].mean(axis=1), [0.025, 0.975])
+            np.testing.assert_allclose([low, high], ends, atol=0.3 * entry[metric]["standard_error"] + 1e-12)
+    assert "ventral minus dorsal: paired differences" in printed
+    assert f"{entries['hue']['distance']['mean']:+.3f}" in printed
+
+
+def test_a_backbone_differs_from_itself_by_nothing(cli, host_checkpoint, tmp_path: Path) -> None:
+    checkpoint, out = host_checkpoint(), tmp_path / "out"
+    assert cli(*_arguments(checkpoint, out))[0] == 0
+    assert cli(*_arguments(checkpoint, tmp_path / "same", f"against={out}", "batch_size=7"))[0] == 0
+    for entry in json.loads((tmp_path / "same" / "comparison.json").read_text())["transforms"].values():
+        assert entry["similarity"]["mean"] == pytest.approx(0, abs=1e-4)
+        assert entry["similarity"]["standard_error"] < 1e-4
+
+
+def test_images_that_both_measured_are_compared_where_an_adaptive_run_needed_more(
+    cli, host_checkpoint, tmp_path: Path
+) -> None:
+    adaptive = ["budget=adaptive", "data.num_images=400", "num_images=null", "views=[]", "transforms=[h_flip]"]
+    runs = {"more": ("dorsal", "target_se=0.015"), "fewer": ("ventral", "target_se=0.03")}
+    for name, (family, target) in runs.items():
+        code, _, err = cli(*_arguments(host_checkpoint(family), tmp_path / name, *adaptive, target))
+        assert code == 0, err
+    counts = {name: len(_per_image(tmp_path / name, "h_flip", "similarity")) for name in runs}
+    assert counts["fewer"] < counts["more"]
+    found = compare_runs(tmp_path / "fewer", tmp_path / "more", 0)["transforms"]["h_flip"]["similarity"]
+    # The images of an adaptive run are the first of one order.
+    first, second = (_per_image(tmp_path / name, "h_flip", "similarity") for name in ("fewer", "more"))
+    assert found["mean"] == pytest.approx((first - second[: len(first)]).mean(), abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["data.seed=7"], "hue: measured on other images"),
+        (["data.size=33"], "hue: measured on other images"),
+        (["transforms=[]", "data.seed=7"], "pose: measured on other images"),
+        (["transforms=[]", "data.num_views=4"], "pose: measured on other images"),
+        (["k=5"], "hue: measured at other parameters (k, protocol or sizes differ)"),
+        (["protocol=paper", "num_images=30", "backbone.layer=layer2.0.bn2"], "protocol clean, here paper"),
+        (["transforms=[v_flip]", "views=[light_hue]"], "has no transform and no view set in common"),
+    ],
+)
+def test_runs_that_cannot_be_compared(cli, host_checkpoint, theirs, tmp_path: Path, arguments, message) -> None:
+    code, _, err = cli(*_arguments(host_checkpoint(), tmp_path / "ours", f"against={theirs}", *arguments))
+    assert code == 2
+    assert message in err
+    assert f"against={theirs}: " in err
+    assert len(err.strip().splitlines()) == 1
+    assert (tmp_path / "ours" / "invariance.json").is_file()  # what was measured is there for all that
+    assert not (tmp_path / "ours" / "comparison.json").exists()
+
+
+def test_a_run_that_is_not_there_is_missed_before_anything_is_measured(cli, host_checkpoint, tmp_path: Path) -> None:
+    code, _, err = cli(*_arguments(host_checkpoint(), tmp_path / "ours", f"against={tmp_path / 'nowhere'}"))
+    assert code == 2
+    assert f"against={tmp_path / 'nowhere'}: no result to compare with" in err
+    assert len(err.strip().splitlines()) == 1
+    assert not (tmp_path / "ours").exists()
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no archive"])
+def test_arrays_that_are_missing_or_broken_are_named(cli, host_checkpoint, theirs, tmp_path: Path, content) -> None:
+    assert cli(*_arguments(host_checkpoint(), tmp_path / "ours"))[0] == 0
+    (theirs / "hue.npz").unlink()
+    if content is not None:
+        (theirs / "hue.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"theirs/hue\.npz: cannot be read") as error:
+        compare_runs(tmp_path / "ours", theirs, 0)
+    assert "\n" not in str(error.value)
+
+
+def test_layers_are_compared_each_with_its_own(cli, host_checkpoint, tmp_path: Path) -> None:
+    for name, family, layers in (("theirs", "dorsal", "layer2,layer3"), ("ours", "ventral", "layer3,layer4")):
+        against = [f"against={tmp_path / 'theirs'}"] if name == "ours" else []
+        arguments = _arguments(
+            host_checkpoint(family, len(family)), tmp_path / name, f"backbone.layer=[{layers}]", *against
+        )
+        code, printed, err = cli(*arguments)
+        assert code == 0, err
+    assert "ventral layer3 minus dorsal layer3" in printed
+    assert "layer4 minus" not in printed
+    entry = json.loads((tmp_path / "ours" / "layer3" / "comparison.json").read_text())["transforms"]["hue"]
+    first, second = (_per_image(tmp_path / name / "layer3", "hue", "similarity") for name in ("ours", "theirs"))
+    assert entry["similarity"]["mean"] == pytest.approx((first - second).mean(), abs=1e-12)
+    code, _, err = cli(*_arguments(host_checkpoint(), tmp_path / "output", f"against={tmp_path / 'theirs'}"))
+    assert code == 2
+    assert "no result to compare with" in err

@@ -1,24 +1,23 @@
 """Some transforms measured on some images, in one pass over the images."""
 
 import math
-from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from itertools import groupby, product
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Iterator, Mapping
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from solo_invariance.data.images import ImageSource, by_shape
+from solo_invariance.data.images import ImageSource
 from solo_invariance.data.reading import ImageReader
 from solo_invariance.errors import UserError
 from solo_invariance.measure.adaptive import first_rows, next_rows, standard_error
 from solo_invariance.measure.design import AdaptiveDesign, FullDesign
-from solo_invariance.measure.parts import Key, Part, Parts
-from solo_invariance.measure.reference import clean_views, require_finite_features
+from solo_invariance.measure.parts import Parts
 from solo_invariance.measure.summary import Measured, Scores, summarise
 from solo_invariance.measure.transforms import Transform
+from solo_invariance.measure.unit_measurement import Unit, UnitMeasurement
 from solo_invariance.measure.view_metric import ViewMetric
 
 if TYPE_CHECKING:
@@ -30,29 +29,6 @@ _UNIT_VIEWS = 16384
 _UNIT_IMAGES = 256
 _LEAST_VIEWS = 1024
 _UNITS = 16
-
-_CLEAN = ""
-
-
-class Unit(NamedTuple):
-    """A piece of work: rows of the designs of some transforms."""
-
-    names: tuple[str, ...]
-    rows: tuple[int, ...]
-
-
-class _Piece(NamedTuple):
-    """Views on their way through the backbone.
-
-    Args:
-        name: Of their transform, empty for clean images.
-        positions: Their images' places in the unit.
-        complete: Whether these images have no more views of this transform.
-    """
-
-    name: str
-    positions: list[int]
-    complete: bool
 
 
 class TransformRun:
@@ -98,7 +74,7 @@ class TransformRun:
 
     def summary(self, name: str, block: str) -> Measured:
         """Return what a transform gave on a block of the features."""
-        scores = self._scores(name, block, self._metrics_of(name))
+        scores = self._scores(name, block, self.metrics_of(name))
         measured = summarise(
             self.transforms[name],
             self.grids[name],
@@ -121,12 +97,20 @@ class TransformRun:
             return FullDesign(size, identity)
         return AdaptiveDesign(size, identity, self.settings.seed)
 
-    def _metrics_of(self, name: str) -> dict[str, type[ViewMetric]]:
+    def metrics_of(self, name: str) -> dict[str, type[ViewMetric]]:
         """Return the metrics that say something of a transform."""
         coordinates = self.transforms[name].coordinates(self.grids[name])
         return {metric: kind for metric, kind in self.metrics.items() if kind.applies(coordinates)}
 
-    # Which rows
+    def image(self, row: int) -> int:
+        """Return the index in the source of the image that a row looks at."""
+        return self.images[self._item(row)]
+
+    def new_metric(self, block: str, metric: str) -> ViewMetric:
+        """Return a metric that has seen nothing yet, for a block of the features."""
+        kind = self.metrics[metric]
+        made = kind(gallery=self.galleries[block]) if kind.needs_gallery else kind()
+        return made.to(self.measurement.device)
 
     def _item(self, row: int) -> int:
         """What a row looks at, by its place among the chosen images.
@@ -184,8 +168,6 @@ class TransformRun:
         done = {name: self.parts.done(name) for name in wanted}
         return [left for unit in units for left in _left(unit, done)]
 
-    # From rows to states
-
     def _measure_rows(self, units: list[Unit]) -> None:
         measurement = self.measurement
         measurement.processes.wait()  # until everyone knows what is left to do
@@ -193,107 +175,17 @@ class TransformRun:
         num_rows = sum(len(unit.rows) for unit in units)
         reader = ImageReader(self.source, self.settings.reading, max(num_rows, len(self.images)))
         total, done = sum(map(self._num_views, mine)), 0
-        images = reader.units([[self.images[self._item(row)] for row in unit.rows] for unit in mine])
-        for unit, (positions, pixels) in zip(mine, images, strict=True):
-            for count in self._measure_unit(unit, positions, pixels):
+        images = reader.units([[self.image(row) for row in unit.rows] for unit in mine])
+        for unit, (readable, pixels) in zip(mine, images, strict=True):
+            under_way = UnitMeasurement(self, unit, readable, pixels)
+            for count in under_way.measure():
                 done += count
                 measurement.progress("views", min(done, total), total)
+            self.parts.add(under_way.part())
         measurement.processes.wait()  # until everything is there
 
     def _num_views(self, unit: Unit) -> int:
         return len(unit.rows) * sum(self.designs[name].num_views for name in unit.names)
-
-    def _measure_unit(self, unit: Unit, readable: list[int], pixels: list[Tensor]) -> Iterator[int]:
-        """Measure the rows of a unit whose image could be read, keep their states; yield the views done in between."""
-        rows = [unit.rows[position] for position in readable]
-        metrics = {key: self._metric(*key[1:]) for key in self._keys(unit.names)}
-        order: dict[str, list[int]] = {name: [] for name in unit.names}
-        waiting: deque[_Piece] = deque()
-        clean = torch.empty(len(rows), self.measurement.backbone.num_features, device=self.measurement.device)
-        held: list[Tensor] = []
-        for features in self.measurement.stream.stream(self._views(unit.names, rows, pixels, waiting)):
-            piece = waiting.popleft()
-            chosen = [rows[position] for position in piece.positions]
-            if piece.name == _CLEAN:
-                self._require_finite(features, chosen)
-                clean[piece.positions] = features
-                continue
-            held.append(features)
-            if piece.complete:
-                views = torch.cat(held).unflatten(0, (len(chosen), -1))
-                self._update(metrics, piece.name, chosen, clean[piece.positions], views)
-                order[piece.name] += piece.positions
-                held.clear()
-            yield len(features)
-        states: dict[Key, Tensor] = {
-            (*key, state): tensor[_places_in_order([p for p in order[key[0]] if _takes(self.metrics[key[2]], rows[p])])]
-            for key, metric in metrics.items()
-            if metric.update_called
-            for state, tensor in metric.states().items()
-        }
-        unreadable = sorted({*unit.rows} - {*rows})
-        left_out = [self.source.name_of(self.images[self._item(row)]) for row in unreadable]
-        self.parts.add(Part(unit.names, unit.rows, unreadable, states, left_out))
-
-    def _views(
-        self, names: Sequence[str], rows: list[int], pixels: list[Tensor], waiting: deque[_Piece]
-    ) -> Iterator[Tensor]:
-        """Make the views of a unit, clean images first, and note in ``waiting`` what each piece of them is."""
-        stacks = [(positions, stack.to(self.measurement.device)) for positions, stack in by_shape(pixels)]
-        for positions, stack in stacks:
-            waiting.append(_Piece(_CLEAN, positions, True))
-            yield clean_views(stack, self.settings.geometry)
-        for positions, stack in stacks:
-            images = stack.float().div(255)
-            for name in names:
-                yield from self._views_of(name, rows, positions, images, waiting)
-
-    def _views_of(
-        self, name: str, rows: list[int], positions: list[int], images: Tensor, waiting: deque[_Piece]
-    ) -> Iterator[Tensor]:
-        """Make the views of images (n, 3, H, W) of one size by one transform, at most a batch at a time."""
-        transform, design, size = self.transforms[name], self.designs[name], self.settings.batch_size
-        for some in torch.arange(len(images)).split(max(1, size // design.num_views)):
-            chosen = [positions[place] for place in some]
-            parameters = torch.cat([self.grids[name][design.parameters(rows[position])] for position in chosen])
-            owners = some.repeat_interleave(design.num_views)
-            slices = torch.arange(len(owners)).split(size)
-            for index, part in enumerate(slices):
-                waiting.append(_Piece(name, chosen, index == len(slices) - 1))
-                yield transform.apply(_gather(images, owners[part]), parameters[part], self.settings.geometry)
-
-    def _update(
-        self, metrics: Mapping["_Key", ViewMetric], name: str, rows: list[int], clean: Tensor, views: Tensor
-    ) -> None:
-        """Give features of clean images (n, D) and of their views (n, V, D) to the metrics."""
-        self._require_finite(views, rows)
-        design, transform = self.designs[name], self.transforms[name]
-        indices = torch.stack([design.indices(row) for row in rows])
-        coordinates = transform.coordinates(self.grids[name])[indices].to(views.device)
-        images = torch.tensor([self.images[self._item(row)] for row in rows])
-        whitened_clean = self.measurement.whiten(clean)
-        whitened_views = self.measurement.whiten(views.flatten(0, 1))
-        for block, own in whitened_clean.items():
-            others = whitened_views[block].unflatten(0, views.shape[:2])
-            if design.adds_identity:
-                others = torch.cat([others, own[:, None]], dim=1)
-            for metric, kind in self._metrics_of(name).items():
-                some = [place for place, row in enumerate(rows) if _takes(kind, row)]
-                if some:
-                    metrics[name, block, metric].update(own[some], others[some], coordinates[some], images[some])
-
-    def _require_finite(self, features: Tensor, rows: list[int]) -> None:
-        require_finite_features(features, self.source, [self.images[self._item(row)] for row in rows])
-
-    # From states to scores
-
-    def _keys(self, names: Sequence[str]) -> list["_Key"]:
-        return [key for n in names for key in product([n], self.measurement.backbone.blocks, self._metrics_of(n))]
-
-    def _metric(self, block: str, metric: str) -> ViewMetric:
-        kind = self.metrics[metric]
-        made = kind(gallery=self.galleries[block]) if kind.needs_gallery else kind()
-        return made.to(self.measurement.device)
 
     def _scores(
         self, name: str, block: str, metrics: Mapping[str, type[ViewMetric]], rows: int | None = None
@@ -305,7 +197,7 @@ class TransformRun:
         kept = torch.from_numpy(measured < (len(self.images) * len(measured) + 1 if rows is None else rows))
         found = {}
         for metric in metrics:
-            found[metric] = self._metric(block, metric).cpu()
+            found[metric] = self.new_metric(block, metric).cpu()
             states = self.parts.states((name, block, metric))
             found[metric].add_states({state: tensor[kept[: len(tensor)]] for state, tensor in states.items()})
         measured = measured[kept.numpy()]
@@ -326,25 +218,3 @@ def _left(unit: Unit, done: Mapping[str, Collection[int]]) -> Iterator[Unit]:
     for names, rows in groupby(unit.rows, lambda row: tuple(name for name in unit.names if row not in done[name])):
         if names:
             yield Unit(names, tuple(rows))
-
-
-_Key = tuple[str, str, str]
-"""Transform, block of the features, metric."""
-
-
-def _gather(images: Tensor, owners: Tensor) -> Tensor:
-    """Return each view's image (V, 3, H, W); without a copy where it is the same one for all."""
-    first = int(owners[0])
-    if int(owners[-1]) == first:  # owners ascend
-        return images[first].expand(len(owners), *images.shape[1:])
-    return images[owners.to(images.device)]
-
-
-def _takes(metric: type[ViewMetric], row: int) -> bool:
-    """Return whether a metric is given a row of a design."""
-    return metric.max_rows is None or row < metric.max_rows
-
-
-def _places_in_order(positions: list[int]) -> list[int]:
-    """Return where the least of some positions is, the second least, and so on."""
-    return sorted(range(len(positions)), key=positions.__getitem__)

@@ -322,8 +322,7 @@ def broken_photos(photo_folder: Path, tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("budget", ["full", "adaptive"])
-@pytest.mark.parametrize("where", ["data", "reference"])
+@pytest.mark.parametrize(("where", "budget"), [("data", "full"), ("data", "adaptive"), ("reference", "full")])
 def test_images_that_cannot_be_read_are_left_out_listed_and_said(
     cli, host_checkpoint, photo_folder, broken_photos, tmp_path: Path, where: str, budget: str
 ) -> None:
@@ -417,25 +416,14 @@ def test_what_is_finished_is_kept_and_speed_makes_no_other_run(
     assert list(_result(out)["transforms"]) == ["hue"]
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        "k=5",
-        "num_images=9",
-        "seed=1",
-        "protocol=paper",
-        "budget=adaptive",
-        "target_se=0.1",
-        "metrics=[mrr]",
-        "gallery=5",
-    ],
-)
-def test_whatever_changes_numbers_is_another_run(cli, host_checkpoint, tmp_path: Path, change: str) -> None:
+def test_whatever_changes_numbers_is_another_run(cli, host_checkpoint, tmp_path: Path) -> None:
     arguments = _arguments(host_checkpoint(), tmp_path / "out", "transforms=[hue]", "views=[]")
     assert cli(*arguments)[0] == 0
-    code, _, err = cli(*arguments, change)
-    assert code == 2
-    assert f"holds results of another run ({change.partition('=')[0]}: " in err
+    changes = ["k=5", "num_images=9", "seed=1", "protocol=paper", "budget=adaptive", "target_se=0.1", "gallery=5"]
+    for change in [*changes, "metrics=[mrr]", "precision=bf16", "twin=true"]:
+        code, _, err = cli(*arguments, change)
+        assert code == 2
+        assert f"holds results of another run ({change.partition('=')[0]}: " in err
 
 
 # Several backbones side by side, all metrics, and the adaptive budget

@@ -115,7 +115,7 @@ _SOME = ("rotation", "translation", "resized_crop", "h_flip", "deform", "hue", "
 @pytest.mark.parametrize("budget", ["full", "adaptive"])
 def test_transforms_measured_together_give_what_each_gives_alone(images, budget: str) -> None:
     source = TensorImages(_noise(60, 10))
-    settings = _settings(geometry=Geometry(10, 8), k=16, budget=budget, target_se=0.03, num_images=50)
+    settings = _settings(geometry=Geometry(10, 8), k=16, budget=budget, target_se=0.1, num_images=20, batch_size=64)
     measurement = InvarianceMeasurement(_backbone(_columns), source, settings)
     together = measurement.measure(_load("transforms", _SOME), source)[""]
     for name in _SOME:
@@ -515,8 +515,8 @@ def _same(found: Mapping[str, Measured], expected: Mapping[str, Measured]) -> No
 
 @pytest.mark.parametrize("budget", ["full", "adaptive"])
 def test_work_that_was_stopped_again_and_again_ends_at_the_same_numbers(tmp_path: Path, budget: str) -> None:
-    source, transforms = TensorImages(_noise(300)), _load("transforms", ["hue", "h_flip", "rotation"])
-    settings = _settings(k=64, num_images=300, budget=budget, target_se=0.03, batch_size=256)
+    source, transforms = TensorImages(_noise(240)), _load("transforms", ["saturation", "h_flip", "translation"])
+    settings = _settings(k=36, num_images=240, budget=budget, target_se=0.03, batch_size=256)
     backbone = _backbone(_columns)
     measurement = InvarianceMeasurement(backbone, source, settings)
     backbone.network.views = 0
@@ -547,11 +547,10 @@ class _Threads(Processes):
         self._barrier.wait(timeout=60)
 
 
-@pytest.mark.parametrize("count", [2, 3])
-@pytest.mark.parametrize("budget", ["full", "adaptive"])
+@pytest.mark.parametrize(("budget", "count"), [("full", 2), ("full", 3), ("adaptive", 2)])
 def test_several_processes_share_the_work_and_have_the_same_numbers(tmp_path: Path, count: int, budget: str) -> None:
-    source, transforms = TensorImages(_noise(300)), _load("transforms", ["hue", "h_flip", "rotation"])
-    settings = _settings(k=64, num_images=300, budget=budget, target_se=0.03, batch_size=256)
+    source, transforms = TensorImages(_noise(240)), _load("transforms", ["saturation", "h_flip", "translation"])
+    settings = _settings(k=36, num_images=240, budget=budget, target_se=0.03, batch_size=256)
     alone_backbone = _backbone(_columns)
     alone = InvarianceMeasurement(alone_backbone, source, settings)
     alone_backbone.network.views = 0
@@ -574,7 +573,7 @@ def test_several_processes_share_the_work_and_have_the_same_numbers(tmp_path: Pa
         _same(found[rank], expected)
     views = [backbone.network.views for backbone in backbones]
     assert sum(views) == alone_backbone.network.views
-    assert min(views[:2]) > 0.8 * max(views)
+    assert min(views[:2]) > 0.7 * max(views)
 
 
 def test_parts_in_memory_are_for_one_measurement(images) -> None:

@@ -139,7 +139,8 @@ class MeasureConfig:
     out: str = "runs/measure"
 
     def __post_init__(self) -> None:
-        require_positive(self, "k", "num_images", "gallery", "batch_size", "resize", "crop_size", "devices")
+        require_at_least(2, self, "num_images")  # or there is no interval
+        require_positive(self, "k", "gallery", "batch_size", "resize", "crop_size", "devices")
         require_positive(self.backbone, "crop_size", prefix="backbone.")
         require_positive(self.data, "num_images", "num_groups", prefix="data.")
         require_at_least(16, self.data, "size", prefix="data.")

@@ -123,7 +123,8 @@ def test_the_python_block_on_measuring_runs(host_checkpoint, photo_folder: Path,
     host_checkpoint("ventral").parent.rename(tmp_path / "run")
     (tmp_path / "run" / "ventral-0-ep=1.ckpt").rename(tmp_path / "run" / "ventral.ckpt")
     monkeypatch.chdir(tmp_path / "run")
-    names: dict[str, object] = {"folder": photo_folder, "Geometry": Geometry}
-    small = block.replace("resize=256", "resize=36").replace("=100)", "=4, geometry=Geometry(36, 32))")
+    names: dict[str, object] = {"Geometry": Geometry}
+    small = block.replace('"photos", resize=256', f'"{photo_folder}", resize=36')
+    small = small.replace("=100)", "=4, geometry=Geometry(36, 32))")
     exec(small, names)
     assert set(names["measured"]) == {"rotation", "hue"}  # type: ignore[call-overload]

@@ -11,7 +11,7 @@ import numpy as np
 from solo_invariance.commands.measured_table import print_entries
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.plugins import discover, load_plugin
-from solo_invariance.measure.compare import paired_difference
+from solo_invariance.measure.compare import num_paired, paired_difference
 from solo_invariance.measure.view_metric import ViewMetric
 from solo_invariance.results import SCHEMA, read_json, write_json
 
@@ -58,7 +58,7 @@ def _compare(name: str, ours: Path, theirs: Path, entry: Mapping[str, Any], seed
         differences = {m: paired_difference(own, other, m, _metric(m).value, seed).as_dict() for m in shared}
     except UserError as error:
         raise UserError(f"against={theirs}: {name}: {error}") from error
-    return {"kind": entry["kind"], **differences}
+    return {"kind": entry["kind"], "num_images": num_paired(own, other), **differences}
 
 
 def _per_image(path: Path) -> dict[str, np.ndarray]:
@@ -76,6 +76,10 @@ def _metric(name: str) -> type[ViewMetric]:
 
 
 def print_comparison(comparison: Mapping[str, Any]) -> None:
-    """Print the differences."""
-    title = f"{comparison['label']} minus {comparison['against']['label']}: paired differences"
-    print_entries(title, {**comparison["transforms"], **comparison["views"]}, sign="+")
+    """Print the differences, and on how many images they are."""
+    entries = {**comparison["transforms"], **comparison["views"]}
+    ours, theirs = comparison["label"], comparison["against"]["label"]
+    named = theirs if theirs != ours else f"{theirs} ({comparison['against']['out']})"
+    counts = sorted({entry["num_images"] for entry in entries.values()})
+    on = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    print_entries(f"{ours} minus {named}: paired differences on {on} images or groups", entries, sign="+")

@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,11 +124,13 @@ def measure(
     backbone = backbone or load_backbone(settings.backbone, settings.seed)
     measured = _measurable(backbone, settings)
     if settings.against is not None:
-        _compared(settings, measured.blocks)
+        blocks = _compared(settings, measured.blocks)
     crop_size = settings.crop_size or backbone.input_spec.crop_size
     geometry = Geometry(settings.resize or round(crop_size * 8 / 7), crop_size)
     if geometry.resize < geometry.crop_size:
         raise UserError(f"resize={geometry.resize} is smaller than crop_size={geometry.crop_size}")
+    if settings.against is not None:
+        _require_comparable(settings, geometry, Path(settings.against) / blocks[0] / "invariance.json")
     data = measured_data(settings, geometry)
     names = _transform_names(settings, by_default=[] if data.view_set is not None else _all_transforms())
     if not names and not data.views:
@@ -164,6 +167,15 @@ class _Job:
         if not transforms and not views and self._moments_path.is_file():
             return
         measurement = self._measurement()
+        with self.directory.locked() if self.processes.rank == 0 else nullcontext():
+            self._measure(measurement, transforms, views)
+
+    def _measure(
+        self, measurement: InvarianceMeasurement, transforms: Mapping[str, Transform], views: list[str]
+    ) -> None:
+        if self.processes.rank == 0 and not self._moments_path.is_file():
+            self.directory.claim()
+            _write_moments(self._moments_path, measurement)
         parts = PartFiles(self.directory.path / "parts")
         metrics = {name: load_plugin("metrics", name) for name in _metric_names(self.settings)}
         measured = measurement.measure(transforms, self.data.images, metrics, parts) if transforms else {}
@@ -176,7 +188,7 @@ class _Job:
                     self._keep(block, name, one)
         self.processes.wait()  # until nobody reads the parts any more
         if self.processes.rank == 0:
-            parts.drop()
+            parts.drop(self._is_done)
         self.processes.wait()  # until they are gone
 
     def write(self, block: str, about: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -201,11 +213,7 @@ class _Job:
         kept = self._moments_path
         reference = _read_moments(kept, self.backbone.blocks) if kept.is_file() else self.reference
         settings = measure_settings(self.settings, self.data.geometry, next(self.backbone.parameters()).device)
-        measurement = InvarianceMeasurement(self.backbone, reference, settings, self.progress, self.processes)
-        if self.processes.rank == 0 and not kept.is_file():
-            self.directory.claim()
-            _write_moments(kept, measurement)
-        return measurement
+        return InvarianceMeasurement(self.backbone, reference, settings, self.progress, self.processes)
 
     def _is_done(self, name: str) -> bool:
         return all(self._summary_path(block, name).is_file() for block in self.backbone.blocks)
@@ -293,8 +301,26 @@ def _compared(settings: Config, blocks: Iterable[str]) -> list[str]:
     found = [block for block, file in files.items() if file.is_file() and not _is_twin(block, settings)]
     if not found:
         first = next(iter(files.values()))
-        raise UserError(f"against={settings.against}: no result to compare with, such as {first}")
+        there = sorted(str(file.parent) for file in Path(str(settings.against)).rglob("invariance.json"))
+        hint = f"; there are {', '.join(there)}" if there else ""
+        raise UserError(f"against={settings.against}: no result to compare with, such as {first}{hint}")
     return found
+
+
+def _require_comparable(settings: Config, geometry: Geometry, other: Path) -> None:
+    """Refuse what cannot be compared with another run before it is measured."""
+    content = read_json(other)
+    there = {**content.get("config", {}), **content}
+    here = {
+        "protocol": settings.protocol.name,
+        "k": settings.k,
+        "seed": settings.seed,
+        "gallery": settings.gallery,
+        "geometry": geometry._asdict(),
+    }
+    for key, value in here.items():
+        if there.get(key) != value:
+            raise UserError(f"against={settings.against}: measured with {key} {there.get(key)}, here {value}")
 
 
 def _identity(config: dict[str, Any], backbone: Backbone, data: MeasuredData, reference: ImageSource) -> dict[str, Any]:

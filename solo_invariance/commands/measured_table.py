@@ -71,6 +71,16 @@ def _metrics(entry: Mapping[str, Any]) -> list[str]:
 
 
 def _print_left_out(result: Mapping[str, Any], entries: Mapping[str, Any]) -> None:
+    reference = result["reference"]
+    if reference["shrinkage"]:
+        console.print(
+            f"reference: {reference['num_images']} images are too few for {result['backbone']['num_features']} features: "
+            f"their covariance is shrunk by {reference['shrinkage']:.2f}, on which the numbers depend (reference.path)",
+            style="yellow",
+            soft_wrap=True,
+        )
+    if any(len(_metrics(entry)) < len(_metrics(other)) for entry in entries.values() for other in entries.values()):
+        console.print("blank: the metric says nothing of that change", style="dim")
     unreadable = {*result["reference"]["unreadable"], *(u for e in entries.values() for u in e.get("unreadable", []))}
     if unreadable:
         listed = ", ".join(sorted(unreadable)[:_LISTED]) + (", ..." if len(unreadable) > _LISTED else "")

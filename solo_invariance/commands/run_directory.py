@@ -1,12 +1,18 @@
 """The directory that a command writes its results to, and what was done there before."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from solo_invariance.errors import UserError
 from solo_invariance.results import fingerprint_of, read_json, write_json
+
+try:
+    import fcntl
+except ImportError:  # Windows has no such locks
+    fcntl = None  # type: ignore[assignment]
 
 _MANIFEST = "run.json"
 
@@ -28,6 +34,32 @@ class RunDirectory:
     def claim(self) -> None:
         """Say whose directory it is; to be called before the first result is written, and not earlier."""
         write_json(self.path / _MANIFEST, {"fingerprint": self.fingerprint, "identity": dict(self.identity)})
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out while results are written; the system lets go when the process ends, however it does.
+
+        Raises:
+            UserError: Another run is at work in the directory, or it cannot be written to.
+        """
+        if fcntl is None:
+            yield
+            return
+        path = self.path / ".lock"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            file = path.open("w")
+        except OSError as error:
+            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise UserError(
+                    f"out={self.path}: another run is at work there; wait for it, or choose another"
+                ) from error
+            yield
+            path.unlink(missing_ok=True)
 
 
 def open_run(out: str, identity: Mapping[str, Any]) -> RunDirectory:

@@ -51,8 +51,8 @@ class ImageFiles(Dataset["Tensor | Unreadable"]):
         UserError: There is no such folder, or no image in it.
     """
 
-    def __init__(self, root: Path, resize: int | None = None) -> None:
-        self.paths = list_images(root)
+    def __init__(self, root: Path | str, resize: int | None = None) -> None:
+        self.paths = list_images(Path(root))
         self.resize = resize
 
     @classmethod
@@ -168,8 +168,10 @@ def list_images(root: Path) -> list[Path]:
         UserError: There is no such folder, or no image in it.
     """
     if not root.is_dir():
-        raise UserError(f"{root}: no such folder of images")
-    paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+        raise UserError(f"{root}: {'is a file, expected a folder' if root.is_file() else 'no such folder'} of images")
+    found = (path for path in root.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+    # Some systems leave a hidden file beside every image, of the same name but for the dot.
+    paths = sorted(path for path in found if not path.name.startswith("."))
     if not paths:
         raise UserError(f"{root}: no images in it ({', '.join(sorted(EXTENSIONS))}), nor below it")
     return paths

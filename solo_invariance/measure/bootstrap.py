@@ -1,5 +1,6 @@
 """Intervals by the bootstrap over images."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -88,5 +89,8 @@ def estimate_difference(ours: Tensor, theirs: Tensor, statistic: Statistic = fir
 
 
 def _estimate(value: Tensor, samples: Tensor) -> Estimate:
+    samples = samples[samples.isfinite()]
+    if len(samples) < 2:
+        return Estimate(float(value), math.nan, math.nan, math.nan)
     low, high = torch.quantile(samples, torch.tensor([0.025, 0.975], dtype=samples.dtype)).tolist()
     return Estimate(float(value), float(samples.std()), low, high)

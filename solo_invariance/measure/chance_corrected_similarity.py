@@ -7,7 +7,6 @@ from torch import Tensor
 
 from solo_invariance.measure.functional import (
     chance_similarity,
-    correct_for_chance,
     invariance_similarity,
     same_image,
 )
@@ -52,4 +51,5 @@ class ChanceCorrectedSimilarity(ViewMetric):
     @staticmethod
     def value(terms: Tensor) -> Tensor:
         """Return the corrected similarity (...) of terms (..., 2)."""
-        return correct_for_chance(terms[..., 0], terms[..., 1])
+        # Not the function that refuses chance of 1: a bootstrap sample of few images may have it, and is left out.
+        return (terms[..., 0] - terms[..., 1]) / (1 - terms[..., 1])

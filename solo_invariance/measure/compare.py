@@ -37,6 +37,11 @@ def paired_difference(
     return estimate_difference(torch.from_numpy(own[first]), torch.from_numpy(other[second]), statistic, seed)
 
 
+def num_paired(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> int:
+    """Return how many images two measurements have in common."""
+    return len(_common(ours["names"], theirs["names"])[0])
+
+
 def _common(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the places of the same images in both."""
     if np.array_equal(ours, theirs):

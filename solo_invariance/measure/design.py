@@ -69,19 +69,26 @@ class AdaptiveDesign(FullDesign):
         num_parameters: K, of the grid.
         identity: See ``FullDesign``.
         seed: Of the random start.
+        exact: Whether the identity gives the clean image itself; else a view of it is made in each row.
     """
 
-    def __init__(self, num_parameters: int, identity: int | None, seed: int) -> None:
+    def __init__(self, num_parameters: int, identity: int | None, seed: int, exact: bool = True) -> None:
         super().__init__(num_parameters, identity)
         others = [index for index in range(num_parameters) if index != identity]
         # A grid of the identity alone has nothing else to measure.
         self._others = torch.tensor(others or [identity])
-        self.adds_identity = identity is not None and bool(others)
+        added = [identity] if identity is not None and others else []
+        self.adds_identity = exact and bool(added)
+        self._made_too = torch.tensor([] if exact else added, dtype=torch.int64)
         self._start = float(np.random.default_rng(seed).random())
 
     @property
     def num_views(self) -> int:
         """How many views are made for a row: all, or a few."""
+        return self._drawn + len(self._made_too)
+
+    @property
+    def _drawn(self) -> int:
         return len(self._others) if len(self._others) <= _FEW else _VIEWS_PER_IMAGE
 
     @property
@@ -92,12 +99,12 @@ class AdaptiveDesign(FullDesign):
     @property
     def visits(self) -> int:
         """How many rows on one image show all that it can, at the least."""
-        return math.ceil(len(self._others) / self.num_views)
+        return math.ceil(len(self._others) / self._drawn)
 
     @property
     def strata(self) -> Tensor | None:
         """To which stratum, of neighbours on the grid, each parameter (K,) belongs; the identity is one of its own."""
-        if self.num_views == len(self._others):
+        if self._drawn == len(self._others):
             return None
         strata = torch.full((self.num_parameters,), _STRATA)
         strata[self._others] = torch.arange(len(self._others)) * _STRATA // len(self._others)
@@ -106,5 +113,5 @@ class AdaptiveDesign(FullDesign):
     def parameters(self, row: int) -> Tensor:
         """Return the indices (V,) of the parameters that views are made with for a row."""
         start = (self._start + row * _GOLDEN) % 1
-        places = (torch.arange(self.num_views, dtype=torch.float64) + start) * len(self._others) / self.num_views
-        return self._others[places.long()]
+        places = (torch.arange(self._drawn, dtype=torch.float64) + start) * len(self._others) / self._drawn
+        return torch.cat([self._others[places.long()], self._made_too])

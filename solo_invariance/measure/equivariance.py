@@ -38,6 +38,7 @@ class Equivariance(ViewMetric):
 
     higher_is_better = True
     name_of_states: ClassVar[tuple[str, ...]] = ("clean", "views", "coordinates", "images")
+    per_parameter: ClassVar[bool] = False
     max_rows: ClassVar[int | None] = 1000
     clean: list[Tensor] | Tensor
     views: list[Tensor] | Tensor

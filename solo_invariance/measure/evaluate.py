@@ -114,6 +114,8 @@ class InvarianceMeasurement:
         wanted = self.settings.num_images or (_FULL_IMAGES if self.settings.budget == "full" else len(source))
         replace = self.settings.protocol == "paper" and self.settings.budget == "full"
         size = wanted if replace else min(wanted, len(source))
+        if size < 2:
+            raise UserError(f"{size} image to measure on: an interval needs at least 2")
         return [int(i) for i in generator.choice(len(source), size=size, replace=replace)]
 
     def measure(
@@ -142,6 +144,11 @@ class InvarianceMeasurement:
         """
         from solo_invariance.measure.transform_run import TransformRun
 
+        for name, metric in metrics.items():
+            if not (isinstance(metric, type) and issubclass(metric, ViewMetric)):
+                raise TypeError(f"metrics: {name} is {metric!r}, expected a subclass of ViewMetric")
+        if "similarity" not in metrics:
+            raise ValueError(f"metrics: {', '.join(metrics)}: expected similarity among them")
         run = TransformRun(self, transforms, source, metrics, Parts() if parts is None else parts)
         run.measure()
         return {block: {name: run.summary(name, block) for name in transforms} for block in self.backbone.blocks}

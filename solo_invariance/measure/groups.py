@@ -117,7 +117,8 @@ def _measure_unit(
         for block, whitened in (measurement.whiten(features) if measured else {}).items()
         for score, function in _SCORES.items()
     }
-    left_out = [views.source.name_of(image) for place, image in enumerate(images) if place not in {*readable}]
+    found = {*readable}
+    left_out = [views.source.name_of(image) for place, image in enumerate(images) if place not in found]
     return Part([name], unit, sorted({*unit} - {*measured}), states, left_out)
 
 
@@ -139,7 +140,8 @@ def _summarise(
         raise UserError(f"{name}: no group has two views that can be read")
     in_paper = measurement.settings.protocol == "paper"
     states["similarity"] = states["similarity_with_diagonal" if in_paper else "similarity_without_diagonal"]
-    numbers = {score: estimate(values[:, None], seed=seed).as_dict() for score, values in states.items()}
+    scores = ("similarity", "distance", *states)
+    numbers = {score: estimate(states[score][:, None], seed=seed).as_dict() for score in scores}
     rows = parts.rows(name)
     sizes = [len(views.groups[row].images) for row in rows]
     summary: dict[str, Any] = {

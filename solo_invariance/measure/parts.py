@@ -2,7 +2,7 @@
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,9 +82,9 @@ class Parts:
                     found.setdefault(name.removeprefix(prefix), []).append((rows[: len(state)], state))
         return {name: _sorted_by_row(pieces) for name, pieces in found.items()}
 
-    def drop(self) -> None:
-        """Forget everything."""
-        self._held.clear()
+    def drop(self, finished: Callable[[str], bool]) -> None:
+        """Forget the parts of what is finished, by its name."""
+        self._held = [part for part in self._held if not all(finished(str(name)) for name in part["names"])]
 
     def _keep(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._held.append(arrays)
@@ -114,10 +114,11 @@ class PartFiles(Parts):
         super().__init__()
         self.directory = directory
 
-    def drop(self) -> None:
-        """Remove the files."""
-        for path in self._paths():
-            path.unlink(missing_ok=True)
+    def drop(self, finished: Callable[[str], bool]) -> None:
+        """Remove the files of what is finished, by its name."""
+        for path, part in zip(self._paths(), self._all(), strict=True):
+            if all(finished(str(name)) for name in part["names"]):
+                path.unlink(missing_ok=True)
 
     def _keep(self, arrays: Mapping[str, np.ndarray]) -> None:
         rows, names = arrays["rows"], arrays["names"]

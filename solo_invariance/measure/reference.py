@@ -54,11 +54,15 @@ def reference_statistics(
     Raises:
         UserError: An image is unreadable, or its features are not finite; the message names it.
     """
-    statistics = {name: FeatureStatistics(width).to(stream.device) for name, width in blocks.items()}
+    # One process of several may measure for itself, and must not wait for the others then.
+    statistics = {
+        name: FeatureStatistics(width, sync_on_compute=processes.count > 1).to(stream.device)
+        for name, width in blocks.items()
+    }
     for name, width in blocks.items():
         statistics[name].update(torch.empty(0, width, device=stream.device))  # a process may have no share
     units = processes.share(torch.arange(len(reference)).split(_UNIT))
-    reader = ImageReader(reference, policy, len(reference))
+    reader = ImageReader(reference, policy, sum(map(len, units)))
     done = 0
     for unit, (positions, images) in zip(units, reader.units([unit.tolist() for unit in units]), strict=True):
         indices = [int(unit[position]) for position in positions]

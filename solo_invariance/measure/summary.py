@@ -1,7 +1,9 @@
 """From the scores of images to the numbers of a result."""
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -40,12 +42,14 @@ class Scores:
     items: np.ndarray
     names: Mapping[int, str]
     metrics: Mapping[str, ViewMetric]
+    _known: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def per_row(self, metric: str, *, count_identity: bool) -> Tensor:
         """Return the terms (N, T), float64, averaged over parameters, of the rows that the metric was given."""
-        terms, indices = self._terms(metric), self._indices
-        if terms.shape[1] != indices.shape[1]:
+        terms = self._terms(metric)
+        if not self.metrics[metric].per_parameter:
             return terms[:, 0]
+        indices = self._indices[: len(terms)]
         weights = self.design.weights(indices, count_identity=count_identity)
         if self.design.strata is None:
             return (terms * weights[..., None]).sum(dim=1)
@@ -62,9 +66,10 @@ class Scores:
 
     def curve(self, metric: str) -> list[float] | None:
         """Return the metric at each parameter of the grid, None where it has no number for each."""
-        terms, indices = self._terms(metric), self._indices
-        if terms.shape[1] != indices.shape[1]:
+        terms = self._terms(metric)
+        if not self.metrics[metric].per_parameter:
             return None
+        indices = self._indices[: len(terms)]
         flat, size = indices.flatten(), self.design.num_parameters
         totals = torch.zeros(size, terms.shape[2], dtype=torch.float64).index_add_(0, flat, terms.flatten(0, 1))
         return self.metrics[metric].value(totals / flat.bincount(minlength=size)[:, None]).tolist()
@@ -72,7 +77,10 @@ class Scores:
     def estimate(self, metric: str, seed: int, *, count_identity: bool) -> Estimate:
         """Return the metric's mean over the grid and the images."""
         terms = self.per_item(metric, count_identity=count_identity)
-        return estimate(terms, self.metrics[metric].value, seed)
+        found = estimate(terms, self.metrics[metric].value, seed)
+        if not all(map(math.isfinite, found)):
+            raise UserError(f"metrics: {metric} is {found.mean}: it has no value on these images")
+        return found
 
     def arrays(self, *, count_identity: bool) -> dict[str, np.ndarray]:
         """Return the scores for a file: of each row and, averaged, of each item."""
@@ -91,15 +99,17 @@ class Scores:
         """Whether there are scores at every parameter."""
         return len(self._indices.unique()) == self.design.num_parameters
 
-    @property
+    @cached_property
     def _indices(self) -> Tensor:
         return torch.stack([self.design.indices(int(row)) for row in self.rows])
 
     def _terms(self, metric: str) -> Tensor:
-        try:
-            return self.metrics[metric].per_image().double().cpu()
-        except ValueError as error:
-            raise UserError(f"metrics: {metric}: {error}") from error
+        if metric not in self._known:  # some are fitted, which takes its time
+            try:
+                self._known[metric] = self.metrics[metric].per_image().double().cpu()
+            except ValueError as error:
+                raise UserError(f"metrics: {metric}: {error}") from error
+        return self._known[metric]
 
 
 def post_stratified(
@@ -123,7 +133,9 @@ def post_stratified(
     """
     count = int(grid_strata.max()) + 1
     totals = terms.new_zeros(count, terms.shape[2]).index_add_(0, strata.flatten(), terms.flatten(0, 1))
-    means = totals / strata.flatten().bincount(minlength=count).clamp_min(1)[:, None]
+    seen = strata.flatten().bincount(minlength=count)[:, None]
+    # A stratum that no row has seen yet is taken to be like the others; more rows are on their way then.
+    means = torch.where(seen > 0, totals / seen.clamp_min(1), terms.flatten(0, 1).mean(dim=0))
     shares = grid_weights.new_zeros(count).index_add_(0, grid_strata, grid_weights)
     return ((terms - means[strata]) * weights[..., None]).sum(dim=1) + shares @ means
 

@@ -95,7 +95,8 @@ class TransformRun:
         size, identity = len(self.grids[name]), self.transforms[name].identity(self.grids[name])
         if self.settings.budget == "full":
             return FullDesign(size, identity)
-        return AdaptiveDesign(size, identity, self.settings.seed)
+        exact = self.transforms[name].is_exact(self.grids[name], identity)
+        return AdaptiveDesign(size, identity, self.settings.seed, exact)
 
     def metrics_of(self, name: str) -> dict[str, type[ViewMetric]]:
         """Return the metrics that say something of a transform."""
@@ -173,7 +174,8 @@ class TransformRun:
         measurement.processes.wait()  # until everyone knows what is left to do
         mine = measurement.processes.share(units)
         num_rows = sum(len(unit.rows) for unit in units)
-        reader = ImageReader(self.source, self.settings.reading, max(num_rows, len(self.images)))
+        share = math.ceil(max(num_rows, len(self.images)) / measurement.processes.count)
+        reader = ImageReader(self.source, self.settings.reading, share)
         total, done = sum(map(self._num_views, mine)), 0
         images = reader.units([[self.image(row) for row in unit.rows] for unit in mine])
         for unit, (readable, pixels) in zip(mine, images, strict=True):

@@ -14,6 +14,7 @@ import torchvision.transforms.v2.functional as F
 from torch import Tensor
 
 from solo_invariance.families.geometry import rotation_matrix, shear_matrix
+from solo_invariance.families.noise import uniform_noise
 from solo_invariance.families.operation import send
 from solo_invariance.families.photometry import (
     adjust_brightness,
@@ -72,6 +73,12 @@ class Transform(ABC):
             return None
         matches = torch.isclose(grid.double(), torch.tensor(neutral).double(), atol=1e-4).all(dim=1).nonzero()
         return int(matches[0, 0]) if len(matches) else None
+
+    def is_exact(self, grid: Tensor, identity: int | None) -> bool:
+        """Return whether the parameters at ``identity`` truly change nothing: the paper shears by a degree even so."""
+        if identity is None or self.neutral is None:
+            return True
+        return not grid[identity, len(self.neutral) :].any()
 
     def coordinates(self, parameters: Tensor) -> Tensor:
         """Return parameters (..., P) as numbers (..., C) that change as smoothly as the views do.
@@ -343,10 +350,10 @@ class Deform(Transform):
         rows, owner = parameters.unique(dim=0, return_inverse=True)
         height, width = images.shape[-2:]
         box = _CentreBox.of(images, geometry)
-        fields = torch.stack([_noise(int(seed), height, width) for seed in rows[:, 1].tolist()])
+        fields = 2 * uniform_noise(send(rows[:, 1].long(), images.device), (2, height, width)) - 1
         kernel = min(17, (min(height, width) - 1) // 2 * 2 + 1)
         near, inner = box.grown(kernel // 2, fields)
-        fields = inner.cut(gaussian_blur(near.to(images.device, images.dtype), rows[:, 0].to(images.dtype), kernel))
+        fields = inner.cut(gaussian_blur(near.to(images.dtype), rows[:, 0].to(images.dtype), kernel))
         pixel = torch.tensor([2 / width, 2 / height], device=images.device, dtype=images.dtype)
         shift = fields.permute(0, 2, 3, 1)[owner.to(images.device)] * (self.alpha * pixel)
         identity = torch.eye(2, 3, device=images.device, dtype=images.dtype)[None]
@@ -356,10 +363,6 @@ class Deform(Transform):
 
     def coordinates(self, parameters: Tensor) -> Tensor:
         return parameters[..., :1]
-
-
-def _noise(seed: int, height: int, width: int) -> Tensor:
-    return torch.rand(2, height, width, generator=torch.Generator().manual_seed(seed)) * 2 - 1
 
 
 # Appearance

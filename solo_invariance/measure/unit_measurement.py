@@ -133,8 +133,13 @@ class UnitMeasurement:
                 others = torch.cat([others, own[:, None]], dim=1)
             for metric, kind in run.metrics_of(name).items():
                 some = [place for place, row in enumerate(rows) if _takes(kind, row)]
+                # A few views that the identity is always one of are no sample of the grid: weights see to that, but
+                # only where each view has a number of its own.
+                shown = indices.shape[1] if kind.per_parameter or design.strata is None else design.num_views
                 if some:
-                    self._metrics[name, block, metric].update(own[some], others[some], coordinates[some], images[some])
+                    self._metrics[name, block, metric].update(
+                        own[some], others[some][:, :shown], coordinates[some][:, :shown], images[some]
+                    )
         self._order[name] += positions
 
     def _require_finite(self, features: Tensor, positions: list[int]) -> None:

@@ -28,6 +28,7 @@ class ViewMetric(Metric):
     Attributes:
         name_of_states: The states, each a list of tensors whose rows are images.
         needs_gallery: Whether ``__init__`` takes ``gallery``, the images to compare with.
+        per_parameter: Whether there is a number for each view; else ``per_image`` gives one an image, (N, 1, T).
         max_rows: How many rows of a design a measurement gives it, None for all: where the state has more than a few
             numbers an image, it must not grow with the images.
     """
@@ -36,6 +37,7 @@ class ViewMetric(Metric):
     full_state_update = False
     name_of_states: ClassVar[tuple[str, ...]] = ("rows",)
     needs_gallery: ClassVar[bool] = False
+    per_parameter: ClassVar[bool] = True
     max_rows: ClassVar[int | None] = None
     rows: list[Tensor] | Tensor
 
@@ -59,7 +61,7 @@ class ViewMetric(Metric):
         """Add images.
 
         Args:
-            clean: Whitened features of the clean images, (N, D).
+            clean: Whitened features of the clean images, (N, D); a measurement gives float64, on its device.
             views: Whitened features of K views of each, (N, K, D).
             coordinates: The parameters of the views' transform, as numbers without a jump, (N, K, C).
             images: The images' ids, (N,), as the gallery has them.
@@ -73,6 +75,8 @@ class ViewMetric(Metric):
             )
         assert isinstance(self.rows, list)
         scores = self.score(clean, views, coordinates, images)
+        if scores.shape[:2] != views.shape[:2] or scores.ndim > 3:
+            raise ValueError(f"score gave {tuple(scores.shape)}, expected (N, K) or (N, K, T) of {tuple(views.shape)}")
         self.rows.append(scores if scores.ndim == 3 else scores[..., None])
 
     def per_image(self) -> Tensor:

@@ -108,8 +108,6 @@ def test_images_that_both_measured_are_compared_where_an_adaptive_run_needed_mor
         (["data.size=33"], "hue: measured on other images"),
         (["transforms=[]", "data.seed=7"], "pose: measured on other images"),
         (["transforms=[]", "data.num_views=4"], "pose: measured on other images"),
-        (["k=5"], "hue: measured at other parameters (k, protocol or sizes differ)"),
-        (["protocol=paper", "num_images=30", "backbone.layer=layer2.0.bn2"], "protocol clean, here paper"),
         (["transforms=[v_flip]", "views=[light_hue]"], "has no transform and no view set in common"),
     ],
 )
@@ -121,6 +119,28 @@ def test_runs_that_cannot_be_compared(cli, host_checkpoint, theirs, tmp_path: Pa
     assert len(err.strip().splitlines()) == 1
     assert (tmp_path / "ours" / "invariance.json").is_file()  # what was measured is there for all that
     assert not (tmp_path / "ours" / "comparison.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("argument", "message"),
+    [
+        ("k=5", "measured with k 4, here 5"),
+        ("protocol=paper", "measured with protocol clean, here paper"),
+        ("seed=3", "measured with seed 0, here 3"),
+        ("gallery=7", "measured with gallery 1000, here 7"),
+        (
+            "crop_size=24",
+            "measured with geometry {'resize': 37, 'crop_size': 32}, here {'resize': 27, 'crop_size': 24}",
+        ),
+    ],
+)
+def test_what_cannot_be_compared_is_not_measured(
+    cli, host_checkpoint, theirs, tmp_path: Path, argument: str, message: str
+) -> None:
+    code, _, err = cli(*_arguments(host_checkpoint(), tmp_path / "ours", f"against={theirs}", argument))
+    assert code == 2
+    assert f"against={theirs}: {message}" in err
+    assert not (tmp_path / "ours").exists()
 
 
 def test_a_run_that_is_not_there_is_missed_before_anything_is_measured(cli, host_checkpoint, tmp_path: Path) -> None:

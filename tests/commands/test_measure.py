@@ -3,16 +3,23 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
+from omegaconf import OmegaConf
 
+from solo_invariance.commands.measure import measure
 from solo_invariance.commands.measured_data import VIEW_KINDS
+from solo_invariance.config import BackboneConfig, DataConfig, MeasureConfig
 from solo_invariance.data.latent_scenes import VIEW_SETS
 from solo_invariance.measure import PartFiles
+from solo_invariance.measure.transform_run import TransformRun
+from solo_invariance.processes import Processes
 
 
 def _arguments(checkpoint: Path, out: Path, *more: str) -> list[str]:
@@ -307,6 +314,51 @@ def test_two_processes_give_the_numbers_of_one(cli, host_checkpoint, tmp_path: P
     assert {*one} == {*two}
     for name, value in one.items():
         assert two[name] == (pytest.approx(value, abs=1e-6) if isinstance(value, float) else value), name
+
+
+class _Threads(Processes):
+    """Processes that are threads, which is enough to see what they share."""
+
+    def __init__(self, rank: int, barrier: threading.Barrier) -> None:
+        self.rank, self.count = rank, 2
+        self._barrier = barrier
+
+    def wait(self) -> None:
+        self._barrier.wait(timeout=60)
+
+
+def test_the_parts_stay_until_the_slowest_process_has_read_them(
+    host_checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = str(host_checkpoint())
+
+    def measured(transforms: list[str], processes: Processes | None = None) -> dict:
+        config = MeasureConfig(
+            backbone=BackboneConfig(checkpoint),
+            data=DataConfig(name="latent_scenes", num_images=40, size=32),
+            transforms=transforms,
+            views=[],
+            k=4,
+            device="cpu",
+            out=str(tmp_path / "out"),
+        )
+        return measure(OmegaConf.structured(config), processes=processes)
+
+    measured(["hue"])  # and the statistics, for which threads would need a process group
+    summary = TransformRun.summary
+
+    def slow(self, name: str, block: str):
+        time.sleep(0.5 * self.measurement.processes.rank)
+        return summary(self, name, block)
+
+    monkeypatch.setattr(TransformRun, "summary", slow)
+    barrier = threading.Barrier(2)
+    with ThreadPoolExecutor(2) as pool:
+        ranks = [pool.submit(measured, ["hue", "h_flip"], _Threads(rank, barrier)) for rank in range(2)]
+        first, second = (rank.result() for rank in ranks)
+    assert list(first[""]["transforms"]) == ["hue", "h_flip"]
+    assert second == {}
+    assert not list((tmp_path / "out" / "parts").glob("rows-*"))
 
 
 # Images that cannot be read

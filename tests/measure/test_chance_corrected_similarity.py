@@ -77,12 +77,13 @@ def test_known_corrections() -> None:
     torch.testing.assert_close(corrected, torch.tensor([1.0, 0.0, -1.0, 0.75]))
 
 
-def test_features_that_all_point_one_way_are_refused() -> None:
+def test_features_that_all_point_one_way_have_no_value() -> None:
     features = torch.arange(1.0, 5.0)[:, None] * torch.tensor([0.3, 0.1])
     metric = ChanceCorrectedSimilarity(Gallery(features, torch.arange(4)))
     metric.update(features, features[:, None], images=torch.arange(4))
+    assert not metric.compute().isfinite()
     with pytest.raises(ValueError, match="point one way"):
-        metric.compute()
+        correct_for_chance(torch.ones(2), torch.ones(2))
 
 
 def test_a_gallery_of_nothing_but_the_image_is_refused() -> None:

@@ -95,7 +95,7 @@ def test_whole_numbers_stay_whole_and_others_are_float32(new_parts) -> None:
 def test_parts_can_be_dropped(new_parts) -> None:
     parts = new_parts()
     parts.add(_part([0]))
-    parts.drop()
+    parts.drop(lambda name: True)
     assert parts.done("hue") == set()
 
 
@@ -105,7 +105,7 @@ def test_another_process_goes_on_with_the_files_of_one_that_died(tmp_path: Path)
     assert later.done("hue") == {0, 1, 2}
     later.add(_part([3]))
     assert torch.equal(PartFiles(tmp_path / "parts").states(_KEY)["rows"], _scores([0, 2, 3]))
-    later.drop()
+    later.drop(lambda name: True)
     assert list((tmp_path / "parts").iterdir()) == []
 
 

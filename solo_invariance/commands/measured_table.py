@@ -74,7 +74,7 @@ def _print_left_out(result: Mapping[str, Any], entries: Mapping[str, Any]) -> No
     reference = result["reference"]
     if reference["shrinkage"]:
         console.print(
-            f"reference: {reference['num_images']} images are too few for {result['backbone']['num_features']} features: "
+            f"reference: {reference['num_images']} images are few for {result['backbone']['num_features']} features: "
             f"their covariance is shrunk by {reference['shrinkage']:.2f}, on which the numbers depend (reference.path)",
             style="yellow",
             soft_wrap=True,

@@ -51,3 +51,25 @@ def test_memory_does_not_grow_with_the_images() -> None:
         statistics.update(torch.randn(100, 5))
         sizes.add(sum(getattr(statistics, name).numel() for name in statistics._defaults))
     assert sizes == {1 + 5 + 25}
+
+
+def test_one_process_that_measures_for_itself_waits_for_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the first process of a training run does, while the others go on training."""
+    from solo_invariance.data.images import TensorImages
+    from solo_invariance.data.reading import ReadingPolicy
+    from solo_invariance.measure import Geometry
+    from solo_invariance.measure.feature_stream import FeatureStream
+    from solo_invariance.measure.reference import reference_statistics
+    from solo_invariance.processes import Processes
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("waits for other processes")
+
+    monkeypatch.setattr("torchmetrics.metric.jit_distributed_available", lambda: True)
+    monkeypatch.setattr("torchmetrics.metric.gather_all_tensors", refuse)
+    stream = FeatureStream(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 2)), 4)
+    pixels = torch.randint(0, 256, (9, 3, 4, 4), dtype=torch.uint8)
+    moments, _ = reference_statistics(
+        stream, {"": 2}, TensorImages(pixels), Geometry(4, 4), ReadingPolicy(0), Processes()
+    )
+    assert moments[""].num_images == 9

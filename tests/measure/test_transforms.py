@@ -106,3 +106,28 @@ def test_deform_moves_pixels_a_little_and_repeats_itself(photo: torch.Tensor) ->
     change = (views - _crop(photo)).abs().mean(dim=(1, 2, 3))
     assert (change > 1e-5).all()
     assert (change < 0.02).all()
+
+
+@pytest.mark.parametrize(("name", "low", "high"), [("rotation", 0.0, 360.0), ("hue", -0.5, 0.5)])
+def test_coordinates_have_no_jump_where_the_parameter_comes_round(name: str, low: float, high: float) -> None:
+    ends = load_plugin("transforms", name).coordinates(torch.tensor([[low], [high], [(low + high) / 2]]))
+    torch.testing.assert_close(ends[0], ends[1], atol=1e-5, rtol=0)
+    torch.testing.assert_close(ends[2], -ends[0], atol=1e-5, rtol=0)
+    torch.testing.assert_close(ends.norm(dim=1), torch.ones(3))
+
+
+def test_coordinates_leave_out_what_is_no_parameter() -> None:
+    for name, width in (("translation", 2), ("scale", 1), ("deform", 1), ("shear", 2), ("resized_crop", 4)):
+        transform = load_plugin("transforms", name)
+        grid = transform.grid(16, Geometry(), "paper")
+        assert transform.coordinates(grid).shape == (len(grid), width)
+
+
+def test_only_the_papers_shear_keeps_the_identity_from_changing_nothing() -> None:
+    for protocol, exact in (("clean", True), ("paper", False)):
+        for name in ("translation", "scale"):
+            transform = load_plugin("transforms", name)
+            grid = transform.grid(64, Geometry(), protocol)
+            assert transform.is_exact(grid, transform.identity(grid) or 0) == exact
+    rotation = load_plugin("transforms", "rotation")
+    assert rotation.is_exact(rotation.grid(8, Geometry(), "paper"), 0)

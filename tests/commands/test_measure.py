@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 
 from solo_invariance.commands.measure import measure
 from solo_invariance.commands.measured_data import VIEW_KINDS
+from solo_invariance.commands.run_directory import RunDirectory
 from solo_invariance.config import BackboneConfig, DataConfig, MeasureConfig
 from solo_invariance.data.latent_scenes import VIEW_SETS
 from solo_invariance.measure import PartFiles
@@ -476,6 +477,17 @@ def test_whatever_changes_numbers_is_another_run(cli, host_checkpoint, tmp_path:
         code, _, err = cli(*arguments, change)
         assert code == 2
         assert f"holds results of another run ({change.partition('=')[0]}: " in err
+
+
+def test_a_directory_that_another_run_is_at_work_in_is_left_alone(cli, host_checkpoint, tmp_path: Path) -> None:
+    arguments = _arguments(host_checkpoint(), tmp_path / "out", "transforms=[hue]", "views=[]")
+    with RunDirectory(tmp_path / "out", "", {}).locked():
+        code, _, err = cli(*arguments)
+    assert code == 2
+    assert f"out={tmp_path / 'out'}: another run is at work there; wait for it, or choose another" in err
+    assert list((tmp_path / "out").rglob("*.json")) == []
+    assert cli(*arguments)[0] == 0
+    assert not (tmp_path / "out" / ".lock").exists()
 
 
 # Several backbones side by side, all metrics, and the adaptive budget

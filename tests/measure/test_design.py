@@ -114,6 +114,35 @@ def test_no_view_is_made_of_the_identity_though_every_row_has_it(size, identity)
         assert design.indices(row).tolist() == [*design.parameters(row).tolist(), identity]
 
 
+@pytest.mark.parametrize("count_identity", [False, True])
+@pytest.mark.parametrize(("size", "drawn"), [(2, 1), (7, 6), (256, 4)])
+def test_an_identity_that_changes_something_after_all_is_made_and_weighed_as_any(size, drawn, count_identity) -> None:
+    inexact, exact = (AdaptiveDesign(size, 1, seed=3, exact=exact) for exact in (False, True))
+    assert (inexact.num_views, exact.num_views) == (drawn + 1, drawn)
+    assert not inexact.adds_identity
+    for row in range(50):
+        assert inexact.parameters(row).tolist() == inexact.indices(row).tolist() == exact.indices(row).tolist()
+        assert _weights(inexact, row, count_identity) == _weights(exact, row, count_identity)
+
+
+@pytest.mark.parametrize(("size", "identity"), [(9, None), (10, 4), (100, 99), (256, None), (257, 0)])
+def test_strata_are_of_neighbours_and_of_about_one_size(size, identity) -> None:
+    strata = AdaptiveDesign(size, identity, seed=0).strata
+    assert strata is not None
+    others = [int(strata[index]) for index in range(size) if index != identity]
+    assert others == sorted(others)
+    sizes = [others.count(stratum) for stratum in {*others}]
+    assert max(sizes) - min(sizes) <= 1
+    assert len(sizes) == min(16, len(others))
+    assert identity is None or int(strata[identity]) not in others
+
+
+@pytest.mark.parametrize(("size", "identity"), [(2, 0), (8, None), (9, 3)])
+def test_where_every_row_has_every_parameter_there_are_no_strata(size, identity) -> None:
+    assert AdaptiveDesign(size, identity, seed=0).strata is None
+    assert FullDesign(256, 0).strata is None
+
+
 @pytest.mark.parametrize("identity", [None, 100])
 def test_a_rows_parameters_are_evenly_spaced(identity) -> None:
     design = AdaptiveDesign(256, identity, seed=5)

@@ -99,6 +99,14 @@ def test_parts_can_be_dropped(new_parts) -> None:
     assert parts.done("hue") == set()
 
 
+def test_parts_of_what_is_not_finished_are_kept(new_parts) -> None:
+    parts = new_parts()
+    for rows, names in (([0, 1], ["hue"]), ([2], ["hue", "blur"]), ([3], ["blur"]), ([4], ["scale"])):
+        parts.add(_part(rows, names=names))
+    parts.drop(lambda name: name in ("hue", "scale"))
+    assert (parts.done("hue"), parts.done("blur"), parts.done("scale")) == ({2}, {2, 3}, set())
+
+
 def test_another_process_goes_on_with_the_files_of_one_that_died(tmp_path: Path) -> None:
     PartFiles(tmp_path / "parts").add(_part([0, 1, 2], [1]))
     later = PartFiles(tmp_path / "parts")

@@ -6,7 +6,9 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -48,6 +50,19 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
     write_bytes(path, buffer.getvalue())
+
+
+def read_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True, hint: str = "") -> dict[str, np.ndarray]:
+    """Read the arrays of an npz file, all or those whose name is wanted.
+
+    Raises:
+        UserError: The file is missing or broken; the message names it and gives the hint.
+    """
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays if wanted(name)}
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read ({error}){hint}") from error
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """Two runs of the measuring command, compared image by image."""
 
-import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,7 +11,7 @@ from solo_invariance.errors import UserError
 from solo_invariance.hosts.plugins import discover, load_plugin
 from solo_invariance.measure.compare import num_paired, paired_difference
 from solo_invariance.measure.view_metric import ViewMetric
-from solo_invariance.results import SCHEMA, read_json, write_json
+from solo_invariance.results import SCHEMA, read_arrays, read_json, write_json
 
 _SUFFIX = "_per_image"
 
@@ -63,12 +61,7 @@ def _compare(name: str, ours: Path, theirs: Path, entry: Mapping[str, Any], seed
 
 def _per_image(path: Path) -> dict[str, np.ndarray]:
     """Return what a file of arrays says of each image, and of which images and parameters that is."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            wanted = [name for name in arrays if name in ("names", "parameters") or name.endswith(_SUFFIX)]
-            return {name: arrays[name] for name in wanted}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from error
+    return read_arrays(path, lambda name: name in ("names", "parameters") or name.endswith(_SUFFIX))
 
 
 def _metric(name: str) -> type[ViewMetric]:

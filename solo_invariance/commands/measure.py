@@ -37,7 +37,7 @@ from solo_invariance.measure import (
 from solo_invariance.measure.evaluate import METRICS
 from solo_invariance.processes import Processes
 from solo_invariance.report import build_report
-from solo_invariance.results import SCHEMA, fingerprint_of, read_json, versions, write_arrays, write_json
+from solo_invariance.results import SCHEMA, fingerprint_of, read_arrays, read_json, versions, write_arrays, write_json
 
 __all__ = ["Config", "measure", "run"]
 
@@ -193,12 +193,12 @@ class _Job:
 
     def write(self, block: str, about: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
         """Write the result of a block of the features and return it."""
-        with np.load(self._moments_path) as moments:
-            reference = {
-                "num_images": int(moments["count"]),
-                **{key: moments[f"{block}|{key}"].item() for key in ("shrinkage", "estimator")},
-                "unreadable": moments["unreadable"].tolist(),
-            }
+        moments = _read_moments(self._moments_path)
+        reference = {
+            "num_images": int(moments["count"]),
+            **{key: moments[f"{block}|{key}"].item() for key in ("shrinkage", "estimator")},
+            "unreadable": moments["unreadable"].tolist(),
+        }
         result = {
             **about,
             "reference": reference,
@@ -211,7 +211,7 @@ class _Job:
     def _measurement(self) -> InvarianceMeasurement:
         """Return the measurement with its statistics, which are computed once."""
         kept = self._moments_path
-        reference = _read_moments(kept, self.backbone.blocks) if kept.is_file() else self.reference
+        reference = _moments(_read_moments(kept), self.backbone.blocks) if kept.is_file() else self.reference
         settings = measure_settings(self.settings, self.data.geometry, next(self.backbone.parameters()).device)
         return InvarianceMeasurement(self.backbone, reference, settings, self.progress, self.processes)
 
@@ -373,16 +373,19 @@ def _num_images(settings: Config, data: MeasuredData) -> int:
     return wanted if settings.protocol.name == "paper" else min(wanted, available)
 
 
-def _read_moments(path: Path, blocks: Mapping[str, int]) -> dict[str, Moments]:
-    with np.load(path) as arrays:
-        return {
-            block: Moments(
-                torch.from_numpy(arrays[f"{block}|mean"]),
-                torch.from_numpy(arrays[f"{block}|covariance"]),
-                int(arrays["count"]),
-            )
-            for block in blocks
-        }
+def _read_moments(path: Path) -> dict[str, np.ndarray]:
+    return read_arrays(path, hint="; remove it, and the statistics are computed again")
+
+
+def _moments(arrays: Mapping[str, np.ndarray], blocks: Iterable[str]) -> dict[str, Moments]:
+    return {
+        block: Moments(
+            torch.from_numpy(arrays[f"{block}|mean"]),
+            torch.from_numpy(arrays[f"{block}|covariance"]),
+            int(arrays["count"]),
+        )
+        for block in blocks
+    }
 
 
 def _write_moments(path: Path, measurement: InvarianceMeasurement) -> None:

@@ -1,7 +1,5 @@
 """What was measured so far, in parts that can be written down, merged and taken up again."""
 
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_invariance.errors import UserError
-from solo_invariance.results import fingerprint_of, write_arrays
+from solo_invariance.results import fingerprint_of, read_arrays, write_arrays
 
 Key = tuple[str, ...]
 """What was measured, on which block of the features, by which metric, and so on; the last is the state."""
@@ -129,11 +126,8 @@ class PartFiles(Parts):
         return sorted(self.directory.glob("rows-*.npz"))
 
     def _all(self, prefix: str | None = None) -> Iterator[Mapping[str, np.ndarray]]:
+        def wanted(name: str) -> bool:
+            return name in _OF_EACH or (prefix is not None and name.startswith(prefix))
+
         for path in self._paths():
-            try:
-                with path.open("rb") as file, np.load(file, allow_pickle=False) as part:
-                    wanted = [name for name in part if name in _OF_EACH or (prefix and name.startswith(prefix))]
-                    arrays = {name: part[name] for name in wanted}
-            except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-                raise UserError(f"{path}: broken ({error}); remove it, and what it held is measured again") from error
-            yield arrays
+            yield read_arrays(path, wanted, "; remove it, and what it held is measured again")

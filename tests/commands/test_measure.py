@@ -174,6 +174,23 @@ def test_a_run_killed_before_any_transform_goes_on(cli, host_checkpoint, tmp_pat
     assert json.loads((out / "invariance.json").read_text())["reference"] == whole["reference"]
 
 
+def test_statistics_that_were_kept_and_are_broken_are_named(cli, host_checkpoint, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = _arguments(host_checkpoint(), out, "transforms=[hue]", "views=[]")
+    assert cli(*arguments)[0] == 0
+    whole = json.loads((out / "invariance.json").read_text())
+    (out / "parts" / "moments.npz").write_bytes(b"broken")
+    for more in ([], ["transforms=[hue,h_flip]"]):
+        code, _, err = cli(*arguments, *more)
+        assert code == 2
+        assert "parts/moments.npz: cannot be read" in err
+        assert "remove it, and the statistics are computed again" in err
+        assert len(err.strip().splitlines()) == 1
+    (out / "parts" / "moments.npz").unlink()
+    assert cli(*arguments)[0] == 0
+    assert json.loads((out / "invariance.json").read_text())["transforms"] == whole["transforms"]
+
+
 def test_a_failed_run_does_not_claim_its_directory(cli, host_checkpoint, photo_folder, tmp_path: Path) -> None:
     broken = tmp_path / "photos"
     broken.mkdir()
@@ -328,6 +345,17 @@ class _Threads(Processes):
         self._barrier.wait(timeout=60)
 
 
+def _read_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Arrays have headers that NumPy reads by ``ast``, which several threads cannot use at once in Python 3.11."""
+    lock, read = threading.Lock(), np.lib.format.read_array
+
+    def locked(*arguments: object, **options: object) -> np.ndarray:
+        with lock:
+            return read(*arguments, **options)
+
+    monkeypatch.setattr(np.lib.format, "read_array", locked)
+
+
 def test_the_parts_stay_until_the_slowest_process_has_read_them(
     host_checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -353,6 +381,7 @@ def test_the_parts_stay_until_the_slowest_process_has_read_them(
         return summary(self, name, block)
 
     monkeypatch.setattr(TransformRun, "summary", slow)
+    _read_one_at_a_time(monkeypatch)
     barrier = threading.Barrier(2)
     with ThreadPoolExecutor(2) as pool:
         ranks = [pool.submit(measured, ["hue", "h_flip"], _Threads(rank, barrier)) for rank in range(2)]

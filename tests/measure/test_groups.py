@@ -200,16 +200,16 @@ class _Threads(Processes):
         self._barrier.wait(timeout=60)
 
 
-def test_two_processes_share_the_groups(tmp_path: Path) -> None:
+def test_two_processes_share_the_groups() -> None:
     alone, views = _measurement(), _many_groups()
     expected = measure_groups(alone, "things", views)[""]
-    barrier, found = threading.Barrier(2), {}
+    barrier, parts, found = threading.Barrier(2), Parts(), {}
 
     def work(rank: int) -> None:
         measurement = _measurement()
         measurement.processes = _Threads(rank, barrier)
         measurement.backbone.network.views = 0
-        measured = measure_groups(measurement, "things", views, PartFiles(tmp_path))[""]
+        measured = measure_groups(measurement, "things", views, parts)[""]
         found[rank] = measured, measurement.backbone.network.views
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(2)]

@@ -136,7 +136,9 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
     parts.add(_part([0, 1]))
     (path,) = tmp_path.glob("rows-*.npz")
     path.write_bytes(content)
-    with pytest.raises(UserError, match=rf"{path.name}: broken \(.*\); remove it, and what it held is measured again"):
+    with pytest.raises(
+        UserError, match=rf"{path.name}: cannot be read \(.*\); remove it, and what it held is measured again"
+    ):
         parts.done("hue")
 
 

@@ -548,7 +548,7 @@ class _Threads(Processes):
 
 
 @pytest.mark.parametrize(("budget", "count"), [("full", 2), ("full", 3), ("adaptive", 2)])
-def test_several_processes_share_the_work_and_have_the_same_numbers(tmp_path: Path, count: int, budget: str) -> None:
+def test_several_processes_share_the_work_and_have_the_same_numbers(count: int, budget: str) -> None:
     source, transforms = TensorImages(_noise(240)), _load("transforms", ["saturation", "h_flip", "translation"])
     settings = _settings(k=36, num_images=240, budget=budget, target_se=0.03, batch_size=256)
     alone_backbone = _backbone(_columns)
@@ -556,13 +556,13 @@ def test_several_processes_share_the_work_and_have_the_same_numbers(tmp_path: Pa
     alone_backbone.network.views = 0
     expected = alone.measure(transforms, source)[""]
 
-    barrier, backbones = threading.Barrier(count), [_backbone(_columns) for _ in range(count)]
+    barrier, backbones, parts = threading.Barrier(count), [_backbone(_columns) for _ in range(count)], Parts()
     found: dict[int, Mapping[str, Measured]] = {}
 
     def work(rank: int) -> None:
         processes = _Threads(rank, count, barrier)
         measurement = InvarianceMeasurement(backbones[rank], alone.moments, settings, processes=processes)
-        found[rank] = measurement.measure(transforms, source, parts=PartFiles(tmp_path / "parts"))[""]
+        found[rank] = measurement.measure(transforms, source, parts=parts)[""]
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(count)]
     for thread in threads:

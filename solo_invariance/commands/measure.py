@@ -180,7 +180,7 @@ class _Job:
         metrics = {name: load_plugin("metrics", name) for name in _metric_names(self.settings)}
         measured = measurement.measure(transforms, self.data.images, metrics, parts) if transforms else {}
         for name in views:
-            for block, one in measure_groups(measurement, name, self.data.view_groups(name), parts).items():
+            for block, one in measure_groups(measurement, name, self.data.view_groups(name), metrics, parts).items():
                 measured.setdefault(block, {})[name] = one
         if self.processes.rank == 0:
             for block, results in measured.items():

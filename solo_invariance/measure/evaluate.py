@@ -1,6 +1,6 @@
 """Measuring: the loop over images, transforms and views."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -168,10 +168,17 @@ class InvarianceMeasurement:
             for (name, whitening), part in zip(self.whitenings.items(), parts, strict=True)
         }
 
-    def gallery(self, source: ImageSource) -> dict[str, Gallery]:
-        """Return, for each block, other images to compare with; the same in every process."""
+    def gallery(self, source: ImageSource, among: Sequence[int] | None = None) -> dict[str, Gallery]:
+        """Return, for each block, images to compare with, of which the ids are indices; the same in every process.
+
+        Args:
+            source: The images.
+            among: The indices of those to choose from, all by default.
+        """
         generator = np.random.default_rng((self.settings.seed, 1))
-        indices = sorted(generator.permutation(len(source))[: self.settings.gallery].tolist())
+        indices = sorted(
+            generator.permutation(len(source) if among is None else among)[: self.settings.gallery].tolist()
+        )
         units = [indices[start : start + _GALLERY_UNIT] for start in range(0, len(indices), _GALLERY_UNIT)]
         reader = ImageReader(source, self.settings.reading, len(indices))
         features: list[Tensor] = []

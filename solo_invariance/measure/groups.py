@@ -11,17 +11,19 @@ from torch import Tensor
 from solo_invariance.data.images import ImageSource
 from solo_invariance.data.reading import ImageReader
 from solo_invariance.errors import UserError
-from solo_invariance.measure.bootstrap import estimate
+from solo_invariance.measure.bootstrap import Statistic, estimate, first_term
 from solo_invariance.measure.functional import group_distance, group_similarity
 from solo_invariance.measure.parts import Key, Part, Parts
 from solo_invariance.measure.reference import clean_features, require_finite_features
 from solo_invariance.measure.summary import Measured
+from solo_invariance.measure.view_metric import ViewMetric
 
 if TYPE_CHECKING:
     from solo_invariance.measure.evaluate import InvarianceMeasurement
 
 _UNIT_VIEWS = 1024
-_SCORES: Mapping[str, Callable[[Tensor], Tensor]] = {
+_NO_PARAMETERS = torch.empty(2, 0)
+_PAIRWISE: Mapping[str, Callable[[Tensor], Tensor]] = {
     "similarity_without_diagonal": partial(group_similarity, include_diagonal=False),
     "similarity_with_diagonal": partial(group_similarity, include_diagonal=True),
     "distance": group_distance,
@@ -50,7 +52,11 @@ class ViewGroups(NamedTuple):
 
 
 def measure_groups(
-    measurement: "InvarianceMeasurement", name: str, views: ViewGroups, parts: Parts | None = None
+    measurement: "InvarianceMeasurement",
+    name: str,
+    views: ViewGroups,
+    metrics: Mapping[str, type[ViewMetric]] | None = None,
+    parts: Parts | None = None,
 ) -> dict[str, Measured]:
     """Measure the invariance within groups of views of one thing.
 
@@ -58,28 +64,142 @@ def measure_groups(
         measurement: What to measure, and how.
         name: Of the view set.
         views: The groups.
+        metrics: By name. Similarity and distance are always measured, over all pairs of a group's views. Others take
+            the first view for the clean image, and the first views of other groups for the gallery; those that need
+            the parameters of a transform say nothing of groups.
         parts: Where to keep what is done, and where what was done before is found; several processes share it.
 
     Returns:
-        By block of the backbone's features: the summary has ``similarity`` and ``distance``; the arrays one number a
-        group. Under ``protocol=paper`` a group's similarity counts each view's with itself; the other number is given
+        By block of the backbone's features: the summary has an estimate for each metric; the arrays its terms, one row
+        a group. Under ``protocol=paper`` a group's similarity counts each view's with itself; the other number is given
         as well.
 
     Raises:
         UserError: An image is unreadable, its features are not finite (the message names it), or nothing was left.
     """
-    parts = Parts() if parts is None else parts
-    processes = measurement.processes
-    units = _units(views.groups, parts.done(name))
-    processes.wait()  # until everyone knows what is left to do
-    mine = processes.share(units)
-    reader = ImageReader(views.source, measurement.settings.reading, sum(len(g.images) for g in views.groups))
-    images = reader.units([[i for g in unit for i in views.groups[g].images] for unit in mine])
-    for number, (unit, (readable, pixels)) in enumerate(zip(mine, images, strict=True)):
-        parts.add(_measure_unit(measurement, name, views, unit, readable, pixels))
-        measurement.progress(name, number + 1, len(mine))
-    processes.wait()  # until everything is there
-    return {block: _summarise(measurement, name, views, block, parts) for block in measurement.backbone.blocks}
+    run = _GroupRun(measurement, name, views, metrics or {}, Parts() if parts is None else parts)
+    run.measure()
+    return {block: run.summary(block) for block in measurement.backbone.blocks}
+
+
+class _GroupRun:
+    """A view set to be measured; arguments as ``measure_groups``."""
+
+    def __init__(
+        self,
+        measurement: "InvarianceMeasurement",
+        name: str,
+        views: ViewGroups,
+        metrics: Mapping[str, type[ViewMetric]],
+        parts: Parts,
+    ) -> None:
+        self.measurement = measurement
+        self.name = name
+        self.views = views
+        self.metrics = {
+            metric: kind
+            for metric, kind in metrics.items()
+            if metric not in ("similarity", "distance") and kind.applies(_NO_PARAMETERS)
+        }
+        self.parts = parts
+
+    def measure(self) -> None:
+        """Measure every group that is not in the parts."""
+        measurement, groups = self.measurement, self.views.groups
+        units = _units(groups, self.parts.done(self.name))
+        measurement.processes.wait()  # until everyone knows what is left to do
+        mine = measurement.processes.share(units)
+        metrics = self._metrics() if mine else {}
+        reader = ImageReader(self.views.source, measurement.settings.reading, sum(len(g.images) for g in groups))
+        images = reader.units([[i for g in unit for i in groups[g].images] for unit in mine])
+        for number, (unit, (readable, pixels)) in enumerate(zip(mine, images, strict=True)):
+            self.parts.add(self._measure_unit(unit, readable, pixels, metrics))
+            measurement.progress(self.name, number + 1, len(mine))
+        measurement.processes.wait()  # until everything is there
+
+    def summary(self, block: str) -> Measured:
+        """Return what the groups gave on a block of the features."""
+        terms, seed = self.parts.states((self.name, block)), self.measurement.settings.seed
+        if not terms:
+            raise UserError(f"{self.name}: no group has two views that can be read")
+        in_paper = self.measurement.settings.protocol == "paper"
+        similarity = terms["similarity_with_diagonal" if in_paper else "similarity_without_diagonal"]
+        terms = {"similarity": similarity, "distance": terms["distance"], **terms}
+        rows = self.parts.rows(self.name)
+        groups = [self.views.groups[row] for row in rows]
+        summary: dict[str, Any] = {
+            "kind": self.views.kind,
+            "num_groups": len(groups),
+            "num_views": max(len(group.images) for group in groups),
+            **{metric: estimate(terms[metric], self._value(metric), seed).as_dict() for metric in terms},
+            "unreadable": self.parts.left_out(self.name),
+        }
+        arrays = {f"{metric}_per_image": of_each.double().numpy() for metric, of_each in terms.items()}
+        return Measured(summary, {"names": np.asarray([group.name for group in groups]), **arrays})
+
+    def _value(self, metric: str) -> Statistic:
+        return self.metrics[metric].value if metric in self.metrics else first_term
+
+    def _metrics(self) -> dict[tuple[str, str], ViewMetric]:
+        """Return the metrics, by block and name."""
+        measurement = self.measurement
+        first_views = [group.images[0] for group in self.views.groups]
+        needs_gallery = any(kind.needs_gallery for kind in self.metrics.values())
+        galleries = measurement.gallery(self.views.source, first_views) if needs_gallery else {}
+        return {
+            (block, name): (kind(gallery=galleries[block]) if kind.needs_gallery else kind()).to(measurement.device)
+            for block in measurement.backbone.blocks
+            for name, kind in self.metrics.items()
+        }
+
+    def _measure_unit(
+        self,
+        unit: list[int],
+        readable: list[int],
+        pixels: list[Tensor],
+        metrics: Mapping[tuple[str, str], ViewMetric],
+    ) -> Part:
+        groups, source = self.views.groups, self.views.source
+        images = [image for group in unit for image in groups[group].images]
+        owners = [group for group in unit for _ in groups[group].images]
+        members = {group: [place for place, p in enumerate(readable) if owners[p] == group] for group in unit}
+        measured = [group for group in unit if len(members[group]) > 1]
+        features = self._features([images[position] for position in readable], pixels)
+        states: dict[Key, Tensor] = {}
+        for block, whitened in (self.measurement.whiten(features) if measured else {}).items():
+            of_groups = [whitened[members[group]] for group in measured]
+            for name, function in _PAIRWISE.items():
+                states[self.name, block, name] = torch.cat([function(own[None]) for own in of_groups])[:, None]
+            for name in self.metrics:
+                metric = metrics[block, name]
+                ids = [groups[group].images[0] for group in measured]
+                terms = [_terms(metric, own, image) for own, image in zip(of_groups, ids, strict=True)]
+                states[self.name, block, name] = torch.cat(terms)
+        found = {*readable}
+        left_out = [source.name_of(image) for place, image in enumerate(images) if place not in found]
+        return Part([self.name], unit, sorted({*unit} - {*measured}), states, left_out)
+
+    def _features(self, indices: list[int], pixels: list[Tensor]) -> Tensor:
+        measurement = self.measurement
+        features = torch.empty(len(pixels), measurement.backbone.num_features, device=measurement.device)
+        for positions, part in clean_features(measurement.stream, pixels, measurement.settings.geometry):
+            require_finite_features(part, self.views.source, [indices[position] for position in positions])
+            features[positions] = part
+        return features
+
+
+def _terms(metric: ViewMetric, views: Tensor, image: int) -> Tensor:
+    """Return the terms (1, T) of a group's whitened views (V, D), averaged over all but the first.
+
+    Args:
+        metric: Left as it was found, without an image.
+        views: Of one thing.
+        image: The id by which the gallery would have the first.
+    """
+    metric.update(views[:1], views[None, 1:], images=torch.tensor([image]))
+    terms = metric.per_image().mean(dim=1)
+    metric.reset()
+    return terms
 
 
 def _units(groups: Sequence[Group], done: set[int]) -> list[list[int]]:
@@ -97,59 +217,3 @@ def _units(groups: Sequence[Group], done: set[int]) -> list[list[int]]:
         views += len(group.images)
     left = ([index for index in unit if index not in done] for unit in units)
     return [unit for unit in left if unit]
-
-
-def _measure_unit(
-    measurement: "InvarianceMeasurement",
-    name: str,
-    views: ViewGroups,
-    unit: list[int],
-    readable: list[int],
-    pixels: list[Tensor],
-) -> Part:
-    images = [image for group in unit for image in views.groups[group].images]
-    owners = [group for group in unit for _ in views.groups[group].images]
-    members = {group: [place for place, p in enumerate(readable) if owners[p] == group] for group in unit}
-    measured = [group for group in unit if len(members[group]) > 1]
-    features = _features(measurement, views.source, [images[position] for position in readable], pixels)
-    states: dict[Key, Tensor] = {
-        (name, block, score): torch.cat([function(whitened[members[group]][None]) for group in measured])
-        for block, whitened in (measurement.whiten(features) if measured else {}).items()
-        for score, function in _SCORES.items()
-    }
-    found = {*readable}
-    left_out = [views.source.name_of(image) for place, image in enumerate(images) if place not in found]
-    return Part([name], unit, sorted({*unit} - {*measured}), states, left_out)
-
-
-def _features(
-    measurement: "InvarianceMeasurement", source: ImageSource, indices: list[int], pixels: list[Tensor]
-) -> Tensor:
-    features = torch.empty(len(pixels), measurement.backbone.num_features, device=measurement.device)
-    for positions, part in clean_features(measurement.stream, pixels, measurement.settings.geometry):
-        require_finite_features(part, source, [indices[position] for position in positions])
-        features[positions] = part
-    return features
-
-
-def _summarise(
-    measurement: "InvarianceMeasurement", name: str, views: ViewGroups, block: str, parts: Parts
-) -> Measured:
-    states, seed = parts.states((name, block)), measurement.settings.seed
-    if not states:
-        raise UserError(f"{name}: no group has two views that can be read")
-    in_paper = measurement.settings.protocol == "paper"
-    states["similarity"] = states["similarity_with_diagonal" if in_paper else "similarity_without_diagonal"]
-    scores = ("similarity", "distance", *states)
-    numbers = {score: estimate(states[score][:, None], seed=seed).as_dict() for score in scores}
-    rows = parts.rows(name)
-    sizes = [len(views.groups[row].images) for row in rows]
-    summary: dict[str, Any] = {
-        "kind": views.kind,
-        "num_groups": len(rows),
-        "num_views": max(sizes),
-        **numbers,
-        "unreadable": parts.left_out(name),
-    }
-    arrays = {f"{score}_per_image": values[:, None].double().numpy() for score, values in states.items()}
-    return Measured(summary, {"names": np.asarray([views.groups[row].name for row in rows]), **arrays})

@@ -15,6 +15,7 @@ Key = tuple[str, ...]
 
 _SEPARATOR = "|"
 _OF_EACH = ("names", "rows", "unreadable", "left_out")
+_HINT = "; remove it, and what it held is measured again"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Parts:
     def _keep(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._held.append(arrays)
 
-    def _all(self, prefix: str | None = None) -> Iterator[Mapping[str, np.ndarray]]:
+    def _all(self, prefix: str = "") -> Iterator[Mapping[str, np.ndarray]]:
         """Yield all parts; of their states, those that begin with a prefix are enough."""
         yield from self._held
 
@@ -110,6 +111,7 @@ class PartFiles(Parts):
     def __init__(self, directory: Path) -> None:
         super().__init__()
         self.directory = directory
+        self._heads: dict[Path, Mapping[str, np.ndarray]] = {}
 
     def drop(self, finished: Callable[[str], bool]) -> None:
         """Remove the files of what is finished, by its name."""
@@ -125,9 +127,12 @@ class PartFiles(Parts):
     def _paths(self) -> list[Path]:
         return sorted(self.directory.glob("rows-*.npz"))
 
-    def _all(self, prefix: str | None = None) -> Iterator[Mapping[str, np.ndarray]]:
-        def wanted(name: str) -> bool:
-            return name in _OF_EACH or (prefix is not None and name.startswith(prefix))
-
+    def _all(self, prefix: str = "") -> Iterator[Mapping[str, np.ndarray]]:
         for path in self._paths():
-            yield read_arrays(path, wanted, "; remove it, and what it held is measured again")
+            if path not in self._heads:  # a file is whole when it appears, and stays as it is
+                self._heads[path] = read_arrays(path, _OF_EACH.__contains__, _HINT)
+            head = self._heads[path]
+            if prefix.split(_SEPARATOR)[0] in head["names"]:
+                yield {**head, **read_arrays(path, lambda name: name.startswith(prefix), _HINT)}
+            else:
+                yield head

@@ -75,14 +75,12 @@ def _measured(
     broken: Sequence[int] = (), sizes: Sequence[int] = _SIZES, parts: Parts | None = None, **changes
 ) -> Measured:
     views = ViewGroups("spatial", _Images(_pixels(60), broken), _groups(sizes))
-    return measure_groups(_measurement(**changes), "things", views, parts)[""]
+    return measure_groups(_measurement(**changes), "things", views, parts=parts)[""]
 
 
 def _by_hand(groups: Sequence[Sequence[int]]) -> dict[str, list[float]]:
     """The numbers of each group, pair by pair, in NumPy."""
-    features = _pixels(60).double().numpy()[:, 0].mean(axis=1)[:, :4] / 255
-    whitening = np.linalg.inv(np.linalg.cholesky(np.cov(features.T)))
-    whitened = (features - features.mean(axis=0)) @ whitening.T
+    whitened = _whitened_by_hand()
     found: dict[str, list[float]] = {"with": [], "without": [], "distance": []}
     for group in groups:
         pairs = [(whitened[i], whitened[j], i == j) for i in group for j in group]
@@ -108,6 +106,61 @@ def test_groups_of_unequal_sizes_against_loops_over_pairs(protocol: str, batch_s
     assert measured.arrays["names"].tolist() == [f"thing {g}" for g in range(6)]
     assert (measured.summary["num_groups"], measured.summary["num_views"]) == (6, 7)
     assert measured.summary["unreadable"] == []
+
+
+def _whitened_by_hand() -> np.ndarray:
+    features = _pixels(60).double().numpy()[:, 0].mean(axis=1)[:, :4] / 255
+    return (features - features.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(features.T))).T
+
+
+def _against_others_by_hand(groups: Sequence[Sequence[int]], gallery: Sequence[int]) -> dict[str, np.ndarray]:
+    """What the later views of each group score against its first one and the gallery, view by view, in NumPy."""
+    whitened = _whitened_by_hand()
+    unit = whitened / np.linalg.norm(whitened, axis=1, keepdims=True)
+    similarity, chance, recall, mrr = [], [], [], []
+    for own, *later in groups:
+        others = [image for image in gallery if image != own]
+        cosines = [(unit[view] @ unit[own], unit[others] @ unit[view]) for view in later]
+        ranks = np.asarray([1 + (to_others >= to_own).sum() for to_own, to_others in cosines])
+        similarity.append(np.mean([to_own for to_own, _ in cosines]))
+        chance.append(np.mean([to_others.mean() for _, to_others in cosines]))
+        recall.append(np.mean(ranks == 1))
+        mrr.append(np.mean(1 / ranks))
+    of_all, by_chance = np.mean(similarity), np.mean(chance)
+    return {
+        "chance_corrected_similarity": np.asarray((of_all - by_chance) / (1 - by_chance)),
+        "recall_at_1": np.asarray(recall),
+        "mrr": np.asarray(mrr),
+    }
+
+
+_METRICS = ("similarity", "distance", "chance_corrected_similarity", "recall_at_1", "mrr", "equivariance")
+
+
+def test_other_metrics_take_the_first_view_for_the_clean_image() -> None:
+    metrics = {name: load_plugin("metrics", name) for name in _METRICS}
+    views, groups = ViewGroups("spatial", _Images(_pixels(60)), _groups(_SIZES)), [g.images for g in _groups(_SIZES)]
+    measured = measure_groups(_measurement(), "things", views, metrics)[""]
+    expected = _against_others_by_hand(groups, [group[0] for group in groups])
+    for name, of_groups in expected.items():
+        assert measured.summary[name]["mean"] == pytest.approx(of_groups.mean(), abs=1e-5)
+        low, high = measured.summary[name]["ci95"]
+        assert low <= measured.summary[name]["mean"] <= high
+    np.testing.assert_allclose(measured.arrays["recall_at_1_per_image"][:, 0], expected["recall_at_1"], atol=1e-6)
+    np.testing.assert_allclose(measured.arrays["mrr_per_image"][:, 0], expected["mrr"], rtol=1e-5)
+    assert 0 < expected["recall_at_1"].mean() < 1
+    assert "equivariance" not in measured.summary  # no parameters to read
+    plain = measure_groups(_measurement(), "things", views)[""].summary
+    assert {key: measured.summary[key] for key in plain} == plain
+
+
+def test_other_metrics_take_the_first_view_that_can_be_read() -> None:
+    metrics = {name: load_plugin("metrics", name) for name in _METRICS}
+    views = ViewGroups("spatial", _Images(_pixels(60), [0, 4]), _groups(_SIZES))
+    measured = measure_groups(_measurement(reading=_SKIP), "things", views, metrics)[""]
+    groups = [(1, 2), (5, 6, 7, 8, 9), (10, 11, 12, 13), (14, 15), tuple(range(16, 23))]
+    expected = _against_others_by_hand(groups, [3, 5, 10, 14, 16])  # view 0 cannot be compared with
+    np.testing.assert_allclose(measured.arrays["mrr_per_image"][:, 0], expected["mrr"], rtol=1e-5)
 
 
 _SKIP = ReadingPolicy(on_error="skip", max_unreadable=0.2)
@@ -171,12 +224,12 @@ def test_groups_that_were_kept_are_not_measured_again(tmp_path: Path) -> None:
     network.views = 0
     whole = measure_groups(measurement, "things", views)[""]
     assert network.views == sum(_MANY)
-    measure_groups(measurement, "things", views, PartFiles(tmp_path))
+    measure_groups(measurement, "things", views, parts=PartFiles(tmp_path))
     kept = sorted(tmp_path.glob("rows-*.npz"))
     assert len(kept) == 4
     kept[1].unlink()
     network.views = 0
-    _same(measure_groups(measurement, "things", views, PartFiles(tmp_path))[""], whole)
+    _same(measure_groups(measurement, "things", views, parts=PartFiles(tmp_path))[""], whole)
     assert network.views == 64 * 16
 
 
@@ -185,7 +238,9 @@ def test_parts_of_transforms_lie_beside_those_of_groups(tmp_path: Path) -> None:
     transforms = {"hue": load_plugin("transforms", "hue")}
     source = TensorImages(_pixels(60))
     hue = measurement.measure(transforms, source, parts=parts)[""]["hue"]
-    _same(measure_groups(measurement, "things", views, parts)[""], measure_groups(measurement, "things", views)[""])
+    _same(
+        measure_groups(measurement, "things", views, parts=parts)[""], measure_groups(measurement, "things", views)[""]
+    )
     _same(measurement.measure(transforms, source, parts=parts)[""]["hue"], hue)
 
 
@@ -201,15 +256,16 @@ class _Threads(Processes):
 
 
 def test_two_processes_share_the_groups() -> None:
-    alone, views = _measurement(), _many_groups()
-    expected = measure_groups(alone, "things", views)[""]
+    alone, views = _measurement(gallery=50), _many_groups()
+    metrics = {name: load_plugin("metrics", name) for name in ("mrr", "chance_corrected_similarity")}
+    expected = measure_groups(alone, "things", views, metrics)[""]
     barrier, parts, found = threading.Barrier(2), Parts(), {}
 
     def work(rank: int) -> None:
-        measurement = _measurement()
+        measurement = _measurement(gallery=50)
         measurement.processes = _Threads(rank, barrier)
         measurement.backbone.network.views = 0
-        measured = measure_groups(measurement, "things", views, parts)[""]
+        measured = measure_groups(measurement, "things", views, metrics, parts)[""]
         found[rank] = measured, measurement.backbone.network.views
 
     threads = [threading.Thread(target=work, args=(rank,)) for rank in range(2)]
@@ -220,4 +276,4 @@ def test_two_processes_share_the_groups() -> None:
     for rank in range(2):
         measured, count = found[rank]
         _same(measured, expected)
-        assert count == sum(_MANY) / 2
+        assert count == sum(_MANY) / 2 + 50

@@ -19,7 +19,7 @@ from solo_invariance.commands.measured_data import MeasuredData, measured_data
 from solo_invariance.commands.measured_table import print_measured
 from solo_invariance.commands.run_directory import RunDirectory, open_run
 from solo_invariance.config import MeasureConfig as Config
-from solo_invariance.data.images import ImageFiles, ImageSource, Progress, no_progress
+from solo_invariance.data.images import ImageFiles, ImageSource, Progress, identify, no_progress
 from solo_invariance.data.reading import ReadingPolicy
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.plugins import discover, load_plugin
@@ -336,7 +336,7 @@ def _identity(config: dict[str, Any], backbone: Backbone, data: MeasuredData, re
 
 def _contents(source: ImageSource) -> str:
     """Hash the names of the images and, of files, the sizes."""
-    names = [source.name_of(index) for index in range(len(source))]
+    names = [identify(source, index) for index in range(len(source))]
     sizes = [path.stat().st_size for path in source.paths] if isinstance(source, ImageFiles) else []
     return fingerprint_of({"names": names, "sizes": sizes})
 

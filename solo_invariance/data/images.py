@@ -1,5 +1,6 @@
 """Folders of images, and what stands in for them."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -52,7 +53,8 @@ class ImageFiles(Dataset["Tensor | Unreadable"]):
     """
 
     def __init__(self, root: Path | str, resize: int | None = None) -> None:
-        self.paths = list_images(Path(root))
+        self.root = Path(root)
+        self.paths = list_images(self.root)
         self.resize = resize
 
     @classmethod
@@ -60,6 +62,7 @@ class ImageFiles(Dataset["Tensor | Unreadable"]):
         """Return these files, in this order."""
         files = cls.__new__(cls)
         files.paths, files.resize = list(paths), resize
+        files.root = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
         return files
 
     def __len__(self) -> int:
@@ -104,6 +107,13 @@ class TensorImages(Dataset[Tensor]):
     def name_of(self, index: int) -> str:
         """Return the dataset's name and the index."""
         return f"{self.name} {index}"
+
+
+def identify(source: ImageSource, index: int) -> str:
+    """Return what an image is known by in results: of a file, its path below the folder, wherever that lies."""
+    if isinstance(source, ImageFiles):
+        return source.paths[index].relative_to(source.root).as_posix()
+    return source.name_of(index)
 
 
 def load_image(path: str) -> Image.Image:

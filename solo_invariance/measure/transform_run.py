@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_invariance.data.images import ImageSource
+from solo_invariance.data.images import ImageSource, identify
 from solo_invariance.data.reading import ImageReader
 from solo_invariance.errors import UserError
 from solo_invariance.measure.adaptive import first_rows, next_rows, standard_error
@@ -204,7 +204,7 @@ class TransformRun:
             found[metric].add_states({state: tensor[kept[: len(tensor)]] for state, tensor in states.items()})
         measured = measured[kept.numpy()]
         items = np.asarray([self._item(int(row)) for row in measured])
-        names = {int(item): self.source.name_of(self.images[item]) for item in np.unique(items)}
+        names = {int(item): identify(self.source, self.images[item]) for item in np.unique(items)}
         return Scores(self.designs[name], measured, items, names, found)
 
 

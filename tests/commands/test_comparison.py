@@ -52,9 +52,7 @@ def test_paired_differences_against_numpy(cli, host_checkpoint, theirs, tmp_path
     assert list(entries) == ["hue", "h_flip", "pose"]
     for name, entry in entries.items():
         assert entry["kind"] == ("appearance" if name == "hue" else "spatial")
-        metrics = {"similarity", "distance"} | (
-            {"chance_corrected_similarity", "recall_at_1"} if name != "pose" else set()
-        )
+        metrics = {"similarity", "distance", "chance_corrected_similarity", "recall_at_1"}
         assert {*entry} == {"kind", "num_images", *metrics}
         for metric in metrics:
             first, second = (_per_image(out, name, metric) for out in (ours, theirs))
@@ -74,6 +72,17 @@ def test_paired_differences_against_numpy(cli, host_checkpoint, theirs, tmp_path
             np.testing.assert_allclose([low, high], ends, atol=0.3 * entry[metric]["standard_error"] + 1e-12)
     assert "ventral minus dorsal: paired differences" in printed
     assert f"{entries['hue']['distance']['mean']:+.3f}" in printed
+
+
+def test_a_folder_may_lie_elsewhere_in_the_other_run(cli, host_checkpoint, photo_folder, tmp_path: Path) -> None:
+    ours, theirs, elsewhere = tmp_path / "ours", tmp_path / "theirs", tmp_path / "elsewhere"
+    elsewhere.symlink_to(photo_folder / "val")
+    common = ["measure", f"backbone.checkpoint={host_checkpoint()}", "transforms=[hue]", "num_images=6", "k=4"]
+    assert cli(*common, f"data.path={photo_folder / 'val'}", f"out={theirs}", "device=cpu")[0] == 0
+    code, _, err = cli(*common, f"data.path={elsewhere}", f"out={ours}", f"against={theirs}", "device=cpu")
+    assert code == 0, err
+    hue = json.loads((ours / "comparison.json").read_text())["transforms"]["hue"]
+    assert (hue["num_images"], hue["similarity"]["mean"]) == (6, 0)
 
 
 def test_a_backbone_differs_from_itself_by_nothing(cli, host_checkpoint, tmp_path: Path) -> None:

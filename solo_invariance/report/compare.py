@@ -6,7 +6,7 @@ The page and the terminal print the same grids.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal, NamedTuple, TypeVar
 
@@ -17,6 +17,7 @@ Mark = Literal["", "best", "tied"]
 Quantity = Literal["similarity", "distance"]
 KINDS = ("spatial", "appearance")
 METRICS = {"r2": "R²"}
+_WIDEST = 16
 T = TypeVar("T")
 
 
@@ -59,6 +60,17 @@ class Grid:
     def groups(self) -> list[tuple[str, int]]:
         """The headings over the columns, and the number of columns that each of them spans."""
         return [(name, len(list(columns))) for name, columns in groupby(self.columns, key=lambda column: column.group)]
+
+    @property
+    def bands(self) -> list[Grid]:
+        """The table cut between groups into tables that fit on a page, one below the other."""
+        bands: list[list[Column]] = [[]]
+        for _, group in groupby(self.columns, key=lambda column: column.group):
+            columns = list(group)
+            if bands[-1] and len(bands[-1]) + len(columns) > _WIDEST:
+                bands.append([])
+            bands[-1] += columns
+        return [replace(self, columns=tuple(band)) for band in bands]
 
     @property
     def shared(self) -> list[Column]:

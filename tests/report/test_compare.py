@@ -58,6 +58,17 @@ def test_a_single_backbone_is_not_marked(tmp_path: Path, write_transfer: Make) -
     assert marks(grid, "pose") == {"b": ""}
 
 
+def test_a_wide_table_is_cut_between_groups_of_columns(
+    tmp_path: Path, write_invariance: Make, make_transform: Make, make_view: Make
+) -> None:
+    kinds = {**{f"move {i}": "spatial" for i in range(8)}, **{f"colour {i}": "appearance" for i in range(9)}}
+    transforms = {name: make_transform(0.5, kind) for name, kind in kinds.items()}
+    write_invariance("a", "a", transforms=transforms, views={"pose": make_view(0.5), "turn": make_view(0.4)})
+    grid = invariance_grid(collect_results([tmp_path]), "similarity")
+    assert [band.groups for band in grid.bands] == [[("spatial", 9)], [("appearance", 10), ("spatial views", 2)]]
+    assert [column for band in grid.bands for column in band.columns] == [*grid.columns]
+
+
 def test_two_metrics_of_one_task_are_two_columns(tmp_path: Path, write_transfer: Make) -> None:
     write_transfer("a", "a", "shape", 0.9)
     write_transfer("b", "a", "shape", 0.8, metric="mean_per_class_accuracy")

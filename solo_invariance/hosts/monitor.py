@@ -1,5 +1,6 @@
 """Watching what a backbone becomes invariant to while it trains."""
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -61,7 +62,7 @@ class MonitorCallback(Callback):
 
     A module takes part by a ``cfg`` with ``invariance.monitor`` and a ``backbone``; any other is left alone. A copy of
     the backbone is measured, and the random states are left as they were, so that the run has the same weights, metrics
-    and checkpoints as one that is not watched.
+    and checkpoints as one that is not watched. Of several processes the first measures, while the others wait for it.
     """
 
     def __init__(self) -> None:
@@ -81,9 +82,16 @@ class MonitorCallback(Callback):
         if getattr(pl_module, "backbone", None) is None:
             raise UserError(f"invariance.monitor: {type(pl_module).__name__} has no backbone to measure")
         self._settings = MonitorSettings.from_mapping(chosen)
+        wrong: str | None = None
         if trainer.is_global_zero:
-            with unchanged_random_states():
-                self._monitor = build_monitor(self._settings, trainer, pl_module)
+            try:
+                with unchanged_random_states():
+                    self._monitor = build_monitor(self._settings, trainer, pl_module)
+            except UserError as error:
+                wrong = str(error)
+        wrong = trainer.strategy.broadcast(wrong)  # so that no other process waits for one that has stopped
+        if wrong is not None:
+            raise UserError(wrong)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, where it is time, and log."""
@@ -94,8 +102,13 @@ class MonitorCallback(Callback):
             return
         from solo_invariance.hosts.monitoring import unchanged_random_states
 
-        with unchanged_random_states():
-            numbers = self._monitor.measure(pl_module.backbone)  # type: ignore[arg-type]
+        try:
+            with unchanged_random_states():
+                numbers = self._monitor.measure(pl_module.backbone)  # type: ignore[arg-type]
+        except UserError as error:
+            # Of this module: of the caller's, a host that silences Lightning's warnings would silence it.
+            warnings.warn(f"invariance.monitor: nothing measured after {epochs} epochs: {error}", stacklevel=1)
+            return
         for logger in trainer.loggers:
             logger.log_metrics(numbers, step=trainer.global_step)
 

@@ -22,7 +22,14 @@ from solo_invariance.backbones import Backbone, BackboneConfig, load_backbone
 from solo_invariance.data.images import ImageFiles
 from solo_invariance.data.latent_scenes import LatentScenes
 from solo_invariance.hosts.plugins import discover, load_plugin
-from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings, Transform, estimate
+from solo_invariance.measure import (
+    Geometry,
+    InvarianceMeasurement,
+    MeasureSettings,
+    Transform,
+    estimate,
+    suitable_batch_size,
+)
 from solo_invariance.measure.adaptive import first_rows, next_rows
 from solo_invariance.measure.design import AdaptiveDesign
 from solo_invariance.measure.summary import post_stratified
@@ -69,7 +76,7 @@ def _transforms() -> dict[str, Transform]:
 
 def _against_the_floor(folder: Path, device: torch.device, quick: bool) -> Iterator[Comparison]:
     """Time whole measurements, from files to intervals, against as many forward passes on ready tensors."""
-    batch = 256 if device.type == "cuda" else 64
+    batch = suitable_batch_size(device, Geometry().crop_size)
     for name in ("resnet18",) if quick else ("resnet18", "resnet50"):
         count, k = (512, 256) if device.type == "cuda" else (2, 16 if name == "resnet18" else 8)
         backbone = load_backbone(BackboneConfig(name=f"random:{name}")).to(device)

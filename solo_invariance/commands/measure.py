@@ -33,6 +33,7 @@ from solo_invariance.measure import (
     Transform,
     ViewMetric,
     measure_groups,
+    suitable_batch_size,
 )
 from solo_invariance.measure.evaluate import METRICS
 from solo_invariance.processes import Processes
@@ -47,7 +48,6 @@ _OTHER_KEYS = (
     *("out", "against", "device", "devices", "batch_size", "num_workers", "transforms", "views"),
     *("on_error", "max_unreadable"),
 )
-_BATCH_SIZES = {"cpu": 64}
 
 
 def run(config: Any) -> None:
@@ -241,7 +241,7 @@ def measure_settings(settings: Config, geometry: Geometry, device: torch.device)
         target_se=settings.target_se,
         gallery=settings.gallery,
         geometry=geometry,
-        batch_size=settings.batch_size or _BATCH_SIZES.get(device.type, 256),
+        batch_size=settings.batch_size or suitable_batch_size(device, geometry.crop_size),
         precision=settings.precision.name,  # type: ignore[arg-type]
         compiled=settings.compile,
         reading=ReadingPolicy(settings.num_workers, settings.on_error.name, settings.max_unreadable),  # type: ignore[arg-type]

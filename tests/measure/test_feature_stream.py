@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from solo_invariance.measure.feature_stream import FeatureStream
+from solo_invariance.measure.feature_stream import FeatureStream, suitable_batch_size
 
 
 class _Sums(nn.Module):
@@ -104,3 +104,10 @@ def test_bf16_computes_in_bf16_and_gives_fp32_near_fp32(tiny_backbone) -> None:
 def test_features_are_computed_without_gradients() -> None:
     features = FeatureStream(_Sums(), 4).features(torch.rand(2, 3, 4, 4))
     assert not features.requires_grad
+
+
+@pytest.mark.parametrize(("device", "crop_size", "expected"), [("cuda", 224, 256), ("cpu", 32, 256), ("cpu", 9999, 1)])
+def test_batches_fill_a_gpu_and_a_cpu_is_given_small_ones(device: str, crop_size: int, expected: int) -> None:
+    assert suitable_batch_size(torch.device(device), crop_size) == expected
+    pixels = suitable_batch_size(torch.device("cpu"), 224) * 224**2
+    assert 0.5 < suitable_batch_size(torch.device("cpu"), 64) * 64**2 / pixels < 2

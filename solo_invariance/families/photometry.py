@@ -38,16 +38,16 @@ def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
 
 def adjust_contrast(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the image's mean grey and clamp to [0, 1]; images (N, 3, H, W), factor (N,)."""
-    grey = _luma(images.mean(dim=(2, 3), keepdim=True))
-    return _blend(images, grey, factor)
+    return blend(images, mean_grey(images), factor)
 
 
 def adjust_saturation(images: Tensor, factor: Tensor) -> Tensor:
     """Blend with the greyscale image and clamp to [0, 1]; images (N, 3, H, W), factor (N,)."""
-    return _blend(images, _luma(images), factor)
+    return blend(images, luma(images), factor)
 
 
-def _blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+def blend(images: Tensor, other: Tensor, factor: Tensor) -> Tensor:
+    """Go from other images (0) to images (1), or beyond, and clamp to [0, 1]; (N, 3, H, W) each, factor (N,)."""
     factor = factor[:, None, None, None]
     return (images * factor).add_(other * (1 - factor)).clamp_(0, 1)
 
@@ -58,6 +58,12 @@ def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
     The shift leaves a pixel's highest and lowest value as they are: each channel lies between them, by how far round
     the circle its own hue is from the pixel's.
     """
+    hue, high, spread = hue_and_range(images)
+    return torch.addcmul(high[:, None], spread[:, None], depths(hue.add_(turns[:, None, None])), value=-1)
+
+
+def hue_and_range(images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each pixel's hue in turns, -1/6 to 5/6, highest value, and how far below the lowest is, (N, H, W) each."""
     red, green, blue = images.unbind(dim=1)
     high = images.amax(dim=1)
     spread = high - images.amin(dim=1)
@@ -67,20 +73,29 @@ def adjust_hue(images: Tensor, turns: Tensor) -> Tensor:
         (green - blue).mul_(sixth),
         torch.where(high == green, (blue - red).mul_(sixth).add_(1 / 3), (red - green).mul_(sixth).add_(2 / 3)),
     )
-    hue.add_(turns[:, None, None])
-    own = torch.arange(3, device=images.device, dtype=images.dtype)[:, None, None] / 3
+    return hue, high, spread
+
+
+def depths(hue: Tensor) -> Tensor:
+    """Return where the channels lie, 0 for a pixel's highest value and 1 for its lowest, (N, 3, H, W), by its hue."""
+    own = torch.arange(3, device=hue.device, dtype=hue.dtype)[:, None, None] / 3
     distance = hue[:, None] - own
     distance.sub_(distance.round()).abs_()
-    lower = distance.mul_(6).sub_(1).clamp_(0, 1)
-    return torch.addcmul(high[:, None], spread[:, None], lower, value=-1)
+    return distance.mul_(6).sub_(1).clamp_(0, 1)
 
 
 def to_grayscale(images: Tensor) -> Tensor:
     """Replace the three channels by 0.299 R + 0.587 G + 0.114 B; images (N, 3, H, W)."""
-    return _luma(images).expand_as(images)
+    return luma(images).expand_as(images)
 
 
-def _luma(images: Tensor) -> Tensor:
+def mean_grey(images: Tensor) -> Tensor:
+    """Return the mean (N, 1, 1, 1) of the greyscale images of images (N, 3, H, W)."""
+    return luma(images.mean(dim=(2, 3), keepdim=True))
+
+
+def luma(images: Tensor) -> Tensor:
+    """Return 0.299 R + 0.587 G + 0.114 B, (N, 1, H, W), of images (N, 3, H, W)."""
     red, green, blue = images.split(1, dim=1)
     return (red * 0.299).add_(green, alpha=0.587).add_(blue, alpha=0.114)
 

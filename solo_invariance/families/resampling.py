@@ -16,6 +16,7 @@ from torch import Tensor
 from solo_invariance.families.operation import send
 
 _MAX_SUBSAMPLES = 8
+_FIXED_POINT = 2**16
 _SPACING = 1.25  # of the subsamples, at most, in input pixels
 
 
@@ -52,20 +53,35 @@ def resample(images: Tensor, steps: Sequence[Tensor], size: int, *, axis_aligned
     return views
 
 
-def warp_nearest(images: Tensor, matrices: Tensor, size: int) -> Tensor:
-    """Sample through homographies with the nearest pixel and zeros outside, as torchvision's ``affine`` does.
+def warp_nearest(images: Tensor, maps: Tensor, top: int, left: int, size: int) -> Tensor:
+    """Cut a box out of the images that affine maps make, with the nearest pixel and zeros outside.
+
+    Positions are counted in 1/65536 of a pixel, as Pillow does it, so that the pixels are Pillow's, on every device. In
+    floating point, rounding would decide where a position lies half way between two pixels, which a rotation by 90
+    degrees may do to all of them.
 
     Args:
-        images: (N, C, H, W) floating point.
-        matrices: (N, 3, 3), from output to input coordinates.
-        size: Side of the output, in pixels.
+        images: (N, C, H, W).
+        maps: From output to input positions (x, y, 1), in pixels, (N, 2, 3), float64 on the CPU; pixel centres are at
+            halves.
+        top: First row of the box.
+        left: Its first column.
+        size: Its side, in pixels.
 
     Returns:
         (N, C, size, size)
     """
-    matrices = send(matrices.to(images.dtype), images.device)
-    grid = _grid(images, [matrices], size, size)
-    return F.grid_sample(images, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    height, width = images.shape[2:]
+    maps = maps.clone()
+    maps[:, :, 2] += maps[:, :, :2].sum(dim=2) / 2  # the first pixel's centre
+    steps = send((maps * _FIXED_POINT + 0.5).floor().long(), images.device)[..., None, None]
+    rows = torch.arange(top, top + size, device=images.device)[:, None]
+    columns = torch.arange(left, left + size, device=images.device)
+    x, y = ((step[:, 0] * columns + step[:, 1] * rows + step[:, 2]) // _FIXED_POINT for step in steps.unbind(dim=1))
+    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
+    places = torch.where(inside, y * width + x, 0).flatten(1)[:, None].expand(-1, images.shape[1], -1)
+    found = images.flatten(2).gather(2, places).unflatten(2, (size, size))
+    return found.mul_(inside[:, None])
 
 
 def _resize_rows(images: Tensor, scale: Tensor, shift: Tensor, size: int) -> Tensor:

@@ -37,9 +37,9 @@ class MeasureSettings:
 
     Args:
         protocol: ``paper`` keeps its quirks: images are drawn with replacement, the identity counts in the mean, the
-            diagonal counts in view groups, translation and scale shear by a degree, and too few reference images are
-            an error. ``clean`` repairs them: no replacement, no identity in the mean, no diagonal, no shear, and a
-            singular covariance is shrunk.
+            diagonal counts in view groups, translation and scale shear by a degree, views have 8 bits, and too few
+            reference images are an error. ``clean`` repairs them: no replacement, no identity in the mean, no diagonal,
+            no shear, no rounding of views, and a singular covariance is shrunk.
         budget: ``full`` is every parameter on every image; ``adaptive`` a few parameters, at random, on as many images
             as it takes for the standard error of each mean similarity to reach ``target_se``.
         k: Number of parameters a transform, where it has a choice.

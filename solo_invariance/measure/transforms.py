@@ -6,6 +6,7 @@ parameters an image, so that images and parameters mix freely in a batch.
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -17,11 +18,13 @@ from solo_invariance.families.geometry import rotation_matrix, shear_matrix
 from solo_invariance.families.noise import uniform_noise
 from solo_invariance.families.operation import send
 from solo_invariance.families.photometry import (
-    adjust_brightness,
-    adjust_contrast,
     adjust_hue,
-    adjust_saturation,
+    blend,
+    depths,
     gaussian_blur,
+    hue_and_range,
+    luma,
+    mean_grey,
     to_grayscale,
 )
 from solo_invariance.families.photometry import equalize as equalize_histograms
@@ -29,6 +32,8 @@ from solo_invariance.families.photometry import posterize as keep_highest_bits
 from solo_invariance.families.resampling import warp_nearest
 
 Protocol = Literal["paper", "clean"]
+
+_ROUNDING = 1e-3  # in levels of 8 bits, more than floating point is off by
 
 
 class Geometry(NamedTuple):
@@ -66,6 +71,14 @@ class Transform(ABC):
             (N, 3, crop_size, crop_size) in [0, 1]
         """
 
+    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        """Return the transformed images as the official code has them, which keeps 8 bits of them.
+
+        Values are multiples of 1/255, in the images and in what is returned; arguments as ``apply``, whose result is
+        rounded by default. Backbones see the difference where an image is smooth.
+        """
+        return in_eight_bits(self.apply(images, parameters, geometry))
+
     def identity(self, grid: Tensor) -> int | None:
         """Return the index of the parameters that change nothing, None where the grid has none."""
         neutral = self.neutral
@@ -91,6 +104,11 @@ class Transform(ABC):
     def neutral(self) -> tuple[float, ...] | None:
         """The parameters that change nothing."""
         return None
+
+
+def in_eight_bits(values: Tensor) -> Tensor:
+    """Round values in [0, 1] to the nearest multiples of 1/255."""
+    return values.mul(255).round_().div_(255)
 
 
 def centre_crop(images: Tensor, geometry: Geometry) -> Tensor:
@@ -135,15 +153,10 @@ class _Affine(Transform):
         """Return the map from output to input pixels about the centre: linear (N, 2, 2) and offset (N, 2)."""
 
     def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
-        box = _CentreBox.of(images, geometry)
-        linear, offset = self.inverse(parameters)
-        half = torch.tensor([images.shape[3] / 2, images.shape[2] / 2], dtype=parameters.dtype)
-        # Only the pixels of the crop are looked up: they lie about a centre that may not be quite the image's.
-        centre = torch.tensor([box.left + box.size / 2, box.top + box.size / 2], dtype=parameters.dtype) - half
-        matrices = torch.eye(3, dtype=parameters.dtype).repeat(len(images), 1, 1)
-        matrices[:, :2, :2] = linear * (box.size / 2) / half[None, :, None]
-        matrices[:, :2, 2] = ((linear @ centre) + offset) / half
-        return warp_nearest(images, matrices, box.size)
+        linear, offset = self.inverse(parameters.double())
+        centre = torch.tensor([images.shape[3] / 2, images.shape[2] / 2], dtype=torch.float64)
+        maps = torch.cat([linear, (centre + offset - linear @ centre)[..., None]], dim=2)
+        return warp_nearest(images, maps, *_CentreBox.of(images, geometry))  # nothing but the crop is looked up
 
 
 # The official code passes shear=1 (a degree) where it means none.
@@ -285,6 +298,10 @@ class ResizedCrop(Transform):
             views[rows] = F.resized_crop(images[rows], top, left, height, width, size, antialias=True)
         return views
 
+    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        # On a CPU, torchvision resizes bytes as Pillow does, which also rounds between the rows and the columns.
+        return self.apply(images.mul(255).round_().byte(), parameters, geometry).to(images.dtype).div_(255)
+
 
 class _OnOff(Transform):
     """A transform without numbers: parameter 0 leaves the image alone, 1 applies it."""
@@ -383,16 +400,43 @@ class _Photometric(Transform):
         """Return the changed images; ``amount`` is (N,), on the CPU."""
 
     def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        return self._apply(self.adjust, images, parameters, geometry)
+
+    def _apply(
+        self,
+        adjust: Callable[[Tensor, Tensor, Geometry], Tensor],
+        images: Tensor,
+        parameters: Tensor,
+        geometry: Geometry,
+    ) -> Tensor:
         amount = parameters[:, 0].to(images.dtype)
         box, reach = _CentreBox.of(images, geometry), self.reach(geometry)
         if reach is not None:
             images, box = box.grown(reach, images)
-        return box.cut(self.adjust(images, amount, geometry))
+        return box.cut(adjust(images, amount, geometry))
 
 
-class _Factor(_Photometric):
+class _Blend(_Photometric):
+    """A blend with other images by a factor: 0 is those, 1 the images themselves, and more goes on from there."""
+
+    @abstractmethod
+    def others(self, images: Tensor) -> Tensor:
+        """Return what images (N, 3, H, W) are blended with, of the same shape or one that is expanded to it."""
+
     def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
         return torch.linspace(0.25, 5, k)[:, None]
+
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        return blend(images, self.others(images), send(amount, images.device))
+
+    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        return self._apply(self._adjust_in_eight_bits, images, parameters, geometry)
+
+    def _adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        """Blend as Pillow does: the other image is rounded, and of the blend, decimals are cut off."""
+        levels, others = images.mul(255).round_(), self.others(images).mul(255).round_()
+        blended = others + send(amount, images.device)[:, None, None, None] * (levels - others)
+        return blended.clamp_(0, 255).floor_().div_(255)
 
     @property
     def neutral(self) -> tuple[float, ...]:
@@ -400,30 +444,30 @@ class _Factor(_Photometric):
 
 
 @dataclass(frozen=True)
-class Brightness(_Factor):
+class Brightness(_Blend):
     """Multiply the values by a factor; ``linspace(0.25, 5, k)``."""
 
-    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
-        return adjust_brightness(images, send(amount, images.device))
+    def others(self, images: Tensor) -> Tensor:
+        return images.new_zeros(1, 1, 1, 1)
 
 
 @dataclass(frozen=True)
-class Contrast(_Factor):
+class Contrast(_Blend):
     """Blend with the image's mean grey; ``linspace(0.25, 5, k)``."""
 
-    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
-        return adjust_contrast(images, send(amount, images.device))
+    def others(self, images: Tensor) -> Tensor:
+        return mean_grey(images)
 
     def reach(self, geometry: Geometry) -> int | None:
         return None
 
 
 @dataclass(frozen=True)
-class Saturation(_Factor):
+class Saturation(_Blend):
     """Blend with the greyscale image; ``linspace(0.25, 5, k)``."""
 
-    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
-        return adjust_saturation(images, send(amount, images.device))
+    def others(self, images: Tensor) -> Tensor:
+        return luma(images)
 
 
 @dataclass(frozen=True)
@@ -437,6 +481,17 @@ class Hue(_Photometric):
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
         return adjust_hue(images, send(amount, images.device))
+
+    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        return self._apply(self._adjust_in_eight_bits, images, parameters, geometry)
+
+    def _adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        """Shift the hue of 8-bit HSV images, as Pillow makes them: hue and saturation are cut off to whole levels."""
+        hue, high, spread = hue_and_range(images)
+        hue = hue.remainder_(1).mul_(255).add_(_ROUNDING).floor_()
+        hue = hue.add_(send((amount * 255).trunc(), images.device)[:, None, None]).remainder_(256).div_(255)
+        saturation = (spread / high.clamp(min=1 / 255)).mul_(255).add_(_ROUNDING).floor_().div_(255)
+        return in_eight_bits(high[:, None] * (1 - saturation[:, None] * depths(hue)))
 
     def coordinates(self, parameters: Tensor) -> Tensor:
         return _on_a_circle(parameters)
@@ -471,26 +526,21 @@ class Blur(_Photometric):
 
 
 @dataclass(frozen=True)
-class Sharpness(_Photometric):
+class Sharpness(_Blend):
     """Blend with the 3x3 smoothing (1 1 1; 1 5 1; 1 1 1) / 13; ``linspace(1, 30, k)``."""
 
     def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
         return torch.linspace(1, 30, k)[:, None]
 
-    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
-        """Blend; the image's outermost pixels, which have no neighbours all round, stay as they are."""
+    def others(self, images: Tensor) -> Tensor:
+        """Smooth; the image's outermost pixels, which have no neighbours all round, stay as they are."""
         smooth, inner = images.clone(), images[..., 1:-1, 1:-1]
         sums = torch.nn.functional.avg_pool2d(images, 3, stride=1, divisor_override=1)
         smooth[..., 1:-1, 1:-1] = sums.add_(inner, alpha=4).div_(13)
-        factor = send(amount, images.device)[:, None, None, None]
-        return smooth.lerp_(images, factor.expand_as(images)).clamp_(0, 1)
+        return smooth
 
     def reach(self, geometry: Geometry) -> int | None:
         return 1
-
-    @property
-    def neutral(self) -> tuple[float, ...]:
-        return (1.0,)
 
 
 @dataclass(frozen=True)

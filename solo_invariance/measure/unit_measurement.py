@@ -109,6 +109,8 @@ class UnitMeasurement:
     def _views_of(self, name: str, positions: list[int], images: Tensor, waiting: deque[_Piece]) -> Iterator[Tensor]:
         """Make the views of images (n, 3, H, W) of one size by one transform, at most a batch at a time."""
         run, design, size = self._run, self._run.designs[name], self._run.settings.batch_size
+        transform, geometry = run.transforms[name], run.settings.geometry
+        apply = transform.apply_in_eight_bits if run.settings.protocol == "paper" else transform.apply
         for some in torch.arange(len(images)).split(max(1, size // design.num_views)):
             chosen = [positions[place] for place in some]
             parameters = torch.cat([run.grids[name][design.parameters(self._rows[p])] for p in chosen])
@@ -116,7 +118,7 @@ class UnitMeasurement:
             slices = torch.arange(len(owners)).split(size)
             for index, part in enumerate(slices):
                 waiting.append(_Piece(name, chosen, index == len(slices) - 1))
-                yield run.transforms[name].apply(_gather(images, owners[part]), parameters[part], run.settings.geometry)
+                yield apply(_gather(images, owners[part]), parameters[part], geometry)
 
     def _update(self, name: str, positions: list[int], clean: Tensor, views: Tensor) -> None:
         """Give features of clean images (n, D) and of their views (n, V, D) to the metrics."""

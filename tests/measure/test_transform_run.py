@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, LayerFeatures, Provenance
-from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages, Unreadable
+from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages, Unreadable, identify
 from solo_invariance.data.reading import ReadingPolicy
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.plugins import load_plugin
@@ -203,7 +203,24 @@ def test_images_of_unequal_sizes_each_get_their_own_scores_in_order(photo_folder
     measured = measurement.measure_transform(name, transform, source)
     for metric, expected in _by_hand(measurement, transform, source).items():
         np.testing.assert_allclose(measured.arrays[metric], expected, rtol=2e-3, atol=2e-3)
-    assert measured.arrays["names"].tolist() == [source.name_of(i) for i in measurement.choose_images(source)]
+    assert measured.arrays["names"].tolist() == [identify(source, i) for i in measurement.choose_images(source)]
+
+
+@pytest.mark.parametrize(("protocol", "in_bytes"), [("paper", True), ("clean", False)])
+def test_the_papers_views_are_images_of_eight_bits(images, protocol: str, in_bytes: bool) -> None:
+    rounded = []
+
+    def watched(views: Tensor) -> Tensor:
+        levels = views.mul(255)
+        rounded.append(torch.allclose(levels, levels.round(), atol=1e-3))
+        return _columns(views)
+
+    names = ("brightness", "saturation", "hue", "sharpness", "deform")
+    measurement = InvarianceMeasurement(_backbone(watched), images, _settings(protocol=protocol, k=16))
+    for name, transform in _load("transforms", names).items():
+        rounded.clear()
+        measurement.measure_transform(name, transform, images)
+        assert all(rounded) == in_bytes
 
 
 def test_the_paper_draws_images_twice_and_counts_each_draw(images) -> None:

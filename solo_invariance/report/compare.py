@@ -152,17 +152,22 @@ def measurements(row: Row, quantity: Quantity) -> Measured:
 
 
 def further_metrics(rows: Sequence[Row]) -> dict[str, dict[str, Measured]]:
-    """What else was measured of transforms: by metric and row, in the order in which the metrics are found."""
-    names = dict.fromkeys(name for row in rows for result in row.transforms.values() for name in result.further)
-    return {name: {row.label: _further(row, name) for row in rows} for name in names}
-
-
-def _further(row: Row, name: str) -> Measured:
+    """What else was measured: by metric and row, in the order in which the metrics are found."""
+    found = {row.label: _further(row) for row in rows}
+    names = dict.fromkeys(name for of_row in found.values() for further in of_row.values() for name in further)
     return {
-        Column(transform, result.kind): result.further[name]
-        for transform, result in row.transforms.items()
-        if name in result.further
+        name: {
+            label: {column: further[name] for column, further in of_row.items() if name in further}
+            for label, of_row in found.items()
+        }
+        for name in names
     }
+
+
+def _further(row: Row) -> dict[Column, Mapping[str, Estimate]]:
+    transforms = {Column(name, result.kind): result.further for name, result in row.transforms.items()}
+    views = {Column(name, view_group(result.kind)): result.further for name, result in row.views.items()}
+    return {**transforms, **views}
 
 
 def without_identity(row: Row) -> Measured:

@@ -61,13 +61,17 @@ class TransformResult:
 
 @dataclass(frozen=True)
 class ViewResult:
-    """Invariance over one set of real views: ``num_groups`` things, each seen ``num_views`` times."""
+    """Invariance over one set of real views: ``num_groups`` things, each seen ``num_views`` times.
+
+    ``further`` has the other metrics that were asked for, by name.
+    """
 
     kind: str
     similarity: Estimate
     distance: Estimate
     num_groups: int
     num_views: int
+    further: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True)
@@ -193,13 +197,18 @@ def _transform(node: JsonNode) -> TransformResult:
         curve=curve,
         distance=_estimate(node["distance"], "mean"),
         similarity_without_identity=_estimate(node[without_identity], "mean") if without_identity in node else None,
-        further={name: _estimate(other, "mean") for name, other in node.items() if _is_further(name, other)},
+        further=_further(node),
     )
 
 
-def _is_further(name: str, node: JsonNode) -> bool:
-    known = ("similarity", "distance", "similarity_without_identity")
-    return name not in known and isinstance(node.value, Mapping) and "ci95" in node
+def _further(node: JsonNode) -> dict[str, Estimate]:
+    """Read what was measured besides the distance and the similarities."""
+    return {
+        name: _estimate(other, "mean")
+        for name, other in node.items()
+        if name != "distance" and not name.startswith("similarity")
+        if isinstance(other.value, Mapping) and "ci95" in other
+    }
 
 
 def _view(node: JsonNode) -> ViewResult:
@@ -209,6 +218,7 @@ def _view(node: JsonNode) -> ViewResult:
         distance=_estimate(node["distance"], "mean"),
         num_groups=node["num_groups"].integer(),
         num_views=node["num_views"].integer(),
+        further=_further(node),
     )
 
 

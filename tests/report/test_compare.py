@@ -8,6 +8,7 @@ from solo_invariance.report.collect import collect_results
 from solo_invariance.report.compare import (
     Column,
     Grid,
+    further_metrics,
     interval,
     invariance_grid,
     mean_ranks,
@@ -67,6 +68,27 @@ def test_a_wide_table_is_cut_between_groups_of_columns(
     grid = invariance_grid(collect_results([tmp_path]), "similarity")
     assert [band.groups for band in grid.bands] == [[("spatial", 9)], [("appearance", 10), ("spatial views", 2)]]
     assert [column for band in grid.bands for column in band.columns] == [*grid.columns]
+
+
+def test_further_metrics_of_transforms_and_view_sets(
+    tmp_path: Path, write_invariance: Make, make_transform: Make, make_view: Make
+) -> None:
+    def mrr(mean: float) -> dict[str, Any]:
+        return {"mean": mean, "ci95": [mean - 0.1, mean + 0.1]}
+
+    pose = make_view(0.5) | {"mrr": mrr(0.4), "similarity_with_diagonal": mrr(0.6)}
+    transforms = {"hue": make_transform(0.5, "appearance", mrr=mrr(0.3)), "blur": make_transform(0.5)}
+    write_invariance("a", "a", transforms=transforms, views={"pose": pose})
+    write_invariance("b", "b", views={"pose": make_view(0.5)})
+    assert further_metrics(collect_results([tmp_path]).rows) == {
+        "mrr": {
+            "a": {
+                Column("hue", "appearance"): Estimate(0.3, 0.3 - 0.1, 0.3 + 0.1),
+                Column("pose", "spatial views"): Estimate(0.4, 0.4 - 0.1, 0.4 + 0.1),
+            },
+            "b": {},
+        }
+    }
 
 
 def test_two_metrics_of_one_task_are_two_columns(tmp_path: Path, write_transfer: Make) -> None:

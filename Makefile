@@ -27,7 +27,7 @@ test: setup lint ## tests, lint and types
 
 oldest: ## the tests with the oldest versions of everything, whose own warnings do not count
 	$(MAKE) setup VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
-	.venv-oldest/bin/python -m pytest --override-ini filterwarnings=ignore
+	PYTHONWARNINGS=ignore .venv-oldest/bin/python -m pytest --override-ini filterwarnings=ignore
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

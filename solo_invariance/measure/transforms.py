@@ -291,16 +291,26 @@ class ResizedCrop(Transform):
 
     def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
         size = [geometry.crop_size, geometry.crop_size]
-        views = images.new_empty(len(images), images.shape[1], *size)
+        return self._apply(lambda crops: F.resize(crops, size, antialias=True), images, parameters, geometry)
+
+    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        """Resize as Pillow does: first the width, then the height, and after both, halves are rounded up."""
+
+        def resize(crops: Tensor) -> Tensor:
+            for size in ([crops.shape[-2], geometry.crop_size], [geometry.crop_size, geometry.crop_size]):
+                crops = F.resize(crops, size, antialias=True).mul_(255).add_(0.5 + _ROUNDING).floor_().div_(255)
+            return crops
+
+        return self._apply(resize, images, parameters, geometry)
+
+    @staticmethod
+    def _apply(resize: Callable[[Tensor], Tensor], images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        views = images.new_empty(len(images), images.shape[1], geometry.crop_size, geometry.crop_size)
         boxes, owner = parameters.int().unique(dim=0, return_inverse=True)
         for index, (top, left, height, width) in enumerate(boxes.tolist()):
             rows = (owner == index).nonzero()[:, 0].to(images.device)
-            views[rows] = F.resized_crop(images[rows], top, left, height, width, size, antialias=True)
+            views[rows] = resize(F.crop(images[rows], top, left, height, width))
         return views
-
-    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
-        # On a CPU, torchvision resizes bytes as Pillow does, which also rounds between the rows and the columns.
-        return self.apply(images.mul(255).round_().byte(), parameters, geometry).to(images.dtype).div_(255)
 
 
 class _OnOff(Transform):

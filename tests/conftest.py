@@ -1,7 +1,10 @@
 import json
 import os
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -10,8 +13,40 @@ from PIL import Image
 from skimage import data as photographs
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
+from solo_invariance.processes import Processes
 
 torch.set_num_threads(1)
+
+Result = TypeVar("Result")
+
+
+class _Threads(Processes):
+    def __init__(self, rank: int, count: int, barrier: threading.Barrier) -> None:
+        self.rank, self.count = rank, count
+        self._barrier = barrier
+
+    def wait(self) -> None:
+        self._barrier.wait(timeout=60)
+
+
+@pytest.fixture
+def in_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[Processes], Result]], list[Result]]:
+    """Do some work in processes that are threads, which is enough to see what they share; return what each gives."""
+    # Arrays have headers that NumPy reads by `ast`, which several threads cannot use at once in Python 3.11.
+    lock, read = threading.Lock(), np.lib.format.read_array
+
+    def one_at_a_time(*arguments: object, **options: object) -> np.ndarray:
+        with lock:
+            return read(*arguments, **options)
+
+    monkeypatch.setattr(np.lib.format, "read_array", one_at_a_time)
+
+    def run(count: int, work: Callable[[Processes], Result]) -> list[Result]:
+        barrier = threading.Barrier(count)
+        with ThreadPoolExecutor(count) as pool:
+            return list(pool.map(work, [_Threads(rank, count, barrier) for rank in range(count)]))
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,3 @@
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -244,36 +243,18 @@ def test_parts_of_transforms_lie_beside_those_of_groups(tmp_path: Path) -> None:
     _same(measurement.measure(transforms, source, parts=parts)[""]["hue"], hue)
 
 
-class _Threads(Processes):
-    """Processes that are threads, which is enough to see what they share."""
-
-    def __init__(self, rank: int, barrier: threading.Barrier) -> None:
-        self.rank, self.count = rank, 2
-        self._barrier = barrier
-
-    def wait(self) -> None:
-        self._barrier.wait(timeout=60)
-
-
-def test_two_processes_share_the_groups() -> None:
+def test_two_processes_share_the_groups(in_threads, tmp_path: Path) -> None:
     alone, views = _measurement(gallery=50), _many_groups()
     metrics = {name: load_plugin("metrics", name) for name in ("mrr", "chance_corrected_similarity")}
     expected = measure_groups(alone, "things", views, metrics)[""]
-    barrier, parts, found = threading.Barrier(2), Parts(), {}
 
-    def work(rank: int) -> None:
+    def work(processes: Processes) -> tuple[Measured, int]:
         measurement = _measurement(gallery=50)
-        measurement.processes = _Threads(rank, barrier)
+        measurement.processes = processes
         measurement.backbone.network.views = 0
-        measured = measure_groups(measurement, "things", views, metrics, parts)[""]
-        found[rank] = measured, measurement.backbone.network.views
+        measured = measure_groups(measurement, "things", views, metrics, PartFiles(tmp_path))[""]
+        return measured, measurement.backbone.network.views
 
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for rank in range(2):
-        measured, count = found[rank]
+    for measured, count in in_threads(2, work):
         _same(measured, expected)
         assert count == sum(_MANY) / 2 + 50

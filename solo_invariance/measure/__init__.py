@@ -4,7 +4,6 @@ from solo_invariance.measure.bootstrap import Estimate, estimate, estimate_diffe
 from solo_invariance.measure.distance import InvarianceDistance
 from solo_invariance.measure.evaluate import InvarianceMeasurement, MeasureSettings
 from solo_invariance.measure.feature_statistics import FeatureStatistics, Moments, feature_statistics
-from solo_invariance.measure.feature_stream import suitable_batch_size
 from solo_invariance.measure.functional import Whitening, whiten, whitening_from_statistics
 from solo_invariance.measure.groups import Group, ViewGroups, measure_groups
 from solo_invariance.measure.parts import PartFiles, Parts
@@ -35,7 +34,6 @@ __all__ = [
     "estimate_difference",
     "feature_statistics",
     "measure_groups",
-    "suitable_batch_size",
     "whiten",
     "whitening_from_statistics",
 ]

@@ -14,7 +14,7 @@ from solo_invariance.data.reading import ImageReader, ReadingPolicy
 from solo_invariance.errors import UserError
 from solo_invariance.measure.distance import InvarianceDistance
 from solo_invariance.measure.feature_statistics import Moments
-from solo_invariance.measure.feature_stream import FeatureStream, Precision
+from solo_invariance.measure.feature_stream import FeatureStream, Precision, suitable_batch_size
 from solo_invariance.measure.functional import Whitening, whiten, whitening_from_statistics
 from solo_invariance.measure.parts import Parts
 from solo_invariance.measure.reference import ReferenceStatistics, clean_features, reference_statistics
@@ -47,7 +47,8 @@ class MeasureSettings:
         target_se: See ``budget``.
         gallery: Number of images that a view is compared with, for the metrics that need others.
         geometry: Sizes; see there.
-        batch_size: Views in one forward pass; changes speed and memory, not numbers (to floating point).
+        batch_size: Views in one forward pass, None for what is fastest on the device; changes speed and memory, not
+            numbers (to floating point).
         precision: Of the forward passes; ``bf16`` and ``fp16`` are autocast's.
         compiled: Compile the backbone.
         reading: How images are read.
@@ -61,7 +62,7 @@ class MeasureSettings:
     target_se: float = 0.002
     gallery: int = 1000
     geometry: Geometry = field(default_factory=Geometry)
-    batch_size: int = 256
+    batch_size: int | None = None
     precision: Precision = "fp32"
     compiled: bool = False
     reading: ReadingPolicy = field(default_factory=ReadingPolicy)
@@ -101,7 +102,9 @@ class InvarianceMeasurement:
         self.settings = settings
         self.progress = progress
         self.processes = processes or Processes()
-        self.stream = FeatureStream(backbone, settings.batch_size, settings.precision, settings.compiled)
+        device, crop_size = next(backbone.parameters()).device, settings.geometry.crop_size
+        batch_size = settings.batch_size or suitable_batch_size(device, crop_size)
+        self.stream = FeatureStream(backbone, batch_size, settings.precision, settings.compiled)
         self.device = self.stream.device
         self.moments, self.unreadable = (
             ReferenceStatistics(dict(reference), []) if isinstance(reference, Mapping) else self._statistics(reference)

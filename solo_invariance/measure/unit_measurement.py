@@ -108,7 +108,7 @@ class UnitMeasurement:
 
     def _views_of(self, name: str, positions: list[int], images: Tensor, waiting: deque[_Piece]) -> Iterator[Tensor]:
         """Make the views of images (n, 3, H, W) of one size by one transform, at most a batch at a time."""
-        run, design, size = self._run, self._run.designs[name], self._run.settings.batch_size
+        run, design, size = self._run, self._run.designs[name], self._run.measurement.stream.batch_size
         transform, geometry = run.transforms[name], run.settings.geometry
         apply = transform.apply_in_eight_bits if run.settings.protocol == "paper" else transform.apply
         for some in torch.arange(len(images)).split(max(1, size // design.num_views)):

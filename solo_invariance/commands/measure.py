@@ -33,7 +33,6 @@ from solo_invariance.measure import (
     Transform,
     ViewMetric,
     measure_groups,
-    suitable_batch_size,
 )
 from solo_invariance.measure.evaluate import METRICS
 from solo_invariance.processes import Processes
@@ -241,7 +240,7 @@ def measure_settings(settings: Config, geometry: Geometry, device: torch.device)
         target_se=settings.target_se,
         gallery=settings.gallery,
         geometry=geometry,
-        batch_size=settings.batch_size or suitable_batch_size(device, geometry.crop_size),
+        batch_size=settings.batch_size,
         precision=settings.precision.name,  # type: ignore[arg-type]
         compiled=settings.compile,
         reading=ReadingPolicy(settings.num_workers, settings.on_error.name, settings.max_unreadable),  # type: ignore[arg-type]
@@ -335,10 +334,8 @@ def _identity(config: dict[str, Any], backbone: Backbone, data: MeasuredData, re
 
 
 def _contents(source: ImageSource) -> str:
-    """Hash the names of the images and, of files, the sizes."""
-    names = [identify(source, index) for index in range(len(source))]
-    sizes = [path.stat().st_size for path in source.paths] if isinstance(source, ImageFiles) else []
-    return fingerprint_of({"names": names, "sizes": sizes})
+    """Hash what the images are known by."""
+    return fingerprint_of({"images": [identify(source, index) for index in range(len(source))]})
 
 
 def _about(config: Any, backbone: Backbone, block: str, data: MeasuredData, seconds: float) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class MeasuredData:
     def view_groups(self, name: str) -> ViewGroups:
         """Return a view set's groups, at the crop's size: nothing of a view is cut off that could be kept."""
         if self.view_set is not None:
-            return _groups_of_files(self.view_set, f"{self.config.path}: ", self.geometry.crop_size)
+            return _groups_of_files(self.view_set, self.geometry.crop_size)
         config = self.config
         thing = f"{name} (seed {config.seed}, {config.num_views} views) group"
         pixels = view_groups(name, config.num_groups, config.num_views, size=self.geometry.crop_size, seed=config.seed)
@@ -95,12 +95,13 @@ def _views(settings: MeasureConfig, known: tuple[str, ...]) -> tuple[str, ...]:
     return chosen
 
 
-def _groups_of_files(view_set: ViewSet, prefix: str, size: int) -> ViewGroups:
+def _groups_of_files(view_set: ViewSet, size: int) -> ViewGroups:
     paths = view_set.paths
     places = {path: index for index, path in enumerate(paths)}
-    return ViewGroups(view_set.kind, ImageFiles.of(paths, size), list(_groups(view_set, prefix, places)))
+    return ViewGroups(view_set.kind, ImageFiles.of(paths, size), list(_groups(view_set, places)))
 
 
-def _groups(view_set: ViewSet, prefix: str, places: dict[Path, int]) -> Iterator[Group]:
+def _groups(view_set: ViewSet, places: dict[Path, int]) -> Iterator[Group]:
     for group in view_set.groups:
-        yield Group(f"{prefix}{group.name}", tuple(places[path] for path in group.paths))
+        size = sum(path.stat().st_size for path in group.paths)  # as images are told apart
+        yield Group(f"{group.name} ({size} bytes)", tuple(places[path] for path in group.paths))

@@ -110,9 +110,14 @@ class TensorImages(Dataset[Tensor]):
 
 
 def identify(source: ImageSource, index: int) -> str:
-    """Return what an image is known by in results: of a file, its path below the folder, wherever that lies."""
+    """Return what an image is known by in results.
+
+    Of a file, that is its path below the folder, wherever the folder lies, and its size in bytes, by which it is told
+    from a file of the same name in another folder.
+    """
     if isinstance(source, ImageFiles):
-        return source.paths[index].relative_to(source.root).as_posix()
+        path = source.paths[index]
+        return f"{path.relative_to(source.root).as_posix()} ({path.stat().st_size} bytes)"
     return source.name_of(index)
 
 

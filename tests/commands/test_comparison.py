@@ -1,8 +1,10 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from solo_invariance.commands.comparison import compare_runs
 from solo_invariance.errors import UserError
@@ -83,6 +85,29 @@ def test_a_folder_may_lie_elsewhere_in_the_other_run(cli, host_checkpoint, photo
     assert code == 0, err
     hue = json.loads((ours / "comparison.json").read_text())["transforms"]["hue"]
     assert (hue["num_images"], hue["similarity"]["mean"]) == (6, 0)
+    views = ["data.name=view_folders", "data.kind=spatial", "transforms=[]"]
+    assert cli(*common, f"data.path={photo_folder / 'val'}", *views, f"out={tmp_path / 'a'}", "device=cpu")[0] == 0
+    against = f"against={tmp_path / 'a'}"
+    code, _, err = cli(*common, f"data.path={elsewhere}", *views, f"out={tmp_path / 'b'}", against, "device=cpu")
+    assert code == 0, err
+    (pairs,) = json.loads((tmp_path / "b" / "comparison.json").read_text())["views"].values()
+    assert (pairs["num_images"], pairs["similarity"]["mean"]) == (6, 0)
+
+
+@pytest.mark.parametrize("views", [[], ["data.name=view_folders", "data.kind=spatial", "transforms=[]"]])
+def test_other_files_of_the_same_names_are_other_images(
+    cli, host_checkpoint, photo_folder, tmp_path: Path, views: list[str]
+) -> None:
+    shutil.copytree(photo_folder / "val", tmp_path / "corrupted")
+    for path in (tmp_path / "corrupted").rglob("*.jpg"):
+        Image.open(path).quantize(4).convert("RGB").save(path)
+    common = ["measure", f"backbone.checkpoint={host_checkpoint()}", "transforms=[hue]", "num_images=6", "k=4", *views]
+    theirs = tmp_path / "theirs"
+    assert cli(*common, f"data.path={photo_folder / 'val'}", f"out={theirs}", "device=cpu")[0] == 0
+    data = f"data.path={tmp_path / 'corrupted'}"
+    code, _, err = cli(*common, data, f"out={tmp_path / 'ours'}", f"against={theirs}", "device=cpu")
+    assert code == 2
+    assert "measured on other images" in err
 
 
 def test_a_backbone_differs_from_itself_by_nothing(cli, host_checkpoint, tmp_path: Path) -> None:

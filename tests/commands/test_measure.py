@@ -3,10 +3,8 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -334,30 +332,8 @@ def test_two_processes_give_the_numbers_of_one(cli, host_checkpoint, tmp_path: P
         assert two[name] == (pytest.approx(value, abs=1e-6) if isinstance(value, float) else value), name
 
 
-class _Threads(Processes):
-    """Processes that are threads, which is enough to see what they share."""
-
-    def __init__(self, rank: int, barrier: threading.Barrier) -> None:
-        self.rank, self.count = rank, 2
-        self._barrier = barrier
-
-    def wait(self) -> None:
-        self._barrier.wait(timeout=60)
-
-
-def _read_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Arrays have headers that NumPy reads by ``ast``, which several threads cannot use at once in Python 3.11."""
-    lock, read = threading.Lock(), np.lib.format.read_array
-
-    def locked(*arguments: object, **options: object) -> np.ndarray:
-        with lock:
-            return read(*arguments, **options)
-
-    monkeypatch.setattr(np.lib.format, "read_array", locked)
-
-
 def test_the_parts_stay_until_the_slowest_process_has_read_them(
-    host_checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    host_checkpoint, in_threads, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checkpoint = str(host_checkpoint())
 
@@ -381,11 +357,7 @@ def test_the_parts_stay_until_the_slowest_process_has_read_them(
         return summary(self, name, block)
 
     monkeypatch.setattr(TransformRun, "summary", slow)
-    _read_one_at_a_time(monkeypatch)
-    barrier = threading.Barrier(2)
-    with ThreadPoolExecutor(2) as pool:
-        ranks = [pool.submit(measured, ["hue", "h_flip"], _Threads(rank, barrier)) for rank in range(2)]
-        first, second = (rank.result() for rank in ranks)
+    first, second = in_threads(2, lambda processes: measured(["hue", "h_flip"], processes))
     assert list(first[""]["transforms"]) == ["hue", "h_flip"]
     assert second == {}
     assert not list((tmp_path / "out" / "parts").glob("rows-*"))
@@ -458,7 +430,7 @@ def test_a_view_that_cannot_be_read_is_left_out_with_a_group_of_one(
     assert entry["unreadable"] == [str(tmp_path / "views" / name) for name in ("a/1.jpg", "b/0.jpg")]
     assert "left out, not readable: 2 images" in printed
     with np.load(tmp_path / "out" / "view_folders.npz") as arrays:
-        assert [name[-1] for name in arrays["names"].tolist()] == ["a", "c"]
+        assert [name.split()[0] for name in arrays["names"].tolist()] == ["a", "c"]
 
 
 # What was measured before

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import canvas, families, measuring, official, probing, startup
+from benchmarks import canvas, families, features, fusing, measuring, official, probing, startup
 from benchmarks.rows import Row, print_rows
 from solo_invariance.results import versions, write_json
 
@@ -17,6 +17,8 @@ _GROUPS: dict[str, Callable[[torch.device, bool], Iterable[Row]]] = {
     "families": families.run,
     "canvas": lambda device, quick: canvas.run(quick),
     "measuring": measuring.run,
+    "features": features.run,
+    "fusing": fusing.run,
     "official": official.run,
     "probing": lambda device, quick: probing.run(quick),
     "startup": lambda device, quick: startup.run(),

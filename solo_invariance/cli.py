@@ -9,7 +9,7 @@ from typing import Any
 
 from solo_invariance import __version__
 from solo_invariance.errors import UserError
-from solo_invariance.overrides import allow_new_keys, open_mappings, quote_equals
+from solo_invariance.overrides import allow_new_keys, open_mappings, quote
 
 COMMANDS = {
     "demo": "the whole story on the embedded data, from pre-training to the report",
@@ -80,7 +80,7 @@ def _hydra(command: str, run: Callable[[Any], None], overrides: list[str]) -> No
         except OmegaConfBaseException as error:
             raise SystemExit(_fail(explain_config_error(error, command))) from error
 
-    sys.argv = [f"solo-invariance {command}", *map(quote_equals, overrides)]
+    sys.argv = [f"solo-invariance {command}", *map(quote, overrides)]
     # Hydra then raises errors instead of printing them and leaving with exit code 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     hydra.main(version_base="1.3", config_path="pkg://solo_invariance.plugin_configs", config_name=command)(task)()

@@ -48,6 +48,9 @@ class ProbeName(Enum):
 
     ridge = "ridge"
     logistic = "logistic"
+    kernel_ridge = "kernel_ridge"
+    knn = "knn"
+    few_shot = "few_shot"
 
 
 @dataclass
@@ -154,24 +157,105 @@ class MeasureConfig:
 
 
 @dataclass
+class TaskConfig:
+    """Which task, and where it finds its images.
+
+    Args:
+        name: Of the task.
+        path: The dataset's folder, or the images' where the targets are in a table.
+        download: Whether a dataset that is not there may be fetched.
+        num_train: Images to train on; default: all, or 2000 rendered ones.
+        num_test: Images to test on; default: all, or 1000 rendered ones.
+        size: Side of rendered images, in pixels.
+        seed: Of rendered images, and of splits and draws that a dataset does not come with.
+        options: Further keys of the task's own, such as a table's columns.
+    """
+
+    name: str | None = "shape"
+    path: str | None = None
+    download: bool = False
+    num_train: int | None = None
+    num_test: int | None = None
+    size: int = 64
+    seed: int = 2
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_at_least(2, self, "num_train", "num_test", prefix="task.")
+        require_at_least(16, self, "size", prefix="task.")
+        require_at_least(0, self, "seed", prefix="task.")
+
+
+@dataclass
+class FusionReferenceConfig:
+    """The images that a fusion is fitted to, where it is not fitted to a task's training images.
+
+    Args:
+        path: A folder of images.
+        name: ``latent_scenes``, the embedded dataset, in place of a folder.
+        num_images: How many of them; the first ones by path.
+    """
+
+    path: str | None = None
+    name: str | None = None
+    num_images: int = 5000
+
+    def __post_init__(self) -> None:
+        require_at_least(2, self, "num_images", prefix="reference.")
+
+
+@dataclass
 class FuseConfig:
     """``solo-invariance fuse``."""
 
     members: list[str] = field(default_factory=list)
     mode: str = "concat"
+    width: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    reference: FusionReferenceConfig = field(default_factory=FusionReferenceConfig)
+    task: TaskConfig = field(default_factory=lambda: TaskConfig(name=None))
+    max_members: int | None = None
+    folds: int = 5
+    seed: int = 0
+    measured: list[str] = field(default_factory=list)
+    device: str = "auto"
+    batch_size: int | None = None
+    num_workers: int = 4
+    cache: bool = True
+    export: str | None = None
     out: str = "fused.ckpt"
+
+    def __post_init__(self) -> None:
+        require_positive(self, "width", "max_members", "batch_size")
+        require_at_least(0, self, "seed", "num_workers")
+        require_at_least(2, self, "folds")
 
 
 @dataclass
-class TaskConfig:
-    """Which task to transfer to."""
+class KNNConfig:
+    """Weighted nearest neighbours: how many (default: chosen by cross-validation), and the weights' temperature."""
 
-    name: str = "shape"
-    path: str | None = None
-    num_train: int = 2000
-    num_test: int = 1000
-    size: int = 64
-    seed: int = 2
+    k: int | None = None
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        require_positive(self, "k", prefix="knn.")
+        if self.temperature <= 0:
+            raise UserError(f"knn.temperature={self.temperature}: expected a positive number")
+
+
+@dataclass
+class FewShotConfig:
+    """Few-shot episodes: classes in each, labelled images and queries of each class, and how many episodes."""
+
+    ways: int = 5
+    shots: int = 5
+    queries: int = 15
+    episodes: int = 600
+
+    def __post_init__(self) -> None:
+        require_at_least(2, self, "ways", "episodes", prefix="few_shot.")
+        require_positive(self, "shots", "queries", prefix="few_shot.")
 
 
 @dataclass
@@ -180,21 +264,25 @@ class TransferConfig:
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
+    tasks: Any = None
     probe: ProbeName | None = None
+    metric: str | None = None
+    knn: KNNConfig = field(default_factory=KNNConfig)
+    few_shot: FewShotConfig = field(default_factory=FewShotConfig)
     protocol: ProtocolName = ProtocolName.clean
     folds: int = 5
     seed: int = 0
+    against: str | None = None
     device: str = "auto"
-    batch_size: int = 256
-    num_workers: int = 0
+    devices: int = 1
+    batch_size: int | None = None
+    num_workers: int = 4
+    cache: bool = True
     out: str = "runs/transfer"
 
     def __post_init__(self) -> None:
-        require_positive(self, "batch_size")
+        require_positive(self, "batch_size", "devices")
         require_positive(self.backbone, "crop_size", prefix="backbone.")
-        require_at_least(2, self.task, "num_train", "num_test", prefix="task.")
-        require_at_least(16, self.task, "size", prefix="task.")
-        require_at_least(0, self.task, "seed", prefix="task.")
         require_at_least(0, self, "seed", "num_workers")
         if self.folds < 2:
             raise UserError(f"folds={self.folds}: cross-validation needs at least 2")

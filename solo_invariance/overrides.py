@@ -7,22 +7,25 @@ from typing import Any, get_origin, get_type_hints
 
 _PLAIN = r"[^\[\]{}(),'\"\s]*"
 _ENTRY_OPERATIONS = re.compile(r"augmentations\.\d+\.operations\.")
-_WITH_EQUALS = re.compile(f"{_PLAIN}={_PLAIN}")
+_TO_BE_QUOTED = re.compile(f"{_PLAIN}={_PLAIN}|\\b(?:timm|torchvision|random):{_PLAIN}")
 
 
-def quote_equals(override: str) -> str:
-    """Quote the parts of an override's value that hold an equals sign, which Hydra's grammar wants quoted.
+def quote(override: str) -> str:
+    """Quote the parts of an override's value that Hydra's grammar wants quoted.
 
-    Solo-learn calls its checkpoints ``NAME-VERSION-ep=E.ckpt``. Flags, and values that are quoted already, stay.
+    Solo-learn calls its checkpoints ``NAME-VERSION-ep=E.ckpt``, and lists have no room for a model's ``timm:NAME``.
+    Flags, and values that are quoted already, stay.
 
     Example:
-        >>> quote_equals("members=[a-ep=9.ckpt,b.ckpt]")
+        >>> quote("members=[a-ep=9.ckpt,b.ckpt]")
         "members=['a-ep=9.ckpt',b.ckpt]"
+        >>> quote("members=[timm:resnet50,{name:a}]")
+        "members=['timm:resnet50',{name:a}]"
     """
     key, separator, value = override.partition("=")
     if not separator or key.startswith("-") or "'" in value or '"' in value:
         return override
-    return f"{key}={_WITH_EQUALS.sub(lambda match: repr(match.group()), value)}"
+    return f"{key}={_TO_BE_QUOTED.sub(lambda match: repr(match.group()), value)}"
 
 
 def open_mappings(schema: type[Any], prefix: str = "") -> Iterator[str]:
@@ -40,7 +43,9 @@ def allow_new_keys(override: str, mappings: Collection[str]) -> str:
     Example:
         >>> allow_new_keys("backbone.kwargs.width=2", ["backbone.kwargs"])
         '++backbone.kwargs.width=2'
+        >>> allow_new_keys("backbone.kwargs={width: 2}", ["backbone.kwargs"])
+        '++backbone.kwargs={width: 2}'
     """
     key = override.partition("=")[0]
-    is_open = any(key.startswith(f"{mapping}.") for mapping in mappings) or _ENTRY_OPERATIONS.match(key)
+    is_open = any(f"{key}.".startswith(f"{mapping}.") for mapping in mappings) or _ENTRY_OPERATIONS.match(key)
     return f"++{override}" if is_open else override

@@ -1,7 +1,7 @@
 import json
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,23 @@ class _Threads(Processes):
 
     def wait(self) -> None:
         self._barrier.wait(timeout=60)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_feature_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Leave the user's features alone, in fixtures that tests share, too."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("SOLO_INVARIANCE_CACHE", str(tmp_path_factory.mktemp("features")))
+        environment.delenv("SOLO_INVARIANCE_CACHE_GB", raising=False)
+        yield
+
+
+@pytest.fixture(autouse=True)
+def feature_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of this test's features."""
+    folder = tmp_path_factory.mktemp("features")
+    monkeypatch.setenv("SOLO_INVARIANCE_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture

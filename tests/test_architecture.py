@@ -18,7 +18,7 @@ def _imports(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("part", ["measure", "fuse", "transfer", "families", "data", "report"])
+@pytest.mark.parametrize("part", ["measure", "fuse", "transfer", "families", "features", "data", "report"])
 def test_the_parts_never_import_the_hosts(part: str) -> None:
     for path in (PACKAGE / part).rglob("*.py"):
         assert not any(

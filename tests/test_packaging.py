@@ -68,9 +68,12 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     site = next(home.glob("lib/python*/site-packages"))
     # A path in a .pth file adds the packages there, but not what their own .pth files would add: no editable install.
     (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
-    example = _wheel(ROOT / "examples" / "third_party_family", tmp_path_factory.mktemp("example"))
+    examples = [
+        str(_wheel(ROOT / "examples" / name, tmp_path_factory.mktemp(name)))
+        for name in ("third_party_family", "third_party_transfer")
+    ]
     options = ["--no-deps", "--no-index", "--force-reinstall"]
-    _pip(home / "bin" / "python", "install", *options, str(wheel), str(example))
+    _pip(home / "bin" / "python", "install", *options, str(wheel), *examples)
     return home
 
 
@@ -104,8 +107,8 @@ def test_a_new_environment_finds_configurations_and_entry_points(environment: Pa
     assert set(found["plugins"]["families"]) == {"default", "ventral", "dorsal", *BEYOND_THE_PAPER, "sunset"}
     assert len(found["plugins"]["transforms"]) == 18
     assert {"similarity", "distance"} <= set(found["plugins"]["metrics"])
-    assert {"concat", "sum", "mean"} <= set(found["plugins"]["fusions"])
-    assert {"shape", "hue", "position", "rotation"} <= set(found["plugins"]["tasks"])
+    assert {"concat", "sum", "mean", "standardized", "projected", "maximum"} <= set(found["plugins"]["fusions"])
+    assert {"shape", "hue", "position", "rotation", "cifar10", "stripes"} <= set(found["plugins"]["tasks"])
 
 
 def test_a_third_partys_family_trains_by_its_name(environment: Path) -> None:
@@ -132,6 +135,24 @@ def test_a_third_partys_family_trains_by_its_name(environment: Path) -> None:
     assert args["augmentations"][0]["family"] == "sunset"
     listed = subprocess.run([environment / "bin" / "solo-invariance", "families"], capture_output=True, text=True)
     assert "sunset-families" in listed.stdout
+
+
+def test_a_third_partys_fusion_is_scored_on_its_task(environment: Path) -> None:
+    script = """
+import sys
+from solo_invariance.cli import main
+members = "members=[random:resnet10,random:resnet10]"
+out = sys.argv[1]
+fused = f"{out}/fused.ckpt"
+assert main(["fuse", members, "mode=maximum", f"out={fused}"]) == 0
+task = ["task.name=stripes", "task.num_train=30", "task.num_test=10", "task.size=32", "cache=false", "device=cpu"]
+assert main(["transfer", f"backbone.checkpoint={fused}", *task, f"out={out}/out"]) == 0
+"""
+    python = [environment / "bin" / "python", "-W", "ignore", "-c", script, str(environment)]
+    done = subprocess.run(python, capture_output=True, text=True, cwd=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    result = json.loads((environment / "out" / "transfer.json").read_text())
+    assert (result["task"], result["metric"], result["backbone"]["num_features"]) == ("stripes", "r2", 512)
 
 
 def test_this_environment_finds_them_too() -> None:

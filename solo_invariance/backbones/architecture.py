@@ -21,8 +21,13 @@ OWN_BUILDERS: dict[str, Builder] = {
     "resnet10": lambda **kwargs: WideResNet(10, **kwargs),
     "resnet18": lambda **kwargs: WideResNet(18, **kwargs),
     "resnet50": lambda **kwargs: WideResNet(50, **kwargs),
+    "resnet18w3": lambda **kwargs: WideResNet(18, **{"width": 3, **kwargs}),
+    "resnet50w3": lambda **kwargs: WideResNet(50, **{"width": 3, **kwargs}),
 }
-"""Architectures that need no other package; their weights have torchvision's names."""
+"""Architectures that need no other package; their weights have torchvision's names.
+
+Those that end in ``w3`` have three times the width: the control for a fusion of three (Ericsson et al. 2022).
+"""
 
 
 @dataclass(frozen=True)

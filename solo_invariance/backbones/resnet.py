@@ -40,9 +40,9 @@ class WideResNet(ResNet):
         return super()._make_layer(block, round(planes * self._width), blocks, stride, dilate)
 
     def _widen_stem(self, planes: int) -> None:
+        self.bn1 = nn.BatchNorm2d(planes)
         self.conv1 = nn.Conv2d(3, planes, kernel_size=7, stride=2, padding=3, bias=False)
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
-        self.bn1 = nn.BatchNorm2d(planes)
 
 
 def use_small_stem(network: ResNet) -> None:

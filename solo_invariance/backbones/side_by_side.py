@@ -29,6 +29,11 @@ class SideBySide(nn.Module):
         }
         self.num_features = sum(self.blocks.values())
 
+    @property
+    def backbones(self) -> list[Backbone]:
+        """The members."""
+        return [member for member in self.members if isinstance(member, Backbone)]
+
     def forward(self, images: Tensor) -> Tensor:
         """Return the features (N, D) of images (N, 3, H, W) in [0, 1]."""
         return torch.cat([member(images).float() for member in self.members], dim=1)

@@ -11,14 +11,13 @@ from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 
-from solo_invariance.backbones import load_backbone
 from solo_invariance.commands import fuse, measure, transfer
 from solo_invariance.commands import pretrain as pretrain_command
 from solo_invariance.commands.console import as_object, choose_device, console, progress_bars
-from solo_invariance.config import BackboneConfig, FuseConfig
 from solo_invariance.config import DemoConfig as Config
+from solo_invariance.config import FuseConfig
 from solo_invariance.data.images import Progress
-from solo_invariance.overrides import quote_equals
+from solo_invariance.overrides import quote
 
 __all__ = ["Config", "run"]
 
@@ -45,7 +44,7 @@ def run(config: Any) -> None:
                 _measure(settings, label, path, out, progress)
         with _timed("transfer"):
             for label, path in checkpoints.items():
-                _transfer(settings, label, path, out, progress)
+                _transfer(settings, path, label, out, progress)
     runs = [out / "measure" / label for label in checkpoints] + [out / "transfer" / label for label in checkpoints]
     print_tables(collect_results(runs), console)
     page = build_report(runs, out / "report.html")
@@ -90,23 +89,19 @@ def _measure(settings: Config, label: str, path: Path, out: Path, progress: Prog
     measure.measure(config, named)
 
 
-def _transfer(settings: Config, label: str, path: Path, out: Path, progress: Progress) -> None:
-    backbone = load_backbone(BackboneConfig(checkpoint=str(path)))
-    features: dict[tuple[str, str], Any] = {}
-    for index, task in enumerate(TASKS):
-        config = _compose(
-            "transfer",
-            transfer.Config,
-            f"backbone.checkpoint={path}",
-            f"task.name={task}",
-            f"task.num_train={settings.train_images}",
-            f"task.num_test={settings.test_images}",
-            f"seed={settings.seed}",
-            f"device={settings.device}",
-            f"out={out / 'transfer' / label / task}",
-        )
-        transfer.transfer(config, progress, backbone, features)
-        progress(f"{label}: tasks", index + 1, len(TASKS))
+def _transfer(settings: Config, path: Path, label: str, out: Path, progress: Progress) -> None:
+    config = _compose(
+        "transfer",
+        transfer.Config,
+        f"backbone.checkpoint={path}",
+        f"tasks=[{','.join(TASKS)}]",
+        f"task.num_train={settings.train_images}",
+        f"task.num_test={settings.test_images}",
+        f"seed={settings.seed}",
+        f"device={settings.device}",
+        f"out={out / 'transfer' / label}",
+    )
+    transfer.transfer(config, progress)
 
 
 def _compose(command: str, schema: type, *overrides: str) -> Any:
@@ -116,7 +111,7 @@ def _compose(command: str, schema: type, *overrides: str) -> Any:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module(config_module="solo_invariance.plugin_configs", version_base="1.3"):
-            return compose(command, overrides=[quote_equals(override) for override in overrides])
+            return compose(command, overrides=[quote(override) for override in overrides])
     finally:
         GlobalHydra.instance().hydra = running
 

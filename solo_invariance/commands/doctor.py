@@ -11,6 +11,7 @@ from rich.table import Table
 from solo_invariance.commands.console import console
 from solo_invariance.config import DoctorConfig as Config
 from solo_invariance.errors import UserError
+from solo_invariance.features import FeatureCache
 from solo_invariance.hosts.plugins import KINDS, discover
 from solo_invariance.hosts.solo_learn import find_solo_learn
 from solo_invariance.results import versions
@@ -62,6 +63,7 @@ def examine() -> list[Finding]:
         _faiss(),
         _hydra(),
         _lightning(),
+        _feature_cache(),
         *(finding for kind in KINDS for finding in _plugins(kind)),
     ]
 
@@ -120,6 +122,17 @@ def _lightning() -> Finding:
     if found:
         return Finding("Lightning callbacks", "ok", found[0].value)
     return Finding("Lightning callbacks", "broken", "the entry point is missing", "install solo-invariance again")
+
+
+def _feature_cache() -> Finding:
+    try:
+        cache = FeatureCache.default()
+    except UserError as error:
+        return Finding("feature cache", "broken", str(error))
+    if cache is None:
+        return Finding("feature cache", "ok", "turned off", "unset SOLO_INVARIANCE_CACHE to keep features")
+    found = f"{cache.size() / 1e9:.1f} of at most {cache.max_bytes / 1e9:g} GB in {cache.root}"
+    return Finding("feature cache", "ok", found)
 
 
 def _plugins(kind: Any) -> list[Finding]:

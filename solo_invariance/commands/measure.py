@@ -22,6 +22,7 @@ from solo_invariance.config import MeasureConfig as Config
 from solo_invariance.data.images import ImageFiles, ImageSource, Progress, identify, no_progress
 from solo_invariance.data.reading import ReadingPolicy
 from solo_invariance.errors import UserError
+from solo_invariance.features import FeatureCache
 from solo_invariance.hosts.plugins import discover, load_plugin
 from solo_invariance.measure import (
     Geometry,
@@ -35,6 +36,7 @@ from solo_invariance.measure import (
     measure_groups,
 )
 from solo_invariance.measure.evaluate import METRICS
+from solo_invariance.measure.kept_moments import find_moments, keep_moments, key_of_moments
 from solo_invariance.processes import Processes
 from solo_invariance.report import build_report
 from solo_invariance.results import SCHEMA, fingerprint_of, read_arrays, read_json, versions, write_arrays, write_json
@@ -209,10 +211,21 @@ class _Job:
 
     def _measurement(self) -> InvarianceMeasurement:
         """Return the measurement with its statistics, which are computed once."""
-        kept = self._moments_path
-        reference = _moments(_read_moments(kept), self.backbone.blocks) if kept.is_file() else self.reference
         settings = measure_settings(self.settings, self.data.geometry, next(self.backbone.parameters()).device)
-        return InvarianceMeasurement(self.backbone, reference, settings, self.progress, self.processes)
+        if self._moments_path.is_file():
+            moments = _moments(_read_moments(self._moments_path), self.backbone.blocks)
+            return InvarianceMeasurement(self.backbone, moments, settings, self.progress, self.processes)
+        cache = FeatureCache.default()
+        if cache is None or settings.reading.on_error == "skip":  # what is left out is to be listed
+            return InvarianceMeasurement(self.backbone, self.reference, settings, self.progress, self.processes)
+        key = key_of_moments(self.backbone, self.reference, settings)
+        known = find_moments(cache, key, self.backbone.blocks, len(self.reference))
+        everywhere = all(self.processes.gather([known is not None]))
+        reference = known if known is not None and everywhere else self.reference
+        measurement = InvarianceMeasurement(self.backbone, reference, settings, self.progress, self.processes)
+        if not everywhere and self.processes.rank == 0:
+            keep_moments(cache, key, measurement.moments)
+        return measurement
 
     def _is_done(self, name: str) -> bool:
         return all(self._summary_path(block, name).is_file() for block in self.backbone.blocks)

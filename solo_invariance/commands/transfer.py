@@ -1,126 +1,325 @@
 """``solo-invariance transfer``: how well does a frozen backbone do on a task?"""
 
+import os
+import shutil
 import time
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
+import torch
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.commands.console import as_dict, as_object, choose_device, console, progress_bars
-from solo_invariance.commands.run_directory import open_run
+from solo_invariance.commands.run_directory import RunDirectory, open_run
+from solo_invariance.commands.task_data import TaskData, load_task, resolved_task
+from solo_invariance.commands.transfer_comparison import compare_scores, print_difference
+from solo_invariance.config import ProtocolName, TaskConfig
 from solo_invariance.config import TransferConfig as Config
 from solo_invariance.data.images import Progress, no_progress
 from solo_invariance.errors import UserError
+from solo_invariance.features import ExtractionSettings, FeatureCache, extract_features
 from solo_invariance.fuse import FusedBackbone
-from solo_invariance.hosts.plugins import load_plugin
-from solo_invariance.results import SCHEMA, read_json, require_finite, versions, write_arrays, write_json
-from solo_invariance.transfer.evaluate import TransferSettings, score_features
-from solo_invariance.transfer.features import extract_features
-from solo_invariance.transfer.tasks import Task, TaskSettings
+from solo_invariance.processes import Processes
+from solo_invariance.results import (
+    SCHEMA,
+    fingerprint_of,
+    read_json,
+    require_finite,
+    versions,
+    write_arrays,
+    write_json,
+)
+from solo_invariance.transfer.evaluate import (
+    METRICS,
+    FewShotSettings,
+    KNNSettings,
+    ProbeKind,
+    TransferScore,
+    TransferSettings,
+    score_features,
+)
+from solo_invariance.transfer.tasks import Task
 
 __all__ = ["Config", "run", "transfer"]
 
-_SPEED_KEYS = ("out", "device", "batch_size", "num_workers")
-_PROBES = {"classification": "logistic", "regression": "ridge"}
+# They change the speed, where results go, or what they are compared with; not what the numbers are.
+_OTHER_KEYS = ("out", "tasks", "against", "device", "devices", "batch_size", "num_workers", "cache")
+_PROBES = {
+    "classification": ("logistic", "knn", "few_shot"),
+    "multilabel": ("logistic",),
+    "regression": ("ridge", "kernel_ridge"),
+}
+_UNLIMITED = 2**62
 
 
 def run(config: Any) -> None:
-    """Score, print the score and say where the results are."""
-    with progress_bars() as progress:
-        result = transfer(config, progress)
+    """Score, print the scores and say where the results are."""
+    settings = as_object(config, Config)
+    device = choose_device(settings.device)
+    if settings.devices == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
+        _run(Processes(), device, config)
+        return
+    from solo_invariance.hosts.processes import run_in_processes
+
+    # Plain data: a composed configuration loses its schema on the way to another process.
+    run_in_processes(_run_plain, as_dict(config), device, settings.devices)
+
+
+def _run_plain(processes: Processes, device: torch.device, config: dict[str, Any]) -> None:
+    _run(processes, device, OmegaConf.merge(OmegaConf.structured(Config), config))
+
+
+def _run(processes: Processes, device: torch.device, config: Any) -> None:
+    settings = as_object(config, Config)
+    with progress_bars(quiet=processes.rank > 0) as progress:
+        results = transfer(config, progress, processes=processes, device=device)
+    if processes.rank > 0:
+        return
+    for result in results.values():
+        _print_score(result)
+    for name in results:
+        if settings.against is not None:
+            print_difference(compare_scores(_out_of(settings, name), Path(settings.against) / name, settings.seed))
+    console.print(f"results: {settings.out}", soft_wrap=True)
+
+
+def _print_score(result: Mapping[str, Any]) -> None:
     low, high = result["ci95"]
+    penalty = "" if result["penalty"] is None else f", penalty {result['penalty']:.2e}"
     console.print(
-        f"{result['label']} on {result['task']}: {result['metric']} {result['score']:.3f} [{low:.3f}, {high:.3f}], "
-        f"penalty {result['penalty']:.2e} by {result['folds']}-fold cross-validation",
+        f"{result['label']} on {result['task']}: {result['metric']} {result['score']:.3f} [{low:.3f}, {high:.3f}] by "
+        f"{result['probe']}{penalty}",
         highlight=False,
         soft_wrap=True,
     )
-    console.print(f"results: {as_object(config, Config).out}", soft_wrap=True)
+    if result["overlap"]:
+        console.print(
+            f"{result['overlap']} of the {result['num_test']} test images are among the training images", style="yellow"
+        )
 
 
 def transfer(
     config: Any,
     progress: Progress = no_progress,
     backbone: Backbone | None = None,
-    features: dict[tuple[str, str], Any] | None = None,
-) -> dict[str, Any]:
-    """Score a backbone on a task and write ``OUT/transfer.json``; return its content.
+    processes: Processes | None = None,
+    device: torch.device | None = None,
+) -> dict[str, dict[str, Any]]:
+    """Score a backbone on tasks and write ``OUT/transfer.json``, of several tasks ``OUT/TASK/transfer.json``.
 
     Args:
         config: Composed, of ``TransferConfig``.
         progress: Told how far the work is.
         backbone: The configuration's, where it is loaded already.
-        features: Where to keep features for a next task on the same images with the same backbone.
+        processes: Those that share the computing of features, which all call this.
+        device: This process's; the configuration's by default.
+
+    Returns:
+        The content of the files by task; ``""`` is the name of the only one without ``tasks``. Nothing in processes
+        but the first.
 
     A result that is there already, of the same configuration, is returned as it is.
     """
-    started = time.perf_counter()
-    settings = as_object(config, Config)
-    device = choose_device(settings.device)
-    task = load_plugin("tasks", settings.task.name)
-    if not isinstance(task, Task):
-        raise UserError(f"task.name={settings.task.name}: the plugin is a {type(task).__name__}, expected a Task")
-    probe = settings.probe.name if settings.probe else _PROBES[task.kind]
-    if probe == "logistic" and task.kind == "regression":
-        raise UserError(f"probe=logistic: task.name={settings.task.name} has numbers as targets, take probe=ridge")
-    if probe == "ridge" and task.kind == "classification":
-        raise UserError(f"probe=ridge: task.name={settings.task.name} has classes as targets, take probe=logistic")
+    settings, processes = as_object(config, Config), processes or Processes()
+    device = device or choose_device(settings.device)
+    tasks = _tasks(settings)
+    for one in tasks.values():
+        _check(one)
     backbone = (backbone or load_backbone(settings.backbone, settings.seed)).to(device)
-    directory = open_run(settings.out, _identity(as_dict(config), backbone))
-    path = directory.path / "transfer.json"
-    if path.is_file():
-        return read_json(path)
-    options = {key: value for key, value in asdict(settings.task).items() if key != "name"}
-    train, test = task.load(TaskSettings(**options))
-    kept = {} if features is None else features
-    for name, split in (("train", train), ("test", test)):
-        key = (name, repr(options))
-        if key not in kept:
-            what = f"{backbone.provenance.label}: {name} features"
-            kept[key] = extract_features(
-                backbone, split.images, settings.batch_size, settings.num_workers, progress, what
-            )
-    scored = score_features(
-        (kept["train", repr(options)], train.targets),
-        (kept["test", repr(options)], test.targets),
-        TransferSettings(
-            probe=probe,  # type: ignore[arg-type]
-            metric=task.metric,
-            protocol=settings.protocol.name,  # type: ignore[arg-type]
+    results = {}
+    with _cache(settings, processes, len(tasks)) as cache:
+        for name, one in tasks.items():
+            job = _Job(one, as_dict(config), name, backbone, cache, processes, progress)
+            result = job.result()
+            if processes.rank == 0:
+                results[name] = result
+    return results
+
+
+def _tasks(settings: Config) -> dict[str, Config]:
+    """Return the configuration of each task by its name; of the only one without ``tasks`` the name is empty."""
+    if settings.tasks is None:
+        return {"": settings}
+    if not isinstance(settings.tasks, list) or not settings.tasks:
+        raise UserError(f"tasks={settings.tasks}: expected a list, such as [shape,hue]")
+    found: dict[str, Config] = {}
+    for entry in settings.tasks:
+        task = _task_config(settings.task, {"name": entry} if isinstance(entry, str) else entry)
+        if task.name in found:
+            raise UserError(f"tasks: {task.name} is there twice")
+        found[str(task.name)] = replace(settings, task=task, tasks=None, out=str(Path(settings.out) / str(task.name)))
+    return found
+
+
+def _task_config(usual: TaskConfig, entry: Any) -> TaskConfig:
+    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
+        raise UserError(f"tasks: {entry} is neither a task's name nor a mapping with a name")
+    try:
+        merged = OmegaConf.merge(OmegaConf.structured(usual), entry)
+        return as_object(merged, TaskConfig)
+    except OmegaConfBaseException as error:
+        raise UserError(f"tasks: {entry['name']}: {str(error).splitlines()[0]}") from error
+
+
+def _check(settings: Config) -> None:
+    """Raise UserError where there is no such task, or the probe or the metric does not fit it."""
+    task, name = resolved_task(settings.task, 224, settings.protocol.value)[0], settings.task.name
+    probes, metrics = _PROBES[task.kind], METRICS[task.kind]
+    if settings.probe is not None and settings.probe.name not in probes:
+        raise UserError(f"probe={settings.probe.name}: task.name={name} is {task.kind}, take {' or '.join(probes)}")
+    if settings.metric is not None and settings.metric not in metrics:
+        raise UserError(f"metric={settings.metric}: task.name={name} is {task.kind}, take {' or '.join(metrics)}")
+
+
+@contextmanager
+def _cache(settings: Config, processes: Processes, num_tasks: int) -> Iterator[FeatureCache | None]:
+    """Give the cache that is kept, or one for the time of the run where tasks or processes share features."""
+    if settings.cache:
+        yield FeatureCache.default()
+        return
+    if processes.count == 1 and num_tasks == 1:
+        yield None
+        return
+    path = Path(settings.out) / ".features"
+    try:
+        yield FeatureCache(path, _UNLIMITED)
+    finally:
+        processes.wait()
+        if processes.rank == 0:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _out_of(settings: Config, name: str) -> Path:
+    return Path(settings.out) / name
+
+
+@dataclass(frozen=True)
+class _Job:
+    """The scoring of a backbone on one task."""
+
+    settings: Config
+    config: dict[str, Any]
+    name: str
+    backbone: Backbone
+    cache: FeatureCache | None
+    processes: Processes
+    progress: Progress
+
+    def result(self) -> dict[str, Any]:
+        """Return the result, scored where it is not there yet; of processes but the first, it means nothing."""
+        started = time.perf_counter()
+        data = load_task(self.settings.task, self._crop_size, self.settings.protocol.value, self.settings.num_workers)
+        if self._fused is not None:
+            data.require_unseen(self._fused.fitted_on, "the fusion was fitted to, or chosen by,")
+        overlap = data.overlap
+        directory = open_run(self.settings.out, self._identity(data))
+        path = directory.path / "transfer.json"
+        if path.is_file():
+            return read_json(path)
+        train, test = self._features(data, "train"), self._features(data, "test")
+        if self.processes.rank > 0:
+            return {}
+        settings = self._probe_settings(data.task)
+        scored = score_features((train, data.train.targets), (test, data.test.targets), settings)
+        about = {**self._about(data, settings, overlap), "timings": {"total_seconds": time.perf_counter() - started}}
+        return _write(directory, path, data, scored, about)
+
+    @property
+    def _fused(self) -> FusedBackbone | None:
+        return self.backbone.network if isinstance(self.backbone.network, FusedBackbone) else None
+
+    @property
+    def _crop_size(self) -> int:
+        return self.backbone.input_spec.crop_size
+
+    def _features(self, data: TaskData, split: str) -> torch.Tensor:
+        return extract_features(
+            self.backbone,
+            getattr(data, split).images,
+            ExtractionSettings(self.settings.batch_size, self.settings.num_workers),
+            self.cache,
+            self.progress,
+            f"{self.backbone.provenance.label}: {split} features",
+            self.processes,
+        )
+
+    def _probe_settings(self, task: Task) -> TransferSettings:
+        settings, fused = self.settings, self._fused
+        paper = settings.protocol is ProtocolName.paper
+        usual = task.paper_metric if paper and task.paper_metric is not None else task.metric
+        return TransferSettings(
+            probe=cast(ProbeKind, settings.probe.value if settings.probe else task.probe or _PROBES[task.kind][0]),
+            kind=task.kind,
+            metric=settings.metric or usual,
+            protocol=settings.protocol.value,
             folds=settings.folds,
-            num_members=len(backbone.network.members) if isinstance(backbone.network, FusedBackbone) else 1,
+            num_members=_num_members(self.backbone),
+            scaled=fused is not None and fused.scales_features,
+            open_widths=None if fused is None else fused.open_widths,
+            knn=KNNSettings(settings.knn.k, settings.knn.temperature),
+            few_shot=FewShotSettings(**vars(settings.few_shot)),
             seed=settings.seed,
-        ),
-    )
-    arrays = {"predictions": np.asarray(scored.predictions), "targets": np.asarray(test.targets)}
-    directory.claim()
-    write_arrays(directory.path / "transfer.npz", arrays)
+        )
+
+    def _about(self, data: TaskData, settings: TransferSettings, overlap: int) -> dict[str, Any]:
+        return {
+            "label": self.backbone.provenance.label,
+            "backbone": self.backbone.describe(),
+            "task": self.settings.task.name,
+            "folds": self.settings.folds,
+            "probe": settings.probe,
+            "protocol": settings.protocol,
+            "num_train": len(data.train.images),
+            "num_test": len(data.test.images),
+            "overlap": overlap,
+            "test_images": fingerprint_of({"digests": data.test_digests}),
+            "config": {**self.config, **_changed(self.settings)},
+            "versions": versions(),
+            "seed": self.settings.seed,
+        }
+
+    def _identity(self, data: TaskData) -> dict[str, Any]:
+        config = {**self.config, **_changed(self.settings)}
+        kept = {key: value for key, value in config.items() if key not in _OTHER_KEYS}
+        backbone = {**kept["backbone"], "sha256": self.backbone.provenance.sha256}
+        targets = [split.targets.numpy().tobytes().hex() for split in (data.train, data.test)]
+        images = fingerprint_of({"train": data.train_digests, "test": data.test_digests, "targets": targets})
+        return {**kept, "backbone": backbone, "images": images, "version": versions()["solo-invariance"]}
+
+
+def _changed(settings: Config) -> dict[str, Any]:
+    """Return what is one task's own in a configuration for several."""
+    return {"task": dict(vars(settings.task)), "tasks": None, "out": settings.out}
+
+
+def _num_members(backbone: Backbone) -> int:
+    """Return how many backbones' features there are: the paper shifts its penalties by that, of a wide one, too."""
+    if isinstance(backbone.network, FusedBackbone):
+        return len(backbone.network.members)
+    return 3 if backbone.architecture.name.endswith("w3") else 1
+
+
+def _write(
+    directory: RunDirectory, path: Path, data: TaskData, scored: TransferScore, about: Mapping[str, Any]
+) -> dict[str, Any]:
+    arrays = {name: np.asarray(array) for name, array in scored.arrays.items()}
     result = {
         "schema": SCHEMA,
         "kind": "transfer",
-        "label": backbone.provenance.label,
-        "backbone": backbone.describe(),
-        "task": settings.task.name,
-        "metric": task.metric,
+        **about,
+        "metric": scored.metric,
         "score": require_finite(scored.score, "the score"),
         "ci95": list(scored.ci95),
         "penalty": scored.penalty,
-        "folds": settings.folds,
-        "probe": probe,
-        "protocol": settings.protocol.name,
-        "num_train": len(train.images),
-        "num_test": len(test.images),
-        "config": as_dict(config),
-        "versions": versions(),
-        "seed": settings.seed,
-        "timings": {"total_seconds": time.perf_counter() - started},
+        "details": dict(scored.details),
     }
+    directory.claim()
+    write_arrays(directory.path / "transfer.npz", {**arrays, "targets": np.asarray(data.test.targets)})
     write_json(path, result)
     return result
-
-
-def _identity(config: dict[str, Any], backbone: Backbone) -> dict[str, Any]:
-    kept = {key: value for key, value in config.items() if key not in _SPEED_KEYS}
-    sha256 = backbone.provenance.sha256
-    return {**kept, "backbone": {**kept["backbone"], "sha256": sha256}, "version": versions()["solo-invariance"]}

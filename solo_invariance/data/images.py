@@ -1,5 +1,6 @@
 """Folders of images, and what stands in for them."""
 
+import hashlib
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -80,6 +81,18 @@ class ImageFiles(Dataset["Tensor | Unreadable"]):
         """Return the image's path."""
         return str(self.paths[index])
 
+    def digest(self, index: int) -> str:
+        """Return a hash of the file's bytes and of the size that the image is resized to.
+
+        Raises:
+            UserError: The file cannot be read; the message names it.
+        """
+        path = self.paths[index]
+        try:
+            return hash_bytes(path.read_bytes(), self.resize)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+
 
 class TensorImages(Dataset[Tensor]):
     """Images in memory, with the short side resized.
@@ -107,6 +120,59 @@ class TensorImages(Dataset[Tensor]):
     def name_of(self, index: int) -> str:
         """Return the dataset's name and the index."""
         return f"{self.name} {index}"
+
+    def digest(self, index: int) -> str:
+        """Return a hash of the image's pixels and of the size that it is resized to."""
+        return hash_pixels(self.images[index], self.resize)
+
+
+@dataclass(frozen=True)
+class SelectedImages:
+    """Some of a source's images.
+
+    Args:
+        source: All of them.
+        indices: Which, in this order; one may come more than once.
+    """
+
+    source: ImageSource
+    indices: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> "Tensor | Unreadable":
+        return self.source[self.indices[index]]
+
+    def name_of(self, index: int) -> str:
+        """Return what the source calls the image."""
+        return self.source.name_of(self.indices[index])
+
+    def digest(self, index: int) -> str:
+        """Return the source's digest of the image."""
+        return digest_of(self.source, self.indices[index])
+
+
+def digest_of(source: ImageSource, index: int) -> str:
+    """Return a hash of all that an image's pixels are computed from: images of the same digest have the same pixels.
+
+    A source that knows it without decoding the image has a method ``digest``. Of any other, it is a hash of the pixels.
+
+    Raises:
+        UserError: The image cannot be read; the message names it.
+    """
+    known: Callable[[int], str] | None = getattr(source, "digest", None)
+    return hash_pixels(readable(source[index])) if known is None else known(index)
+
+
+def hash_pixels(image: Tensor, *settings: object) -> str:
+    """Return a hash of an image, uint8 (3, H, W), and of what is done with it."""
+    return hash_bytes(image.contiguous().numpy().tobytes(), tuple(image.shape), *settings)
+
+
+def hash_bytes(content: bytes, *settings: object) -> str:
+    """Return a hash of what an image is computed from, in hexadecimal, and of how."""
+    return hashlib.sha256(content + repr(settings).encode()).hexdigest()
 
 
 def identify(source: ImageSource, index: int) -> str:
@@ -165,8 +231,25 @@ def decode_scaled(path: str, short_side: int | None) -> tuple[Image.Image, tuple
             part = round(width / file.width)
             return _eight_bits(file).convert("RGB"), (width / part, height / part)
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{path}: not a readable image ({reason})") from error
+        raise _not_readable(path, error) from error
+
+
+def image_size(path: Path) -> tuple[int, int]:
+    """Return the width and height of an image file, in pixels, without decoding it.
+
+    Raises:
+        UserError: The file is no image; the message names it.
+    """
+    try:
+        with Image.open(path) as file:
+            return file.size
+    except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise _not_readable(str(path), error) from error
+
+
+def _not_readable(path: str, error: Exception) -> UserError:
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return UserError(f"{path}: not a readable image ({reason})")
 
 
 def _eight_bits(image: Image.Image) -> Image.Image:

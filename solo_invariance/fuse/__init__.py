@@ -1,7 +1,23 @@
 """Fusing backbones with complementary invariances into one."""
 
-from solo_invariance.fuse.checkpoint import fuse, fused_from_content, save_fused
+from solo_invariance.fuse.checkpoint import FusionPlugin, fuse, fused_from_content, is_head, save_fused
 from solo_invariance.fuse.functional import Fusion, add, average, concatenate
 from solo_invariance.fuse.fused import FusedBackbone
+from solo_invariance.fuse.heads import FusionHead, Projected, Standardized, Weighted
 
-__all__ = ["FusedBackbone", "Fusion", "add", "average", "concatenate", "fuse", "fused_from_content", "save_fused"]
+__all__ = [
+    "FusedBackbone",
+    "Fusion",
+    "FusionHead",
+    "FusionPlugin",
+    "Projected",
+    "Standardized",
+    "Weighted",
+    "add",
+    "average",
+    "concatenate",
+    "fuse",
+    "fused_from_content",
+    "is_head",
+    "save_fused",
+]

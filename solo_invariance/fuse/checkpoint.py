@@ -4,7 +4,7 @@ import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import torch
 from torch import Tensor
@@ -14,10 +14,14 @@ from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
 from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights
 from solo_invariance.errors import UserError
 from solo_invariance.fuse.functional import Fusion
-from solo_invariance.fuse.fused import FusedBackbone
+from solo_invariance.fuse.fused import FusedBackbone, widths_of
+from solo_invariance.fuse.heads import FusionHead
 from solo_invariance.results import versions, write_bytes
 
 _SCHEMA = 1
+
+FusionPlugin = Fusion | type[FusionHead]
+"""What a fusion's name stands for: a function of the members' features, or the class of a head that is fitted."""
 
 
 def save_fused(fused: FusedBackbone, path: Path) -> None:
@@ -27,22 +31,28 @@ def save_fused(fused: FusedBackbone, path: Path) -> None:
         FUSION_KEY: {
             "schema": _SCHEMA,
             "mode": fused.mode,
+            "options": fused.fusion.options if isinstance(fused.fusion, FusionHead) else {},
             "members": [_describe(member) for member in fused.backbones],
+            "fitted_on": sorted(fused.fitted_on),
             "versions": versions(),
         },
+        # Lightning, and so solo-learn's main_knn.py, reads no checkpoint without it.
+        "pytorch-lightning_version": versions()["lightning"],
     }
     buffer = io.BytesIO()
     torch.save(content, buffer)
     write_bytes(path, buffer.getvalue())
 
 
-def fused_from_content(content: Mapping[str, Any], path: Path, fusion_of: Callable[[str], Fusion]) -> FusedBackbone:
+def fused_from_content(
+    content: Mapping[str, Any], path: Path, plugin_of: Callable[[str], FusionPlugin]
+) -> FusedBackbone:
     """Build a fused backbone from a checkpoint's content.
 
     Args:
         content: What the file holds.
         path: Of the file, for messages.
-        fusion_of: Gives the fusion of a mode's name.
+        plugin_of: Gives what a mode's name stands for.
 
     Raises:
         UserError: It is no fused checkpoint, or of an unknown schema or mode, or its weights do not fit.
@@ -54,14 +64,44 @@ def fused_from_content(content: Mapping[str, Any], path: Path, fusion_of: Callab
         raise UserError(f"checkpoint {path}: fused schema {description.get('schema')}, this version reads {_SCHEMA}")
     try:
         state = content["state_dict"]
-        members = [_member(d, _weights_of(state, i), path) for i, d in enumerate(description["members"])]
-        mode = description["mode"]
+        members = [
+            _member(d, _below(state, f"members.{i}.network."), path) for i, d in enumerate(description["members"])
+        ]
+        mode, options = str(description["mode"]), dict(description.get("options", {}))
+        fitted_on = frozenset(map(str, description.get("fitted_on", ())))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"checkpoint {path}: its description of the members is incomplete ({error})") from error
     try:
-        return FusedBackbone(members, fusion_of(str(mode)), mode)
+        fusion = build_fusion(plugin_of(mode), members, mode, options)
+        fused = FusedBackbone(members, fusion, mode, fitted_on)
     except UserError as error:
         raise UserError(f"checkpoint {path}: {error}") from error
+    if isinstance(fusion, FusionHead):
+        load_weights(fusion, _below(state, "fusion."), path)
+    return fused
+
+
+def build_fusion(plugin: FusionPlugin, members: Sequence[Backbone], mode: str, options: Mapping[str, Any]) -> Fusion:
+    """Return a fusion for members, not yet fitted where it is a head.
+
+    Raises:
+        UserError: The options, or the members' widths, do not fit the fusion.
+    """
+    if not is_head(plugin):
+        if options:
+            raise UserError(f"mode={mode} takes no options, got {', '.join(options)}")
+        return cast(Fusion, plugin)
+    try:
+        return plugin([member.num_features for member in members], **options)
+    except TypeError as error:
+        raise UserError(f"mode={mode} does not take these options: {', '.join(options)}") from error
+    except ValueError as error:
+        raise UserError(f"mode={mode} does not fit its members ({widths_of(members)}): {error}") from error
+
+
+def is_head(plugin: FusionPlugin) -> TypeGuard[type[FusionHead]]:
+    """Whether a fusion is one that is fitted."""
+    return isinstance(plugin, type) and issubclass(plugin, FusionHead)
 
 
 def _describe(member: Backbone) -> dict[str, Any]:
@@ -77,9 +117,9 @@ def _describe(member: Backbone) -> dict[str, Any]:
     }
 
 
-def _weights_of(state: Mapping[str, Tensor], index: int) -> dict[str, Tensor]:
-    prefix = f"backbone.members.{index}.network."
-    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+def _below(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    prefix = f"backbone.{name}"
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
 def _member(description: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> Backbone:
@@ -90,8 +130,35 @@ def _member(description: Mapping[str, Any], weights: Mapping[str, Tensor], path:
     return Backbone(network, architecture, input_spec, Provenance(**description["provenance"]))
 
 
-def fuse(members: Sequence[Backbone], fusion: Fusion, mode: str) -> FusedBackbone:
-    """Return the fusion of backbones, refusing fused ones as members."""
+def fuse(
+    members: Sequence[Backbone],
+    plugin: FusionPlugin,
+    mode: str,
+    options: Mapping[str, Any] | None = None,
+    features: Sequence[Tensor] | None = None,
+    fitted_on: frozenset[str] = frozenset(),
+) -> FusedBackbone:
+    """Return the fusion of backbones.
+
+    Args:
+        members: At least one.
+        plugin: A function of their features, or the class of a head.
+        mode: Its name.
+        options: Of the head.
+        features: Of reference images, one (N, D_i) a member, to fit the head to.
+        fitted_on: Digests of these images.
+
+    Raises:
+        UserError: A member is a fused backbone, the fusion does not fit the members, or it cannot be fitted.
+    """
     for member in members:
         _describe(member)
-    return FusedBackbone(members, fusion, mode)
+    fusion = build_fusion(plugin, members, mode, options or {})
+    if isinstance(fusion, FusionHead):
+        if features is None:
+            raise UserError(f"mode={mode} is fitted to reference images: name them, reference.path=FOLDER")
+        try:
+            fusion.fit(features)
+        except ValueError as error:
+            raise UserError(f"mode={mode}: {error}") from error
+    return FusedBackbone(members, fusion, mode, fitted_on)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.errors import UserError
 from solo_invariance.fuse.functional import Fusion
+from solo_invariance.fuse.heads import FusionHead, Weighted
 
 
 class FusedBackbone(nn.Module):
@@ -17,6 +18,8 @@ class FusedBackbone(nn.Module):
         members: Each resizes and normalises for itself, so they may differ in architecture, input size and statistics.
         fusion: Combines their features.
         mode: The fusion's name.
+        fitted_on: Digests of the images that the fusion was fitted on, or its members were chosen by: none of them may
+            be an image that it is scored on.
 
     ``num_features`` is the fused width, the name by which solo-learn asks for it.
 
@@ -27,36 +30,51 @@ class FusedBackbone(nn.Module):
     input_mean: Tensor | None
     input_std: Tensor | None
 
-    def __init__(self, members: Sequence[Backbone], fusion: Fusion, mode: str) -> None:
+    def __init__(
+        self, members: Sequence[Backbone], fusion: Fusion, mode: str, fitted_on: frozenset[str] = frozenset()
+    ) -> None:
         super().__init__()
         if not members:
             raise UserError("a fusion needs at least one member")
         self.members = nn.ModuleList(members)
         self.fusion = fusion
         self.mode = mode
+        self.fitted_on = fitted_on
         self.crop_size = max(member.input_spec.crop_size for member in members)
         self.label = "+".join(member.provenance.label for member in members)
         self.num_features = self._fused_width(members)
         self.register_buffer("input_mean", None, persistent=False)
         self.register_buffer("input_std", None, persistent=False)
+        self.eval().requires_grad_(False)
 
     @property
     def backbones(self) -> list[Backbone]:
         """The members."""
         return [member for member in self.members if isinstance(member, Backbone)]
 
+    @property
+    def scales_features(self) -> bool:
+        """Whether the scale of the fused features means something, so that a probe should leave it as it is."""
+        return isinstance(self.fusion, FusionHead) and self.fusion.scales_features
+
+    @property
+    def open_widths(self) -> list[int] | None:
+        """The members' widths, where each task chooses what each member's features weigh."""
+        return self.fusion.widths if isinstance(self.fusion, Weighted) and self.fusion.is_open else None
+
     def with_members(self, members: Sequence[Backbone]) -> "FusedBackbone":
         """Return the same fusion of other members."""
-        other = FusedBackbone(members, self.fusion, self.mode)
+        other = FusedBackbone(members, self.fusion, self.mode, self.fitted_on)
         other.input_mean, other.input_std = self.input_mean, self.input_std
         return other
 
     def _fused_width(self, members: Sequence[Backbone]) -> int:
+        if isinstance(self.fusion, FusionHead):
+            return self.fusion.num_features
         try:
             return self.fusion([torch.zeros(1, member.num_features) for member in members]).shape[1]
         except ValueError as error:
-            widths = ", ".join(f"{member.provenance.label}: {member.num_features}" for member in members)
-            raise UserError(f"mode={self.mode} does not fit its members ({widths}): {error}") from error
+            raise UserError(f"mode={self.mode} does not fit its members ({widths_of(members)}): {error}") from error
 
     def expect_normalized(self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> None:
         """Take images that are normalised already, in place of images in [0, 1].
@@ -73,4 +91,35 @@ class FusedBackbone(nn.Module):
         """Return the fused features (N, D) of images (N, 3, H, W) in [0, 1], or normalised where that is expected."""
         if self.input_mean is not None and self.input_std is not None:
             images = images * self.input_std + self.input_mean
-        return self.fusion([member(images) for member in self.members])
+        return self.fusion(self._member_features(images))
+
+    def _member_features(self, images: Tensor) -> list[Tensor]:
+        if not images.is_cuda or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return [member(images) for member in self.members]
+        return _on_streams_of_their_own(list(self.members), images)
+
+    def train(self, mode: bool = True) -> "FusedBackbone":
+        """Stay in evaluation mode: a fused backbone is frozen."""
+        return super().train(False)
+
+
+def _on_streams_of_their_own(members: Sequence[nn.Module], images: Tensor) -> list[Tensor]:
+    """Return the members' features, computed side by side on the GPU: a small network alone does not fill one."""
+    here = torch.cuda.current_stream(images.device)
+    streams = [torch.cuda.Stream(images.device) for _ in members]
+    features = []
+    for member, stream in zip(members, streams, strict=True):
+        stream.wait_stream(here)
+        with torch.cuda.stream(stream):
+            features.append(member(images))
+        # Memory must not be given to others before every stream that uses it is through.
+        images.record_stream(stream)
+        features[-1].record_stream(here)
+    for stream in streams:
+        here.wait_stream(stream)
+    return features
+
+
+def widths_of(members: Sequence[Backbone]) -> str:
+    """Return the members' names and widths, for messages."""
+    return ", ".join(f"{member.provenance.label}: {member.num_features}" for member in members)

@@ -1,6 +1,7 @@
 """Our backbones in solo-learn's registry."""
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,37 @@ from solo_invariance.fuse.checkpoint import fused_from_content
 from solo_invariance.hosts.plugins import load_plugin
 from solo_invariance.hosts.solo_learn import METHODS_MODULE
 
+# Depth and width.
+_RESNETS = {"resnet10": (10, 1), "resnet18w3": (18, 3), "resnet50w3": (50, 3)}
+
 
 def register_backbones() -> None:
-    """Add our backbones to solo-learn's registry, if solo-learn is running: ``fusion`` and the small ResNet-10.
+    """Add our backbones to solo-learn's registry, if solo-learn is running.
 
-    Called when Hydra starts.
+    They are ``fusion``, the small ``resnet10`` and the width-matched controls ``resnet18w3`` and ``resnet50w3``. Called
+    when Hydra starts.
     """
     host = sys.modules.get(METHODS_MODULE)
     if host is None:
         return
     host.BaseMethod._BACKBONES.setdefault("fusion", build_fusion)
-    host.BaseMethod._BACKBONES.setdefault("resnet10", build_resnet10)
+    for name, (depth, width) in _RESNETS.items():
+        host.BaseMethod._BACKBONES.setdefault(name, partial(build_resnet, depth=depth, default_width=width))
 
 
-def build_resnet10(method: str | None = None, **kwargs: Any) -> nn.Module:
-    """Build our ResNet-10 the way solo-learn calls its builders."""
-    return WideResNet(10, **kwargs)
+def build_resnet(method: str | None = None, *, depth: int, default_width: float, **kwargs: Any) -> nn.Module:
+    """Build one of our ResNets the way solo-learn calls its builders."""
+    return HostResNet(depth, **{"width": default_width, **kwargs})
+
+
+class HostResNet(WideResNet):
+    """A ResNet that keeps its width when solo-learn gives it a stem for CIFAR, which is one of 64 planes."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "conv1" and hasattr(self, "bn1") and value.out_channels != self.bn1.num_features:
+            planes, bias = self.bn1.num_features, value.bias is not None
+            value = nn.Conv2d(3, planes, value.kernel_size, value.stride, value.padding, bias=bias)
+        super().__setattr__(name, value)
 
 
 def build_fusion(

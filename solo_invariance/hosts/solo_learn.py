@@ -1,6 +1,7 @@
 """The seam to solo-learn: where it is, and what backbones it has. The only module that imports it."""
 
 import importlib.util
+import json
 import os
 import sys
 from collections.abc import Callable, Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 from torch import nn
 
 from solo_invariance.errors import UserError
+from solo_invariance.results import write_json
 
 METHODS_MODULE = "solo.methods.base"
 """The module that holds solo-learn's registry of backbones."""
@@ -76,3 +78,42 @@ def host_builders() -> Mapping[str, Callable[..., nn.Module]]:
 
     builders: Mapping[str, Callable[..., nn.Module]] = BaseMethod._BACKBONES
     return builders
+
+
+def write_knn_arguments(checkpoint: Path) -> bool:
+    """Write the ``args.json`` with which solo-learn's ``main_knn.py`` reads a fused checkpoint; say whether it was.
+
+    That script loads a whole method, of which only the backbone matters: SimCLR is the one with the least besides. It
+    takes any checkpoint in the directory, so none is written where there are others, or another run's ``args.json``.
+    """
+    path = checkpoint.parent / "args.json"
+    if checkpoint.suffix != ".ckpt" or len(list(checkpoint.parent.glob("*.ckpt"))) > 1 or not _is_ours(path):
+        return False
+    arguments = {
+        "method": "simclr",
+        "backbone": {"name": "fusion", "kwargs": {"checkpoint": str(checkpoint.resolve())}},
+        "data": {"dataset": "custom", "num_classes": 1, "num_large_crops": 2, "num_small_crops": 0},
+        "method_kwargs": {"proj_hidden_dim": 1, "proj_output_dim": 1, "temperature": 0.2},
+        "optimizer": {
+            "name": "sgd",
+            "batch_size": 1,
+            "lr": 0.1,
+            "weight_decay": 0,
+            "classifier_lr": 0.1,
+            "kwargs": {},
+        },
+        "scheduler": {"name": "none"},
+        "max_epochs": 1,
+    }
+    write_json(path, arguments)
+    return True
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether an ``args.json`` may be written: there is none yet, or it is a fused checkpoint's."""
+    if not path.exists():
+        return True
+    try:
+        return json.loads(path.read_text())["backbone"]["name"] == "fusion"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

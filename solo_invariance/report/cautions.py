@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from solo_invariance.report.collect import Results
-from solo_invariance.report.compare import kinds_of, measurements, of_group, shared_means, transfer_grid
+from solo_invariance.report.compare import (
+    kinds_of,
+    measurements,
+    of_group,
+    shared_means,
+    task_column,
+    transfer_grid,
+)
 from solo_invariance.report.results import Result
 
 INVARIANCE_SETTINGS = {"protocol": "protocol", "num_images": "number of images", "k": "number of parameters"}
@@ -24,7 +31,9 @@ def cautions(results: Results) -> list[str]:
     measured = [(row.label, result) for row in results.rows for result in row.invariance]
     found = list(_differences(measured, INVARIANCE_SETTINGS, "the invariance results"))
     for column in transfer_grid(results).columns:
-        scored = [(row.label, result) for row in results.rows for result in row.transfer if result.task == column.name]
+        scored = [
+            (row.label, result) for row in results.rows for result in row.transfer if task_column(result) == column
+        ]
         found += _differences(scored, TRANSFER_SETTINGS, f"the results on {column.title}")
     return [*dict.fromkeys(found), *_nothing_shared(results)]
 

@@ -158,9 +158,9 @@ def _conflict(files: Sequence[Result]) -> tuple[Result, Result] | None:
     return None
 
 
-def _contents(file: Result) -> set[tuple[str, str]]:
+def _contents(file: Result) -> set[tuple[str, ...]]:
     if isinstance(file, TransferResult):
-        return {(file.task, file.metric)}
+        return {(file.task, file.metric, file.probe)}
     if isinstance(file, InvarianceResult):
         return {("transform", name) for name in file.transforms} | {("view", name) for name in file.views}
     return set()

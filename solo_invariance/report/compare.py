@@ -17,6 +17,8 @@ Mark = Literal["", "best", "tied"]
 Quantity = Literal["similarity", "distance"]
 KINDS = ("spatial", "appearance")
 METRICS = {"r2": "R²"}
+# The others are the usual ones for their tasks, or their metric says it.
+PROBES = {"knn": "kNN", "kernel_ridge": "kernel ridge"}
 _WIDEST = 16
 T = TypeVar("T")
 
@@ -115,7 +117,7 @@ def invariance_grid(results: Results, quantity: Quantity) -> Grid:
 def transfer_grid(results: Results) -> Grid:
     """Score of every backbone on every task; the largest is the best."""
     rows = [row for row in results.rows if row.transfer]
-    measured = [{_task_column(result): result.score for result in row.transfer} for row in rows]
+    measured = [{task_column(result): result.score for result in row.transfer} for row in rows]
     return _grid(rows, _columns(measured), measured, larger_is_better=True, decimals=3)
 
 
@@ -211,8 +213,10 @@ def interval(estimate: Estimate, decimals: int) -> str:
     return f"[{number(estimate.low, decimals)}, {number(estimate.high, decimals)}]"
 
 
-def _task_column(result: TransferResult) -> Column:
-    return Column(result.task, "tasks", METRICS.get(result.metric, readable(result.metric)))
+def task_column(result: TransferResult) -> Column:
+    """The column of a score: of its task and metric, and of its probe where that is not the usual one."""
+    metric = METRICS.get(result.metric, readable(result.metric))
+    return Column(result.task, "tasks", f"{metric}, {PROBES[result.probe]}" if result.probe in PROBES else metric)
 
 
 def _grid(

@@ -28,6 +28,7 @@ from solo_invariance.report.compare import (
     transfer_grid,
     without_identity,
 )
+from solo_invariance.report.complementarity import complementarity_matrix
 from solo_invariance.report.headline import Label, headline, scope
 from solo_invariance.report.provenance import sources
 from solo_invariance.report.results import Estimate
@@ -86,6 +87,7 @@ def render_page(results: Results, directory: Path) -> str:
         further=further_metrics(results.rows),
         without_identity={row.label: without_identity(row) for row in results.rows},
         figures=curves.curve_figures(results),
+        complementarity=complementarity_matrix(results),
         transfer=transfer,
         intervals=whiskers.whiskers(transfer),
         ranks=mean_ranks(transfer),

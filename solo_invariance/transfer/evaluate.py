@@ -1,16 +1,50 @@
 """Scoring frozen features on a task."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from torch import Tensor
 
 from solo_invariance.errors import UserError
+from solo_invariance.transfer.few_shot import few_shot_episodes
+from solo_invariance.transfer.kernel_ridge import KernelRidgeProbe
+from solo_invariance.transfer.member_weights import choose_member_weights
+from solo_invariance.transfer.multilabel import MultiLabelProbe
+from solo_invariance.transfer.nearest_neighbours import KNNProbe
 from solo_invariance.transfer.probes import LogisticProbe, RidgeProbe
 from solo_invariance.transfer.scores import score_interval
-from solo_invariance.transfer.selection import penalty_grid
+from solo_invariance.transfer.selection import Protocol, penalty_grid
+from solo_invariance.transfer.tasks import Kind
 
-ProbeKind = Literal["ridge", "logistic"]
+ProbeKind = Literal["ridge", "logistic", "kernel_ridge", "knn", "few_shot"]
+Probe = RidgeProbe | LogisticProbe | MultiLabelProbe | KernelRidgeProbe | KNNProbe
+Labelled = tuple[Tensor, Tensor]
+"""Features (N, D) with targets (N,) or (N, T)."""
+
+METRICS: Mapping[Kind, tuple[str, ...]] = {
+    "classification": ("accuracy", "mean_per_class_accuracy"),
+    "multilabel": ("mean_average_precision",),
+    "regression": ("r2",),
+}
+
+
+@dataclass(frozen=True)
+class KNNSettings:
+    """Weighted nearest neighbours: how many, None to choose, and the temperature of the weights."""
+
+    k: int | None = None
+    temperature: float = 0.1
+
+
+@dataclass(frozen=True)
+class FewShotSettings:
+    """Episodes: classes in each, labelled images and queries of each class, and how many episodes."""
+
+    ways: int = 5
+    shots: int = 5
+    queries: int = 15
+    episodes: int = 600
 
 
 @dataclass(frozen=True)
@@ -18,36 +52,55 @@ class TransferSettings:
     """How to probe.
 
     Args:
-        probe: ``ridge`` for numbers, ``logistic`` for classes.
-        metric: The score's name: ``r2``, ``accuracy`` or ``mean_per_class_accuracy``.
+        probe: What is trained on the features.
+        kind: Of the task.
+        metric: The score's name.
         protocol: ``paper`` keeps its quirks, ``clean`` repairs them; see the probes.
         folds: Of the cross-validation that chooses the penalty.
         num_members: Of a fusion; each further one shifts the grid of penalties.
-        seed: Of the folds and of the bootstrap.
+        scaled: Whether the scale of features means something: linear probes then centre them only.
+        open_widths: Of the members of a fusion, where each one's weight is chosen by cross-validation.
+        knn: For that probe.
+        few_shot: For that probe.
+        seed: Of the folds, of the episodes and of the bootstrap.
     """
 
     probe: ProbeKind
+    kind: Kind
     metric: str
-    protocol: Literal["paper", "clean"] = "clean"
+    protocol: Protocol = "clean"
     folds: int = 5
     num_members: int = 1
+    scaled: bool = False
+    open_widths: Sequence[int] | None = None
+    knn: KNNSettings = field(default_factory=KNNSettings)
+    few_shot: FewShotSettings = field(default_factory=FewShotSettings)
     seed: int = 0
 
 
 @dataclass(frozen=True)
 class TransferScore:
-    """A score on the test images, its 95 % interval (bootstrap over test images), and the penalty that was chosen."""
+    """A score on the test images.
 
+    Args:
+        metric: Its name.
+        score: See there.
+        ci95: Its 95 % interval, by the bootstrap over test images or over episodes.
+        penalty: That was chosen, where there is one.
+        details: How the fit came about, as plain data.
+        arrays: ``predictions`` for the test images, or the ``episodes``' accuracies.
+    """
+
+    metric: str
     score: float
     ci95: tuple[float, float]
-    penalty: float
-    predictions: Tensor
+    penalty: float | None
+    details: Mapping[str, Any]
+    arrays: Mapping[str, Tensor]
 
 
-def score_features(
-    train: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], settings: TransferSettings
-) -> TransferScore:
-    """Fit a probe on the training features, with its penalty chosen by cross-validation, and score it on the test.
+def score_features(train: Labelled, test: Labelled, settings: TransferSettings) -> TransferScore:
+    """Fit a probe on the training features, with what it chooses chosen by cross-validation, and score it on the test.
 
     Args:
         train: Features (N, D) and targets (N,) or (N, T).
@@ -57,18 +110,58 @@ def score_features(
     Raises:
         UserError: The features or targets do not allow it.
     """
-    grid = penalty_grid(settings.num_members, settings.protocol)
-    probe: RidgeProbe | LogisticProbe
-    if settings.probe == "ridge":
-        probe = RidgeProbe(grid, folds=settings.folds, protocol=settings.protocol, seed=settings.seed)
-    else:
-        probe = LogisticProbe(
-            grid, folds=settings.folds, protocol=settings.protocol, seed=settings.seed, metric=settings.metric
-        )
+    if settings.metric not in METRICS[settings.kind]:
+        allowed = " or ".join(METRICS[settings.kind])
+        raise UserError(f"metric={settings.metric}: for {settings.kind}, expected {allowed}")
     try:
-        probe.fit(*train)
+        return _few_shot(train, test, settings) if settings.probe == "few_shot" else _probe(train, test, settings)
     except ValueError as error:
         raise UserError(f"probe={settings.probe}: {error}") from error
+
+
+def _probe(train: Labelled, test: Labelled, settings: TransferSettings) -> TransferScore:
+    weights, chosen = _feature_weights(train, settings)
+    probe = _build(settings, weights)
+    probe.fit(*train)
     predictions = probe.predict(test[0])
     score, interval = score_interval(predictions, test[1], settings.metric, seed=settings.seed)
-    return TransferScore(score, interval, probe.penalty_, predictions)
+    details = {**probe.describe(), **chosen}
+    return TransferScore(
+        settings.metric, score, interval, getattr(probe, "penalty_", None), details, {"predictions": predictions}
+    )
+
+
+def _build(settings: TransferSettings, weights: Tensor | None) -> Probe:
+    common: dict[str, Any] = {"folds": settings.folds, "protocol": settings.protocol, "seed": settings.seed}
+    if settings.probe == "knn":
+        return KNNProbe(settings.knn.k, settings.knn.temperature, settings.folds, settings.seed, settings.metric)
+    if settings.probe == "kernel_ridge":
+        return KernelRidgeProbe(**common)
+    linear = {**common, "penalties": penalty_grid(settings.num_members, settings.protocol), "feature_weights": weights}
+    if settings.probe == "ridge":
+        return RidgeProbe(**linear)
+    if settings.kind == "multilabel":
+        return MultiLabelProbe(**linear)
+    return LogisticProbe(**linear, metric=settings.metric)
+
+
+def _feature_weights(train: Labelled, settings: TransferSettings) -> tuple[Tensor | None, dict[str, Any]]:
+    """Return what standardised features (D,) are multiplied by, and what was chosen on the way."""
+    features, targets = train
+    if settings.open_widths is not None:
+        members = features.split(list(settings.open_widths), dim=1)
+        found = choose_member_weights(
+            members, targets, settings.kind, folds=settings.folds, protocol=settings.protocol, seed=settings.seed
+        )
+        return found.feature_weights, {"member_weights": found.weights.tolist()}
+    if settings.scaled and settings.protocol == "clean":
+        return features.double().std(dim=0), {}  # undoes what the probe would do to their scale
+    return None, {}
+
+
+def _few_shot(train: Labelled, test: Labelled, settings: TransferSettings) -> TransferScore:
+    episodes = few_shot_episodes(*test, **vars(settings.few_shot), seed=settings.seed, mean=train[0].double().mean(0))
+    name = f"{settings.few_shot.ways}_way_{settings.few_shot.shots}_shot_accuracy"
+    return TransferScore(
+        name, episodes.score, episodes.ci95, None, vars(settings.few_shot), {"episodes": episodes.accuracies}
+    )

@@ -1,5 +1,6 @@
 """What a probe accepts."""
 
+import torch
 from torch import Tensor
 
 
@@ -53,3 +54,33 @@ def _check_finite(rows: Tensor, name: str) -> None:
     finite = rows.isfinite().all(1)
     if not finite.all():
         raise ValueError(f"{name}: row {int((~finite).nonzero()[0])} is not finite (NaN or inf)")
+
+
+def check_feature_weights(weights: Tensor, features: Tensor) -> Tensor:
+    """Return weights (D,) of features (N, D) in float64, on the features' device.
+
+    Raises:
+        ValueError: They are not one for each feature, one is negative or not finite, or all are 0.
+    """
+    if weights.shape != features.shape[1:]:
+        raise ValueError(f"feature_weights of shape {tuple(weights.shape)}, expected ({features.shape[1]},)")
+    allowed = weights.isfinite() & (weights >= 0)
+    if not allowed.all():
+        raise ValueError(f"feature weight {float(weights[~allowed][0])}, expected finite and not negative")
+    if not weights.any():
+        raise ValueError("all feature weights are 0, expected one above 0 at least")
+    return weights.to(features)
+
+
+def check_multilabel(labels: Tensor, features: Tensor) -> Tensor:
+    """Return labels (N, C), bool, on the features' device.
+
+    Raises:
+        ValueError: They have another shape or type, are not as many as the features, or none is ever there.
+    """
+    if labels.ndim != 2 or labels.dtype != torch.bool:
+        raise ValueError(f"labels of shape {tuple(labels.shape)} and type {labels.dtype}, expected (N, C) bool")
+    _check_lengths(features, labels, "labels")
+    if not labels.any():
+        raise ValueError("no image has any of the labels")
+    return labels.to(features.device)

@@ -1,4 +1,4 @@
-r"""Multinomial logistic regression for every penalty and several subsets of the images at once.
+r"""Logistic regression for every penalty and several subsets of the images at once.
 
 The objective of one subset is :math:`\sum_i w_i \mathrm{CE}_i + \frac{\lambda}{2} \sum_d \tau_d \|W_d\|^2`, with the
 intercept not penalised. It is minimised by Newton's method, whose steps come from conjugate gradients (Nocedal & Wright
@@ -10,6 +10,7 @@ solutions are as exact as the tolerance asks for.
 """
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from typing import NamedTuple
 
 import torch
@@ -22,9 +23,9 @@ _LEAST_CURVATURE = 1e-6
 # No gradient is asked to fall below the tolerance times this share of what it can be: rounding is not far from there.
 _LEAST_GRADIENT = 1e-8
 # In float32 a smaller one would turn into subnormal numbers, which some processors are a hundred times slower with.
-_LEAST_PROBABILITY = 1e-20
-# The frequency of a class that is not there.
-_ABSENT = 1e-100
+LEAST_PROBABILITY = 1e-20
+# The number of images of a class that is not there.
+ABSENT = 1e-100
 _MAX_DIRECTIONS = 100
 _MAX_HALVINGS = 30
 
@@ -39,16 +40,34 @@ class Point(NamedTuple):
 
 
 class Solution(NamedTuple):
-    """Minima for one penalty.
+    """Minima for one penalty, or what is on the way there.
 
     Attributes:
         point: Where they are.
+        probabilities: Of the classes there, (N, F, C).
+        gradient: (D + 1, F, C).
         gradient_norm: Of each subset's objective, relative to the norm of its penalty's part (F,). As the objective
             is strongly convex in the slopes, this bounds their relative error.
     """
 
     point: Point
+    probabilities: Tensor
+    gradient: Tensor
     gradient_norm: Tensor
+
+    def of(self, subsets: Tensor) -> "Solution":
+        """Return the part of some subsets (F,), bool."""
+        coefficients, logits = (stack[:, subsets] for stack in self.point)
+        point = Point(coefficients, logits)
+        return Solution(point, self.probabilities[:, subsets], self.gradient[:, subsets], self.gradient_norm[subsets])
+
+    def with_part(self, subsets: Tensor, part: "Solution") -> "Solution":
+        """Return a copy in which some subsets (F,), bool, have moved to the given part."""
+        coefficients, logits = (_replaced(*pair, subsets) for pair in zip(self.point, part.point, strict=True))
+        probabilities = _replaced(self.probabilities, part.probabilities, subsets)
+        gradient = _replaced(self.gradient, part.gradient, subsets)
+        norm = self.gradient_norm.masked_scatter(subsets, part.gradient_norm)
+        return Solution(Point(coefficients, logits), probabilities, gradient, norm)
 
 
 class Design(NamedTuple):
@@ -75,7 +94,7 @@ class Design(NamedTuple):
 
 
 class LogisticObjective:
-    """The objectives of F subsets of the same N images.
+    """The multinomial objectives of F subsets of the same N images.
 
     Args:
         design: Of the features.
@@ -85,40 +104,66 @@ class LogisticObjective:
     """
 
     def __init__(self, design: Design, labels: Tensor, subsets: Tensor, feature_weights: Tensor) -> None:
+        targets = torch.nn.functional.one_hot(labels)[:, None].expand(-1, subsets.shape[1], -1)
+        self._build(design, targets.to(design.exact), subsets, feature_weights)
+
+    def _build(self, design: Design, targets: Tensor, subsets: Tensor, feature_weights: Tensor) -> None:
+        """Take targets (N, F, C), float64."""
         self.design = design
+        self.targets = targets
         self.subsets = subsets.to(design.exact)[:, :, None]
-        self.one_hot = torch.nn.functional.one_hot(labels).to(design.exact)[:, None, :]
         self.feature_weights = torch.cat([feature_weights, torch.zeros_like(feature_weights[:1])])[:, :, None]
-        self.largest_gradient = _norm(_apply(design.exact.T, self.one_hot * self.subsets))
+        self.largest_gradient = norm_of_stack(multiply_stack(design.exact.T, self.targets * self.subsets))
+
+    def part(self, subsets: Tensor) -> "LogisticObjective":
+        """Return the objectives of some of the subsets (F,), bool."""
+        part = copy(self)
+        part.targets = self.targets[:, subsets]
+        part.subsets = self.subsets[:, subsets]
+        part.feature_weights = self.feature_weights[:, subsets]
+        part.largest_gradient = self.largest_gradient[subsets]
+        return part
 
     def start(self) -> Tensor:
-        """Return the minimum for an infinite penalty: no slopes, and the logarithms of the classes' frequencies.
+        """Return the minimum for an infinite penalty: no slopes, and the intercepts that the classes' numbers ask for.
 
         A class that a subset lacks gets an intercept so low that its probability is 0, and it stays there.
         """
-        frequencies = (self.subsets * self.one_hot).sum(0)
-        slopes = frequencies.new_zeros(self.design.exact.shape[1] - 1, *frequencies.shape)
-        return torch.cat([slopes, frequencies.clamp_min(_ABSENT).log()[None]])
+        intercepts = self._intercepts((self.subsets * self.targets).sum(0), self.subsets.sum(0))
+        return torch.cat([intercepts.new_zeros(self.design.exact.shape[1] - 1, *intercepts.shape), intercepts[None]])
+
+    def learnable(self) -> Tensor:
+        """Return whether a subset has images with a class and images without, (F, C), bool."""
+        counts = (self.subsets * self.targets).sum(0)
+        return (counts > 0) & (counts < self.subsets.sum(0))
 
     def at(self, coefficients: Tensor) -> Point:
         """Return coefficients (D + 1, F, C) with their logits."""
-        return Point(coefficients, _apply(self.design.exact, coefficients))
+        return Point(coefficients, multiply_stack(self.design.exact, coefficients))
+
+    def evaluate(self, point: Point, penalty: float) -> Solution:
+        """Return a point with its gradients."""
+        probabilities = self.probabilities(point.logits)
+        gradient = self.gradient(point.coefficients, probabilities, penalty)
+        return Solution(point, probabilities, gradient, self._gradient_norm(gradient, point.coefficients, penalty))
 
     def value(self, point: Point, penalty: float) -> Tensor:
         """Return the objectives (F,)."""
-        cross_entropy = -(point.logits.log_softmax(2) * self.one_hot * self.subsets).sum((0, 2))
+        cross_entropy = (self.cross_entropy(point.logits) * self.subsets[:, :, 0]).sum(0)
         return cross_entropy + penalty / 2 * (self.feature_weights * point.coefficients**2).sum((0, 2))
 
     def gradient(self, coefficients: Tensor, probabilities: Tensor, penalty: float) -> Tensor:
         """Return the gradients (D + 1, F, C), where the classes have these probabilities (N, F, C)."""
-        residual = (probabilities - self.one_hot) * self.subsets
-        return _apply(self.design.exact.T, residual) + penalty * self.feature_weights * coefficients
+        residual = (probabilities - self.targets).mul_(self.subsets)
+        return multiply_stack(self.design.exact.T, residual).addcmul_(self.feature_weights, coefficients, value=penalty)
 
-    def gradient_norm(self, gradient: Tensor, coefficients: Tensor, penalty: float) -> Tensor:
-        """Return the norms (F,) of gradients, relative to those of their penalty's part."""
-        reference = penalty * _norm(self.feature_weights * coefficients) + _LEAST_GRADIENT * self.largest_gradient
-        norm = _norm(gradient)
-        return torch.where(norm > 0, norm / reference, 0)
+    def probabilities(self, logits: Tensor) -> Tensor:
+        """Return the probabilities of the classes (N, F, C)."""
+        return logits.softmax(2)
+
+    def cross_entropy(self, logits: Tensor) -> Tensor:
+        """Return the cross-entropy of each image (N, F)."""
+        return -(logits.log_softmax(2) * self.targets).sum(2)
 
     def curvature(self, probabilities: Tensor, penalty: float) -> Product:
         """Return the product with the Hessians, a function of float32 (D + 1, F, C).
@@ -126,18 +171,18 @@ class LogisticObjective:
         All intercepts of a subset can rise together without a change: a trace of curvature there keeps steps finite.
         """
         trace = _LEAST_CURVATURE * self._curvature_of_intercepts(probabilities).amax(1)
-        probabilities = torch.nn.functional.threshold(probabilities, _LEAST_PROBABILITY, 0.0).float()
+        probabilities = torch.nn.functional.threshold(probabilities, LEAST_PROBABILITY, 0.0).float()
         weighted = probabilities * self.subsets.float()
         likeliest = probabilities.argmax(2, keepdim=True)
         ridge = penalty * self.feature_weights.float()
         ridge = torch.cat([ridge[:-1], trace.float()[None, :, None]])
 
         def product(direction: Tensor) -> Tensor:
-            change = _apply(self.design.rough, direction)
+            change = multiply_stack(self.design.rough, direction)
             # Where a class is nearly certain, its mean change all but equals its own: from 0, nothing cancels.
             change -= change.gather(2, likeliest)
             change -= (probabilities * change).sum(2, keepdim=True)
-            return _apply(self.design.rough.T, change.mul_(weighted)).addcmul_(ridge, direction)
+            return multiply_stack(self.design.rough.T, change.mul_(weighted)).addcmul_(ridge, direction)
 
         return product
 
@@ -155,17 +200,29 @@ class LogisticObjective:
         outside = least.clamp_min(penalty).float()
 
         def product(residual: Tensor) -> Tensor:
-            loads = _apply(self.design.axes.T, residual[:-1])
-            slopes = _apply(self.design.axes, loads / within)
+            loads = multiply_stack(self.design.axes.T, residual[:-1])
+            slopes = multiply_stack(self.design.axes, loads / within)
             if len(self.design.axes) > len(loads):
-                slopes += (residual[:-1] - _apply(self.design.axes, loads)) / outside
+                slopes += (residual[:-1] - multiply_stack(self.design.axes, loads)) / outside
             return torch.cat([slopes, (residual[-1] / intercept)[None]])
 
         return product
 
+    def _intercepts(self, counts: Tensor, images: Tensor) -> Tensor:
+        """Return intercepts (F, C) where classes have these numbers of images (F, C), of all (F, 1)."""
+        return counts.clamp_min(ABSENT).log()
+
+    def _gradient_norm(self, gradient: Tensor, coefficients: Tensor, penalty: float) -> Tensor:
+        """Return the norms (F,) of gradients, relative to those of their penalty's part."""
+        reference = (
+            penalty * norm_of_stack(self.feature_weights * coefficients) + _LEAST_GRADIENT * self.largest_gradient
+        )
+        norm = norm_of_stack(gradient)
+        return torch.where(norm > 0, norm / reference, 0)
+
     def _curvature_of_intercepts(self, probabilities: Tensor) -> Tensor:
         """Return the second derivatives (F, C), kept apart from 0."""
-        return (probabilities * (1 - probabilities) * self.subsets).sum(0).clamp_min(_LEAST_PROBABILITY)
+        return (probabilities * (1 - probabilities) * self.subsets).sum(0).clamp_min(LEAST_PROBABILITY)
 
 
 def logistic_path(
@@ -201,28 +258,44 @@ def minimise(
         tolerance: Of the gradient norm; see ``Solution``.
         max_iterations: Newton steps.
     """
-    for iteration in range(max_iterations + 1):
-        probabilities = point.logits.softmax(2)
-        gradient = objective.gradient(point.coefficients, probabilities, penalty)
-        norm = objective.gradient_norm(gradient, point.coefficients, penalty)
-        unfinished = norm > tolerance
-        if iteration == max_iterations or not unfinished.any():
+    solution = objective.evaluate(point, penalty)
+    for _ in range(max_iterations):
+        unfinished = solution.gradient_norm > tolerance
+        if not unfinished.any():
             break
-        gradient = gradient * unfinished[:, None]
-        step = _newton_step(objective, probabilities, gradient, penalty, tolerance / norm)
-        point = _line_search(objective, point, step, gradient, penalty)
-    return Solution(point, norm)
+        if unfinished.all():
+            solution = _advance(objective, solution, penalty, tolerance)
+        else:
+            part = _advance(objective.part(unfinished), solution.of(unfinished), penalty, tolerance)
+            solution = solution.with_part(unfinished, part)
+    return solution
 
 
-def _newton_step(
-    objective: LogisticObjective, probabilities: Tensor, gradient: Tensor, penalty: float, reduction: Tensor
-) -> Tensor:
-    """Return a step (D + 1, F, C) that should reduce the gradients by the given factors (F,)."""
-    size = _norm(gradient).clamp_min(torch.finfo(gradient.dtype).tiny)[:, None]
+def _advance(objective: LogisticObjective, here: Solution, penalty: float, tolerance: float) -> Solution:
+    """Return where a Newton step leads; it is taken in full where that is all that was needed."""
+    change = objective.at(_newton_step(objective, here, penalty, tolerance))
+    ahead = objective.evaluate(_moved(here.point, change), penalty)
+    unfinished = ahead.gradient_norm > tolerance
+    if not unfinished.any():
+        return ahead
+    length = torch.where(unfinished, _step_length(objective, here, change, penalty), 1)
+    if (length == 1).all():
+        return ahead
+    return objective.evaluate(_moved(here.point, change, length[:, None]), penalty)
+
+
+def _moved(point: Point, change: Point, length: float | Tensor = 1.0) -> Point:
+    return Point(*(here + length * move for here, move in zip(point, change, strict=True)))
+
+
+def _newton_step(objective: LogisticObjective, here: Solution, penalty: float, tolerance: float) -> Tensor:
+    """Return a step (D + 1, F, C) that should bring the gradients within the tolerance, or at least nearer."""
+    size = norm_of_stack(here.gradient).clamp_min(torch.finfo(here.gradient.dtype).tiny)[:, None]
+    reduction = tolerance / here.gradient_norm
     step = _conjugate_gradients(
-        objective.curvature(probabilities, penalty),
-        objective.preconditioner(probabilities, penalty),
-        -(gradient / size).float(),
+        objective.curvature(here.probabilities, penalty),
+        objective.preconditioner(here.probabilities, penalty),
+        -(here.gradient / size).float(),
         # Twice as far as asked for, as the objective is no parabola; but a new parabola beats a factor beyond 1/20.
         (reduction / 2).clamp(0.05, 0.5).float(),
     )
@@ -252,24 +325,31 @@ def _conjugate_gradients(curvature: Product, precondition: Product, residual: Te
     return solution
 
 
-def _line_search(objective: LogisticObjective, point: Point, step: Tensor, gradient: Tensor, penalty: float) -> Point:
-    """Return the next point: each subset's step is halved until its objective falls enough (Armijo's rule).
+def _step_length(objective: LogisticObjective, here: Solution, change: Point, penalty: float) -> Tensor:
+    """Return what share of its step each subset takes (F,): it is halved until the objective falls enough (Armijo).
 
     A subset whose objective will not fall stays where it is.
     """
-    value, slope, change = objective.value(point, penalty), _dot(gradient, step), objective.at(step)
-    rounding = 1e-10 * value + 1e-15 * len(point.logits)
+    value, slope = objective.value(here.point, penalty), _dot(here.gradient, change.coefficients)
+    rounding = 1e-10 * value + 1e-15 * len(change.logits)
     length = torch.ones_like(slope)
     for _ in range(_MAX_HALVINGS):
-        ahead = Point(*(here + length[:, None] * move for here, move in zip(point, change, strict=True)))
+        ahead = _moved(here.point, change, length[:, None])
         too_long = ~(objective.value(ahead, penalty) <= value + 1e-4 * length * slope + rounding)
         if not too_long.any():
-            return ahead
+            return length
         length = torch.where(too_long, length / 2, length)
-    return Point(*(torch.where(too_long[:, None], here, there) for here, there in zip(point, ahead, strict=True)))
+    return torch.where(too_long, 0, length)
 
 
-def _apply(matrix: Tensor, stack: Tensor) -> Tensor:
+def _replaced(stack: Tensor, part: Tensor, subsets: Tensor) -> Tensor:
+    """Return a copy of (K, F, C) with some of its subsets (F,), bool, replaced."""
+    stack = stack.clone()
+    stack[:, subsets] = part
+    return stack
+
+
+def multiply_stack(matrix: Tensor, stack: Tensor) -> Tensor:
     """Multiply a matrix (M, K) with each column of (K, F, C), all in one product."""
     return (matrix @ stack.flatten(1)).view(-1, *stack.shape[1:])
 
@@ -278,5 +358,6 @@ def _dot(left: Tensor, right: Tensor) -> Tensor:
     return torch.einsum("dfc,dfc->f", left, right)
 
 
-def _norm(stack: Tensor) -> Tensor:
+def norm_of_stack(stack: Tensor) -> Tensor:
+    """Return the norms (F,) of (K, F, C)."""
     return _dot(stack, stack).sqrt()

@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple, get_args
 import torch
 from torch import Tensor
 
-MetricName = Literal["accuracy", "mean_per_class_accuracy", "r2"]
+MetricName = Literal["accuracy", "mean_per_class_accuracy", "r2", "mean_average_precision"]
 Metric = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
 _WEIGHTS_AT_ONCE = 10_000_000
@@ -57,10 +57,23 @@ def mean_per_class_accuracy(predictions: Tensor, targets: Tensor, weights: Tenso
 
 
 def r2(predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
-    r"""Return the coefficient of determination, averaged over the targets: at most 1, and 0 for the mean.
+    """Return ``r2_of_targets``, averaged over the targets: at most 1, and 0 for the mean.
 
-    .. math:: R^2 = \frac{1}{T} \sum_t \left( 1 - \frac{\sum_n (y_{nt} - \hat y_{nt})^2}{\sum_n (y_{nt} - \bar y_t)^2}
-        \right)
+    Args:
+        predictions: (..., N, T), or (N,) for one target; leading axes are kept.
+        targets: (N, T), or (N,).
+        weights: How often each image counts, (..., N), where predictions have no leading axes.
+
+    Raises:
+        ValueError: The shapes differ, or there are fewer than two images.
+    """
+    return r2_of_targets(predictions, targets, weights).mean(-1)
+
+
+def r2_of_targets(predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    r"""Return the coefficient of determination of each target, (..., T): at most 1, and 0 for the mean.
+
+    .. math:: R_t^2 = 1 - \frac{\sum_n (y_{nt} - \hat y_{nt})^2}{\sum_n (y_{nt} - \bar y_t)^2}
 
     A target that is constant over the images, up to rounding, scores 1 where every prediction of it is exact and 0
     elsewhere, as in scikit-learn.
@@ -76,8 +89,7 @@ def r2(predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> T
     if targets.ndim == 1:
         predictions, targets = predictions[..., None], targets[:, None]
     _check_lengths(predictions.shape[-2], targets, at_least=2)
-    if predictions.shape[-1] != targets.shape[-1]:
-        raise ValueError(f"{predictions.shape[-1]} targets were predicted, but there are {targets.shape[-1]}")
+    _check_columns(predictions, targets, "targets")
     targets = targets.double()
     centred = targets - targets.mean(0)
     weights = torch.ones_like(centred[:, 0]) if weights is None else weights
@@ -87,15 +99,62 @@ def r2(predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> T
     resolution = len(targets) * torch.finfo(torch.float64).eps
     rounding = len(targets) * (resolution * targets.abs().amax(0)) ** 2
     constant = total <= rounding + resolution * power
-    scores = torch.where(constant, (residual <= rounding).double(), 1 - residual / torch.where(constant, 1, total))
-    return scores.mean(-1)
+    return torch.where(constant, (residual <= rounding).double(), 1 - residual / torch.where(constant, 1, total))
+
+
+def mean_average_precision(predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    r"""Return the average precision of each label, averaged over the labels that have positives, in [0, 1].
+
+    .. math:: AP = \sum_k (R_k - R_{k-1}) P_k
+
+    over the distinct scores :math:`k` from the highest, with precision :math:`P_k` and recall :math:`R_k` of the images
+    that score at least as much; nothing is interpolated, and images of equal score count together, as in scikit-learn.
+
+    Args:
+        predictions: Scores, (N, C); higher where a label is more likely.
+        targets: Whether an image has a label, (N, C), bool.
+        weights: How often each image counts, (..., N); once where left out.
+
+    Raises:
+        ValueError: The shapes differ, or no label has positives.
+    """
+    _check_lengths(predictions.shape[-2], targets)
+    _check_columns(predictions, targets, "labels")
+    targets = targets.bool()
+    if not targets.any():
+        raise ValueError("no image has any of the labels, so there is no average precision")
+    weights = predictions.new_ones(len(predictions), dtype=torch.float64) if weights is None else weights
+    present = targets.any(0)
+    columns = zip(predictions.T[present], targets.T[present], strict=True)
+    precisions, positives = zip(*(_average_precision(*column, weights) for column in columns), strict=True)
+    drawn = torch.stack(positives) > 0
+    return torch.where(drawn, torch.stack(precisions), 0).sum(0) / drawn.sum(0).clamp_min(1)
+
+
+def _average_precision(scores: Tensor, positive: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the average precision (...) of one label, and how many positives count, with weights (..., N)."""
+    order = scores.argsort(descending=True, stable=True)
+    _, group, sizes = scores[order].unique_consecutive(return_inverse=True, return_counts=True)
+    last_of_group = (sizes.cumsum(0) - 1)[group]
+    ranks = positive[order].nonzero()[:, 0]
+    ends = last_of_group[ranks]
+    gains = weights[..., order[ranks]]
+    retrieved = weights[..., order].cumsum(-1)[..., ends]
+    # The last positive of a group of equal scores knows how many positives the group ends with.
+    last_positive = torch.searchsorted(ends, ends, right=True) - 1
+    found, total = gains.cumsum(-1)[..., last_positive], gains.sum(-1)
+    precision = found / torch.where(retrieved > 0, retrieved, 1)
+    return (gains * precision).sum(-1) / torch.where(total > 0, total, 1), total
 
 
 METRICS: dict[MetricName, Metric] = {
     "accuracy": accuracy,
     "mean_per_class_accuracy": mean_per_class_accuracy,
     "r2": r2,
+    "mean_average_precision": mean_average_precision,
 }
+
+_PROBES_OF_OTHERS = {"r2": "RidgeProbe", "mean_average_precision": "MultiLabelProbe"}
 
 
 def metric_named(name: str) -> Metric:
@@ -108,6 +167,20 @@ def metric_named(name: str) -> Metric:
         if name == known:
             return METRICS[known]
     raise ValueError(f"metric={name!r}, expected one of {', '.join(METRICS)}")
+
+
+def class_metric_named(name: str) -> Metric:
+    """Return a metric of predicted classes by its name.
+
+    Raises:
+        ValueError: There is none of that name, or it scores something else.
+    """
+    metric = metric_named(name)
+    if name in _PROBES_OF_OTHERS:
+        raise ValueError(
+            f"metric={name!r} is for {_PROBES_OF_OTHERS[name]}, expected accuracy or mean_per_class_accuracy"
+        )
+    return metric
 
 
 def bootstrap_interval(
@@ -132,9 +205,41 @@ def bootstrap_interval(
     """
     draws = _resample(len(targets), resamples, seed)
     scores = torch.cat([metric(predictions, targets, weights.to(targets.device)) for weights in draws])
-    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=scores.dtype, device=scores.device)
-    low, high = scores.quantile(tails).tolist()
-    return Interval(low, high)
+    return _central(scores, level)
+
+
+def paired_interval(
+    metric: Metric,
+    predictions_a: Tensor,
+    predictions_b: Tensor,
+    targets: Tensor,
+    resamples: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Return the percentile bootstrap interval of how much higher one backbone scores than another: a less b.
+
+    Each resample of the test images scores both, so what makes an image easy or hard for both cancels. An interval
+    without 0 says that the two differ.
+
+    Args:
+        metric: A function of predictions, targets and weights.
+        predictions_a: (N,) or (N, T).
+        predictions_b: Likewise, for the same images.
+        targets: (N,) or (N, T).
+        resamples: How many.
+        level: In (0, 1).
+        seed: Of the resamples.
+
+    Raises:
+        ValueError: The shapes do not fit the metric.
+    """
+
+    def difference(weights: Tensor) -> Tensor:
+        return metric(predictions_a, targets, weights) - metric(predictions_b, targets, weights)
+
+    draws = _resample(len(targets), resamples, seed)
+    return _central(torch.cat([difference(weights.to(targets.device)) for weights in draws]), level)
 
 
 def score_interval(
@@ -145,7 +250,7 @@ def score_interval(
     Args:
         predictions: (N,) or (N, T).
         targets: (N,) or (N, T).
-        metric: ``accuracy``, ``mean_per_class_accuracy`` or ``r2``.
+        metric: ``accuracy``, ``mean_per_class_accuracy``, ``r2`` or ``mean_average_precision``.
         resamples: Of the bootstrap.
         seed: Of the bootstrap.
 
@@ -155,6 +260,13 @@ def score_interval(
     function = metric_named(metric)
     score = float(function(predictions, targets, None))
     return score, bootstrap_interval(function, predictions, targets, resamples, seed=seed)
+
+
+def _central(scores: Tensor, level: float) -> Interval:
+    """Return the interval that holds the central share of scores."""
+    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=scores.dtype, device=scores.device)
+    low, high = scores.quantile(tails).tolist()
+    return Interval(low, high)
 
 
 def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
@@ -177,3 +289,8 @@ def _check_lengths(predicted: int, targets: Tensor, at_least: int = 1) -> None:
         raise ValueError(f"{predicted} images were predicted, but {len(targets)} have targets")
     if len(targets) < at_least:
         raise ValueError(f"a score needs at least {at_least} images, there are {len(targets)}")
+
+
+def _check_columns(predictions: Tensor, targets: Tensor, name: str) -> None:
+    if predictions.shape[-1] != targets.shape[-1]:
+        raise ValueError(f"{predictions.shape[-1]} {name} were predicted, but there are {targets.shape[-1]}")

@@ -40,3 +40,24 @@ def test_a_broken_plugin_or_variable_is_exit_code_2_and_hides_nothing_else(cli, 
     assert "broken: solo-learn, families: sunrise" in err
     assert "sun 1.0" in out
     assert "ventral" in out
+
+
+def _cache_line() -> doctor.Finding:
+    return next(finding for finding in doctor.examine() if finding.what == "feature cache")
+
+
+def test_the_feature_cache_says_where_it_is_how_large_and_its_limit(feature_cache, monkeypatch) -> None:
+    monkeypatch.setenv("SOLO_INVARIANCE_CACHE_GB", "2.5")
+    unit = feature_cache / "ab" / f"{'ab' * 16}.npy"
+    unit.parent.mkdir()
+    with unit.open("wb") as file:
+        file.truncate(300_000_000)
+    assert _cache_line().found == f"0.3 of at most 2.5 GB in {feature_cache}"
+
+
+def test_a_feature_cache_that_is_off_or_has_a_bad_limit(monkeypatch) -> None:
+    monkeypatch.setenv("SOLO_INVARIANCE_CACHE", "")
+    assert (_cache_line().state, _cache_line().found) == ("ok", "turned off")
+    monkeypatch.setenv("SOLO_INVARIANCE_CACHE", "features")
+    monkeypatch.setenv("SOLO_INVARIANCE_CACHE_GB", "much")
+    assert (_cache_line().state, _cache_line().found.split(":")[0]) == ("broken", "SOLO_INVARIANCE_CACHE_GB=much")

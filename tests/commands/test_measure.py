@@ -584,3 +584,22 @@ def test_the_adaptive_budget_says_whether_its_target_was_reached(cli, host_check
         half = (high - low) / 2
         assert low - half <= hard["similarity"]["mean"] <= high + half
     assert results["hard"]["h_flip"]["num_views"] == 200  # each image shows all of it at once
+
+
+def test_reference_statistics_of_an_earlier_run_are_found(cli, tmp_path: Path, monkeypatch) -> None:
+    from solo_invariance.measure import evaluate
+
+    options = (
+        "backbone.name=random:resnet10",
+        "backbone.crop_size=32",
+        "transforms=[h_flip]",
+        "data.name=latent_scenes",
+    )
+    results = []
+    for out in ("first", "second"):
+        code, _, err = cli("measure", *options, f"out={tmp_path / out}")
+        assert code == 0, err
+        results.append(json.loads((tmp_path / out / "invariance.json").read_text()))
+        monkeypatch.setattr(evaluate, "reference_statistics", None)
+    assert results[0]["transforms"] == results[1]["transforms"]
+    assert results[0]["reference"] == results[1]["reference"]

@@ -1,8 +1,12 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+
+from solo_invariance.backbones import Backbone
 
 
 def _arguments(checkpoint: Path, out: Path, task: str, *more: str) -> list[str]:
@@ -71,3 +75,164 @@ def test_colour_is_read_off_the_pixels_better_than_chance(cli, tmp_path: Path) -
     ]
     assert cli(*arguments)[0] == 0
     assert json.loads((tmp_path / "out" / "transfer.json").read_text())["ci95"][0] > 0
+
+
+def _result(out: Path) -> dict:
+    return json.loads((out / "transfer.json").read_text())
+
+
+def test_several_tasks_on_one_pass_of_features(cli, host_checkpoint, tmp_path: Path, monkeypatch) -> None:
+    passes = []
+    forward = Backbone.forward
+    monkeypatch.setattr(Backbone, "forward", lambda self, images: passes.append(len(images)) or forward(self, images))
+    checkpoint = host_checkpoint()
+    for cache in ("true", "false"):
+        passes.clear()
+        arguments = _arguments(checkpoint, tmp_path / cache, "hue", "tasks=[shape,hue,{name: position}]")
+        code, printed, err = cli(*arguments, f"cache={cache}")
+        assert code == 0, err
+        assert sum(passes) == 120
+        assert [word in printed for word in ("on shape:", "on hue:", "on position:")] == [True] * 3
+    for name in ("shape", "hue", "position"):
+        kept, computed = (_result(tmp_path / cache / name) for cache in ("true", "false"))
+        assert (kept["task"], kept["score"], kept["ci95"]) == (name, computed["score"], computed["ci95"])
+    assert not (tmp_path / "false" / ".features").exists()
+
+
+def test_a_task_of_several_is_the_same_run_as_by_itself(cli, host_checkpoint, tmp_path: Path) -> None:
+    checkpoint = host_checkpoint()
+    cli(*_arguments(checkpoint, tmp_path / "out", "shape", "tasks=[shape,hue]"))
+    before = (tmp_path / "out" / "hue" / "transfer.json").read_bytes()
+    code, _, err = cli(*_arguments(checkpoint, tmp_path / "out" / "hue", "hue"))
+    assert code == 0, err
+    assert (tmp_path / "out" / "hue" / "transfer.json").read_bytes() == before
+
+
+def test_features_are_kept_between_runs(cli, host_checkpoint, tmp_path: Path, monkeypatch) -> None:
+    checkpoint = host_checkpoint()
+    cli(*_arguments(checkpoint, tmp_path / "first", "hue"))
+    passes = []
+    forward = Backbone.forward
+    monkeypatch.setattr(Backbone, "forward", lambda self, images: passes.append(len(images)) or forward(self, images))
+    code, _, err = cli(*_arguments(checkpoint, tmp_path / "second", "position", "probe=ridge", "seed=3"))
+    assert code == 0, err
+    assert sum(passes) == 0
+
+
+@pytest.mark.parametrize(
+    ("probe", "more", "metric"),
+    [
+        ("knn", ["metric=mean_per_class_accuracy"], "mean_per_class_accuracy"),
+        ("knn", ["knn.k=5"], "accuracy"),
+        ("few_shot", ["few_shot={ways: 2, shots: 1, queries: 1, episodes: 50}"], "2_way_1_shot_accuracy"),
+    ],
+)
+def test_other_probes_of_classes(cli, host_checkpoint, tmp_path: Path, probe, more, metric) -> None:
+    arguments = _arguments(host_checkpoint(), tmp_path / "out", "shape", f"probe={probe}", *more)
+    code, printed, err = cli(*arguments)
+    assert code == 0, err
+    result = _result(tmp_path / "out")
+    assert (result["metric"], result["probe"], result["penalty"]) == (metric, probe, None)
+    low, high = result["ci95"]
+    assert 0 <= low <= result["score"] <= high <= 1
+    assert f"by {probe}" in printed
+
+
+def test_kernel_ridge_of_numbers(cli, host_checkpoint, tmp_path: Path) -> None:
+    code, _, err = cli(*_arguments(host_checkpoint(), tmp_path / "out", "position", "probe=kernel_ridge"))
+    assert code == 0, err
+    assert len(_result(tmp_path / "out")["details"]["gamma"]) == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["task.name=shape", "probe=ridge"], "probe=ridge: task.name=shape is classification, take logistic or knn"),
+        (["task.name=hue", "probe=knn"], "probe=knn: task.name=hue is regression, take ridge or kernel_ridge"),
+        (["task.name=hue", "metric=accuracy"], "metric=accuracy: task.name=hue is regression, take r2"),
+        (["tasks=[hue,shapes]"], "did you mean 'shape'?"),
+        (["tasks=[hue,hue]"], "tasks: hue is there twice"),
+        (["tasks=hue"], "tasks=hue: expected a list, such as [shape,hue]"),
+        (["tasks=[{path: x}]"], "is neither a task's name nor a mapping with a name"),
+        (["tasks=[{name: hue, pth: x}]"], "tasks: hue: Key 'pth' not in 'TaskConfig'"),
+        (["task.name=cifar10", "task.path=nowhere"], "nowhere"),
+        (["task.name=shape", "folds=100"], "folds=100 for 80 images"),
+        (["task.name=shape", "few_shot.ways=1"], "few_shot.ways=1: expected at least 2"),
+        (["task.name=shape", "knn.temperature=0"], "knn.temperature=0.0: expected a positive number"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(cli, host_checkpoint, tmp_path: Path, arguments, message) -> None:
+    code, _, err = cli(*_arguments(host_checkpoint(), tmp_path / "out", "shape", *arguments))
+    assert code == 2
+    assert message in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_two_backbones_are_compared_on_the_same_test_images(cli, host_checkpoint, tmp_path: Path) -> None:
+    first, second = host_checkpoint("ventral"), host_checkpoint("dorsal", 1)
+    assert cli(*_arguments(first, tmp_path / "a", "hue"))[0] == 0
+    code, printed, err = cli(*_arguments(second, tmp_path / "b", "hue", f"against={tmp_path / 'a'}"))
+    assert code == 0, err
+    compared = json.loads((tmp_path / "b" / "comparison.json").read_text())
+    ours, theirs = (_result(tmp_path / name) for name in ("b", "a"))
+    assert compared["difference"] == pytest.approx(ours["score"] - theirs["score"])
+    low, high = compared["ci95"]
+    assert low <= compared["difference"] <= high
+    assert high - low < (ours["ci95"][1] - ours["ci95"][0]) + (theirs["ci95"][1] - theirs["ci95"][0])
+    assert "dorsal minus ventral on hue: r2" in printed
+    code, _, err = cli(*_arguments(second, tmp_path / "c", "hue", "task.seed=5", f"against={tmp_path / 'a'}"))
+    assert code == 2
+    assert "its test_images is" in err
+
+
+def test_two_processes_give_the_numbers_of_one(cli, host_checkpoint, tmp_path: Path) -> None:
+    checkpoint = host_checkpoint()
+    for devices, cache in ((1, "false"), (2, "false")):
+        arguments = _arguments(checkpoint, tmp_path / f"{devices}", "hue", f"devices={devices}", f"cache={cache}")
+        code, _, err = cli(*arguments)
+        assert code == 0, err
+    one, two = (_result(tmp_path / name) for name in ("1", "2"))
+    assert one["score"] == pytest.approx(two["score"], abs=1e-6)
+    assert one["penalty"] == two["penalty"]
+
+
+def test_images_that_the_fusion_was_fitted_to_cannot_be_its_test(cli, host_checkpoint, photo_folder, tmp_path) -> None:
+    fused = tmp_path / "fused.ckpt"
+    members = f"members=[{host_checkpoint('ventral')},{host_checkpoint('dorsal', 1)}]"
+    assert cli("fuse", members, "mode=standardized", f"reference.path={photo_folder / 'val'}", f"out={fused}")[0] == 0
+    arguments = ["transfer", f"backbone.checkpoint={fused}", "task.name=folder", "folds=2", "device=cpu"]
+    code, _, err = cli(*arguments, f"task.path={photo_folder}", f"out={tmp_path / 'out'}")
+    assert code == 2
+    assert "24 of 24 test images are among those that the fusion was fitted to" in err
+    assert cli("fuse", members, "mode=standardized", f"reference.path={photo_folder / 'train'}", f"out={fused}")[0] == 0
+    code, _, err = cli(*arguments, f"task.path={photo_folder}", f"out={tmp_path / 'out'}")
+    assert code == 0, err
+
+
+def test_an_image_in_both_splits_is_refused_in_a_folder_of_ones_own(cli, host_checkpoint, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for label in ("a", "b"):
+            (tmp_path / "data" / split / label).mkdir(parents=True)
+            for index in range(6):
+                pixels = generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / "data" / split / label / f"{index}.png")
+    shutil.copy(tmp_path / "data" / "train" / "a" / "3.png", tmp_path / "data" / "test" / "a" / "renamed.png")
+    arguments = ["transfer", f"backbone.checkpoint={host_checkpoint()}", "task.name=folder", "folds=2", "device=cpu"]
+    code, _, err = cli(*arguments, f"task.path={tmp_path / 'data'}", f"out={tmp_path / 'out'}")
+    assert code == 2
+    assert "1 of 13 test images are among those that the probe is trained on" in err
+    assert "renamed.png" in err
+
+
+def test_a_weighted_fusion_chooses_its_weights_for_each_task(cli, host_checkpoint, tmp_path: Path) -> None:
+    fused = tmp_path / "fused.ckpt"
+    members = f"members=[{host_checkpoint('ventral')},{host_checkpoint('dorsal', 1)}]"
+    reference = ("reference.name=latent_scenes", "reference.num_images=50")
+    assert cli("fuse", members, "mode=weighted", *reference, f"out={fused}")[0] == 0
+    code, _, err = cli(*_arguments(fused, tmp_path / "out", "hue", "tasks=[hue,shape]"))
+    assert code == 0, err
+    for name in ("hue", "shape"):
+        weights = _result(tmp_path / "out" / name)["details"]["member_weights"]
+        assert len(weights) == 2
+        assert min(weights) >= 0

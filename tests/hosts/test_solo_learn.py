@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -8,10 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from solo_invariance.backbones import BackboneConfig, load_backbone
+from solo_invariance.backbones import Architecture, BackboneConfig, load_backbone
+from solo_invariance.commands.fuse import fuse as fuse_checkpoints
+from solo_invariance.config import FuseConfig, FusionReferenceConfig
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import concatenate, fuse, save_fused
-from solo_invariance.hosts.registry import build_fusion
+from solo_invariance.hosts.registry import build_fusion, build_resnet
+from solo_invariance.hosts.script import run_script
 from solo_invariance.hosts.solo_learn import find_solo_learn
 
 _COMMON = ["data.dataset=custom", "data.format=image_folder", "max_epochs=1", "auto_resume.enabled=False"]
@@ -46,6 +50,22 @@ def test_the_fused_builder_refuses_other_weights(host_checkpoint, tmp_path: Path
         build_fusion("mocov2plus", checkpoint=str(paths[0]))
 
 
+def test_a_stem_for_cifar_keeps_the_width() -> None:
+    """solo-learn puts one of 64 planes on every ResNet, and takes the classifier and the pooling off."""
+    wide = build_resnet("mocov2plus", depth=18, default_width=3)
+    wide.fc, wide.maxpool = torch.nn.Identity(), torch.nn.Identity()
+    wide.conv1 = torch.nn.Conv2d(3, 64, kernel_size=3, stride=1, padding=2, bias=False)
+    assert wide.inplanes == 3 * 512
+    assert wide.eval()(torch.rand(2, 3, 32, 32)).shape == (2, 3 * 512)
+    ours = Architecture("resnet18w3", small_stem=True).build()
+    assert {n: v.shape for n, v in ours.state_dict().items()} == {n: v.shape for n, v in wide.state_dict().items()}
+
+
+def test_a_script_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"main_kn\.py: no such file"):
+        run_script([str(tmp_path / "main_kn.py")])
+
+
 def _pretrain(run_host: Any, photos: Path, out: Path, family: str, *overrides: str) -> Path:
     run_host(
         "main_pretrain.py",
@@ -66,9 +86,9 @@ def _pretrain(run_host: Any, photos: Path, out: Path, family: str, *overrides: s
 
 @pytest.mark.host
 def test_unmodified_scripts_pretrain_with_families_and_evaluate_their_fusion(
-    run_host: Any, photo_folder: Path, tmp_path: Path
+    solo_learn: Path, run_host: Any, photo_folder: Path, tmp_path: Path
 ) -> None:
-    """The seams at work: three runs of main_pretrain.py, their fusion, and main_linear.py on it."""
+    """The seams at work: three runs of main_pretrain.py, their fusion, and main_linear.py and main_knn.py on it."""
     paths = {f: _pretrain(run_host, photo_folder, tmp_path / f, f) for f in ("default", "ventral", "dorsal")}
     for family, path in paths.items():
         args: Mapping = json.loads((path.parent / "args.json").read_text())
@@ -78,10 +98,13 @@ def test_unmodified_scripts_pretrain_with_families_and_evaluate_their_fusion(
         fingerprints = [state["families"] for state in content["callbacks"].values() if "families" in state]
         assert len(fingerprints) == 1
         assert fingerprints[0].startswith(f"2 x {family}@32")
-    members = [load_backbone(BackboneConfig(checkpoint=str(path))) for path in paths.values()]
-    assert [member.provenance.label for member in members] == list(paths)
-    fused = tmp_path / "fused.ckpt"
-    save_fused(fuse(members, concatenate, "concat"), fused)
+    fused = tmp_path / "fused" / "fused.ckpt"
+    reference = FusionReferenceConfig(path=str(photo_folder / "train"))
+    names = [str(path) for path in paths.values()]
+    made = fuse_checkpoints(
+        FuseConfig(members=names, mode="standardized", reference=reference, device="cpu", out=str(fused))
+    )
+    assert [member.provenance.label for member in made.backbones] == list(paths)
     run_host(
         "main_linear.py",
         "--config-path=scripts/linear/imagenet-100",
@@ -96,9 +119,54 @@ def test_unmodified_scripts_pretrain_with_families_and_evaluate_their_fusion(
     )
     trained = torch.load(next((tmp_path / "linear").rglob("*.ckpt")), weights_only=True)["state_dict"]
     assert trained["classifier.weight"].shape == (6, 3 * 512)
-    reference = torch.load(fused, weights_only=True)["state_dict"]
-    for name, value in reference.items():
+    kept = torch.load(fused, weights_only=True)["state_dict"]
+    for name, value in kept.items():
         assert torch.equal(trained[name], value), f"{name}: the frozen backbone is not the fused one"
+    assert _nearest_neighbours(solo_learn, fused.parent, photo_folder) > 100 / 6
+
+
+# The script moves every batch to a GPU, which a machine for tests need not have.
+_KNN = """
+import sys, torch
+from solo_invariance.hosts.script import run_script
+torch.Tensor.cuda = lambda self, **options: self
+run_script(["main_knn.py", *sys.argv[1:]])
+"""
+
+
+def _nearest_neighbours(solo_learn: Path, checkpoint: Path, photos: Path) -> float:
+    """Return the accuracy, in percent, that main_knn.py reports."""
+    arguments = {
+        "dataset": "custom",
+        "train_data_path": photos / "train",
+        "val_data_path": photos / "val",
+        "pretrained_checkpoint_dir": checkpoint,
+        "num_workers": 0,
+        "k": 3,
+        "temperature": 0.1,
+        "distance_function": "cosine",
+        "feature_type": "backbone",
+    }
+    options = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _KNN, *options],
+        cwd=solo_learn,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = re.search(r"acc@1=([\d.]+)", done.stdout)
+    assert found, done.stdout
+    return float(found[1])
+
+
+@pytest.mark.host
+def test_the_width_matched_control_trains_in_the_host(run_host: Any, photo_folder: Path, tmp_path: Path) -> None:
+    path = _pretrain(run_host, photo_folder, tmp_path, "ventral", "backbone.name=resnet18w3")
+    wide = load_backbone(BackboneConfig(checkpoint=str(path)))
+    assert wide.num_features == 3 * 512
+    assert wide.network.conv1.weight.shape == (192, 3, 7, 7)
 
 
 @pytest.mark.host

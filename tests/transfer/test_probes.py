@@ -237,7 +237,7 @@ class TestLogistic:
         features, labels = classification_problem(60, 100)
         probe = LogisticProbe().fit(features, labels)
         assert probe.converged_
-        assert probe.cv_gradient_norm_ <= 1e-2
+        assert probe.cv_gradient_norm_ <= 2e-2
         weakest = LogisticProbe(penalty_grid()[:1]).fit(features, labels)
         assert weakest.converged_
         assert weakest.score(features, labels) == 1
@@ -303,6 +303,24 @@ class TestLogistic:
     def test_labels_that_are_no_integers_are_refused(self) -> None:
         with pytest.raises(ValueError, match=r"type torch.float32, expected \(N,\) integers"):
             LogisticProbe().fit(torch.rand(6, 2), torch.rand(6))
+
+    @pytest.mark.parametrize("seed", range(6))
+    def test_many_problems_choose_as_well_as_scikit_learn(self, seed: int) -> None:
+        """Wide and narrow, with copies of features, constants, unequal spreads, and rare classes."""
+        generator = torch.Generator().manual_seed(seed)
+        count, size = (int(torch.randint(40, 200, (), generator=generator)) for _ in range(2))
+        features, labels = classification_problem(count, size, seed=seed, classes=3)
+        odd = torch.cat([features, features[:, :9] * 1e3, torch.ones(count, 2)], dim=1)
+        odd[:, 0] += 1e-7 * odd[:, 1]
+        labels[: 1 + seed] = 50
+        probe = LogisticProbe(FEW_PENALTIES, seed=seed).fit(odd, labels)
+        assert probe.converged_
+        fold_of = assign_folds(count, 5, seed=seed, labels=labels)
+        scores = [
+            cross_validate_reference(logistic_reference("clean", penalty), odd, labels, fold_of)
+            for penalty in FEW_PENALTIES.tolist()
+        ]
+        assert float(probe.cv_scores_.max()) == pytest.approx(max(scores), abs=1.01 / count)
 
     def test_a_score_of_numbers_is_refused(self) -> None:
         with pytest.raises(ValueError, match="metric='r2' is for RidgeProbe"):
@@ -413,6 +431,66 @@ class TestBoth:
     def test_prediction_before_fitting_is_refused(self, probe: RidgeProbe | LogisticProbe) -> None:
         with pytest.raises(RuntimeError, match="has not been fitted: call fit first"):
             probe.predict(torch.rand(3, 2))
+
+    @pytest.mark.parametrize("protocol", PROTOCOLS)
+    def test_feature_weights_are_ridges_of_their_own(
+        self, probe: RidgeProbe | LogisticProbe, protocol: Protocol
+    ) -> None:
+        features, labels = classification_problem(120, 8)
+        train, test = features[:90], features[90:]
+        weights = torch.logspace(-1, 1, 8, dtype=torch.float64)
+        probe.protocol, probe.feature_weights = protocol, weights
+        reference: Any = (
+            ridge_reference("paper", 1.0) if isinstance(probe, RidgeProbe) else logistic_reference("paper", 1.0)
+        )
+        probe.penalties, probe.tol = torch.ones(1).double(), 1e-7  # type: ignore[union-attr]
+        prediction = probe.fit(train, labels[:90]).predict(test)
+        deviation = train.std(0, correction=0) if protocol == "clean" else torch.ones(8)
+        reference.fit((train * weights / deviation).numpy(), labels[:90].numpy())
+        expected = torch.from_numpy(reference.predict((test * weights / deviation).numpy()))
+        assert torch.allclose(prediction.double(), expected.double(), atol=1e-4)
+
+    def test_weights_of_folds_are_cross_validated(self, probe: RidgeProbe | LogisticProbe) -> None:
+        features, labels = classification_problem(90, 8)
+        probe.feature_weights = torch.full((8,), 10.0)
+        probe.penalties = FEW_PENALTIES * 100
+        probe.fit(features, labels)
+        plain = type(probe)(FEW_PENALTIES).fit(features, labels)
+        assert torch.allclose(probe.cv_scores_, plain.cv_scores_, atol=1.01 / 90)
+        assert torch.allclose(probe.coef_, plain.coef_, rtol=1e-3, atol=1e-3 * float(plain.coef_.abs().max()))
+
+    def test_a_feature_of_weight_zero_is_left_out(self, probe: RidgeProbe | LogisticProbe) -> None:
+        features, labels = classification_problem(90, 8)
+        probe.feature_weights = torch.tensor([1.0] * 6 + [0.0] * 2)
+        probe.fit(features, labels)
+        assert probe.coef_[6:].abs().max() == 0
+        cut = type(probe)(FEW_PENALTIES).fit(features[:, :6], labels)
+        assert torch.allclose(probe.coef_[:6], cut.coef_, rtol=1e-3, atol=1e-3 * float(cut.coef_.abs().max()))
+
+    @pytest.mark.parametrize(
+        ("weights", "message"),
+        [
+            (torch.ones(7), r"feature_weights of shape \(7,\), expected \(8,\)"),
+            (torch.tensor([1.0] * 7 + [-1.0]), "feature weight -1.0, expected finite and not negative"),
+            (torch.zeros(8), "all feature weights are 0"),
+        ],
+    )
+    def test_bad_feature_weights_are_refused(
+        self, probe: RidgeProbe | LogisticProbe, weights: Tensor, message: str
+    ) -> None:
+        probe.feature_weights = weights
+        with pytest.raises(ValueError, match=message):
+            probe.fit(*classification_problem(30, 8))
+
+    def test_description_is_plain_data(self, probe: RidgeProbe | LogisticProbe) -> None:
+        described = probe.fit(*classification_problem(60, 5)).describe()
+        assert described["penalty"] == probe.penalty_
+        assert described["cv_score"] == pytest.approx(float(probe.cv_scores_.max()))
+        assert described["penalties_tried"] == 7
+        assert all(isinstance(value, str | int | float) for value in described.values())
+        if isinstance(probe, LogisticProbe):
+            assert described["gradient_norm"] <= probe.tol
+            assert described["converged"] is True
 
     def test_unknown_protocols_are_refused(self, probe: RidgeProbe | LogisticProbe) -> None:
         probe.protocol = "dirty"  # type: ignore[assignment]

@@ -10,8 +10,11 @@ from solo_invariance.transfer.scores import (
     Metric,
     accuracy,
     bootstrap_interval,
+    mean_average_precision,
     mean_per_class_accuracy,
+    paired_interval,
     r2,
+    r2_of_targets,
     score_interval,
 )
 
@@ -144,3 +147,72 @@ def test_r2_names_unequal_targets_and_too_few_images() -> None:
         r2(torch.zeros(5, 2), torch.zeros(5, 3))
     with pytest.raises(ValueError, match="at least 2 images, there are 1"):
         r2(torch.zeros(1, 2), torch.zeros(1, 2))
+
+
+def draw_labels(seed: int, count: int = 150, labels: int = 4, levels: int = 0) -> tuple[Tensor, Tensor]:
+    """Scores and labels; with ``levels``, many scores are equal."""
+    generator = torch.Generator().manual_seed(seed)
+    positive = torch.rand(count, labels, generator=generator) < torch.linspace(0.05, 0.6, labels)
+    values = positive + 1.5 * torch.randn(count, labels, generator=generator, dtype=torch.float64)
+    return (values * levels).round() if levels else values, positive
+
+
+@pytest.mark.parametrize("levels", [0, 1, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_mean_average_precision_equals_scikit_learn(seed: int, levels: int) -> None:
+    values, positive = draw_labels(seed, levels=levels)
+    expected = metrics.average_precision_score(positive.numpy(), values.numpy(), average="macro")
+    assert float(mean_average_precision(values, positive)) == pytest.approx(expected, abs=1e-12)
+    weights = torch.randint(4, (150,), generator=torch.Generator().manual_seed(seed)).double()
+    expected = metrics.average_precision_score(positive.numpy(), values.numpy(), sample_weight=weights.numpy())
+    assert mean_average_precision(values, positive, weights[None]).tolist() == pytest.approx([expected], abs=1e-12)
+
+
+def test_average_precision_counts_labels_with_positives_alone() -> None:
+    values, positive = draw_labels(0, labels=3)
+    positive[:, 1] = False
+    kept = [0, 2]
+    assert float(mean_average_precision(values, positive)) == pytest.approx(
+        float(mean_average_precision(values[:, kept], positive[:, kept]))
+    )
+    first_alone = positive[:, 0].double()[None]
+    assert mean_average_precision(values, positive * torch.tensor([True, False, False]), first_alone).tolist() == [1.0]
+    with pytest.raises(ValueError, match="no image has any of the labels"):
+        mean_average_precision(values, torch.zeros_like(positive))
+
+
+def test_average_precision_of_a_resample_without_a_labels_positives_leaves_it_out() -> None:
+    values, positive = torch.tensor([[3.0, 1.0], [2.0, 2.0], [1.0, 3.0]]), torch.tensor([[0, 1], [1, 0], [0, 0]]).bool()
+    without_first_image = torch.tensor([[0.0, 1.0, 1.0]])
+    assert mean_average_precision(values, positive, without_first_image).tolist() == [1.0]
+
+
+def test_average_precision_names_unequal_labels() -> None:
+    with pytest.raises(ValueError, match="2 labels were predicted, but there are 3"):
+        mean_average_precision(torch.zeros(5, 2), torch.ones(5, 3))
+
+
+def test_r2_of_targets_is_scikit_learns() -> None:
+    predictions, targets = draw_numbers(2)
+    expected = metrics.r2_score(targets, predictions, multioutput="raw_values")
+    assert r2_of_targets(predictions, targets).tolist() == pytest.approx(expected.tolist())
+
+
+def test_paired_interval_of_accuracies_is_the_difference_of_paired_proportions() -> None:
+    first, targets = draw_classes(0, count=3000)
+    flipped = torch.rand(len(targets), generator=torch.Generator().manual_seed(9)) < 0.1
+    second = torch.where(flipped, targets.roll(1), first)
+    gains = (first == targets).double() - (second == targets).double()
+    half = 1.96 * float(gains.std() / len(gains) ** 0.5)
+    low, high = paired_interval(accuracy, first, second, targets, resamples=4000)
+    assert (low, high) == pytest.approx((float(gains.mean()) - half, float(gains.mean()) + half), abs=half / 10)
+    apart = bootstrap_interval(accuracy, first, targets, resamples=4000)
+    assert high - low < 0.6 * (apart.high - apart.low) * 2**0.5
+
+
+def test_paired_interval_of_equals_is_zero_and_turns_with_the_order() -> None:
+    first, targets = draw_numbers(0)
+    second, _ = draw_numbers(1)
+    assert paired_interval(r2, first, first, targets) == (0, 0)
+    low, high = paired_interval(r2, first, second, targets, seed=2)
+    assert paired_interval(r2, second, first, targets, seed=2) == pytest.approx((-high, -low))

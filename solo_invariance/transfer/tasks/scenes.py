@@ -1,73 +1,27 @@
-"""Downstream tasks: images with targets, split into training and test."""
+"""Tasks on the embedded dataset, of rendered scenes."""
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
-from solo_invariance.data.images import ImageSource, TensorImages
+from solo_invariance.data.images import TensorImages
 from solo_invariance.data.latent_scenes import LATENTS, LatentScenes
 from solo_invariance.errors import UserError
+from solo_invariance.transfer.tasks.requirements import check_options
+from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings
 
-Kind = Literal["classification", "regression"]
-
-
-@dataclass(frozen=True)
-class Split:
-    """Images with their targets.
-
-    Args:
-        images: N images.
-        targets: (N,) int64 classes, or (N, T) float targets.
-    """
-
-    images: ImageSource
-    targets: Tensor
-
-
-@dataclass(frozen=True)
-class TaskSettings:
-    """Where a task finds its images and how many it takes.
-
-    Args:
-        path: A folder, for a task that is read from one.
-        num_train: Images to train on, for an embedded task.
-        num_test: Images to test on, likewise.
-        size: Side of the images in pixels, likewise.
-        seed: Of the images, likewise.
-    """
-
-    path: str | None = None
-    num_train: int = 2000
-    num_test: int = 1000
-    size: int = 64
-    seed: int = 2
-
-
-class Task(ABC):
-    """A downstream task; subclasses are frozen dataclasses.
-
-    Attributes:
-        kind: Whether the targets are classes or numbers.
-        metric: The name of the score.
-    """
-
-    kind: Kind
-    metric: str
-
-    @abstractmethod
-    def load(self, settings: TaskSettings) -> tuple[Split, Split]:
-        """Return the training and the test split."""
+_NUM_TRAIN, _NUM_TEST = 2000, 1000
 
 
 def _scenes(settings: TaskSettings) -> tuple[LatentScenes, LatentScenes]:
+    check_options(settings)
     if settings.path is not None:
         raise UserError(f"task.path={settings.path}: the embedded tasks are rendered and read no folder")
-    train = LatentScenes(settings.num_train, size=settings.size, seed=settings.seed)
-    test = LatentScenes(settings.num_test, size=settings.size, seed=settings.seed, start=settings.num_train)
+    num_train, num_test = settings.num_train or _NUM_TRAIN, settings.num_test or _NUM_TEST
+    train = LatentScenes(num_train, size=settings.size, seed=settings.seed)
+    test = LatentScenes(num_test, size=settings.size, seed=settings.seed, start=num_train)
     return train, test
 
 

@@ -1,0 +1,71 @@
+"""Two backbones' scores on one task, compared on the same test images."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from solo_invariance.commands.console import console
+from solo_invariance.errors import UserError
+from solo_invariance.results import SCHEMA, read_arrays, read_json, write_json
+from solo_invariance.transfer.scores import metric_named, paired_interval
+
+_SAME = ("task", "metric", "num_test", "test_images")
+
+
+def compare_scores(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
+    """Compare two runs of ``transfer`` on one task and write it to ``comparison.json`` in ``ours``; return its content.
+
+    The interval is of the difference: the same test images, or episodes, are drawn for both. It is far surer than
+    two intervals side by side, since most of what varies between images varies for both.
+
+    Args:
+        ours: A run's directory.
+        theirs: Another's; differences are ours minus theirs.
+        seed: Of the bootstrap.
+
+    Raises:
+        UserError: The other run has no result there, or one of another task, metric or other test images.
+    """
+    first, second = read_json(ours / "transfer.json"), read_json(theirs / "transfer.json")
+    for key in _SAME:
+        if first.get(key) != second.get(key):
+            raise UserError(f"against={theirs}: its {key} is {second.get(key)}, here it is {first.get(key)}")
+    arrays = [read_arrays(run / "transfer.npz") for run in (ours, theirs)]
+    one, other = ({name: torch.from_numpy(array) for name, array in run.items()} for run in arrays)
+    if "episodes" in one:
+        interval = paired_interval(_mean, one["episodes"], other["episodes"], one["episodes"], seed=seed)
+    else:
+        metric = metric_named(first["metric"])
+        interval = paired_interval(metric, one["predictions"], other["predictions"], one["targets"], seed=seed)
+    result = {
+        "schema": SCHEMA,
+        "kind": "transfer_comparison",
+        "label": first["label"],
+        "against": {"label": second["label"], "out": str(theirs)},
+        **{key: first[key] for key in ("task", "metric", "num_test")},
+        "difference": first["score"] - second["score"],
+        "ci95": list(interval),
+        "seed": seed,
+    }
+    write_json(ours / "comparison.json", result)
+    return result
+
+
+def _mean(values: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return the mean of values (N,), each counted as often as its weight (..., N) says."""
+    weights = torch.ones_like(values) if weights is None else weights
+    return (weights * values).sum(-1) / weights.sum(-1)
+
+
+def print_difference(comparison: Mapping[str, Any]) -> None:
+    """Print one difference with its interval."""
+    low, high = comparison["ci95"]
+    console.print(
+        f"{comparison['label']} minus {comparison['against']['label']} on {comparison['task']}: {comparison['metric']} "
+        f"{comparison['difference']:+.3f} [{low:+.3f}, {high:+.3f}], paired on {comparison['num_test']} test images",
+        highlight=False,
+        soft_wrap=True,
+    )

@@ -1,0 +1,69 @@
+"""What images and backbones are known by: hashes of what they are, not of where they lie."""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from importlib.metadata import version
+from itertools import chain
+from typing import Any
+
+import torch
+
+from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.backbones.layers import LayerFeatures
+from solo_invariance.data.images import ImageSource, Progress, digest_of, no_progress
+from solo_invariance.fuse.fused import FusedBackbone
+
+_CHUNK = 64
+# They decode and resize images, and hold the code of the networks, which their names stand for.
+_LIBRARIES = ("pillow", "timm", "torch", "torchvision")
+
+
+def digests_of(
+    source: ImageSource, num_workers: int = 4, progress: Progress = no_progress, what: str = "digests"
+) -> list[str]:
+    """Return each image's digest, in order; equal images have equal ones, wherever they lie.
+
+    Args:
+        source: N images.
+        num_workers: Threads that hash; with none, this one does.
+        progress: Told how far the work is.
+        what: What to call the work.
+
+    Raises:
+        UserError: An image cannot be read; the message names it.
+    """
+    chunks = [range(start, min(start + _CHUNK, len(source))) for start in range(0, len(source), _CHUNK)]
+    found: list[str] = []
+    for part in _in_threads(lambda chunk: [digest_of(source, index) for index in chunk], chunks, num_workers):
+        found += part
+        progress(what, len(found), len(source))
+    return found
+
+
+def digest_of_backbone(backbone: Backbone) -> str:
+    """Return a hash of all that a backbone's features of given pixels depend on: its weights, and how it uses them."""
+    layers = backbone.network.layers if isinstance(backbone.network, LayerFeatures) else None
+    description: dict[str, Any] = {
+        "architecture": asdict(backbone.architecture),
+        "input": asdict(backbone.input_spec),
+        "layers": layers,
+        "fusions": [module.mode for module in backbone.modules() if isinstance(module, FusedBackbone)],
+        "versions": {name: version(name) for name in _LIBRARIES},
+    }
+    digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
+    for name, tensor in chain(backbone.named_parameters(), backbone.named_buffers()):
+        digest.update(f"\n{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        # Contiguous: the memory format is no part of the weights.
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def _in_threads(work: Callable[[range], list[str]], chunks: Iterable[range], num_workers: int) -> Iterator[list[str]]:
+    if num_workers == 0:
+        yield from map(work, chunks)
+        return
+    with ThreadPoolExecutor(num_workers, "digests") as pool:
+        yield from pool.map(work, chunks)

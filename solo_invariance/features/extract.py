@@ -1,0 +1,158 @@
+"""Features of images, in order."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.data.framing import FramedImages, Framing
+from solo_invariance.data.images import ImageSource, Progress, no_progress
+from solo_invariance.features.cache import FeatureCache, NoCache
+from solo_invariance.features.digests import digest_of_backbone, digests_of
+from solo_invariance.features.shared_work import Piece, SharedWork, require_finite
+from solo_invariance.fuse.fused import FusedBackbone
+from solo_invariance.measure.feature_stream import FeatureStream, Precision, suitable_batch_size
+from solo_invariance.processes import Processes
+from solo_invariance.results import fingerprint_of
+
+# What is found in a cache and what processes share; another number is another key.
+_UNIT = 1024
+# To be raised whenever the same keys would stand for other numbers.
+_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class ExtractionSettings:
+    """How features are computed; nothing but the precision changes the numbers (but for floating point).
+
+    Args:
+        batch_size: Images in one forward pass, None for what is fastest on the device.
+        num_workers: Threads that read images; with none, they are read when they are needed.
+        precision: Of the forward passes; ``bf16`` and ``fp16`` are autocast's.
+    """
+
+    batch_size: int | None = None
+    num_workers: int = 4
+    precision: Precision = "fp32"
+
+
+_DEFAULT = ExtractionSettings()
+
+
+def extract_features(
+    backbone: Backbone,
+    source: ImageSource,
+    settings: ExtractionSettings = _DEFAULT,
+    cache: FeatureCache | None = None,
+    progress: Progress = no_progress,
+    what: str = "features",
+    processes: Processes | None = None,
+) -> Tensor:
+    """Return a backbone's features of all images of a source.
+
+    The backbone sees the middle square of each image, see ``Framing``, in the size of its input. A fused backbone's
+    features are made from those of its members, each of which is found in the cache, and kept there, by itself: another
+    fusion of the same members computes none of them again.
+
+    Args:
+        backbone: On the device to compute on.
+        source: N images of any size.
+        settings: How to compute.
+        cache: Where features are found and kept; None computes all of them, to the same numbers.
+        progress: Told how many images are done.
+        what: What to call the work.
+        processes: Those that have the same work; each starts elsewhere, and they share it through the cache.
+
+    Returns:
+        (N, D) float32 on the CPU, in the order of the source.
+
+    Raises:
+        UserError: An image is unreadable or its features are not finite (the message names it); or the cache cannot
+            be written.
+    """
+    fused = backbone.network
+    if not isinstance(fused, FusedBackbone):
+        crop_size = backbone.input_spec.crop_size
+        return member_features([backbone], source, crop_size, settings, cache, progress, what, processes)[0]
+    members = member_features(fused.backbones, source, fused.crop_size, settings, cache, progress, what, processes)
+    features = _fuse(fused, members, backbone.mean.device)
+    require_finite(features, source, range(len(source)))
+    return features
+
+
+def member_features(
+    backbones: Sequence[Backbone],
+    source: ImageSource,
+    crop_size: int,
+    settings: ExtractionSettings = _DEFAULT,
+    cache: FeatureCache | None = None,
+    progress: Progress = no_progress,
+    what: str = "features",
+    processes: Processes | None = None,
+) -> list[Tensor]:
+    """Return several backbones' features of the same images, which are read once for all that are not in the cache.
+
+    Args:
+        backbones: On the device to compute on; each resizes the squares to its own input.
+        source: N images of any size.
+        crop_size: Side of the squares, in pixels.
+        settings: As for ``extract_features``, and so are the others.
+        cache: See there.
+        progress: See there.
+        what: See there.
+        processes: See there.
+
+    Returns:
+        For each backbone, (N, D) float32 on the CPU, in the order of the source.
+
+    Raises:
+        UserError: As ``extract_features``.
+    """
+    framed = FramedImages(source, Framing(crop_size))
+    streams = [_stream(backbone, crop_size, settings) for backbone in backbones]
+    widths = [backbone.num_features for backbone in backbones]
+    work = SharedWork(streams, widths, framed, settings.num_workers, cache or NoCache(), progress, what)
+    units = [range(start, min(start + _UNIT, len(source))) for start in range(0, len(source), _UNIT)]
+    keys = _no_keys(len(backbones), units)
+    if cache is not None:
+        looking = f"{what}: looking for known ones"
+        images = digests_of(source, settings.num_workers, progress, looking)
+        keys = _keys(backbones, units, images, crop_size, settings.precision)
+    everyone = processes or Processes()
+    work.do(_from(everyone.rank * len(units) // everyone.count, units, keys))
+    return work.features
+
+
+def _stream(backbone: Backbone, crop_size: int, settings: ExtractionSettings) -> FeatureStream:
+    batch_size = settings.batch_size or suitable_batch_size(backbone.mean.device, crop_size)
+    return FeatureStream(backbone, batch_size, settings.precision)
+
+
+def _keys(
+    backbones: Sequence[Backbone], units: Sequence[range], images: Sequence[str], crop_size: int, precision: Precision
+) -> list[list[str]]:
+    """Return the key of each unit and backbone."""
+    digests = [digest_of_backbone(backbone) for backbone in backbones]
+    common = {"format": _FORMAT, "framing": crop_size, "precision": precision}
+    return [
+        [fingerprint_of({**common, "images": images[unit.start : unit.stop], "backbone": one}) for one in digests]
+        for unit in units
+    ]
+
+
+def _no_keys(num_backbones: int, units: Sequence[range]) -> list[list[str]]:
+    return [[""] * num_backbones for _ in units]
+
+
+def _from(first: int, units: Sequence[range], keys: Sequence[Sequence[str]]) -> list[Piece]:
+    """Return the pieces of all units, from one of them on and around."""
+    order = [*range(first, len(units)), *range(first)]
+    return [Piece(units[index], member, key) for index in order for member, key in enumerate(keys[index])]
+
+
+@torch.no_grad()
+def _fuse(fused: FusedBackbone, members: Sequence[Tensor], device: torch.device) -> Tensor:
+    chunks = zip(*(features.split(_UNIT) for features in members), strict=True)
+    return torch.cat([fused.fusion([part.to(device) for part in chunk]).float().cpu() for chunk in chunks])

@@ -1,0 +1,178 @@
+"""Fusions with numbers of their own, which come from the members' features on reference images."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+# Of the largest standard deviation or eigenvalue: what is below is rounding, not signal.
+_ROUNDING = 1e-6
+
+
+class FusionHead(nn.Module, ABC):
+    """A fusion that is fitted before it is used; subclasses keep what they fit in buffers.
+
+    Args:
+        widths: Of the members' features.
+        options: Further arguments of the subclass, as plain data; they are stored in fused checkpoints.
+
+    Attributes:
+        num_features: Width of the fused features.
+        scales_features: Whether the scale of the fused features means something: a probe then leaves it as it is.
+    """
+
+    scales_features: ClassVar[bool] = True
+    num_features: int
+
+    def __init__(self, widths: Sequence[int], **options: Any) -> None:
+        super().__init__()
+        self.widths = list(widths)
+        self.options = options
+        self.num_features = sum(self.widths)
+
+    @abstractmethod
+    def fit(self, features: Sequence[Tensor]) -> "FusionHead":
+        """Fit to the features of reference images, one (N, D_i) a member; return the head.
+
+        Raises:
+            ValueError: There are too few images for it.
+        """
+
+    @abstractmethod
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Return fused features (N, D) of features, one (N, D_i) a member."""
+
+
+class Standardized(FusionHead):
+    r"""Each member's features z-scored on reference images and scaled so that no width decides, then concatenated.
+
+    A feature :math:`f` of member :math:`m` becomes :math:`w_m \sqrt{D / (M D_m)} (f - \mu) / \sigma`: with weights
+    :math:`w_m = 1`, all members have the same total variance, and all features together the variance :math:`D` that
+    plain z-scores would have. A feature that is constant on the reference images becomes 0, and does not count in
+    :math:`D_m` and :math:`D`.
+
+    Args:
+        widths: Of the members' features, :math:`D_m`.
+        weights: :math:`w_m`, of each member; 1 by default.
+    """
+
+    mean: Tensor
+    factor: Tensor
+
+    def __init__(self, widths: Sequence[int], weights: Sequence[float] | None = None) -> None:
+        super().__init__(widths, weights=None if weights is None else [float(weight) for weight in weights])
+        self.register_buffer("mean", torch.zeros(self.num_features))
+        self.register_buffer("factor", torch.ones(self.num_features))
+
+    def fit(self, features: Sequence[Tensor]) -> "Standardized":
+        """Take mean and standard deviation from the features of reference images, one (N, D_i) a member.
+
+        Raises:
+            ValueError: There are fewer than two images.
+        """
+        together = _side_by_side(features, self.widths)
+        deviation, self.mean = (statistic.to(self.mean) for statistic in torch.std_mean(together, dim=0))
+        size = self.mean.abs().maximum(deviation.max())
+        varies = deviation > _ROUNDING * size
+        self.factor = torch.where(varies, self._shares(varies) / deviation, 0.0)
+        return self
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Return fused features (N, D) of features, one (N, D_i) a member."""
+        return (torch.cat(list(features), dim=1) - self.mean) * self.factor
+
+    def _shares(self, varies: Tensor) -> Tensor:
+        weights = self.mean.new_tensor(self.options["weights"] or [1.0] * len(self.widths))
+        counts = torch.stack([member.sum() for member in varies.split(self.widths)]).clamp_min(1)
+        shares = weights * (varies.sum() / (len(self.widths) * counts)).sqrt()
+        return shares.repeat_interleave(torch.tensor(self.widths, device=shares.device))
+
+
+class Weighted(Standardized):
+    r"""Standardised members, each with a penalty of its own in a linear probe.
+
+    A probe that penalises all fused features by :math:`\lambda` penalises the features of member :math:`m`, as they
+    were before its weight, by :math:`\lambda / w_m^2` (banded ridge regression; Nunez-Elizalde, Huth & Gallant 2019,
+    "Voxelwise encoding models with non-spherical multivariate normal priors", section 2). Without weights,
+    ``transfer`` chooses them by cross-validation for each task.
+    """
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the weights are left to each task."""
+        return self.options["weights"] is None
+
+
+class Projected(FusionHead):
+    """The principal components of the standardised members, each scaled to unit variance.
+
+    A fusion then costs downstream what a backbone of that width costs.
+
+    Args:
+        widths: Of the members' features.
+        width: How many components are kept.
+
+    Raises:
+        ValueError: It is no positive number, or larger than the concatenation.
+    """
+
+    mean: Tensor
+    axes: Tensor
+
+    def __init__(self, widths: Sequence[int], width: int | None = None) -> None:
+        super().__init__(widths, width=width)
+        if width is None:
+            raise ValueError("width is missing: say how many components are kept")
+        if not 1 <= width <= sum(self.widths):
+            raise ValueError(
+                f"width={width}, expected at least 1 and at most {sum(self.widths)}, what the members have"
+            )
+        self.num_features = width
+        self.register_buffer("mean", torch.zeros(sum(self.widths)))
+        self.register_buffer("axes", torch.zeros(sum(self.widths), width))
+
+    def fit(self, features: Sequence[Tensor]) -> "Projected":
+        """Find the components of the features of reference images, one (N, D_i) a member.
+
+        Raises:
+            ValueError: The images span fewer dimensions than are to be kept.
+        """
+        standardized = Standardized(self.widths).double().fit([f.double() for f in features])
+        fused = standardized([f.double() for f in features])
+        variances, axes = _principal_components(fused)
+        width = self.num_features
+        if width > len(variances):
+            raise ValueError(
+                f"width={width}: {len(fused)} reference images span {len(variances)} dimensions; take more images, or "
+                "a smaller width"
+            )
+        self.mean = standardized.mean.to(self.mean)
+        self.axes = (standardized.factor[:, None] * axes[:, :width] / variances[:width].sqrt()).to(self.axes)
+        return self
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Return fused features (N, width) of features, one (N, D_i) a member."""
+        return (torch.cat(list(features), dim=1) - self.mean) @ self.axes
+
+
+def _side_by_side(features: Sequence[Tensor], widths: Sequence[int]) -> Tensor:
+    if [f.shape[1] for f in features] != list(widths):
+        raise ValueError(f"features of widths {[f.shape[1] for f in features]}, expected {list(widths)}")
+    if len(features[0]) < 2:
+        raise ValueError(f"{len(features[0])} reference images, expected at least 2")
+    return torch.cat([f.double() for f in features], dim=1)
+
+
+def _principal_components(centred: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the variances (R,), descending, and axes (D, R) of centred features (N, D), as far as they vary.
+
+    Of each axis, the entry of the largest size is positive: what a decomposition leaves open must not differ between
+    machines.
+    """
+    _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
+    present = singular > _ROUNDING * singular[0]
+    axes = axes[present]
+    largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
+    return singular[present] ** 2 / (len(centred) - 1), (axes * largest.sign()).T

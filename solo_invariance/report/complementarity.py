@@ -1,0 +1,56 @@
+"""Which backbones see what others ignore, as a table of the page."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from solo_invariance.fuse.complementarity import complementarity
+from solo_invariance.report import colours
+from solo_invariance.report.axis import round_domain
+from solo_invariance.report.collect import Results
+from solo_invariance.report.compare import readable
+
+
+class Entry(NamedTuple):
+    """How much one backbone sees of what another ignores, the step of the ramp, and what contributes most."""
+
+    value: float
+    level: int
+    strongest: str | None
+
+
+class Matrix(NamedTuple):
+    """Who sees what whom ignores: rows ignore, columns see; None where a backbone meets itself."""
+
+    labels: list[str]
+    num_transforms: int
+    rows: list[tuple[str, list[Entry | None]]]
+
+
+def complementarity_matrix(results: Results) -> Matrix | None:
+    """Return the matrix of the single backbones; None where there are no two that were measured on the same transforms.
+
+    A fused backbone sees what its members see: it would say nothing about whom to fuse.
+    """
+    measured = {
+        row.label: {name: transform.similarity.mean for name, transform in row.transforms.items()}
+        for row in results.rows
+        if row.transforms and not row.is_fused
+    }
+    try:
+        found = complementarity(measured)
+    except ValueError:
+        return None
+    _, most = round_domain([0.0, float(found.matrix.max())])
+    rows = []
+    for i, label in enumerate(found.labels):
+        entries = [
+            None if i == j else _entry(float(found.matrix[i, j]), most, found.strongest[i][j])
+            for j in range(len(found.labels))
+        ]
+        rows.append((label, entries))
+    return Matrix(found.labels, len(found.transforms), rows)
+
+
+def _entry(value: float, most: float, strongest: str | None) -> Entry:
+    return Entry(value, colours.level(value, 0.0, most), strongest and readable(strongest))

@@ -1,0 +1,259 @@
+"""Any table of targets of images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os.path import normpath
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages, image_size
+from solo_invariance.errors import UserError
+from solo_invariance.transfer.tasks.landmarks import framed_points
+from solo_invariance.transfer.tasks.requirements import check_options
+from solo_invariance.transfer.tasks.splits import Rows, draw, select, stratified_split
+from solo_invariance.transfer.tasks.target_table import Column, TableColumns, TargetTable, read_table
+from solo_invariance.transfer.tasks.task import Kind, Split, Task, TaskSettings
+
+_OPTIONS = ("targets", "columns", "image", "split", "kind", "points")
+_METRICS: Mapping[Kind, str] = {
+    "classification": "accuracy",
+    "multilabel": "mean_average_precision",
+    "regression": "r2",
+}
+_TEST_SHARE = 0.3
+_IN_TEST = {"train": False, "val": False, "valid": False, "validation": False, "0": False, "test": True, "1": True}
+
+
+@dataclass(frozen=True)
+class Table(Task):
+    """Targets in a CSV or NPZ file, of images in ``settings.path``; what they are, their columns say.
+
+    One column of whole numbers or words is classes; several columns of 0 and 1 (or true and false) are labels; other
+    numbers are regressed. The split's column says ``train``, ``val`` (which is for training) or ``test``, or 0 and 1.
+    Without one, 0.3 of the images are the test, of each class where there are classes, drawn with ``settings.seed``.
+
+    ``settings.options``:
+        ``targets``: The file, as it is or below ``settings.path``. A CSV file has a header. An NPZ file has the arrays
+            ``images``, file names or pixels, uint8 (N, H, W, 3), and ``targets``, (N,) or (N, T), or one array for each
+            column.
+        ``columns``: Names of the targets' columns; by default all that are nothing else.
+        ``image``: The column of file names, relative to ``settings.path``; by default ``image``, or the first.
+        ``split``: The split's column; by default ``split``, where there is one.
+        ``kind``: ``classification``, ``multilabel`` or ``regression``, in place of what the columns look like.
+        ``points``: Whether the columns are x and y of landmarks, in turns, in pixels of the image files (0 is the
+            centre of the first column or row of pixels), and are to follow the images into the network's square.
+
+    Args:
+        kind: What the targets are; ``resolve`` finds out.
+        metric: The usual score of the kind.
+    """
+
+    kind: Kind = "classification"
+    metric: str = "accuracy"
+
+    def resolve(self, settings: TaskSettings) -> "Table":
+        """Return the task with the kind that its options or its columns say.
+
+        Raises:
+            UserError: As ``load``.
+        """
+        kind = _kind(*_read(settings))
+        return Table(kind, _METRICS[kind])
+
+    def load(self, settings: TaskSettings) -> tuple[Split, Split]:
+        """Return the splits.
+
+        Raises:
+            UserError: An option is unknown or of another type; the table cannot be read, lacks a column, has an empty
+                cell, a target that is no finite number, an image twice, or one that is not there; or a split has no
+                images, or a class none to train on. The message names file, row and column.
+        """
+        options, table = _read(settings)
+        kind = _kind(options, table)
+        images = _images(table, settings)
+        targets = _points(table, images, settings) if options.points else _targets(table, kind)
+        train_rows, test_rows = _rows(table, targets, settings)
+        if kind == "classification":
+            _check_classes(table, train_rows, test_rows)
+        whole = Split(images, targets)
+        train, test = select(whole, train_rows), select(whole, test_rows)
+        return draw(train, "num_train", settings), draw(test, "num_test", settings)
+
+
+@dataclass(frozen=True)
+class _Options:
+    file: Path
+    columns: TableColumns
+    kind: Kind | None
+    points: bool
+
+
+def _read(settings: TaskSettings) -> tuple[_Options, TargetTable]:
+    options = _options(settings)
+    return options, read_table(options.file, options.columns)
+
+
+def _options(settings: TaskSettings) -> _Options:
+    check_options(settings, *_OPTIONS)
+    values = settings.options
+    if not isinstance(values.get("targets"), str | Path):
+        raise UserError(f"task.options.targets={values.get('targets')!r}: expected the name of a CSV or NPZ file")
+    kind, points = values.get("kind"), values.get("points", False)
+    if kind not in (None, *get_args(Kind)):
+        raise UserError(f"task.options.kind={kind!r}: expected {', '.join(get_args(Kind))}")
+    if not isinstance(points, bool) or (points and kind not in (None, "regression")):
+        raise UserError(f"task.options.points={points!r}: expected true or false, and true only for a regression")
+    columns = TableColumns(
+        _names(values, "columns"), _name(values, "image"), _name(values, "split"), kind == "classification"
+    )
+    return _Options(_find(Path(values["targets"]), settings), columns, kind, points)
+
+
+def _name(values: Mapping[str, Any], key: str) -> str | None:
+    value = values.get(key)
+    if value is not None and not (isinstance(value, str) and value):
+        raise UserError(f"task.options.{key}={value!r}: expected the name of a column")
+    return value
+
+
+def _names(values: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
+    value = values.get(key)
+    names = [value] if isinstance(value, str) else value
+    if names is None:
+        return None
+    if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
+        raise UserError(f"task.options.{key}={value!r}: expected a list of names of columns")
+    return tuple(names)
+
+
+def _find(file: Path, settings: TaskSettings) -> Path:
+    places = [file] if settings.path is None else [file, Path(settings.path) / file]
+    for place in places:
+        if place.is_file():
+            return place
+    raise UserError(f"task.options.targets: no such file, neither {' nor '.join(map(str, places))}")
+
+
+def _kind(options: _Options, table: TargetTable) -> Kind:
+    columns = list(table.targets.values())
+    if options.kind is not None or options.points:
+        return options.kind or "regression"
+    if len(columns) == 1:
+        return "regression" if columns[0].dtype.kind == "f" else "classification"
+    return "multilabel" if all(_is_binary(column).all() for column in columns) else "regression"
+
+
+def _is_binary(column: Column) -> Column:
+    return np.isin(column, (0, 1)) & (column.dtype.kind in "biu")
+
+
+def _images(table: TargetTable, settings: TaskSettings) -> ImageSource:
+    if table.images.dtype.kind != "U":
+        return TensorImages(torch.from_numpy(table.images).permute(0, 3, 1, 2), name=f"{table.file} row")
+    if settings.path is None:
+        raise UserError(f"task.path is not set, expected the folder of the images in {table.file}")
+    paths = [Path(settings.path, name) for name in table.images.tolist()]
+    missing = next((row for row, path in enumerate(paths) if not path.is_file()), None)
+    if missing is not None:
+        raise UserError(f"{table.file}: {table.rows[missing]}: no such image, {paths[missing]}")
+    return ImageFiles.of(paths)
+
+
+def _targets(table: TargetTable, kind: Kind) -> Tensor:
+    if kind == "classification":
+        return torch.from_numpy(np.unique(_only_column(table), return_inverse=True)[1].astype(np.int64))
+    columns = {name: _numbers(table, name) for name in table.targets}
+    stacked = np.stack(list(columns.values()), axis=1)
+    if kind == "regression":
+        return torch.from_numpy(stacked).float()
+    for name, column in columns.items():
+        if not np.isin(column, (0, 1)).all():
+            row = int(np.isin(column, (0, 1)).argmin())
+            raise table.complain(row, name, f"{column[row]:g}, expected 0 or 1 for a label")
+    return torch.from_numpy(stacked == 1)
+
+
+def _only_column(table: TargetTable) -> Column:
+    if len(table.targets) > 1:
+        raise UserError(f"{table.file}: columns {', '.join(table.targets)}, expected one column of classes")
+    (column,) = table.targets.values()
+    return column
+
+
+def _numbers(table: TargetTable, name: str) -> Column:
+    column = table.targets[name]
+    if column.dtype.kind == "U":
+        raise table.complain(0, name, f"{str(column[0])!r} is not a number")
+    values = column.astype(np.float64)
+    if not np.isfinite(values).all():
+        raise table.complain(int(np.isfinite(values).argmin()), name, "not finite (NaN or inf)")
+    return values
+
+
+def _points(table: TargetTable, images: ImageSource, settings: TaskSettings) -> Tensor:
+    columns = [_numbers(table, name) for name in table.targets]
+    if len(columns) % 2:
+        raise UserError(f"{table.file}: {len(columns)} columns, expected x and y of each point: an even number")
+    points = torch.from_numpy(np.stack(columns, axis=1)).reshape(len(images), -1, 2)
+    if isinstance(images, ImageFiles):
+        sizes = [image_size(path) for path in images.paths]
+    else:
+        sizes = [(table.images.shape[2], table.images.shape[1])] * len(images)
+    return framed_points(points, sizes, settings.crop_size)
+
+
+def _rows(table: TargetTable, targets: Tensor, settings: TaskSettings) -> tuple[Rows, Rows]:
+    in_test = None if table.splits is None else _in_test(table, table.splits)
+    _check_twice(table, in_test)
+    if in_test is not None:
+        return np.flatnonzero(~in_test), np.flatnonzero(in_test)
+    classes = targets if targets.ndim == 1 else torch.zeros(len(targets), dtype=torch.int64)
+    alone = classes.bincount()[classes] < 2
+    if alone.any():
+        row = int(alone.int().argmax())
+        if targets.ndim > 1:
+            raise UserError(f"{table.file}: one row, expected at least two, to train and to test on")
+        name, column = next(iter(table.targets.items()))
+        reason = f"the only image of class {column[row].item()!r}, expected at least two, to train and to test on"
+        raise table.complain(row, name, f"{reason}; task.options.kind=regression takes numbers as numbers")
+    return stratified_split(classes, _TEST_SHARE, settings.seed)
+
+
+def _in_test(table: TargetTable, splits: Column) -> Column:
+    for row, value in enumerate(splits.tolist()):
+        if value not in _IN_TEST:
+            raise UserError(f"{table.file}: {table.rows[row]}: split {value!r}, expected one of {', '.join(_IN_TEST)}")
+    in_test = np.array([_IN_TEST[value] for value in splits.tolist()])
+    if in_test.all() or not in_test.any():
+        missing = "train" if in_test.all() else "test"
+        raise UserError(f"{table.file}: all {len(in_test)} rows are of one split, none is for {missing}")
+    return in_test
+
+
+def _check_twice(table: TargetTable, in_test: Column | None) -> None:
+    if table.images.dtype.kind != "U":
+        return
+    seen: dict[str, int] = {}
+    for row, name in enumerate(table.images.tolist()):
+        first = seen.setdefault(normpath(name), row)
+        if first != row:
+            both = in_test is not None and in_test[first] != in_test[row]
+            where = "in both splits" if both else "there twice"
+            raise UserError(f"{table.file}: image {name} is {where}, in {table.rows[first]} and {table.rows[row]}")
+
+
+def _check_classes(table: TargetTable, train_rows: Rows, test_rows: Rows) -> None:
+    column = _only_column(table)
+    unknown = ~np.isin(column[test_rows], column[train_rows])
+    if unknown.any():
+        row = int(test_rows[unknown.argmax()])
+        raise table.complain(
+            row, next(iter(table.targets)), f"class {column[row].item()!r} is only in the test split, never in training"
+        )
+
+
+table = Table()

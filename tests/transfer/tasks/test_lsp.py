@@ -1,0 +1,71 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.io import savemat
+from torchvision.transforms.functional import pil_to_tensor
+
+from solo_invariance.errors import UserError
+from solo_invariance.transfer.tasks import TaskSettings
+from solo_invariance.transfer.tasks.lsp import lsp
+from solo_invariance.transfer.tasks.splits import shuffle_split
+
+SIZES = [(301, 173), (173, 301), (120, 97), (98, 121), (111, 111)]
+
+
+def _joints() -> np.ndarray:
+    """x, y and visibility of 14 joints in each image; the one of the image's number has the mark."""
+    joints = np.random.default_rng(0).uniform(-20, 320, (3, 14, len(SIZES)))
+    for index, (width, height) in enumerate(SIZES):
+        joints[:2, index, index] = width / 2 + 0.1 * min(width, height), height / 2 - 0.2 * min(width, height)
+    return joints
+
+
+@pytest.fixture
+def root(tmp_path: Path, mark) -> Path:  # type: ignore[no-untyped-def]
+    for index, size in enumerate(SIZES):
+        mark(tmp_path / "images" / f"im{index + 1:04}.jpg", size, tuple(_joints()[:2, index, index]))
+    savemat(tmp_path / "joints.mat", {"joints": _joints()})
+    return tmp_path
+
+
+@pytest.mark.parametrize("crop_size", [64, 224])
+def test_joints_are_where_their_marks_are(root: Path, crop_size: int, find) -> None:  # type: ignore[no-untyped-def]
+    splits = lsp.load(TaskSettings(path=str(root), crop_size=crop_size, seed=0))
+    for split, rows in zip(splits, shuffle_split(5, 0.6, seed=0), strict=True):
+        for place, row in enumerate(rows):
+            assert Path(split.images.name_of(place)).name == f"im{row + 1:04}.jpg"
+            (width, height), side = SIZES[row], min(SIZES[row])
+            left, top = int((width - side) / 2), int((height - side) / 2)
+            expected = Image.open(split.images.name_of(place)).crop((left, top, left + side, top + side))
+            assert torch.equal(split.images[place], pil_to_tensor(expected))  # type: ignore[arg-type]
+            target = split.targets[place].reshape(14, 2)[row].tolist()
+            assert find(split, place, crop_size) == pytest.approx(target, abs=0.1)
+
+
+def test_images_are_drawn(root: Path) -> None:
+    train, test = lsp.load(TaskSettings(path=str(root), num_train=2, num_test=1))
+    assert (train.targets.shape, test.targets.shape) == ((2, 28), (1, 28))
+    with pytest.raises(UserError, match=r"task\.num_test=3: expected 1 to 2"):
+        lsp.load(TaskSettings(path=str(root), num_test=3))
+
+
+def test_joints_that_do_not_fit_are_an_error(root: Path) -> None:
+    settings, joints = TaskSettings(path=str(root)), _joints()
+    savemat(root / "joints.mat", {"joints": joints[..., :4]})
+    with pytest.raises(UserError, match=r"joints\.mat: joints of shape \(3, 14, 4\), expected \(3, 14, 5\)"):
+        lsp.load(settings)
+    joints[0, 3, 2] = np.nan
+    savemat(root / "joints.mat", {"joints": joints})
+    with pytest.raises(UserError, match=r"joints\.mat: the joints of image 3 are not finite"):
+        lsp.load(settings)
+    savemat(root / "joints.mat", {"others": joints})
+    with pytest.raises(UserError, match=r"joints\.mat: not a Matlab file with the array joints"):
+        lsp.load(settings)
+    whole = (root / "joints.mat").read_bytes()
+    for content in (b"", b"no Matlab file" * 20, whole[:130], whole[: len(whole) // 2]):
+        (root / "joints.mat").write_bytes(content)
+        with pytest.raises(UserError, match=r"joints\.mat: not a Matlab file with the array joints"):
+            lsp.load(settings)

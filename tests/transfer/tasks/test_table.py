@@ -1,0 +1,258 @@
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from solo_invariance.errors import UserError
+from solo_invariance.transfer.tasks import Split, TaskSettings
+from solo_invariance.transfer.tasks.table import table
+
+TEN = [f"{index}.png" for index in range(10)]
+
+
+@pytest.fixture
+def root(tmp_path: Path, grey: Callable[[Path, int], None]) -> Path:
+    """Ten images, each of one grey value: twenty times its number."""
+    for index, name in enumerate(TEN):
+        grey(tmp_path / name, 20 * index)
+    return tmp_path
+
+
+def _csv(root: Path, header: str, rows: list[str]) -> None:
+    (root / "targets.csv").write_text("\n".join([header, *rows]) + "\n")
+
+
+def _settings(root: Path | None, targets: Any = "targets.csv", seed: int = 2, **options: Any) -> TaskSettings:
+    return TaskSettings(path=root and str(root), seed=seed, options={"targets": targets, **options})
+
+
+def _numbers(split: Split) -> list[int]:
+    return [int(split.images[row][0, 0, 0]) // 20 for row in range(len(split.images))]  # type: ignore[index]
+
+
+def _refused(settings: TaskSettings, message: str) -> None:
+    with pytest.raises(UserError, match=message) as error:
+        table.load(settings)
+    assert "\n" not in str(error.value)
+
+
+def test_one_column_of_whole_numbers_is_classes(root: Path) -> None:
+    _csv(root, "image,kind", [f"{name},{7 if index % 2 else -3}" for index, name in enumerate(TEN)])
+    train, test = table.load(_settings(root))
+    assert sorted(_numbers(train) + _numbers(test)) == list(range(10))
+    assert test.targets.bincount().tolist() == [2, 2]
+    for split in (train, test):
+        assert split.targets.tolist() == [number % 2 for number in _numbers(split)]
+        assert split.targets.dtype == torch.int64
+    resolved = table.resolve(_settings(root))
+    assert (resolved.kind, resolved.metric) == ("classification", "accuracy")
+
+
+def test_words_are_classes_and_the_splits_column_is_kept(root: Path) -> None:
+    splits = ["train"] * 5 + ["val"] + ["test"] * 4
+    _csv(root, "split,animal,file", [f"{splits[i]},{('cat', 'dog')[i % 2]},{TEN[i]}" for i in range(10)])
+    train, test = table.load(_settings(root, image="file"))
+    assert (_numbers(train), _numbers(test)) == ([0, 1, 2, 3, 4, 5], [6, 7, 8, 9])
+    assert test.targets.tolist() == [0, 1, 0, 1]
+
+
+def test_several_columns_of_0_and_1_are_labels(root: Path) -> None:
+    _csv(root, "image,red,round", [f"{TEN[i]},{i % 2},{i < 5}" for i in range(10)])
+    train, _ = table.load(_settings(root))
+    assert train.targets.dtype == torch.bool
+    assert train.targets.tolist() == [[bool(number % 2), number < 5] for number in _numbers(train)]
+    assert table.resolve(_settings(root)).metric == "mean_average_precision"
+    chosen = _settings(root, columns="red")
+    assert (table.resolve(chosen).kind, table.load(chosen)[0].targets.shape) == ("classification", (6,))
+    chosen = _settings(root, columns=["red"], kind="multilabel")
+    assert (table.resolve(chosen).kind, table.load(chosen)[0].targets.shape) == ("multilabel", (7, 1))
+
+
+def test_other_numbers_are_regressed(root: Path) -> None:
+    # The first column is that of the images where none has the name; the table has a byte-order mark and blank lines.
+    lines = [f'"{TEN[i]}", {i}, {i / 4}, {1e3 * i:.1e}' for i in range(10)]
+    (root / "targets.csv").write_text("\ufeffname,a,b,c\n\n" + "\n\n".join(lines), encoding="utf-8")
+    train, test = table.load(_settings(root))
+    assert (len(train.images), len(test.images)) == (7, 3)
+    for split in (train, test):
+        assert split.targets.tolist() == [[n, n / 4, 1e3 * n] for n in _numbers(split)]
+    assert table.resolve(_settings(root)).kind == "regression"
+    assert table.load(_settings(root, columns=["c", "a"]))[0].targets.tolist() == [
+        [1e3 * n, n] for n in _numbers(train)
+    ]
+    assert table.load(_settings(root, columns=["a"], kind="regression"))[0].targets.shape == (7, 1)
+    assert _numbers(table.load(_settings(root, seed=3))[1]) != _numbers(test)
+
+
+def test_the_kind_may_be_chosen(root: Path) -> None:
+    _csv(root, "image,size", [f"{name},{('0.5', '2_1', 'nan')[index % 3]}" for index, name in enumerate(TEN)])
+    train, _ = table.load(_settings(root, kind="classification"))
+    assert train.targets.tolist() == [number % 3 for number in _numbers(train)]
+    assert table.resolve(_settings(root, kind="classification")).kind == "classification"
+
+
+@pytest.mark.parametrize("pixels", [False, True])
+def test_landmarks_follow_their_images(root: Path, pixels: bool, mark, find) -> None:  # type: ignore[no-untyped-def]
+    points = [(90.0, 40.0), (51.25, 63.5), (75.0, 75.0), (60.0, 30.0)]
+    sizes = [(151, 97)] * 4 if pixels else [(151, 97), (97, 151), (149, 150), (131, 71)]
+    for index, (size, point) in enumerate(zip(sizes, points, strict=True)):
+        mark(root / "marked" / f"{index}.png", size, point)
+    if pixels:
+        from PIL import Image
+
+        images = np.stack([np.asarray(Image.open(root / "marked" / f"{index}.png")) for index in range(4)])
+        np.savez(root / "targets.npz", images=images, targets=np.array(points)[:, None])
+        settings = _settings(None, str(root / "targets.npz"), points=True)
+    else:
+        _csv(root, "image,x,y", [f"{index}.png,{x},{y}" for index, (x, y) in enumerate(points)])
+        settings = _settings(root / "marked", str(root / "targets.csv"), points=True)
+    for split in table.load(settings):
+        for row in range(len(split.images)):
+            assert find(split, row, 224) == pytest.approx(split.targets[row].tolist(), abs=0.1)
+    assert table.resolve(settings).kind == "regression"
+
+
+def test_points_of_whole_numbers_0_and_1_are_no_labels(root: Path) -> None:
+    _csv(root, "image,x,y", [f"{name},0,1" for name in TEN])
+    assert table.resolve(_settings(root, points=True)).kind == "regression"
+    train, _ = table.load(TaskSettings(str(root), crop_size=12, options={"targets": "targets.csv", "points": True}))
+    assert train.targets.tolist() == [[0.5 - 2, 2.5]] * 7  # twice as large, less two columns on the left
+
+
+def test_an_archive_of_arrays_has_names_or_pixels(root: Path) -> None:
+    values = np.random.default_rng(0).random((10, 2, 2))
+    np.savez(root / "targets.npz", images=np.array(TEN), targets=values, split=np.arange(10) % 2)
+    train, test = table.load(_settings(root, "targets.npz"))
+    assert (_numbers(train), _numbers(test)) == ([0, 2, 4, 6, 8], [1, 3, 5, 7, 9])
+    assert test.targets.numpy() == pytest.approx(values[1::2].reshape(5, 4))
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 5, 7, 3), dtype=np.uint8)
+    splits = np.array(["train"] * 6 + ["test"] * 4)
+    np.savez(root / "pixels.npz", images=pixels, age=np.arange(10.0), breed=np.array([*"abababaaab"]), split=splits)
+    settings = _settings(None, str(root / "pixels.npz"), columns=["breed"])
+    train, test = table.load(settings)
+    assert test.targets.tolist() == [0, 0, 0, 1]
+    assert torch.equal(test.images[1], torch.from_numpy(pixels[7]).permute(2, 0, 1))  # type: ignore[arg-type]
+    assert table.resolve(settings).kind == "classification"
+    train, _ = table.load(_settings(None, str(root / "pixels.npz"), columns=["age"]))
+    assert train.targets.tolist() == [[0.0], [1.0], [2.0], [3.0], [4.0], [5.0]]
+
+
+def test_labels_in_an_archive(root: Path) -> None:
+    np.savez(root / "targets.npz", images=np.array(TEN), targets=np.eye(10, 3, dtype=bool))
+    assert table.resolve(_settings(root, "targets.npz")).kind == "multilabel"
+    train, _ = table.load(_settings(root, "targets.npz"))
+    assert train.targets.tolist() == np.eye(10, 3, dtype=bool)[_numbers(train)].tolist()
+
+
+def test_images_are_drawn_from_the_splits(root: Path) -> None:
+    _csv(root, "image,kind", [f"{name},{index % 2}" for index, name in enumerate(TEN)])
+    settings = TaskSettings(str(root), num_train=4, num_test=2, options={"targets": "targets.csv"})
+    train, test = table.load(settings)
+    assert (train.targets.bincount().tolist(), test.targets.bincount().tolist()) == ([2, 2], [1, 1])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"targets": None}, r"task\.options\.targets=None: expected the name of a CSV or NPZ file"),
+        ({"targets": "other.csv"}, r"task\.options\.targets: no such file, neither other\.csv nor .*other\.csv"),
+        ({"column": ["a"]}, r"task\.options\.column: this task reads the options targets, columns,"),
+        ({"columns": []}, r"task\.options\.columns=\[\]: expected a list"),
+        ({"columns": 3}, r"task\.options\.columns=3: expected a list"),
+        ({"columns": ["b"]}, r"targets\.csv: no column 'b', there are image, a"),
+        ({"columns": ["a", "a"]}, r"targets\.csv: column 'a' is asked for twice"),
+        ({"columns": ["image"]}, r"targets\.csv: column 'image' is asked for twice"),
+        ({"image": "b"}, r"targets\.csv: no column 'b'"),
+        ({"image": 1}, r"task\.options\.image=1: expected the name of a column"),
+        ({"split": "b"}, r"targets\.csv: no column 'b'"),
+        ({"kind": "words"}, r"task\.options\.kind='words': expected classification, multilabel, regression"),
+        ({"points": "yes"}, r"task\.options\.points='yes': expected true or false"),
+        ({"points": True, "kind": "multilabel"}, r"task\.options\.points=True: .* true only for a regression"),
+        ({"points": True}, r"targets\.csv: 1 columns, expected x and y of each point"),
+        ({"kind": "multilabel"}, r"targets\.csv: line 4, column 'a': 2, expected 0 or 1 for a label"),
+    ],
+)
+def test_options_that_do_not_fit_are_named(root: Path, options: dict[str, Any], message: str) -> None:
+    _csv(root, "image,a", [f"{name},{index % 3}" for index, name in enumerate(TEN[:9])])
+    _refused(_settings(root, **options), message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "empty, expected a header"),
+        ("image,a\n", "no rows, expected one for each image"),
+        ("image\n0.png\n", "no columns of targets"),
+        ("image,a,a\n0.png,1,2\n", "two columns are called 'a'"),
+        ("image,a\n0.png,1\n1.png\n", "line 3 has 1 cells, expected 2"),
+        ('image,a\n0.png,"1\n', "not a readable CSV file"),
+        ("image,a\n0.png,1\n1.png,\n", "line 3, column 'a': empty"),
+        ("image,a\n0.png,1\n,1\n", "line 3, column 'image': empty"),
+        ("image,a\n0.png,1\n1.png,2\n2.png,x\n", "line 4, column 'a': 'x' is not a number, as others"),
+        ("image,a\n0.png,x\n1.png,y\n2.png,1.5\n", "line 4, column 'a': '1.5' is a number, but others"),
+        ("image,a\n0.png,0.5\n1.png,nan\n", r"line 3, column 'a': not finite \(NaN or inf\)"),
+        ("image,a\n0.png,0.5\n1.png,1e999\n", r"line 3, column 'a': not finite \(NaN or inf\)"),
+        ("image,a,b\n0.png,1,x\n1.png,0,y\n", "line 2, column 'b': 'x' is not a number"),
+        ("image,a\n0.png,1\n10.png,1\n", r"line 3: no such image, .*10\.png"),
+        ("image,a\n0.png,1\n1.png,1\n./0.png,1\n", r"image \./0\.png is there twice, in line 2 and line 4"),
+        ("image,split,a\n0.png,train,1\n0.png,test,1\n", r"image 0\.png is in both splits, in line 2 and line 3"),
+        ("image,split,a\n0.png,train,1\n1.png,holdout,1\n", "line 3: split 'holdout', expected one of train, val"),
+        ("image,split,a\n0.png,train,1\n1.png,val,1\n", "all 2 rows are of one split, none is for test"),
+        ("image,split,a\n0.png,train,1\n1.png,test,2\n", "line 3, column 'a': class 2 is only in the test split"),
+        (
+            "image,a\n0.png,1\n1.png,1\n2.png,2\n",
+            "line 4, column 'a': the only image of class 2, expected",
+        ),
+        ("image,a\n0.png,0.5\n", "one row, expected at least two"),
+    ],
+)
+def test_tables_that_do_not_fit_are_named_with_row_and_column(root: Path, content: str, message: str) -> None:
+    (root / "targets.csv").write_text(content)
+    _refused(_settings(root), rf"^{root}/targets\.csv: {message}")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"targets": np.arange(10)}, "no column 'images', there are targets"),
+        ({"images": np.array(TEN), "targets": np.arange(9)}, r"'targets' is int64 of shape \(9,\), expected"),
+        ({"images": np.array(TEN), "targets": np.array(5)}, r"'targets' is int64 of shape \(\), expected"),
+        ({"images": np.zeros((10, 4, 4)), "targets": np.arange(10)}, r"'images' is float64 of shape \(10, 4, 4\)"),
+        ({"images": np.array(TEN, dtype=object), "targets": np.arange(10)}, "not a readable NPZ file"),
+        ({"images": np.array(TEN), "targets": np.full((10, 2), np.inf)}, r"row 0, column 'targets\[0\]': not finite"),
+        ({"images": np.array(TEN), "targets": np.arange(10), "split": np.eye(10)}, r"'split' is float64 of shape"),
+        (
+            {"images": np.array(TEN), "targets": np.arange(10), "split": np.full(10, 3)},
+            "row 0: split '3'",
+        ),
+        ({"images": np.array([]).astype(str), "targets": np.array([])}, "no rows"),
+    ],
+)
+def test_archives_that_do_not_fit_are_named(root: Path, arrays: dict[str, np.ndarray], message: str) -> None:
+    np.savez(root / "targets.npz", **arrays)  # type: ignore[arg-type]
+    _refused(_settings(root, "targets.npz"), rf"^{root}/targets\.npz: {message}")
+
+
+@pytest.mark.parametrize("content", [b"", b"PK no archive", b"PK\x03\x04 no archive", b"\x93NUMPY\x01\x00"])
+def test_a_broken_archive_is_named(root: Path, content: bytes) -> None:
+    (root / "targets.npz").write_bytes(content)
+    _refused(_settings(root, "targets.npz"), r"targets\.npz: not a readable NPZ file")
+
+
+def test_one_array_is_no_archive(root: Path) -> None:
+    np.save(root / "targets.npy", np.arange(10))
+    (root / "targets.npy").rename(root / "targets.npz")
+    _refused(_settings(root, "targets.npz"), r"targets\.npz: not a readable NPZ file")
+
+
+def test_names_of_images_need_their_folder(root: Path) -> None:
+    _csv(root, "image,a", [f"{name},1" for name in TEN])
+    _refused(_settings(None, str(root / "targets.csv")), r"task\.path is not set, expected the folder of the images")
+
+
+def test_several_columns_cannot_be_classes(root: Path) -> None:
+    _csv(root, "image,a,b", [f"{name},1,2" for name in TEN])
+    _refused(_settings(root, kind="classification"), r"columns a, b, expected one column of classes")

@@ -3,12 +3,20 @@
 Hydra's scripts (``main_pretrain.py``, ``main_linear.py``) have them anyway. The others, ``main_knn.py`` and
 ``main_umap.py``, start nothing that a plugin could answer, and are run in the checkout by ``python -m
 solo_invariance.hosts.script main_knn.py ...``, with the arguments that they always take.
+
+Two things that would stop these scripts are kept from it, in this process alone: an argument that ``main_knn.py`` gives
+torchmetrics, which has refused it since before the versions that solo-learn asks for; and the move of every batch to a
+GPU, on a machine that has none.
 """
 
 import runpy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
+import torchmetrics
 
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.registry import register_backbones
@@ -34,11 +42,32 @@ def run_script(arguments: Sequence[str]) -> None:
     if not host_builders():
         raise UserError(f"script {script}: solo-learn is not beside it; set SOLO_LEARN_DIR to a checkout")
     register_backbones()
+    _accept_compute_on_step()
+    if not torch.cuda.is_available():
+        _stay_on_the_cpu()
     runpy.run_path(str(script), run_name="__main__")
+
+
+def _accept_compute_on_step() -> None:
+    start = torchmetrics.Metric.__init__
+
+    def without(self: torchmetrics.Metric, *, compute_on_step: Any = None, **options: Any) -> None:
+        start(self, **options)
+
+    torchmetrics.Metric.__init__ = without  # type: ignore[method-assign]
+
+
+def _stay_on_the_cpu() -> None:
+    def same(self: Any, *arguments: Any, **options: Any) -> Any:
+        return self
+
+    torch.Tensor.cuda = same  # type: ignore[method-assign]
+    torch.nn.Module.cuda = same  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
     try:
         run_script(sys.argv[1:])
     except UserError as error:
-        sys.exit(f"error: {error}")
+        print(f"solo-invariance: error: {error}", file=sys.stderr)
+        sys.exit(2)

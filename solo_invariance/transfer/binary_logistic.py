@@ -52,5 +52,12 @@ class BinaryObjective(LogisticObjective):
 
         return product
 
+    def hessian(self, probabilities: Tensor, penalty: float, subset: int) -> Tensor:
+        """Return the Hessian of one pair, (D + 1, D + 1), float64."""
+        features, share = self.design.exact, probabilities[:, subset]
+        matrix = features.T @ (share * (1 - share) * self.subsets[:, subset] * features)
+        matrix.diagonal().add_(penalty * self.feature_weights[:, subset, 0])
+        return matrix
+
     def _intercepts(self, counts: Tensor, images: Tensor) -> Tensor:
         return counts.clamp_min(ABSENT).log() - (images - counts).clamp_min(ABSENT).log()

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from solo_invariance.transfer.positive_definite import solve_positive
 from solo_invariance.transfer.standardise import principal_axes
 
 # A step is precise to about 1e-7: a curvature below this share of the largest would drown in its rounding.
@@ -28,6 +29,8 @@ LEAST_PROBABILITY = 1e-20
 ABSENT = 1e-100
 _MAX_DIRECTIONS = 100
 _MAX_HALVINGS = 30
+# Of a subset, up to which its Hessian may be factored: 72 MB.
+_MOST_UNKNOWNS = 3000
 
 Product = Callable[[Tensor], Tensor]
 
@@ -48,18 +51,28 @@ class Solution(NamedTuple):
         gradient: (D + 1, F, C).
         gradient_norm: Of each subset's objective, relative to the norm of its penalty's part (F,). As the objective
             is strongly convex in the slopes, this bounds their relative error.
+        gain: By how much the step that led here was to lower the objective (the squared Newton decrement), relative to
+            the objective where that is below 1 (F,); infinite at the start. With a weak penalty it says better than the
+            bound that nothing is left to gain.
     """
 
     point: Point
     probabilities: Tensor
     gradient: Tensor
     gradient_norm: Tensor
+    gain: Tensor
+
+    def converged(self, tolerance: float) -> Tensor:
+        """Return whether the gradient norm is within the tolerance, or the gain within its square, (F,), bool."""
+        return (self.gradient_norm <= tolerance) | (self.gain <= tolerance**2)
 
     def of(self, subsets: Tensor) -> "Solution":
         """Return the part of some subsets (F,), bool."""
-        coefficients, logits = (stack[:, subsets] for stack in self.point)
+        coefficients, logits, probabilities, gradient = (
+            stack[:, subsets] for stack in (*self.point, self.probabilities, self.gradient)
+        )
         point = Point(coefficients, logits)
-        return Solution(point, self.probabilities[:, subsets], self.gradient[:, subsets], self.gradient_norm[subsets])
+        return Solution(point, probabilities, gradient, self.gradient_norm[subsets], self.gain[subsets])
 
     def with_part(self, subsets: Tensor, part: "Solution") -> "Solution":
         """Return a copy in which some subsets (F,), bool, have moved to the given part."""
@@ -67,7 +80,8 @@ class Solution(NamedTuple):
         probabilities = _replaced(self.probabilities, part.probabilities, subsets)
         gradient = _replaced(self.gradient, part.gradient, subsets)
         norm = self.gradient_norm.masked_scatter(subsets, part.gradient_norm)
-        return Solution(Point(coefficients, logits), probabilities, gradient, norm)
+        gain = self.gain.masked_scatter(subsets, part.gain)
+        return Solution(Point(coefficients, logits), probabilities, gradient, norm, gain)
 
 
 class Design(NamedTuple):
@@ -145,7 +159,8 @@ class LogisticObjective:
         """Return a point with its gradients."""
         probabilities = self.probabilities(point.logits)
         gradient = self.gradient(point.coefficients, probabilities, penalty)
-        return Solution(point, probabilities, gradient, self._gradient_norm(gradient, point.coefficients, penalty))
+        norm = self._gradient_norm(gradient, point.coefficients, penalty)
+        return Solution(point, probabilities, gradient, norm, torch.full_like(norm, torch.inf))
 
     def value(self, point: Point, penalty: float) -> Tensor:
         """Return the objectives (F,)."""
@@ -185,6 +200,19 @@ class LogisticObjective:
             return multiply_stack(self.design.rough.T, change.mul_(weighted)).addcmul_(ridge, direction)
 
         return product
+
+    def hessian(self, probabilities: Tensor, penalty: float, subset: int) -> Tensor:
+        """Return the Hessian of one subset, (C (D + 1), C (D + 1)), float64, class by class; see ``curvature``."""
+        features, of_subset = self.design.exact, self.subsets[:, subset]
+        shares = probabilities[:, subset]
+        own = (shares * of_subset).T
+        mixed = (shares * of_subset.sqrt())[:, :, None] * features[:, None]
+        matrix = torch.block_diag(*(features.T @ (weights[:, None] * features) for weights in own))
+        matrix.addmm_(mixed.flatten(1).T, mixed.flatten(1), alpha=-1)
+        trace = _LEAST_CURVATURE * self._curvature_of_intercepts(probabilities)[subset].amax()
+        ridge = torch.cat([penalty * self.feature_weights[:-1, subset, 0], trace[None]])
+        matrix.diagonal().add_(ridge.repeat(shares.shape[1]))
+        return matrix
 
     def preconditioner(self, probabilities: Tensor, penalty: float) -> Product:
         """Return an approximate product with the inverse Hessians, a function of float32 (D + 1, F, C).
@@ -233,7 +261,7 @@ def logistic_path(
     Args:
         objective: What to minimise.
         penalties: (P,), descending.
-        tolerance: Of the gradient norm; see ``Solution``.
+        tolerance: Of the gradient norm, or its square of the gain; see ``Solution``.
         max_iterations: Newton steps for each penalty.
     """
     steps = penalties.log().diff()
@@ -255,12 +283,12 @@ def minimise(
         objective: What to minimise.
         point: Where to start.
         penalty: Of the squared slopes.
-        tolerance: Of the gradient norm; see ``Solution``.
+        tolerance: Of the gradient norm, or its square of the gain; see ``Solution``.
         max_iterations: Newton steps.
     """
     solution = objective.evaluate(point, penalty)
     for _ in range(max_iterations):
-        unfinished = solution.gradient_norm > tolerance
+        unfinished = ~solution.converged(tolerance)
         if not unfinished.any():
             break
         if unfinished.all():
@@ -278,10 +306,11 @@ def _advance(objective: LogisticObjective, here: Solution, penalty: float, toler
     unfinished = ahead.gradient_norm > tolerance
     if not unfinished.any():
         return ahead
-    length = torch.where(unfinished, _step_length(objective, here, change, penalty), 1)
-    if (length == 1).all():
-        return ahead
-    return objective.evaluate(_moved(here.point, change, length[:, None]), penalty)
+    value, slope = objective.value(here.point, penalty), _dot(here.gradient, change.coefficients)
+    length = torch.where(unfinished, _step_length(objective, here.point, change, penalty, value, slope), 1)
+    if (length < 1).any():
+        ahead = objective.evaluate(_moved(here.point, change, length[:, None]), penalty)
+    return ahead._replace(gain=-slope / value.clamp_max(1))
 
 
 def _moved(point: Point, change: Point, length: float | Tensor = 1.0) -> Point:
@@ -292,18 +321,34 @@ def _newton_step(objective: LogisticObjective, here: Solution, penalty: float, t
     """Return a step (D + 1, F, C) that should bring the gradients within the tolerance, or at least nearer."""
     size = norm_of_stack(here.gradient).clamp_min(torch.finfo(here.gradient.dtype).tiny)[:, None]
     reduction = tolerance / here.gradient_norm
-    step = _conjugate_gradients(
+    step, solved = _conjugate_gradients(
         objective.curvature(here.probabilities, penalty),
         objective.preconditioner(here.probabilities, penalty),
         -(here.gradient / size).float(),
         # Twice as far as asked for, as the objective is no parabola; but a new parabola beats a factor beyond 1/20.
         (reduction / 2).clamp(0.05, 0.5).float(),
     )
-    return step.double() * size
+    step = step.double() * size
+    if here.gradient[:, 0].numel() <= _MOST_UNKNOWNS:
+        for subset in (~solved).nonzero()[:, 0].tolist():
+            step[:, subset] = _exact_step(objective, here, penalty, subset)
+    return step
 
 
-def _conjugate_gradients(curvature: Product, precondition: Product, residual: Tensor, reduction: Tensor) -> Tensor:
-    """Solve curvature(solution) = residual for each subset, until the residual's norm has fallen by ``reduction``."""
+def _exact_step(objective: LogisticObjective, here: Solution, penalty: float, subset: int) -> Tensor:
+    """Return the Newton step (D + 1, C) of a subset that is too ill-conditioned for conjugate gradients."""
+    gradient = here.gradient[:, subset].T
+    step = solve_positive(objective.hessian(here.probabilities, penalty, subset), -gradient.reshape(-1, 1))
+    return step.view_as(gradient).T
+
+
+def _conjugate_gradients(
+    curvature: Product, precondition: Product, residual: Tensor, reduction: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Solve curvature(solution) = residual for each subset, until the residual's norm has fallen by ``reduction``.
+
+    Return the solution, and which subsets were solved before there were too many directions (F,).
+    """
     solution = torch.zeros_like(residual)
     direction = precondition(residual)
     energy = _dot(residual, direction)
@@ -322,19 +367,20 @@ def _conjugate_gradients(curvature: Product, precondition: Product, residual: Te
         if not open_subsets.any():
             break
         direction = preconditioned + torch.where(open_subsets, energy / energy_before, 0)[:, None] * direction
-    return solution
+    return solution, ~open_subsets
 
 
-def _step_length(objective: LogisticObjective, here: Solution, change: Point, penalty: float) -> Tensor:
+def _step_length(
+    objective: LogisticObjective, here: Point, change: Point, penalty: float, value: Tensor, slope: Tensor
+) -> Tensor:
     """Return what share of its step each subset takes (F,): it is halved until the objective falls enough (Armijo).
 
     A subset whose objective will not fall stays where it is.
     """
-    value, slope = objective.value(here.point, penalty), _dot(here.gradient, change.coefficients)
     rounding = 1e-10 * value + 1e-15 * len(change.logits)
     length = torch.ones_like(slope)
     for _ in range(_MAX_HALVINGS):
-        ahead = _moved(here.point, change, length[:, None])
+        ahead = _moved(here, change, length[:, None])
         too_long = ~(objective.value(ahead, penalty) <= value + 1e-4 * length * slope + rounding)
         if not too_long.any():
             return length

@@ -32,7 +32,8 @@ class IteratedProbe(LinearProbe):
         gradient_norm_: Of the objective, relative to the norm of the penalty's part of it. It bounds the relative error
             of the coefficients (of standardised features in ``clean``).
         cv_gradient_norm_: The largest in cross-validation.
-        converged_: Whether all gradient norms are within their tolerances.
+        converged_: Whether all gradient norms are within their tolerances, or the last step was to lower the objective
+            by no more than the square of the tolerance (times the objective, where that is below 1).
     """
 
     gradient_norm_: float
@@ -71,23 +72,26 @@ class IteratedProbe(LinearProbe):
         """
         descending, order = self.penalties_.sort(descending=True)
         scores, norms = [], []
-        best = objective.start()
+        best, converged = objective.start(), True
         for solution in logistic_path(objective, descending, self._selection_tol, self.max_iter):
             scores.append(score(solution.point.logits))
             norms.append(solution.gradient_norm.max())
+            converged = converged and bool(solution.converged(self._selection_tol).all())
             # The choice may only move on to the penalty that came last.
             chosen = choose_penalty(descending[: len(scores)], torch.stack(scores), self.protocol)
             best = solution.point.coefficients if chosen == len(scores) - 1 else best
         self.penalty_ = float(descending[chosen])
         self.cv_scores_ = torch.stack(scores)[order.argsort()]
         self.cv_gradient_norm_ = float(torch.stack(norms).max())
+        self.converged_ = converged
         return best
 
     def _refit(self, objective: LogisticObjective, near: Tensor) -> Solution:
         """Converge from coefficients near the solution, on all images; warn where that, or the selection, failed."""
         solution = minimise(objective, objective.at(near), self.penalty_, self.tol, self.max_iter)
         self.gradient_norm_ = float(solution.gradient_norm.max())
-        self._check_converged()
+        self.converged_ = self.converged_ and bool(solution.converged(self.tol).all())
+        self._warn_unless_converged()
         return solution
 
     def _near(self, coefficients: Tensor, in_folds: LogisticObjective, on_all: LogisticObjective) -> Tensor:
@@ -104,8 +108,7 @@ class IteratedProbe(LinearProbe):
     def _selection_tol(self) -> float:
         return max(self.tol, _SELECTION_TOLERANCE)
 
-    def _check_converged(self) -> None:
-        self.converged_ = self.gradient_norm_ <= self.tol and self.cv_gradient_norm_ <= self._selection_tol
+    def _warn_unless_converged(self) -> None:
         if not self.converged_:
             warnings.warn(
                 f"the logistic probe has not converged in max_iter={self.max_iter} steps: gradient norms "

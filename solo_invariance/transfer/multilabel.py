@@ -41,7 +41,7 @@ class MultiLabelProbe(IteratedProbe):
         intercept_: (C,), float64.
         gradient_norm_: The largest of the labels' objectives; see ``IteratedProbe``.
         cv_gradient_norm_: The largest in cross-validation.
-        converged_: Whether all gradient norms are within their tolerances.
+        converged_: Whether all fits have; see ``IteratedProbe``.
     """
 
     def __init__(

@@ -138,7 +138,7 @@ class LogisticProbe(IteratedProbe):
         gradient_norm_: Of the objective, relative to the norm of the penalty's part of it. It bounds the relative error
             of the coefficients (of standardised features in ``clean``).
         cv_gradient_norm_: The largest in cross-validation.
-        converged_: Whether all gradient norms are within their tolerances.
+        converged_: Whether all fits have; see ``IteratedProbe``.
     """
 
     classes_: Tensor

@@ -125,15 +125,6 @@ def test_unmodified_scripts_pretrain_with_families_and_evaluate_their_fusion(
     assert _nearest_neighbours(solo_learn, fused.parent, photo_folder) > 100 / 6
 
 
-# The script moves every batch to a GPU, which a machine for tests need not have.
-_KNN = """
-import sys, torch
-from solo_invariance.hosts.script import run_script
-torch.Tensor.cuda = lambda self, **options: self
-run_script(["main_knn.py", *sys.argv[1:]])
-"""
-
-
 def _nearest_neighbours(solo_learn: Path, checkpoint: Path, photos: Path) -> float:
     """Return the accuracy, in percent, that main_knn.py reports."""
     arguments = {
@@ -149,7 +140,7 @@ def _nearest_neighbours(solo_learn: Path, checkpoint: Path, photos: Path) -> flo
     }
     options = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
     done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", _KNN, *options],
+        [sys.executable, "-W", "ignore", "-m", "solo_invariance.hosts.script", "main_knn.py", *options],
         cwd=solo_learn,
         capture_output=True,
         text=True,

@@ -43,7 +43,9 @@ def test_make_knows_its_targets(line: str) -> None:
 
 def test_every_other_line_is_a_hosts_command_or_an_installation() -> None:
     rest = [line for line in _LINES if line not in _OURS and line not in _HOSTS and not line.startswith("make ")]
-    assert all(line.startswith("pip install") for line in rest), rest
+    assert all(
+        line.startswith(("pip install", "python -m solo_invariance.hosts.script main_knn.py")) for line in rest
+    ), rest
 
 
 @pytest.mark.host
@@ -128,3 +130,20 @@ def test_the_python_block_on_measuring_runs(host_checkpoint, photo_folder: Path,
     small = small.replace("=100)", "=4, geometry=Geometry(36, 32))")
     exec(small, names)
     assert set(names["measured"]) == {"rotation", "hue"}  # type: ignore[call-overload]
+
+
+def test_the_python_block_on_probes_runs() -> None:
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "RidgeProbe" in b)
+    names: dict[str, object] = {}
+    exec(block, names)
+    assert names["probe"].penalty_ > 0  # type: ignore[attr-defined]
+
+
+def test_the_tasks_that_are_named_are_there() -> None:
+    from solo_invariance.hosts.plugins import discover
+
+    section = README[README.index("| task | targets |") : README.index("Features are frozen")]
+    named = set(re.findall(r"`(\w+)`", section))
+    known = {plugin.name for plugin in discover("tasks") if "solo-invariance" in plugin.distribution}
+    assert named <= known
+    assert {name for name in known if not name.startswith("causal3dident_")} <= named

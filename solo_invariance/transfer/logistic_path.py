@@ -6,7 +6,8 @@ intercept not penalised. It is minimised by Newton's method, whose steps come fr
 line through the two before: in :math:`\log \lambda` the path is close to straight.
 
 Steps are found in float32, and cost most of the time; gradients, objectives and coefficients are float64, so the
-solutions are as exact as the tolerance asks for.
+solutions are as exact as the tolerance asks for. Classes that can all but be told apart without error leave Hessians
+too ill-conditioned for conjugate gradients at weak penalties: those that are small enough are factored, in float64.
 """
 
 from collections.abc import Callable, Iterator

@@ -207,3 +207,17 @@ def test_a_label_that_all_or_none_of_a_subset_have_keeps_no_slope() -> None:
     assert solution.point.coefficients[:-1, :2].abs().max() < 1e-9
     assert solution.probabilities[:, 0].min() == 1
     assert solution.probabilities[:, 1].max() < 1e-50
+
+
+def test_a_step_that_was_to_gain_next_to_nothing_ends_it() -> None:
+    objective = build(5)
+    solution = minimise(objective, objective.at(objective.start()), 0.1, 1e-9, 50)
+    before = objective.value(solution.point, 0.1)
+    nudged = solution.point.coefficients + 1e-3
+    ahead = minimise(objective, objective.at(nudged), 0.1, 0.0, 1)
+    promised = ahead.gain * objective.value(objective.at(nudged), 0.1).clamp_max(1)
+    fallen = objective.value(objective.at(nudged), 0.1) - before
+    # A parabola falls by half its squared Newton decrement.
+    assert torch.allclose(promised, 2 * fallen, rtol=0.05)
+    assert ahead.converged(float(ahead.gain.max()) ** 0.5 * 1.01).all()
+    assert not ahead.converged(0.0).any()

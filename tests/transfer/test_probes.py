@@ -291,8 +291,9 @@ class TestLogistic:
 
     def test_too_few_steps_are_reported(self) -> None:
         features, labels = classification_problem(80, 6)
-        with pytest.warns(RuntimeWarning, match=r"has not converged in max_iter=1 steps.*raise max_iter"):
+        with pytest.warns(RuntimeWarning, match=r"has not converged in max_iter=1 steps.*raise max_iter") as warned:
             probe = LogisticProbe(torch.tensor([1e-3]), max_iter=1).fit(features, labels)
+        assert warned[0].filename == __file__
         assert not probe.converged_
         assert probe.gradient_norm_ > probe.tol
 

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -20,9 +21,13 @@ def _scenes(settings: TaskSettings) -> tuple[LatentScenes, LatentScenes]:
     if settings.path is not None:
         raise UserError(f"task.path={settings.path}: the embedded tasks are rendered and read no folder")
     num_train, num_test = settings.num_train or _NUM_TRAIN, settings.num_test or _NUM_TEST
-    train = LatentScenes(num_train, size=settings.size, seed=settings.seed)
-    test = LatentScenes(num_test, size=settings.size, seed=settings.seed, start=num_train)
-    return train, test
+    train = _rendered(num_train, settings.size, settings.seed, 0)
+    return train, _rendered(num_test, settings.size, settings.seed, num_train)
+
+
+@lru_cache(maxsize=2)  # the splits of several tasks on the same images
+def _rendered(count: int, size: int, seed: int, start: int) -> LatentScenes:
+    return LatentScenes(count, size=size, seed=seed, start=start)
 
 
 def _images(scenes: LatentScenes) -> TensorImages:

@@ -135,7 +135,7 @@ def run(quick: bool) -> Iterator[Row]:
         pairs,
         f"{size}, 10 classes",
     )
-    count, width = (200, 16) if quick else (1000, 64)
+    count, width = (200, 16) if quick else (600, 64)
     latents = _latents(count, width)
     yield from _compared(
         Peer("scikit-learn's KernelRidge, target by target", lambda: _kernel_loop(latents), 8, 1e-3),

@@ -236,7 +236,7 @@ class KNNConfig:
     """Weighted nearest neighbours: how many (default: chosen by cross-validation), and the weights' temperature."""
 
     k: int | None = None
-    temperature: float = 0.1
+    temperature: float = 0.07
 
     def __post_init__(self) -> None:
         require_positive(self, "k", prefix="knn.")

@@ -120,6 +120,7 @@ def choose_members(images: FusionImages) -> tuple[list[int], dict[str, Any]]:
             folds=settings.folds,
             seed=settings.seed,
             feature_weights=scale,
+            by_accuracy=True,
         )
         return found.cv_score
 

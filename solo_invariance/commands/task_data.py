@@ -106,7 +106,7 @@ def task_named(name: str | None) -> Task:
         UserError: There is none of that name, or what has it is no task.
     """
     if name is None:
-        raise UserError("task.name is empty: name a task; `solo-invariance transfer --help` lists them")
+        raise UserError("task.name is empty: name a task; `solo-invariance doctor` lists them")
     task = load_plugin("tasks", name)
     if not isinstance(task, Task):
         raise UserError(f"task.name={name}: the plugin is a {type(task).__name__}, expected a Task")

@@ -55,6 +55,7 @@ _PROBES = {
     "multilabel": ("logistic",),
     "regression": ("ridge", "kernel_ridge"),
 }
+_ON_A_GPU = ("ridge", "logistic", "kernel_ridge")  # in float64, which other devices may not have
 _UNLIMITED = 2**62
 
 
@@ -226,7 +227,9 @@ class _Job:
         if self.processes.rank > 0:
             return {}
         settings = self._probe_settings(data.task)
-        scored = score_features((train, data.train.targets), (test, data.test.targets), settings)
+        device = self.backbone.mean.device
+        on = device if device.type == "cuda" and settings.probe in _ON_A_GPU else None
+        scored = score_features((train, data.train.targets), (test, data.test.targets), settings, on)
         about = {**self._about(data, settings, overlap), "timings": {"total_seconds": time.perf_counter() - started}}
         return _write(directory, path, data, scored, about)
 
@@ -302,7 +305,8 @@ def _num_members(backbone: Backbone) -> int:
     """Return how many backbones' features there are: the paper shifts its penalties by that, of a wide one, too."""
     if isinstance(backbone.network, FusedBackbone):
         return len(backbone.network.members)
-    return 3 if backbone.architecture.name.endswith("w3") else 1
+    architecture = backbone.architecture
+    return max(1, round(architecture.kwargs.get("width", 3 if architecture.name.endswith("w3") else 1)))
 
 
 def _write(

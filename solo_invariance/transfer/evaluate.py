@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from solo_invariance.errors import UserError
@@ -34,7 +35,7 @@ class KNNSettings:
     """Weighted nearest neighbours: how many, None to choose, and the temperature of the weights."""
 
     k: int | None = None
-    temperature: float = 0.1
+    temperature: float = 0.07
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,16 @@ class TransferScore:
     arrays: Mapping[str, Tensor]
 
 
-def score_features(train: Labelled, test: Labelled, settings: TransferSettings) -> TransferScore:
+def score_features(
+    train: Labelled, test: Labelled, settings: TransferSettings, device: torch.device | None = None
+) -> TransferScore:
     """Fit a probe on the training features, with what it chooses chosen by cross-validation, and score it on the test.
 
     Args:
         train: Features (N, D) and targets (N,) or (N, T).
         test: Likewise; seen by nothing but the final score.
         settings: How to probe.
+        device: Where to; linear and kernel probes need float64 there. The features' by default.
 
     Raises:
         UserError: The features or targets do not allow it.
@@ -114,9 +118,16 @@ def score_features(train: Labelled, test: Labelled, settings: TransferSettings) 
         allowed = " or ".join(METRICS[settings.kind])
         raise UserError(f"metric={settings.metric}: for {settings.kind}, expected {allowed}")
     try:
-        return _few_shot(train, test, settings) if settings.probe == "few_shot" else _probe(train, test, settings)
+        if settings.probe == "few_shot":
+            return _few_shot(train, test, settings)
+        return _probe(_on(device, train), _on(device, test), settings)
     except ValueError as error:
         raise UserError(f"probe={settings.probe}: {error}") from error
+
+
+def _on(device: torch.device | None, labelled: Labelled) -> Labelled:
+    features, targets = labelled
+    return features.to(device), targets.to(device)
 
 
 def _probe(train: Labelled, test: Labelled, settings: TransferSettings) -> TransferScore:
@@ -127,7 +138,7 @@ def _probe(train: Labelled, test: Labelled, settings: TransferSettings) -> Trans
     score, interval = score_interval(predictions, test[1], settings.metric, seed=settings.seed)
     details = {**probe.describe(), **chosen}
     return TransferScore(
-        settings.metric, score, interval, getattr(probe, "penalty_", None), details, {"predictions": predictions}
+        settings.metric, score, interval, getattr(probe, "penalty_", None), details, {"predictions": predictions.cpu()}
     )
 
 

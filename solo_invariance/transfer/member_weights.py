@@ -62,6 +62,7 @@ def choose_member_weights(
     seed: int = 0,
     penalties: Tensor | None = None,
     feature_weights: Tensor | None = None,
+    by_accuracy: bool = False,
 ) -> MemberWeights:
     r"""Choose a weight for each member of a fusion, so that each has its own penalty.
 
@@ -69,7 +70,9 @@ def choose_member_weights(
     regression; see ``banded_ridge``). Each member is first divided by the root of its total variance, so that neither
     its width nor its scale decides. From equal weights with their best penalty, one weight or the penalty is changed at
     a time, in ever smaller steps, to what scores best in cross-validation on these training images. The scores are
-    those of ridge regression, on class indicators for classes, on 1 and -1 for labels. A trial takes one Cholesky
+    those of ridge regression, on class indicators for classes, on 1 and -1 for labels: R^2, or mean average precision
+    for labels. Of classes, too, it is R^2: accuracy jumps from image to image, and the best of many trials would be
+    the luckiest one. A trial takes one Cholesky
     factor of the smaller of N and D for each fold, by Gram matrices that are computed once: one of D x D for each fold
     or, with more features than images, one of N x N for each fold and member.
 
@@ -83,6 +86,7 @@ def choose_member_weights(
         seed: Of the folds.
         penalties: Where to begin, (P,); ``penalty_grid()`` where left out.
         feature_weights: What standardised features are multiplied by before all this, (D,).
+        by_accuracy: Score classes by the accuracy of the largest indicator after all.
 
     Raises:
         ValueError: There are no members, shapes do not fit, a row is not finite (the first is named), there are too
@@ -91,7 +95,7 @@ def choose_member_weights(
     bands = _bands(members)
     widths = [band.shape[1] for band in bands]
     features = torch.cat(bands, dim=1)
-    goal = _goal(kind, targets, features)
+    goal = _goal(kind, targets, features, by_accuracy)
     strengths = _inverted(penalties_to_try(penalties, protocol), protocol)
     labels = goal.truth if kind == "classification" and protocol == "clean" else None
     held_out = held_out_by(assign_folds(len(features), folds, seed, labels, at_least=2).to(features.device), folds)
@@ -152,10 +156,11 @@ def _bands(members: Sequence[Tensor]) -> list[Tensor]:
     return bands
 
 
-def _goal(kind: str, targets: Tensor, features: Tensor) -> _Goal:
+def _goal(kind: str, targets: Tensor, features: Tensor, by_accuracy: bool) -> _Goal:
     if kind == "classification":
         encoded = check_labels(targets, features)[1]
-        return _Goal(encoded, one_hot(encoded).to(features), _accuracy_of_largest)
+        indicators = one_hot(encoded).to(features)
+        return _Goal(encoded, indicators, _accuracy_of_largest if by_accuracy else _r2_of_indicators)
     if kind == "multilabel":
         labels = check_multilabel(targets, features)
         return _Goal(labels, 2 * labels.to(features) - 1, mean_average_precision)
@@ -167,6 +172,10 @@ def _goal(kind: str, targets: Tensor, features: Tensor) -> _Goal:
 
 def _accuracy_of_largest(predictions: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
     return accuracy(predictions.argmax(1), truth, weights)
+
+
+def _r2_of_indicators(predictions: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
+    return r2(predictions, one_hot(truth).to(predictions), weights)
 
 
 def _scales(widths: Sequence[int], features: Tensor) -> Tensor:

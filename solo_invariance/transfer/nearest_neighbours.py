@@ -1,6 +1,6 @@
 """Classification by the labels of the nearest training images."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -143,18 +143,16 @@ class KNNProbe:
         predictions = [votes.argmax(1) for votes in self._votes(found, self._encoded[~held_out], self.neighbours_)]
         return class_metric_named(self.metric)(torch.stack(predictions), self._encoded[held_out], None)
 
-    def _votes(self, found: Neighbours, encoded: Tensor, numbers: Sequence[int]) -> list[Tensor]:
-        """Return the votes (M, C) of the nearest k images, for each of several k, ascending."""
+    def _votes(self, found: Neighbours, encoded: Tensor, numbers: Sequence[int]) -> Iterator[Tensor]:
+        """Yield the votes (M, C) of the nearest k images for each of several k, ascending; one tensor, which grows."""
         # No weight overflows where the largest is 1.
         weights = ((found.similarities - found.similarities[:, :1]) / self.temperature).exp()
         votes = weights.new_zeros(len(weights), len(self.classes_))
-        counted, before = [], 0
+        before = 0
         for number in numbers:
             near = slice(before, number)
-            votes = votes.scatter_add(1, encoded[found.rows[:, near]], weights[:, near])
-            counted.append(votes)
+            yield votes.scatter_add_(1, encoded[found.rows[:, near]], weights[:, near])
             before = number
-        return counted
 
 
 def nearest(queries: Tensor, gallery: Tensor, count: int) -> Neighbours:

@@ -79,18 +79,20 @@ def test_the_scale_and_width_of_a_member_do_not_decide() -> None:
     assert doubled.cv_score == pytest.approx(plain.cv_score)
 
 
-def test_classes_are_scored_by_accuracy() -> None:
+@pytest.mark.parametrize(("by_accuracy", "most"), [(False, 0.5), (True, 0.1)])
+def test_noise_says_little_about_classes(by_accuracy: bool, most: float) -> None:
     useful, noise = draw(120, 6, seed=0), draw(120, 100, seed=1)
     labels = (useful[:, :3] + 0.3 * draw(120, 3, seed=2)).argmax(1) * 7
-    found = choose_member_weights([noise, useful], labels, "classification")
-    assert found.weights[0] <= 0.1
+    found = choose_member_weights([noise, useful], labels, "classification", by_accuracy=by_accuracy)
+    assert found.weights[0] <= most
     assert found.weights[1] == 1
     features = torch.cat([noise, useful], 1)
     grid = penalty_grid()[::4]
     plain = LogisticProbe(grid).fit(features, labels)
     weighted = LogisticProbe(grid, feature_weights=found.feature_weights).fit(features, labels)
     assert weighted.cv_scores_.max() > plain.cv_scores_.max() + 0.05
-    assert found.cv_score == pytest.approx(float(weighted.cv_scores_.max()), abs=0.08)
+    if by_accuracy:
+        assert found.cv_score == pytest.approx(float(weighted.cv_scores_.max()), abs=0.08)
 
 
 def test_labels_are_scored_by_average_precision() -> None:
@@ -105,7 +107,7 @@ def test_labels_are_scored_by_average_precision() -> None:
 def test_scores_come_from_all_images_once_and_nothing_else() -> None:
     members, _ = planted((1.0, 1.0))
     labels = torch.randint(2, (150,), generator=torch.Generator().manual_seed(0))
-    found = choose_member_weights(members, labels, "classification")
+    found = choose_member_weights(members, labels, "classification", by_accuracy=True)
     # The best of many trials of nothing, but no more.
     assert 0.4 < found.cv_score < 0.65
     assert all(abs(trial.score * 150 - round(trial.score * 150)) < 1e-6 for trial in found.table)

@@ -13,7 +13,7 @@ from solo_invariance.backbones import Backbone
 from solo_invariance.commands.console import console
 from solo_invariance.commands.task_data import TaskData, load_task
 from solo_invariance.config import FuseConfig
-from solo_invariance.data.images import ImageFiles, ImageSource, Progress, TensorImages
+from solo_invariance.data.images import ImageFiles, ImageSource, KnownImages, Progress, TensorImages
 from solo_invariance.data.latent_scenes import LatentScenes
 from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings, FeatureCache, digests_of, member_features
@@ -63,7 +63,7 @@ class FusionImages:
     @cached_property
     def task_features(self) -> list[Tensor]:
         """Of the task's training images, (N, D_i) a member."""
-        return self._features(self.required_task().train.images, "training features")
+        return self._features(self.required_task().known_images("train"), "training features")
 
     def reference(self) -> tuple[list[Tensor], frozenset[str]]:
         """Return the features of the reference images, and the digests of all images that were looked at.
@@ -74,11 +74,12 @@ class FusionImages:
         source = self._reference_source()
         if source is None:
             return self.task_features, frozenset(self.required_task().train_digests)
-        digests = frozenset(digests_of(source, self.settings.num_workers))
+        known = digests_of(source, self.settings.num_workers)
+        digests = frozenset(known)
         if self.task is not None:
             self.task.require_unseen(digests, "the fusion is fitted to")
             digests |= frozenset(self.task.train_digests)
-        return self._features(source, "reference features"), digests
+        return self._features(KnownImages(source, known), "reference features"), digests
 
     def _reference_source(self) -> ImageSource | None:
         reference = self.settings.reference

@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 from solo_invariance.config import TaskConfig
+from solo_invariance.data.images import KnownImages
 from solo_invariance.errors import UserError
 from solo_invariance.features import digests_of
 from solo_invariance.hosts.plugins import load_plugin
@@ -62,6 +63,12 @@ class TaskData:
                 f"task.name={self.name}: {len(seen)} of {len(self.test_digests)} test images are among those that "
                 f"{what} ({listed}): their scores would mean nothing"
             )
+
+    def known_images(self, split: Literal["train", "test"]) -> KnownImages:
+        """Return the images of a split, which are not hashed again."""
+        if split == "train":
+            return KnownImages(self.train.images, self.train_digests)
+        return KnownImages(self.test.images, self.test_digests)
 
     @cached_property
     def overlap(self) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -241,10 +241,10 @@ class _Job:
     def _crop_size(self) -> int:
         return self.backbone.input_spec.crop_size
 
-    def _features(self, data: TaskData, split: str) -> torch.Tensor:
+    def _features(self, data: TaskData, split: Literal["train", "test"]) -> torch.Tensor:
         return extract_features(
             self.backbone,
-            getattr(data, split).images,
+            data.known_images(split),
             ExtractionSettings(self.settings.batch_size, self.settings.num_workers),
             self.cache,
             self.progress,

@@ -153,6 +153,33 @@ class SelectedImages:
         return digest_of(self.source, self.indices[index])
 
 
+@dataclass(frozen=True)
+class KnownImages:
+    """A source whose images' digests are known, so that no file is read for them again.
+
+    Args:
+        source: N images.
+        digests: Of each.
+    """
+
+    source: ImageSource
+    digests: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def __getitem__(self, index: int) -> "Tensor | Unreadable":
+        return self.source[index]
+
+    def name_of(self, index: int) -> str:
+        """Return what the source calls the image."""
+        return self.source.name_of(index)
+
+    def digest(self, index: int) -> str:
+        """Return the known digest of the image."""
+        return self.digests[index]
+
+
 def digest_of(source: ImageSource, index: int) -> str:
     """Return a hash of all that an image's pixels are computed from: images of the same digest have the same pixels.
 

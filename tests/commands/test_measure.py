@@ -594,6 +594,8 @@ def test_reference_statistics_of_an_earlier_run_are_found(cli, tmp_path: Path, m
         "backbone.crop_size=32",
         "transforms=[h_flip]",
         "data.name=latent_scenes",
+        "num_images=20",
+        "data.num_images=200",
     )
     results = []
     for out in ("first", "second"):

@@ -169,6 +169,7 @@ class TaskConfig:
         size: Side of rendered images, in pixels.
         seed: Of rendered images, and of splits and draws that a dataset does not come with.
         options: Further keys of the task's own, such as a table's columns.
+        label: The name in tables, reports and folders; default: the task's.
     """
 
     name: str | None = "shape"
@@ -179,6 +180,7 @@ class TaskConfig:
     size: int = 64
     seed: int = 2
     options: dict[str, Any] = field(default_factory=dict)
+    label: str | None = None
 
     def __post_init__(self) -> None:
         require_at_least(2, self, "num_train", "num_test", prefix="task.")

@@ -21,7 +21,8 @@ def print_complementarity(runs: Sequence[Path]) -> Complementarity:
     """
     from solo_invariance.report import collect_results
 
-    rows = [row for row in collect_results(runs).rows if row.transforms]
+    # A fused backbone sees what its members see: it would say nothing about whom to fuse.
+    rows = [row for row in collect_results(runs).rows if row.transforms and not row.is_fused]
     similarities = {row.label: {name: one.similarity.mean for name, one in row.transforms.items()} for row in rows}
     try:
         found = complementarity(similarities)

@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.table import Table
+from rich.table import Column, Table
 from torch import Tensor
 
 from solo_invariance.backbones import Backbone
 from solo_invariance.commands.console import console
 from solo_invariance.commands.task_data import TaskData, load_task
 from solo_invariance.config import FuseConfig
-from solo_invariance.data.images import ImageFiles, ImageSource, KnownImages, Progress, TensorImages
+from solo_invariance.data.images import ImageFiles, ImageSource, KnownImages, Progress, SelectedImages, TensorImages
 from solo_invariance.data.latent_scenes import LatentScenes
 from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings, FeatureCache, digests_of, member_features
@@ -38,6 +38,10 @@ class FusionImages:
         self.members = members
         self._progress = progress
         self._crop_size = max(member.input_spec.crop_size for member in members)
+
+    def of(self, chosen: Sequence[int]) -> "FusionImages":
+        """Return the images of some of the members, in the size that these want."""
+        return FusionImages(self.settings, [self.members[index] for index in chosen], self._progress)
 
     @property
     def labels(self) -> list[str]:
@@ -86,8 +90,9 @@ class FusionImages:
         if reference.path is not None and reference.name is not None:
             raise UserError("reference.path and reference.name are both set: choose one")
         if reference.path is not None:
-            paths = ImageFiles(Path(reference.path)).paths
-            return ImageFiles.of(paths[: reference.num_images])
+            files = ImageFiles(Path(reference.path))
+            drawn = torch.randperm(len(files), generator=torch.Generator().manual_seed(self.settings.seed))
+            return SelectedImages(files, drawn[: reference.num_images].sort().values.tolist())
         if reference.name == "latent_scenes":
             return TensorImages(LatentScenes(reference.num_images).images, name="latent_scenes image")
         if reference.name is not None:
@@ -131,34 +136,38 @@ def choose_members(images: FusionImages) -> tuple[list[int], dict[str, Any]]:
         raise UserError(f"mode=auto: {error}") from error
     _print_steps(steps, images, task)
     chosen = [step.member for step in steps if step.accepted]
-    record = {
-        "task": task.name,
-        "metric": SELECTION_METRICS[task.task.kind],
+    return chosen, {**_about(images), "chosen": chosen, "steps": [_as_dict(step, images) for step in steps]}
+
+
+def _about(images: FusionImages) -> dict[str, Any]:
+    """Return what both kinds of choice say of what they rest on."""
+    task = images.required_task()
+    return {
+        "task": task.label,
         "num_train": len(task.train.images),
-        "folds": settings.folds,
-        "width": settings.width,
+        "folds": images.settings.folds,
+        "width": images.settings.width,
         "labels": images.labels,
-        "chosen": chosen,
-        "steps": [
-            {
-                "member": step.member,
-                "label": images.labels[step.member],
-                "score": step.score,
-                "gain": step.gain,
-                "accepted": step.accepted,
-                "candidates": {images.settings.members[index]: value for index, value in step.candidates.items()},
-            }
-            for step in steps
-        ],
     }
-    return chosen, record
+
+
+def _as_dict(step: Step, images: FusionImages) -> dict[str, Any]:
+    return {
+        "member": step.member,
+        "label": images.labels[step.member],
+        "metric": SELECTION_METRICS[images.required_task().task.kind],
+        "score": step.score,
+        "gain": step.gain,
+        "accepted": step.accepted,
+        "candidates": {images.settings.members[index]: value for index, value in step.candidates.items()},
+    }
 
 
 def _print_steps(steps: Sequence[Step], images: FusionImages, task: TaskData) -> None:
-    console.print(f"forward selection on {task.name}, {images.settings.folds}-fold cross-validation")
-    table = Table()
-    for column in ("member", f"{SELECTION_METRICS[task.task.kind]} with it", "gain", ""):
-        table.add_column(column, justify="left" if column in ("member", "") else "right")
+    console.print(f"forward selection on {task.label}, {images.settings.folds}-fold cross-validation")
+    table = Table("member", Column(f"{SELECTION_METRICS[task.task.kind]} with it", justify="right"))
+    table.add_column("gain", justify="right")
+    table.add_column("")
     for step in steps:
         gain = f"{step.gain:+.4f}" if step is not steps[0] else ""
         table.add_row(images.labels[step.member], f"{step.score:.4f}", gain, "added" if step.accepted else "left out")
@@ -178,20 +187,11 @@ def choose_weights(images: FusionImages) -> tuple[list[float], dict[str, Any]]:
         )
     except ValueError as error:
         raise UserError(f"mode=weighted: {error}") from error
-    weights = [float(weight) for weight in torch.as_tensor(found.weights)]
-    console.print(f"weights chosen on {task.name}, {settings.folds}-fold cross-validation")
-    table = Table()
-    table.add_column("member")
-    table.add_column("weight", justify="right")
+    weights = found.weights.tolist()
+    console.print(f"weights chosen on {task.label}, {settings.folds}-fold cross-validation")
+    table = Table("member", Column("weight", justify="right"))
     for label, weight in zip(images.labels, weights, strict=True):
         table.add_row(label, f"{weight:.3g}")
     console.print(table)
-    record = {
-        "task": task.name,
-        "num_train": len(task.train.images),
-        "folds": settings.folds,
-        "labels": images.labels,
-        "weights": weights,
-        "score": found.cv_score,
-    }
-    return weights, record
+    metric = "mean_average_precision" if task.task.kind == "multilabel" else "r2"
+    return weights, {**_about(images), "weights": weights, "metric": metric, "score": found.cv_score}

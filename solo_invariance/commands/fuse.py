@@ -14,7 +14,7 @@ from solo_invariance.config import BackboneConfig
 from solo_invariance.config import FuseConfig as Config
 from solo_invariance.data.images import Progress, no_progress
 from solo_invariance.errors import UserError
-from solo_invariance.fuse import FusedBackbone, FusionPlugin, Projected, Weighted, is_head, save_fused
+from solo_invariance.fuse import FusedBackbone, FusionPlugin, Projected, Weighted, build_fusion, is_head, save_fused
 from solo_invariance.fuse import fuse as fuse_backbones
 from solo_invariance.fuse.export import check_export, export_network
 from solo_invariance.fuse.select import head_of_width
@@ -57,6 +57,8 @@ def fuse(settings: Config, progress: Progress = no_progress) -> FusedBackbone:
         check_export(Path(settings.export))
     if settings.mode != _AUTO:
         load_plugin("fusions", settings.mode)
+        if settings.max_members is not None:
+            raise UserError(f"max_members: mode={settings.mode} takes all members; auto chooses some")
     if settings.task.name is not None:
         task_named(settings.task.name)
     members = [load_backbone(_member(name), settings.seed) for name in settings.members]
@@ -90,13 +92,18 @@ def _member(name: str) -> BackboneConfig:
 def _fused(settings: Config, members: Sequence[Backbone], progress: Progress) -> FusedBackbone:
     options = {**settings.options, **({} if settings.width is None else {"width": settings.width})}
     if settings.mode == _AUTO:
+        if settings.options:
+            raise UserError(f"options.{next(iter(settings.options))}: mode=auto reads none but width and max_members")
         return _fused_by_selection(_images(settings, members, progress))
     plugin: FusionPlugin = load_plugin("fusions", settings.mode)
     if not is_head(plugin):
         _refuse_what_is_not_read(settings)
         return fuse_backbones(members, plugin, settings.mode, options)
+    build_fusion(plugin, members, settings.mode, options)  # before any feature is computed
     images = _images(settings, members, progress)
     if issubclass(plugin, Weighted) and images.task is not None:
+        if "weights" in options:
+            raise UserError("options.weights and task.name are both set: the weights are given, or chosen for a task")
         options["weights"], record = choose_weights(images)
         _write_record(settings, record)
     features, digests = images.reference()
@@ -106,11 +113,11 @@ def _fused(settings: Config, members: Sequence[Backbone], progress: Progress) ->
 def _fused_by_selection(images: FusionImages) -> FusedBackbone:
     chosen, record = choose_members(images)
     _write_record(images.settings, record)
-    members = [images.members[index] for index in chosen]
+    images = images.of(chosen)
     features, digests = images.reference()
-    head = head_of_width([member.num_features for member in members], images.settings.width)
+    head = head_of_width([member.num_features for member in images.members], images.settings.width)
     mode, options = ("projected", head.options) if isinstance(head, Projected) else ("standardized", {})
-    return fuse_backbones(members, type(head), mode, options, [features[i] for i in chosen], digests).cpu()
+    return fuse_backbones(images.members, type(head), mode, options, features, digests).cpu()
 
 
 def _images(settings: Config, members: Sequence[Backbone], progress: Progress) -> FusionImages:

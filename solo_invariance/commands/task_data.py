@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import Any, Literal
 
 from solo_invariance.config import TaskConfig
-from solo_invariance.data.images import KnownImages
+from solo_invariance.data.framing import SquareCrops
+from solo_invariance.data.images import ImageSource, KnownImages
 from solo_invariance.errors import UserError
 from solo_invariance.features import digests_of
 from solo_invariance.hosts.plugins import load_plugin
@@ -22,6 +23,7 @@ class TaskData:
 
     Args:
         name: What configurations call it.
+        label: What results call it.
         task: See there.
         train: Images to choose and to fit by.
         test: Images to score on; seen by nothing else.
@@ -29,6 +31,7 @@ class TaskData:
     """
 
     name: str
+    label: str
     task: Task
     train: Split
     test: Split
@@ -37,12 +40,12 @@ class TaskData:
     @cached_property
     def train_digests(self) -> list[str]:
         """What the training images are known by, whatever they are called."""
-        return digests_of(self.train.images, self.num_workers)
+        return digests_of(_uncut(self.train.images), self.num_workers)
 
     @cached_property
     def test_digests(self) -> list[str]:
         """What the test images are known by."""
-        return digests_of(self.test.images, self.num_workers)
+        return digests_of(_uncut(self.test.images), self.num_workers)
 
     def test_images_among(self, digests: Iterable[str]) -> list[str]:
         """Return the names of the test images that are among others."""
@@ -64,11 +67,22 @@ class TaskData:
                 f"{what} ({listed}): their scores would mean nothing"
             )
 
-    def known_images(self, split: Literal["train", "test"]) -> KnownImages:
+    def known_images(self, split: Literal["train", "test"]) -> ImageSource:
         """Return the images of a split, which are not hashed again."""
-        if split == "train":
-            return KnownImages(self.train.images, self.train_digests)
-        return KnownImages(self.test.images, self.test_digests)
+        images, digests = (
+            (self.train.images, self.train_digests) if split == "train" else (self.test.images, self.test_digests)
+        )
+        if isinstance(images, SquareCrops):
+            return SquareCrops(KnownImages(images.source, digests), images.squares)
+        return KnownImages(images, digests)
+
+    def require_unseen_by_fusion(self, fitted_on: Iterable[str]) -> None:
+        """Raise UserError where a fusion was fitted to, or chosen by, a test image.
+
+        What a published dataset has in both of its splits does not count: probes see it, too, and it is counted.
+        """
+        known = set(self.train_digests) if self.task.may_overlap else set()
+        self.require_unseen(set(fitted_on) - known, "the fusion was fitted to, or chosen by,")
 
     @cached_property
     def overlap(self) -> int:
@@ -96,12 +110,17 @@ def load_task(config: TaskConfig, crop_size: int, protocol: Protocol, num_worker
     """
     task, settings = resolved_task(config, crop_size, protocol)
     train, test = task.load(settings)
-    return TaskData(str(config.name), task, train, test, num_workers)
+    return TaskData(str(config.name), str(config.label or config.name), task, train, test, num_workers)
+
+
+def _uncut(images: ImageSource) -> ImageSource:
+    """Return the images that squares are cut from: an image is the same image whatever part of it is looked at."""
+    return images.source if isinstance(images, SquareCrops) else images
 
 
 def resolved_task(config: TaskConfig, crop_size: int, protocol: Protocol) -> tuple[Task, TaskSettings]:
     """Return the task that a configuration names, as its settings make it, and these; arguments as ``load_task``."""
-    options: dict[str, Any] = {key: value for key, value in asdict(config).items() if key != "name"}
+    options: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in ("name", "label")}
     settings = TaskSettings(crop_size=crop_size, protocol=protocol, **options)
     return task_named(config.name).resolve(settings), settings
 

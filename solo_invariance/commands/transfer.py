@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.backbones import Backbone, load_backbone
+from solo_invariance.backbones.resnet import WideResNet
 from solo_invariance.commands.console import as_dict, as_object, choose_device, console, progress_bars
 from solo_invariance.commands.run_directory import RunDirectory, open_run
 from solo_invariance.commands.task_data import TaskData, load_task, resolved_task
@@ -57,6 +58,8 @@ _PROBES = {
 }
 _ON_A_GPU = ("ridge", "logistic", "kernel_ridge")  # in float64, which other devices may not have
 _UNLIMITED = 2**62
+_FILE = "transfer.json"
+_SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 
 
 def run(config: Any) -> None:
@@ -130,17 +133,28 @@ def transfer(
     settings, processes = as_object(config, Config), processes or Processes()
     device = device or choose_device(settings.device)
     tasks = _tasks(settings)
-    for one in tasks.values():
-        _check(one)
+    for name, one in tasks.items():
+        _check(one, name)
     backbone = (backbone or load_backbone(settings.backbone, settings.seed)).to(device)
-    results = {}
     with _cache(settings, processes, len(tasks)) as cache:
-        for name, one in tasks.items():
-            job = _Job(one, as_dict(config), name, backbone, cache, processes, progress)
-            result = job.result()
-            if processes.rank == 0:
-                results[name] = result
-    return results
+        jobs = {name: _Job(one, as_dict(config), backbone, cache, progress) for name, one in tasks.items()}
+        if processes.count > 1:
+            _compute_together(list(jobs.values()), processes)
+        return {name: job.result() for name, job in jobs.items()} if processes.rank == 0 else {}
+
+
+def _compute_together(jobs: Sequence["_Job"], processes: Processes) -> None:
+    """Fill the cache with all features; the first process then finds them there."""
+    if processes.rank > 0:
+        processes.wait()  # until the first has fetched what there is to fetch
+    loaded = [job.data for job in jobs]
+    if processes.rank == 0:
+        processes.wait()
+    for job, data in zip(jobs, loaded, strict=True):
+        if not job.is_done(data):
+            for split in _SPLITS:
+                job.features(data, split, processes)
+    processes.wait()
 
 
 def _tasks(settings: Config) -> dict[str, Config]:
@@ -152,9 +166,10 @@ def _tasks(settings: Config) -> dict[str, Config]:
     found: dict[str, Config] = {}
     for entry in settings.tasks:
         task = _task_config(settings.task, {"name": entry} if isinstance(entry, str) else entry)
-        if task.name in found:
-            raise UserError(f"tasks: {task.name} is there twice")
-        found[str(task.name)] = replace(settings, task=task, tasks=None, out=str(Path(settings.out) / str(task.name)))
+        label = str(task.label or task.name)
+        if label in found:
+            raise UserError(f"tasks: {label} is there twice; give one of them another label")
+        found[label] = replace(settings, task=task, tasks=None, out=str(Path(settings.out) / label))
     return found
 
 
@@ -168,30 +183,33 @@ def _task_config(usual: TaskConfig, entry: Any) -> TaskConfig:
         raise UserError(f"tasks: {entry['name']}: {str(error).splitlines()[0]}") from error
 
 
-def _check(settings: Config) -> None:
-    """Raise UserError where there is no such task, or the probe or the metric does not fit it."""
-    task, name = resolved_task(settings.task, 224, settings.protocol.value)[0], settings.task.name
+def _check(settings: Config, name: str) -> None:
+    """Raise UserError where there is no such task, its probe or metric does not fit it, or `against` has no result."""
+    task = resolved_task(settings.task, 224, settings.protocol.value)[0]
     probes, metrics = _PROBES[task.kind], METRICS[task.kind]
     if settings.probe is not None and settings.probe.name not in probes:
-        raise UserError(f"probe={settings.probe.name}: task.name={name} is {task.kind}, take {' or '.join(probes)}")
+        raise UserError(
+            f"probe={settings.probe.name}: task.name={settings.task.name} is {task.kind}, take {' or '.join(probes)}"
+        )
     if settings.metric is not None and settings.metric not in metrics:
-        raise UserError(f"metric={settings.metric}: task.name={name} is {task.kind}, take {' or '.join(metrics)}")
+        raise UserError(
+            f"metric={settings.metric}: task.name={settings.task.name} is {task.kind}, take {' or '.join(metrics)}"
+        )
+    if settings.against is not None and not (Path(settings.against) / name / _FILE).is_file():
+        raise UserError(f"against={settings.against}: no result of transfer there ({Path(name) / _FILE})")
 
 
 @contextmanager
 def _cache(settings: Config, processes: Processes, num_tasks: int) -> Iterator[FeatureCache | None]:
     """Give the cache that is kept, or one for the time of the run where tasks or processes share features."""
-    if settings.cache:
-        yield FeatureCache.default()
-        return
-    if processes.count == 1 and num_tasks == 1:
-        yield None
+    kept = FeatureCache.default() if settings.cache else None
+    if kept is not None or (processes.count == 1 and num_tasks == 1):
+        yield kept
         return
     path = Path(settings.out) / ".features"
     try:
         yield FeatureCache(path, _UNLIMITED)
     finally:
-        processes.wait()
         if processes.rank == 0:
             shutil.rmtree(path, ignore_errors=True)
 
@@ -206,32 +224,55 @@ class _Job:
 
     settings: Config
     config: dict[str, Any]
-    name: str
     backbone: Backbone
     cache: FeatureCache | None
-    processes: Processes
     progress: Progress
 
     def result(self) -> dict[str, Any]:
-        """Return the result, scored where it is not there yet; of processes but the first, it means nothing."""
+        """Return the result, scored where it is not there yet."""
         started = time.perf_counter()
-        data = load_task(self.settings.task, self._crop_size, self.settings.protocol.value, self.settings.num_workers)
-        if self._fused is not None:
-            data.require_unseen(self._fused.fitted_on, "the fusion was fitted to, or chosen by,")
-        overlap = data.overlap
-        directory = open_run(self.settings.out, self._identity(data))
-        path = directory.path / "transfer.json"
+        data = self.data
+        directory = self._directory(data)
+        path = directory.path / _FILE
         if path.is_file():
             return read_json(path)
-        train, test = self._features(data, "train"), self._features(data, "test")
-        if self.processes.rank > 0:
-            return {}
+        train, test = (self.features(data, split) for split in _SPLITS)
         settings = self._probe_settings(data.task)
         device = self.backbone.mean.device
         on = device if device.type == "cuda" and settings.probe in _ON_A_GPU else None
         scored = score_features((train, data.train.targets), (test, data.test.targets), settings, on)
-        about = {**self._about(data, settings, overlap), "timings": {"total_seconds": time.perf_counter() - started}}
+        about = {**self._about(data, settings), "timings": {"total_seconds": time.perf_counter() - started}}
         return _write(directory, path, data, scored, about)
+
+    def is_done(self, data: TaskData) -> bool:
+        """Whether there is a result already."""
+        return (self._directory(data).path / _FILE).is_file()
+
+    @property
+    def data(self) -> TaskData:
+        """The task's images and targets, none of which the fusion has seen in the wrong place."""
+        settings = self.settings
+        data = load_task(settings.task, self._crop_size, settings.protocol.value, settings.num_workers)
+        if self._fused is not None:
+            data.require_unseen_by_fusion(self._fused.fitted_on)
+        return data
+
+    def features(
+        self, data: TaskData, split: Literal["train", "test"], processes: Processes | None = None
+    ) -> torch.Tensor:
+        """Return the features of a split's images, (N, D), which processes may share the work for."""
+        return extract_features(
+            self.backbone,
+            data.known_images(split),
+            ExtractionSettings(self.settings.batch_size, self.settings.num_workers),
+            self.cache,
+            self.progress,
+            f"{self.backbone.provenance.label}: {split} features",
+            processes,
+        )
+
+    def _directory(self, data: TaskData) -> RunDirectory:
+        return open_run(self.settings.out, self._identity(data))
 
     @property
     def _fused(self) -> FusedBackbone | None:
@@ -240,17 +281,6 @@ class _Job:
     @property
     def _crop_size(self) -> int:
         return self.backbone.input_spec.crop_size
-
-    def _features(self, data: TaskData, split: Literal["train", "test"]) -> torch.Tensor:
-        return extract_features(
-            self.backbone,
-            data.known_images(split),
-            ExtractionSettings(self.settings.batch_size, self.settings.num_workers),
-            self.cache,
-            self.progress,
-            f"{self.backbone.provenance.label}: {split} features",
-            self.processes,
-        )
 
     def _probe_settings(self, task: Task) -> TransferSettings:
         settings, fused = self.settings, self._fused
@@ -270,17 +300,17 @@ class _Job:
             seed=settings.seed,
         )
 
-    def _about(self, data: TaskData, settings: TransferSettings, overlap: int) -> dict[str, Any]:
+    def _about(self, data: TaskData, settings: TransferSettings) -> dict[str, Any]:
         return {
             "label": self.backbone.provenance.label,
             "backbone": self.backbone.describe(),
-            "task": self.settings.task.name,
+            "task": data.label,
             "folds": self.settings.folds,
             "probe": settings.probe,
             "protocol": settings.protocol,
             "num_train": len(data.train.images),
             "num_test": len(data.test.images),
-            "overlap": overlap,
+            "overlap": data.overlap,
             "test_images": fingerprint_of({"digests": data.test_digests}),
             "config": {**self.config, **_changed(self.settings)},
             "versions": versions(),
@@ -305,8 +335,8 @@ def _num_members(backbone: Backbone) -> int:
     """Return how many backbones' features there are: the paper shifts its penalties by that, of a wide one, too."""
     if isinstance(backbone.network, FusedBackbone):
         return len(backbone.network.members)
-    architecture = backbone.architecture
-    return max(1, round(architecture.kwargs.get("width", 3 if architecture.name.endswith("w3") else 1)))
+    # Its stem has 64 planes where it is as wide as usual.
+    return max(1, round(backbone.network.bn1.num_features / 64)) if isinstance(backbone.network, WideResNet) else 1
 
 
 def _write(

@@ -13,6 +13,8 @@ from solo_invariance.results import SCHEMA, read_arrays, read_json, write_json
 from solo_invariance.transfer.scores import metric_named, paired_interval
 
 _SAME = ("task", "metric", "num_test", "test_images")
+_SAME_EPISODES = ("seed", "details")
+_LEAST_CORRELATION = 0.999
 
 
 def compare_scores(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
@@ -30,16 +32,24 @@ def compare_scores(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
         UserError: The other run has no result there, or one of another task, metric or other test images.
     """
     first, second = read_json(ours / "transfer.json"), read_json(theirs / "transfer.json")
-    for key in _SAME:
-        if first.get(key) != second.get(key):
-            raise UserError(f"against={theirs}: its {key} is {second.get(key)}, here it is {first.get(key)}")
     arrays = [read_arrays(run / "transfer.npz") for run in (ours, theirs)]
     one, other = ({name: torch.from_numpy(array) for name, array in run.items()} for run in arrays)
+    for key in _SAME + (_SAME_EPISODES if "episodes" in one else ()):
+        if first.get(key) != second.get(key):
+            raise UserError(f"against={theirs}: its {key} is {second.get(key)}, here it is {first.get(key)}")
+    if not _same_targets(one["targets"], other["targets"]):
+        raise UserError(f"against={theirs}: other targets are predicted there")
     if "episodes" in one:
         interval = paired_interval(_mean, one["episodes"], other["episodes"], one["episodes"], seed=seed)
     else:
-        metric = metric_named(first["metric"])
-        interval = paired_interval(metric, one["predictions"], other["predictions"], one["targets"], seed=seed)
+        interval = paired_interval(
+            metric_named(first["metric"]),
+            one["predictions"],
+            other["predictions"],
+            one["targets"],
+            seed=seed,
+            targets_b=other["targets"],
+        )
     result = {
         "schema": SCHEMA,
         "kind": "transfer_comparison",
@@ -52,6 +62,17 @@ def compare_scores(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
     }
     write_json(ours / "comparison.json", result)
     return result
+
+
+def _same_targets(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether targets are equal, or, where they are numbers, up to their units and the rounding of sizes to pixels."""
+    if ours.shape != theirs.shape or ours.is_floating_point() != theirs.is_floating_point():
+        return False
+    if not ours.is_floating_point():
+        return torch.equal(ours, theirs)
+    first, second = (targets.double() - targets.double().mean(0) for targets in (ours, theirs))
+    sizes = first.norm(dim=0) * second.norm(dim=0)
+    return bool(((first * second).sum(0) >= _LEAST_CORRELATION * sizes).all())
 
 
 def _mean(values: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:

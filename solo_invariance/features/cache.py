@@ -135,7 +135,7 @@ class FeatureCache:
         content = io.BytesIO()
         np.lib.format.write_array(content, features.numpy(), allow_pickle=False)
         path = self._path(key)
-        if not self._make_room(content.getbuffer().nbytes, {self._path(one) for one in in_use}):
+        if not self._make_room(content.getbuffer().nbytes, in_use):
             return False
         try:
             write_bytes(path, content.getvalue())
@@ -155,7 +155,7 @@ class FeatureCache:
                         status = file.stat()
                         yield _UnitFile(status.st_mtime_ns, Path(file.path), status.st_size)
 
-    def _make_room(self, needed: int, in_use: Collection[Path]) -> bool:
+    def _make_room(self, needed: int, in_use: Collection[str]) -> bool:
         if needed > self._spare:
             free = self._free_up(max(needed, self.max_bytes // _LOOKS), needed, in_use)
             if needed > free:
@@ -164,13 +164,14 @@ class FeatureCache:
         self._spare -= needed
         return True
 
-    def _free_up(self, wanted: int, needed: int, in_use: Collection[Path]) -> int:
+    def _free_up(self, wanted: int, needed: int, in_use: Collection[str]) -> int:
         """Return how many bytes are free, after removing what is not in use; nothing, where that would not do."""
         units = list(self._units())
         free = self.max_bytes - sum(unit.size for unit in units)
         if free >= wanted:
             return free
-        idle = sorted(unit for unit in units if unit.path not in in_use)
+        kept = {self._path(key) for key in in_use}
+        idle = sorted(unit for unit in units if unit.path not in kept)
         if free + sum(unit.size for unit in idle) < needed:
             return free
         for unit in idle:

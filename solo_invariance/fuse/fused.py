@@ -1,6 +1,7 @@
 """A fused backbone: several backbones that look at the same image."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor, nn
@@ -106,7 +107,7 @@ class FusedBackbone(nn.Module):
 def _on_streams_of_their_own(members: Sequence[nn.Module], images: Tensor) -> list[Tensor]:
     """Return the members' features, computed side by side on the GPU: a small network alone does not fill one."""
     here = torch.cuda.current_stream(images.device)
-    streams = [torch.cuda.Stream(images.device) for _ in members]
+    streams = _streams(images.device, len(members))
     features = []
     for member, stream in zip(members, streams, strict=True):
         stream.wait_stream(here)
@@ -118,6 +119,11 @@ def _on_streams_of_their_own(members: Sequence[nn.Module], images: Tensor) -> li
     for stream in streams:
         here.wait_stream(stream)
     return features
+
+
+@lru_cache(maxsize=16)  # memory that one stream has freed is not there for another: there must not be ever new ones
+def _streams(device: torch.device, count: int) -> list[torch.cuda.Stream]:
+    return [torch.cuda.Stream(device) for _ in range(count)]
 
 
 def widths_of(members: Sequence[Backbone]) -> str:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-# Of the largest standard deviation or eigenvalue: what is below is rounding, not signal.
+# Of a member's largest standard deviation, or of that of a component: what is below is rounding, not signal.
 _ROUNDING = 1e-6
 
 
@@ -56,13 +56,16 @@ class Standardized(FusionHead):
     Args:
         widths: Of the members' features, :math:`D_m`.
         weights: :math:`w_m`, of each member; 1 by default.
+
+    Raises:
+        ValueError: The weights are not one for each member, or one is negative or not finite, or all are 0.
     """
 
     mean: Tensor
     factor: Tensor
 
     def __init__(self, widths: Sequence[int], weights: Sequence[float] | None = None) -> None:
-        super().__init__(widths, weights=None if weights is None else [float(weight) for weight in weights])
+        super().__init__(widths, weights=None if weights is None else _checked_weights(weights, len(widths)))
         self.register_buffer("mean", torch.zeros(self.num_features))
         self.register_buffer("factor", torch.ones(self.num_features))
 
@@ -74,8 +77,8 @@ class Standardized(FusionHead):
         """
         together = _side_by_side(features, self.widths)
         deviation, self.mean = (statistic.to(self.mean) for statistic in torch.std_mean(together, dim=0))
-        size = self.mean.abs().maximum(deviation.max())
-        varies = deviation > _ROUNDING * size
+        largest = torch.cat([member.max().expand(len(member)) for member in deviation.split(self.widths)])
+        varies = deviation > _ROUNDING * self.mean.abs().maximum(largest)
         self.factor = torch.where(varies, self._shares(varies) / deviation, 0.0)
         return self
 
@@ -157,6 +160,15 @@ class Projected(FusionHead):
         return (torch.cat(list(features), dim=1) - self.mean) @ self.axes
 
 
+def _checked_weights(weights: Sequence[float], members: int) -> list[float]:
+    numbers = [float(weight) for weight in weights]
+    if len(numbers) != members or not all(0 <= weight < float("inf") for weight in numbers) or not any(numbers):
+        raise ValueError(
+            f"weights={numbers}, expected {members} finite numbers, of which none is negative and not all are 0"
+        )
+    return numbers
+
+
 def _side_by_side(features: Sequence[Tensor], widths: Sequence[int]) -> Tensor:
     if [f.shape[1] for f in features] != list(widths):
         raise ValueError(f"features of widths {[f.shape[1] for f in features]}, expected {list(widths)}")
@@ -171,8 +183,13 @@ def _principal_components(centred: Tensor) -> tuple[Tensor, Tensor]:
     Of each axis, the entry of the largest size is positive: what a decomposition leaves open must not differ between
     machines.
     """
-    _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
-    present = singular > _ROUNDING * singular[0]
+    if len(centred) > centred.shape[1]:
+        scatter, axes = (part.flip(-1) for part in torch.linalg.eigh(centred.T @ centred))
+        axes = axes.T
+    else:
+        _, singular, axes = torch.linalg.svd(centred, full_matrices=False)
+        scatter = singular**2
+    present = scatter > _ROUNDING**2 * scatter[0]
     axes = axes[present]
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
-    return singular[present] ** 2 / (len(centred) - 1), (axes * largest.sign()).T
+    return scatter[present] / (len(centred) - 1), (axes * largest.sign()).T

@@ -60,7 +60,8 @@ class TransferSettings:
         folds: Of the cross-validation that chooses the penalty.
         num_members: Of a fusion; each further one shifts the grid of penalties.
         scaled: Whether the scale of features means something: linear probes then centre them only.
-        open_widths: Of the members of a fusion, where each one's weight is chosen by cross-validation.
+        open_widths: Of the members of a fusion, where each one's weight is chosen by cross-validation, by ridge
+            regression; nearest neighbours and episodes take all members alike.
         knn: For that probe.
         few_shot: For that probe.
         seed: Of the folds, of the episodes and of the bootstrap.
@@ -120,7 +121,10 @@ def score_features(
     try:
         if settings.probe == "few_shot":
             return _few_shot(train, test, settings)
-        return _probe(_on(device, train), _on(device, test), settings)
+        try:
+            return _probe(_on(device, train), _on(device, test), settings)
+        except torch.OutOfMemoryError:  # of a GPU, which most often has less than the machine
+            return _probe(_on(torch.device("cpu"), train), _on(torch.device("cpu"), test), settings)
     except ValueError as error:
         raise UserError(f"probe={settings.probe}: {error}") from error
 
@@ -147,7 +151,7 @@ def _build(settings: TransferSettings, weights: Tensor | None) -> Probe:
     if settings.probe == "knn":
         return KNNProbe(settings.knn.k, settings.knn.temperature, settings.folds, settings.seed, settings.metric)
     if settings.probe == "kernel_ridge":
-        return KernelRidgeProbe(**common)
+        return KernelRidgeProbe(**common, feature_weights=weights)
     linear = {**common, "penalties": penalty_grid(settings.num_members, settings.protocol), "feature_weights": weights}
     if settings.probe == "ridge":
         return RidgeProbe(**linear)
@@ -159,13 +163,20 @@ def _build(settings: TransferSettings, weights: Tensor | None) -> Probe:
 def _feature_weights(train: Labelled, settings: TransferSettings) -> tuple[Tensor | None, dict[str, Any]]:
     """Return what standardised features (D,) are multiplied by, and what was chosen on the way."""
     features, targets = train
+    if settings.probe == "knn":
+        return None, {}  # takes features as they are
     if settings.open_widths is not None:
-        members = features.split(list(settings.open_widths), dim=1)
         found = choose_member_weights(
-            members, targets, settings.kind, folds=settings.folds, protocol=settings.protocol, seed=settings.seed
+            features.split(list(settings.open_widths), dim=1),
+            targets,
+            settings.kind,
+            folds=settings.folds,
+            protocol=settings.protocol,
+            seed=settings.seed,
+            penalties=penalty_grid(settings.num_members, settings.protocol),
         )
         return found.feature_weights, {"member_weights": found.weights.tolist()}
-    if settings.scaled and settings.protocol == "clean":
+    if settings.scaled and (settings.protocol == "clean" or settings.probe == "kernel_ridge"):
         return features.double().std(dim=0), {}  # undoes what the probe would do to their scale
     return None, {}
 

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from solo_invariance.transfer.inputs import check_features, check_targets
+from solo_invariance.transfer.inputs import check_feature_weights, check_features, check_targets
 from solo_invariance.transfer.positive_definite import solve_positive
 from solo_invariance.transfer.scores import r2, r2_of_targets
 from solo_invariance.transfer.selection import Protocol, assign_folds, check_penalties, check_protocol
@@ -42,6 +42,7 @@ class KernelRidgeProbe:
         folds: Of the cross-validation, each of two images at least.
         protocol: ``clean`` or ``paper``.
         seed: Of the folds.
+        feature_weights: What to multiply each feature by once it is standardised, (D,). None are 1.
 
     Attributes:
         alphas_: Those that were tried, descending, (A,).
@@ -68,7 +69,9 @@ class KernelRidgeProbe:
         folds: int = 5,
         protocol: Protocol = "clean",
         seed: int = 0,
+        feature_weights: Tensor | None = None,
     ) -> None:
+        self.feature_weights = feature_weights
         self.alphas = alphas
         self.gammas = gammas
         self.folds = folds
@@ -139,7 +142,7 @@ class KernelRidgeProbe:
 
     def _score_fold(self, features: Tensor, targets: Tensor, held_out: Tensor) -> Tensor:
         """Return R^2 on the images that are held out (N,), of a fit on the others, (A, G, T)."""
-        training, transform = _standardised(features[~held_out])
+        training, transform = self._standardised(features[~held_out])
         mean = self._target_mean(targets[~held_out])
         distances = squared_distances(training, training)
         distances_to_held_out = squared_distances(transform.apply(features[held_out]), training)
@@ -152,7 +155,7 @@ class KernelRidgeProbe:
 
     def _refit(self, features: Tensor, targets: Tensor) -> None:
         """Fit all images, each target with what was chosen for it."""
-        self._training, self._transform = _standardised(features)
+        self._training, self._transform = self._standardised(features)
         self.intercept_ = self._target_mean(targets)
         self.dual_coef_ = torch.empty_like(targets)
         distances = squared_distances(self._training, self._training)
@@ -171,6 +174,14 @@ class KernelRidgeProbe:
             chosen = self.gamma_ == gamma
             predictions[:, chosen] += torch.exp(-gamma * distances) @ self.dual_coef_[:, chosen]
         return predictions
+
+    def _standardised(self, features: Tensor) -> tuple[Tensor, Standardisation]:
+        transform = standardisation(features, unit_deviation=True)
+        if self.feature_weights is not None:
+            transform = transform._replace(
+                scale=transform.scale / check_feature_weights(self.feature_weights, features)
+            )
+        return transform.apply(features), transform
 
     def _target_mean(self, targets: Tensor) -> Tensor:
         return targets.mean(0) if self.protocol == "clean" else torch.zeros_like(targets[0])
@@ -195,11 +206,6 @@ def _solutions(distances: Tensor, gamma: float, alphas: Tensor, targets: Tensor)
             continue
         kernel.diagonal().fill_(1 + alpha)
         yield solve_positive(kernel, targets)
-
-
-def _standardised(features: Tensor) -> tuple[Tensor, Standardisation]:
-    transform = standardisation(features, unit_deviation=True)
-    return transform.apply(features), transform
 
 
 def _grid(given: Tensor | None, first: int, last: int) -> Tensor:

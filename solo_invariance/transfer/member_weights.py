@@ -19,6 +19,8 @@ _STEPS = (10.0, 10.0**0.5, 10.0**0.25)
 _ROUNDS = 4
 _EVERY = 4  # of the grid's penalties is tried to begin with
 _LEAST_GAIN = 1e-9
+# A few numbers are chosen: more images would take time and memory, and choose the same.
+_MOST_IMAGES = 10_000
 
 Weights = tuple[float, ...]
 Number = TypeVar("Number", float, Tensor)
@@ -74,7 +76,8 @@ def choose_member_weights(
     for labels. Of classes, too, it is R^2: accuracy jumps from image to image, and the best of many trials would be
     the luckiest one. A trial takes one Cholesky
     factor of the smaller of N and D for each fold, by Gram matrices that are computed once: one of D x D for each fold
-    or, with more features than images, one of N x N for each fold and member.
+    or, with more features than images, one of N x N for each fold and member. Of more than 10 000 images, so many are
+    drawn with the seed to choose by.
 
     Args:
         members: Features of each on the same images, (N, D_m).
@@ -92,6 +95,7 @@ def choose_member_weights(
         ValueError: There are no members, shapes do not fit, a row is not finite (the first is named), there are too
             many folds, or there is no such kind.
     """
+    members, targets = _some_images(members, targets, seed)
     bands = _bands(members)
     widths = [band.shape[1] for band in bands]
     features = torch.cat(bands, dim=1)
@@ -147,6 +151,16 @@ class _Evidence:
         return float(self.goal.score(predictions, self.goal.truth, self.held_out.T.double()).mean())
 
 
+def _some_images(members: Sequence[Tensor], targets: Tensor, seed: int) -> tuple[Sequence[Tensor], Tensor]:
+    """Return a sample of the images, drawn with the seed, where there are more than it takes to choose by."""
+    count = len(targets)
+    if count <= _MOST_IMAGES or any(len(member) != count for member in members):
+        return members, targets
+    rows = torch.randperm(count, generator=torch.Generator().manual_seed(seed))[:_MOST_IMAGES].sort().values
+    rows = rows.to(targets.device)
+    return [member[rows] for member in members], targets[rows]
+
+
 def _bands(members: Sequence[Tensor]) -> list[Tensor]:
     if not members:
         raise ValueError("no members were given, expected one at least")
@@ -179,9 +193,14 @@ def _r2_of_indicators(predictions: Tensor, truth: Tensor, weights: Tensor) -> Te
 
 
 def _scales(widths: Sequence[int], features: Tensor) -> Tensor:
-    """Return what to multiply the features of each member by for a total variance of 1, (D,); 0 where there is none."""
-    totals = torch.stack([part.sum() for part in features.var(0, correction=0).split(list(widths))])
-    scales = torch.where(totals > 0, totals.rsqrt(), 0)
+    """Return what to multiply each feature by, (D,), so that members have equal total variances; 0 where there is none.
+
+    All features together have the variance of standardised ones, so that penalties mean what they mean there.
+    """
+    variances = features.var(0, correction=0)
+    totals = torch.stack([part.sum() for part in variances.split(list(widths))])
+    share = (variances > 0).sum() / (totals > 0).sum().clamp_min(1)
+    scales = torch.where(totals > 0, (share / totals).sqrt(), 0)
     return scales.repeat_interleave(torch.tensor(widths, device=scales.device))
 
 

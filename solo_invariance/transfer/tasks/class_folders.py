@@ -60,5 +60,6 @@ def read_class_folders(root: Path, names: Sequence[str] | None = None) -> ClassF
     if unknown:
         raise UserError(f"{root / unknown[0]}: there are no training images of this class")
     images = {name: list_images(root / name) for name in present}
-    classes = [names.index(name) for name, paths in images.items() for _ in paths]
+    index_of = {name: index for index, name in enumerate(names)}
+    classes = [index_of[name] for name, paths in images.items() for _ in paths]
     return ClassFolders([path for paths in images.values() for path in paths], torch.tensor(classes), tuple(names))

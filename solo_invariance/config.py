@@ -210,7 +210,7 @@ class FusionReferenceConfig:
 class FuseConfig:
     """``solo-invariance fuse``."""
 
-    members: list[str] = field(default_factory=list)
+    members: Any = field(default_factory=list)
     mode: str = "concat"
     width: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
@@ -228,6 +228,8 @@ class FuseConfig:
     out: str = "fused.ckpt"
 
     def __post_init__(self) -> None:
+        if not isinstance(self.members, list):
+            raise UserError(f"members={self.members}: expected a list, members=[a.ckpt,b.ckpt]")
         require_positive(self, "width", "max_members", "batch_size")
         require_at_least(0, self, "seed", "num_workers")
         require_at_least(2, self, "folds")

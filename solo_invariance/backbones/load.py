@@ -96,7 +96,7 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     moco = moco_weights(content)
     weights = moco or backbone_state(content, path)
     # MoCo's checkpoints describe themselves: an args.json beside one is another run's.
-    args = None if moco else read_args(path)
+    args = None if moco else _of_a_run(read_args(path))
     if moco and config.name is None:
         architecture = moco_architecture(content, config.kwargs, path)
     else:
@@ -109,6 +109,12 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     load_weights(network, weights, path)
     provenance = Provenance(label=_label_of(path, args), checkpoint=str(path), sha256=sha256_of(path))
     return Backbone(network, architecture, _input_from_args(args, config, path), provenance)
+
+
+def _of_a_run(args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return a run's configuration, None where it is that of a fused checkpoint, which another one lies beside."""
+    section = (args or {}).get("backbone")
+    return None if isinstance(section, Mapping) and section.get("name") == "fusion" else args
 
 
 def _fused(content: Mapping[str, Any], path: Path) -> Backbone:

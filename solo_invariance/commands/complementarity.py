@@ -24,6 +24,8 @@ def print_complementarity(runs: Sequence[Path]) -> Complementarity:
     # A fused backbone sees what its members see: it would say nothing about whom to fuse.
     rows = [row for row in collect_results(runs).rows if row.transforms and not row.is_fused]
     similarities = {row.label: {name: one.similarity.mean for name, one in row.transforms.items()} for row in rows}
+    if not rows:
+        raise UserError(f"measured: no results of `measure`, of single backbones, in {', '.join(map(str, runs))}")
     try:
         found = complementarity(similarities)
     except ValueError as error:

@@ -4,6 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.backbones.checkpoint import FUSION_KEY, read_checkpoint
 from solo_invariance.commands.complementarity import print_complementarity
@@ -16,6 +19,7 @@ from solo_invariance.data.images import Progress, no_progress
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import FusedBackbone, FusionPlugin, Projected, Weighted, build_fusion, is_head, save_fused
 from solo_invariance.fuse import fuse as fuse_backbones
+from solo_invariance.fuse.checkpoint import describe_fused, require_single
 from solo_invariance.fuse.export import check_export, export_network
 from solo_invariance.fuse.select import head_of_width
 from solo_invariance.hosts.plugins import load_plugin
@@ -56,17 +60,22 @@ def fuse(settings: Config, progress: Progress = no_progress) -> FusedBackbone:
     if settings.export is not None:
         check_export(Path(settings.export))
     if settings.mode != _AUTO:
-        load_plugin("fusions", settings.mode)
+        _plugin(settings.mode)
         if settings.max_members is not None:
             raise UserError(f"max_members: mode={settings.mode} takes all members; auto chooses some")
     if settings.task.name is not None:
         task_named(settings.task.name)
-    members = [load_backbone(_member(name), settings.seed) for name in settings.members]
+    members = [load_backbone(_member(entry), settings.seed) for entry in settings.members]
+    for member in members:
+        require_single(member)
     fused = _fused(settings, members, progress)
-    save_fused(fused, out)
+    _save(fused, out)
     write_knn_arguments(out)
     if settings.export is not None:
         export_network(fused, Path(settings.export))
+        size = fused.crop_size
+        taken = f"(N, 3, {size}, {size})" if settings.export.endswith(".pt2") else "(N, 3, H, W)"
+        console.print(f"exported: {settings.export}, images {taken} in [0, 1]", soft_wrap=True)
     return fused
 
 
@@ -77,16 +86,35 @@ def _checked_out(settings: Config) -> Path:
     out = Path(settings.out)
     if out.suffix not in (".ckpt", ".pth", ".pt"):
         raise UserError(f"out={out}: solo-learn reads checkpoints called .ckpt, .pth or .pt")
-    if out.resolve() in {Path(name).resolve() for name in settings.members}:
+    checkpoints = {Path(config.checkpoint).resolve() for config in map(_member, settings.members) if config.checkpoint}
+    if out.resolve() in checkpoints:
         raise UserError(f"out={out}: is one of the members, and would be overwritten")
     if out.exists() and FUSION_KEY not in read_checkpoint(out):
         raise UserError(f"out={out}: is there already and is no fused checkpoint; choose another out")
     return out
 
 
-def _member(name: str) -> BackboneConfig:
-    model = name.startswith(("timm:", "torchvision:", "random:"))
-    return BackboneConfig(name=name) if model else BackboneConfig(checkpoint=name)
+def _save(fused: FusedBackbone, out: Path) -> None:
+    """Write the checkpoint, but never over one of another fusion."""
+    if out.exists():
+        before = describe_fused(read_checkpoint(out))
+        if before != (now := (fused.mode, fused.label, fused.num_features)):
+            named = "{0} of {1}, {2} features".format
+            raise UserError(
+                f"out={out}: holds another fusion ({named(*before)}; now {named(*now)}); choose another out"
+            )
+    save_fused(fused, out)
+
+
+def _member(entry: Any) -> BackboneConfig:
+    """Return the backbone that a member is: a checkpoint, a model's name, or keys as those of ``backbone``."""
+    if isinstance(entry, str):
+        model = entry.startswith(("timm:", "torchvision:", "random:"))
+        return BackboneConfig(name=entry) if model else BackboneConfig(checkpoint=entry)
+    try:
+        return as_object(OmegaConf.merge(OmegaConf.structured(BackboneConfig), entry), BackboneConfig)
+    except (OmegaConfBaseException, ValueError) as error:
+        raise UserError(f"members: {entry}: {str(error).splitlines()[0]}") from error
 
 
 def _fused(settings: Config, members: Sequence[Backbone], progress: Progress) -> FusedBackbone:
@@ -95,7 +123,7 @@ def _fused(settings: Config, members: Sequence[Backbone], progress: Progress) ->
         if settings.options:
             raise UserError(f"options.{next(iter(settings.options))}: mode=auto reads none but width and max_members")
         return _fused_by_selection(_images(settings, members, progress))
-    plugin: FusionPlugin = load_plugin("fusions", settings.mode)
+    plugin = _plugin(settings.mode)
     if not is_head(plugin):
         _refuse_what_is_not_read(settings)
         return fuse_backbones(members, plugin, settings.mode, options)
@@ -108,6 +136,14 @@ def _fused(settings: Config, members: Sequence[Backbone], progress: Progress) ->
         _write_record(settings, record)
     features, digests = images.reference()
     return fuse_backbones(images.members, plugin, settings.mode, options, features, digests).cpu()
+
+
+def _plugin(mode: str) -> FusionPlugin:
+    try:
+        plugin: FusionPlugin = load_plugin("fusions", mode)
+    except UserError as error:
+        raise UserError(f"{error}; or auto, which chooses members") from error
+    return plugin
 
 
 def _fused_by_selection(images: FusionImages) -> FusedBackbone:

@@ -20,7 +20,7 @@ from solo_invariance.commands.console import as_dict, as_object, choose_device, 
 from solo_invariance.commands.run_directory import RunDirectory, open_run
 from solo_invariance.commands.task_data import TaskData, load_task, resolved_task
 from solo_invariance.commands.transfer_comparison import compare_scores, print_difference
-from solo_invariance.config import ProtocolName, TaskConfig
+from solo_invariance.config import FewShotConfig, KNNConfig, ProtocolName, TaskConfig
 from solo_invariance.config import TransferConfig as Config
 from solo_invariance.data.images import Progress, no_progress
 from solo_invariance.errors import UserError
@@ -102,6 +102,9 @@ def _print_score(result: Mapping[str, Any]) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if "member_weights" in result["details"]:
+        weights = ", ".join(f"{weight:.3g}" for weight in result["details"]["member_weights"])
+        console.print(f"weights of the members: {weights}", highlight=False)
     if result["overlap"]:
         console.print(
             f"{result['overlap']} of the {result['num_test']} test images are among the training images", style="yellow"
@@ -195,6 +198,9 @@ def _check(settings: Config, name: str) -> None:
         raise UserError(
             f"metric={settings.metric}: task.name={settings.task.name} is {task.kind}, take {' or '.join(metrics)}"
         )
+    for probe, usual in (("knn", KNNConfig()), ("few_shot", FewShotConfig())):
+        if getattr(settings, probe) != usual and (settings.probe is None or settings.probe.name != probe):
+            raise UserError(f"{probe}: is read by probe={probe} alone")
     if settings.against is not None and not (Path(settings.against) / name / _FILE).is_file():
         raise UserError(f"against={settings.against}: no result of transfer there ({Path(name) / _FILE})")
 

@@ -98,6 +98,11 @@ class FeatureCache:
         lock = FileLock(path.with_suffix(".lock"))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            if error.errno in _FULL:
+                return True
+            raise self._cannot_be_written(error) from error
+        try:
             lock.acquire(blocking=False)
         except (Timeout, FileNotFoundError):  # the latter when another process is done in this very moment
             return False
@@ -106,12 +111,15 @@ class FeatureCache:
         except OSError as error:
             if error.errno in _FULL:
                 return True
-            raise UserError(
-                f"{_FOLDER}: the folder {self.root} cannot be written ({error.strerror}); "
-                f"set it to another one, or to nothing to work without"
-            ) from error
+            raise self._cannot_be_written(error) from error
         self._claims[key] = lock
         return True
+
+    def _cannot_be_written(self, error: OSError) -> UserError:
+        return UserError(
+            f"{_FOLDER}: the folder {self.root} cannot be written ({error.strerror}); "
+            f"set it to another one, or to nothing to work without"
+        )
 
     def release(self, key: str) -> None:
         """Give up a claim."""

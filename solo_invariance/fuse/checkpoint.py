@@ -31,6 +31,7 @@ def save_fused(fused: FusedBackbone, path: Path) -> None:
         FUSION_KEY: {
             "schema": _SCHEMA,
             "mode": fused.mode,
+            "num_features": fused.num_features,
             "options": fused.fusion.options if isinstance(fused.fusion, FusionHead) else {},
             "members": [_describe(member) for member in fused.backbones],
             "fitted_on": sorted(fused.fitted_on),
@@ -104,11 +105,26 @@ def is_head(plugin: FusionPlugin) -> TypeGuard[type[FusionHead]]:
     return isinstance(plugin, type) and issubclass(plugin, FusionHead)
 
 
-def _describe(member: Backbone) -> dict[str, Any]:
+def describe_fused(content: Mapping[str, Any]) -> tuple[str, str, int]:
+    """Return the mode of a fused checkpoint's content, the members' labels and the width of the features."""
+    try:
+        description = content[FUSION_KEY]
+        labels = [str(member["provenance"]["label"]) for member in description["members"]]
+        return str(description["mode"]), "+".join(labels), int(description["num_features"])
+    except (KeyError, TypeError, ValueError):
+        return "an unknown fusion", "unknown members", 0
+
+
+def require_single(member: Backbone) -> None:
+    """Raise UserError where a backbone is a fused one, which cannot be a member."""
     if isinstance(member.network, FusedBackbone):
         raise UserError(
             f"{member.provenance.checkpoint}: a fused backbone cannot be a member; name its members instead"
         )
+
+
+def _describe(member: Backbone) -> dict[str, Any]:
+    require_single(member)
     return {
         "architecture": asdict(member.architecture),
         "input": asdict(member.input_spec),

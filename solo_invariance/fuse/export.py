@@ -20,9 +20,10 @@ def check_export(path: Path) -> None:
 
 
 def export_network(fused: FusedBackbone, path: Path) -> None:
-    """Write the network, from images (N, 3, S, S) in [0, 1] to features (N, D), for any N.
+    """Write the network, from images (N, 3, H, W) in [0, 1] to features (N, D), for any N.
 
-    S is ``fused.crop_size``. ``torch.export.load(FILE).module()`` reads a ``.pt2``, ``torch.jit.load(FILE)`` a ``.ts``.
+    ``torch.export.load(FILE).module()`` reads a ``.pt2``, which takes images of ``fused.crop_size`` pixels and refuses
+    others; ``torch.jit.load(FILE)`` reads a ``.ts``, which takes images of any size: members resize for themselves.
 
     Args:
         fused: On the CPU.
@@ -32,16 +33,18 @@ def export_network(fused: FusedBackbone, path: Path) -> None:
         UserError: The format is unknown, or a member's architecture cannot be exported to it.
     """
     check_export(path)
-    images = torch.rand(2, 3, fused.crop_size, fused.crop_size)
-    buffer = io.BytesIO()
+    size, buffer = fused.crop_size, io.BytesIO()
     try:
         with warnings.catch_warnings():  # about TorchScript's age, and about sizes that are the same in every call
             warnings.simplefilter("ignore")
             if path.suffix == ".pt2":
-                batch = torch.export.Dim("batch")
-                torch.export.save(torch.export.export(fused, (images,), dynamic_shapes=({0: batch},)), buffer)
+                shapes = ({0: torch.export.Dim("batch")},)
+                torch.export.save(
+                    torch.export.export(fused, (torch.rand(2, 3, size, size),), dynamic_shapes=shapes), buffer
+                )
             else:
-                torch.jit.save(torch.jit.trace(fused, images), buffer)
+                # A trace holds what was done: all members resize an image that is no square.
+                torch.jit.save(torch.jit.trace(fused, torch.rand(2, 3, size + 8, size + 16)), buffer)
     except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
         raise UserError(f"export={path}: a member cannot be exported ({str(error).splitlines()[0]})") from error
     write_bytes(path, buffer.getvalue())

@@ -1,7 +1,7 @@
 """Fusions with numbers of their own, which come from the members' features on reference images."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -9,6 +9,8 @@ from torch import Tensor, nn
 
 # Of a member's largest standard deviation, or of that of a component: what is below is rounding, not signal.
 _ROUNDING = 1e-6
+# Of the root mean square of a member's standard deviations: a feature that varies less is not brought up to the others.
+_LEAST_DEVIATION = 0.1
 
 
 class FusionHead(nn.Module, ABC):
@@ -51,7 +53,9 @@ class Standardized(FusionHead):
     A feature :math:`f` of member :math:`m` becomes :math:`w_m \sqrt{D / (M D_m)} (f - \mu) / \sigma`: with weights
     :math:`w_m = 1`, all members have the same total variance, and all features together the variance :math:`D` that
     plain z-scores would have. A feature that is constant on the reference images becomes 0, and does not count in
-    :math:`D_m` and :math:`D`.
+    :math:`D_m` and :math:`D`. One that hardly varies there, by less than a tenth of the root mean square of its
+    member's :math:`\sigma`, is divided by that tenth: on other images it may vary a thousand times as much, and would
+    drown all others.
 
     Args:
         widths: Of the members' features, :math:`D_m`.
@@ -77,19 +81,23 @@ class Standardized(FusionHead):
         """
         together = _side_by_side(features, self.widths)
         deviation, self.mean = (statistic.to(self.mean) for statistic in torch.std_mean(together, dim=0))
-        largest = torch.cat([member.max().expand(len(member)) for member in deviation.split(self.widths)])
+        largest = _by_member(deviation, self.widths, Tensor.max)
         varies = deviation > _ROUNDING * self.mean.abs().maximum(largest)
-        self.factor = torch.where(varies, self._shares(varies) / deviation, 0.0)
+        divisor = deviation.maximum(_LEAST_DEVIATION * _by_member(deviation, self.widths, _root_mean_square))
+        variances = torch.where(varies, deviation / divisor, 0.0) ** 2
+        self.factor = torch.where(varies, self._shares(variances) / divisor, 0.0)
         return self
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return fused features (N, D) of features, one (N, D_i) a member."""
         return (torch.cat(list(features), dim=1) - self.mean) * self.factor
 
-    def _shares(self, varies: Tensor) -> Tensor:
+    def _shares(self, variances: Tensor) -> Tensor:
+        """Return what brings members, whose features have these variances (D,), to their shares of the whole, (D,)."""
         weights = self.mean.new_tensor(self.options["weights"] or [1.0] * len(self.widths))
-        counts = torch.stack([member.sum() for member in varies.split(self.widths)]).clamp_min(1)
-        shares = weights * (varies.sum() / (len(self.widths) * counts)).sqrt()
+        totals = torch.stack([member.sum() for member in variances.split(self.widths)])
+        equal = (variances > 0).sum() / len(self.widths)
+        shares = torch.where(totals > 0, weights * (equal / totals).sqrt(), 0.0)
         return shares.repeat_interleave(torch.tensor(self.widths, device=shares.device))
 
 
@@ -158,6 +166,15 @@ class Projected(FusionHead):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Return fused features (N, width) of features, one (N, D_i) a member."""
         return (torch.cat(list(features), dim=1) - self.mean) @ self.axes
+
+
+def _by_member(values: Tensor, widths: Sequence[int], summary: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return, for each feature (D,), the summary of its member's values."""
+    return torch.cat([summary(member).expand(len(member)) for member in values.split(list(widths))])
+
+
+def _root_mean_square(values: Tensor) -> Tensor:
+    return values.square().mean().sqrt()
 
 
 def _checked_weights(weights: Sequence[float], members: int) -> list[float]:

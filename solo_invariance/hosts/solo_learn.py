@@ -84,10 +84,12 @@ def write_knn_arguments(checkpoint: Path) -> bool:
     """Write the ``args.json`` with which solo-learn's ``main_knn.py`` reads a fused checkpoint; say whether it was.
 
     That script loads a whole method, of which only the backbone matters: SimCLR is the one with the least besides. It
-    takes any checkpoint in the directory, so none is written where there are others, or another run's ``args.json``.
+    takes any checkpoint in the directory, and other checkpoints there would be taken for what ``args.json`` says: it is
+    written only where there is nothing but the fused checkpoint and what goes with it.
     """
     path = checkpoint.parent / "args.json"
-    if checkpoint.suffix != ".ckpt" or len(list(checkpoint.parent.glob("*.ckpt"))) > 1 or not _is_ours(path):
+    others = {entry.stem for entry in checkpoint.parent.iterdir()} - {checkpoint.stem, path.stem}
+    if checkpoint.suffix != ".ckpt" or others or not _is_ours(path):
         return False
     arguments = {
         "method": "simclr",

@@ -21,6 +21,7 @@ TRANSFER_SETTINGS = {
     "probe": "probe",
     "num_train": "number of training images",
     "num_test": "number of test images",
+    "test_images": "set of test images",
 }
 
 Labelled = Sequence[tuple[str, Result]]
@@ -44,7 +45,9 @@ def _differences(results: Labelled, settings: dict[str, str], where: str) -> Ite
         for label, result in results:
             labels.setdefault(str(getattr(result, key)), []).append(label)
         if len(labels) > 1:
-            values = "; ".join(f"{value}: {', '.join(dict.fromkeys(of_value))}" for value, of_value in labels.items())
+            values = "; ".join(
+                f"{value[:12]}: {', '.join(dict.fromkeys(of_value))}" for value, of_value in labels.items()
+            )
             yield f"The {name} differs between {where} ({values})."
 
 

@@ -76,7 +76,8 @@ def render_page(results: Results, directory: Path) -> str:
     return environment.get_template("page.html.j2").render(
         css=Markup(css),
         css_sha256=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
-        lines=[(row.label, curves.line_style(index)) for index, row in enumerate(results.rows)],
+        labels=[row.label for row in results.rows],
+        lines=[(row.label, curves.line_style(i)) for i, row in enumerate(results.rows) if row.transforms],
         headline=headline(results),
         scope=scope(results),
         cautions=cautions(results),

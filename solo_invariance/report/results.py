@@ -111,6 +111,7 @@ class TransferResult(Result):
     num_train: int
     num_test: int
     protocol: str | None
+    test_images: str | None
 
 
 def read_result(file: Path) -> InvarianceResult | TransferResult:
@@ -152,6 +153,7 @@ def _transfer(document: JsonNode) -> TransferResult:
         num_train=document["num_train"].integer(),
         num_test=document["num_test"].integer(),
         protocol=document["protocol"].text() if "protocol" in document else None,
+        test_images=document["test_images"].text() if "test_images" in document else None,
     )
 
 

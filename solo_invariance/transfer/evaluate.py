@@ -129,12 +129,26 @@ def score_features(
         raise UserError(f"probe={settings.probe}: {error}") from error
 
 
+def _require_variation(targets: Tensor, split: str) -> None:
+    columns = targets.reshape(len(targets), -1)
+    constant = (columns == columns[0]).all(dim=0)
+    if constant.any():
+        index = int(constant.int().argmax())
+        value = float(columns[0, index])
+        raise ValueError(
+            f"target {index + 1} of {columns.shape[1]} is {value:g} for all {split} images: nothing to predict"
+        )
+
+
 def _on(device: torch.device | None, labelled: Labelled) -> Labelled:
     features, targets = labelled
     return features.to(device), targets.to(device)
 
 
 def _probe(train: Labelled, test: Labelled, settings: TransferSettings) -> TransferScore:
+    if settings.kind == "regression":
+        _require_variation(train[1], "training")
+        _require_variation(test[1], "test")
     weights, chosen = _feature_weights(train, settings)
     probe = _build(settings, weights)
     probe.fit(*train)

@@ -7,8 +7,9 @@ import torch
 from solo_invariance.backbones import BackboneConfig, load_backbone
 from solo_invariance.data.images import ImageFiles, TensorImages
 from solo_invariance.data.latent_scenes import LatentScenes
+from solo_invariance.errors import UserError
 from solo_invariance.features import extract_features
-from solo_invariance.transfer.tasks import Split, scenes
+from solo_invariance.transfer.tasks import Split, TaskSettings, scenes
 
 
 def test_a_fusion_is_written_and_its_use_explained(cli, host_checkpoint, tmp_path: Path) -> None:
@@ -19,8 +20,13 @@ def test_a_fusion_is_written_and_its_use_explained(cli, host_checkpoint, tmp_pat
     assert "default+ventral: 2 members, concat, 128 features" in printed
     assert f"+backbone.kwargs.checkpoint={out}" in printed
     assert load_backbone(BackboneConfig(checkpoint=str(out))).num_features == 128
-    assert cli("fuse", f"members=[{members[0]},{members[1]}]", "mode=sum", f"out={out}")[0] == 0
-    assert load_backbone(BackboneConfig(checkpoint=str(out))).num_features == 64
+    assert cli("fuse", f"members=[{members[0]},{members[1]}]", f"out={out}")[0] == 0
+    code, _, err = cli("fuse", f"members=[{members[0]},{members[1]}]", "mode=sum", f"out={out}")
+    assert code == 2
+    assert "holds another fusion (concat of default+ventral, 128 features; now sum of default+ventral, 64" in err
+    added = tmp_path / "added.ckpt"
+    assert cli("fuse", f"members=[{members[0]},{members[1]}]", "mode=sum", f"out={added}")[0] == 0
+    assert load_backbone(BackboneConfig(checkpoint=str(added))).num_features == 64
 
 
 def test_nothing_but_a_fusion_is_ever_overwritten(cli, host_checkpoint, tmp_path: Path) -> None:
@@ -101,6 +107,11 @@ def test_a_folder_of_reference_images(cli, members, photo_folder: Path, tmp_path
         (["mode=auto"], "mode=auto: name the task that the members are chosen for, task.name=..."),
         (["mode=auto", "task.name=hues"], "did you mean 'hue'?"),
         (["export=fused.onnx"], "export=fused.onnx: expected a name that ends in .pt2"),
+        (["mode=auto", "task.name=hue", "options.nonsense=3"], "options.nonsense: mode=auto reads none"),
+        (["mode=concat", "max_members=2"], "max_members: mode=concat takes all members"),
+        (["mode=standardized", "width=3", "reference.name=latent_scenes"], "does not take these options: width"),
+        (["mode=weighted", "options.weights=[1]", "reference.name=latent_scenes"], "expected 2 finite numbers"),
+        (["mode=weighted", "options.weights=[1,2]", "task.name=hue"], "options.weights and task.name are both set"),
         (["mode=weightd"], "did you mean 'weighted'?"),
     ],
 )
@@ -147,6 +158,7 @@ def test_members_are_chosen_one_by_one(cli, host_checkpoint, tmp_path: Path) -> 
     assert loaded.provenance.label == "+".join(chosen)
     assert loaded.num_features == 20
     assert loaded.network.mode == "projected"
+    out.unlink()
     assert cli(*arguments, "max_members=1")[0] == 0
     assert load_backbone(BackboneConfig(checkpoint=str(out))).num_features == 64
 
@@ -205,3 +217,63 @@ def test_what_main_knn_reads_is_written_where_it_can_be(cli, host_checkpoint, tm
     before = (member.parent / "args.json").read_bytes()
     assert cli("fuse", f"members=[{member}]", f"out={member.parent / 'fused.ckpt'}")[0] == 0
     assert (member.parent / "args.json").read_bytes() == before
+    assert cli("fuse", f"members=[{member}]", f"out={tmp_path / 'beside.ckpt'}")[0] == 0
+    assert not (tmp_path / "args.json").exists()
+
+
+def test_a_member_may_be_named_by_several_keys(cli, host_checkpoint, tmp_path: Path) -> None:
+    """A checkpoint beside which nothing says what it holds."""
+    bare = host_checkpoint("default", args=False)
+    keys = f"{{checkpoint: '{bare}', name: resnet10, kwargs: {{width: 0.125}}, crop_size: 32, label: bare}}"
+    out = tmp_path / "fused.ckpt"
+    code, printed, err = cli("fuse", f"members=[{keys}]", f"out={out}")
+    assert code == 0, err
+    assert "bare: 1 members, concat, 64 features" in printed
+    code, _, err = cli("fuse", "members=[{chekpoint: x}]", f"out={out}")
+    assert code == 2
+    assert "Key 'chekpoint' not in 'BackboneConfig'" in err
+
+
+def test_a_fused_member_is_refused_before_anything_is_computed(cli, members, tmp_path: Path) -> None:
+    fused = tmp_path / "fused.ckpt"
+    assert cli("fuse", members, f"out={fused}")[0] == 0
+    code, printed, err = cli("fuse", f"members=[{fused}]", "mode=auto", *_TASK, f"out={tmp_path / 'more.ckpt'}")
+    assert code == 2
+    assert "a fused backbone cannot be a member" in err
+    assert "forward selection" not in printed
+
+
+def test_a_checkpoint_beside_a_fused_one_is_not_taken_for_it(cli, host_checkpoint, tmp_path: Path) -> None:
+    bare = host_checkpoint("default", args=False)
+    alone = tmp_path / "alone"
+    assert cli("fuse", f"members=[{host_checkpoint('ventral', 1)}]", f"out={alone / 'fused.ckpt'}")[0] == 0
+    bare = bare.rename(alone / "bare.ckpt")
+    with pytest.raises(UserError, match=r"no args\.json beside it says which backbone it holds"):
+        load_backbone(BackboneConfig(checkpoint=str(bare)))
+
+
+def test_chosen_members_are_fitted_in_the_size_that_they_are_used_in(cli, host_checkpoint, tmp_path: Path) -> None:
+    """Of the candidates, one that is left out has a larger input."""
+    paths = [host_checkpoint(name, seed) for seed, name in enumerate(("default", "ventral"))]
+    args = json.loads((paths[1].parent / "args.json").read_text())
+    args["augmentations"][0]["crop_size"] = 64
+    (paths[1].parent / "args.json").write_text(json.dumps(args))
+    out = tmp_path / "fused.ckpt"
+    members = f"members=[{paths[0]},{paths[1]}]"
+    assert cli("fuse", members, "mode=auto", "max_members=1", *_TASK, f"out={out}")[0] == 0
+    backbone = load_backbone(BackboneConfig(checkpoint=str(out)))
+    train, _ = scenes.hue.load(TaskSettings(num_train=60, num_test=30, size=32))
+    deviations = extract_features(backbone, train.images).std(dim=0)
+    spread = deviations[deviations > 0].square().mean()
+    torch.testing.assert_close(spread, torch.tensor(1.0), atol=1e-3, rtol=0)
+
+
+def test_reference_images_are_drawn_from_all_of_a_folder(cli, members, photo_folder: Path, tmp_path: Path) -> None:
+    fitted = []
+    for seed in (0, 0, 1):
+        out = tmp_path / f"{len(fitted)}.ckpt"
+        arguments = [f"reference.path={photo_folder}", "reference.num_images=12", f"seed={seed}", f"out={out}"]
+        assert cli("fuse", members, "mode=standardized", *arguments, "device=cpu")[0] == 0
+        fitted.append(torch.load(out, weights_only=True)["fusion"]["fitted_on"])
+    assert fitted[0] == fitted[1] != fitted[2]
+    assert len(fitted[0]) == 12

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from solo_invariance.backbones import Backbone
+from solo_invariance.data.images import TensorImages
+from solo_invariance.transfer.tasks import Split, scenes
 
 
 def _arguments(checkpoint: Path, out: Path, task: str, *more: str) -> list[str]:
@@ -157,6 +160,7 @@ def test_kernel_ridge_of_numbers(cli, host_checkpoint, tmp_path: Path) -> None:
         (["tasks=[{name: hue, pth: x}]"], "tasks: hue: Key 'pth' not in 'TaskConfig'"),
         (["task.name=cifar10", "task.path=nowhere"], "nowhere"),
         (["task.name=shape", "folds=100"], "folds=100 for 80 images"),
+        (["task.name=shape", "knn.k=5"], "knn: is read by probe=knn alone"),
         (["task.name=shape", "few_shot.ways=1"], "few_shot.ways=1: expected at least 2"),
         (["task.name=shape", "knn.temperature=0"], "knn.temperature=0.0: expected a positive number"),
     ],
@@ -236,3 +240,114 @@ def test_a_weighted_fusion_chooses_its_weights_for_each_task(cli, host_checkpoin
         weights = _result(tmp_path / "out" / name)["details"]["member_weights"]
         assert len(weights) == 2
         assert min(weights) >= 0
+
+
+def _points(folder: Path) -> list[str]:
+    """A table of points on images of different shapes, and the arguments that name it."""
+    generator = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    rows = ["image,split,x,y"]
+    for index in range(60):
+        height, width = generator.integers(40, 80, 2)
+        x, y = generator.integers(5, 35, 2)
+        pixels = np.zeros((height, width, 3), dtype=np.uint8)
+        pixels[max(0, y - 3) : y + 4, max(0, x - 3) : x + 4] = 255
+        Image.fromarray(pixels).save(folder / "images" / f"{index}.png")
+        rows.append(f"{index}.png,{'test' if index % 3 == 0 else 'train'},{x},{y}")
+    (folder / "points.csv").write_text("\n".join(rows) + "\n")
+    options = f"task.options={{targets: {folder / 'points.csv'}, points: true}}"
+    return ["task.name=table", f"task.path={folder / 'images'}", options, "device=cpu"]
+
+
+def test_backbones_of_other_sizes_are_compared_on_points_in_their_own_pixels(cli, host_checkpoint, tmp_path) -> None:
+    task = _points(tmp_path / "data")
+    checkpoint = host_checkpoint()
+    for size in (32, 64):
+        arguments = ["transfer", f"backbone.checkpoint={checkpoint}", f"backbone.crop_size={size}", *task]
+        against = [f"against={tmp_path / '32'}"] if size == 64 else []
+        code, _, err = cli(*arguments, f"out={tmp_path / str(size)}", *against)
+        assert code == 0, err
+    compared = json.loads((tmp_path / "64" / "comparison.json").read_text())
+    low, high = compared["ci95"]
+    assert low <= compared["difference"] <= high
+    first, second = (np.load(tmp_path / name / "transfer.npz")["targets"] for name in ("32", "64"))
+    assert np.abs(second).max() > 1.5 * np.abs(first).max()
+    only = ["task.options.points=false", "task.options.kind=regression", "task.options.columns=[y]"]
+    assert cli(*arguments, *only, f"out={tmp_path / 'y'}")[0] == 0
+    code, _, err = cli(
+        *arguments, *only[:2], "task.options.columns=[x]", f"out={tmp_path / 'x'}", f"against={tmp_path / 'y'}"
+    )
+    assert code == 2
+    assert "other targets are predicted there" in err
+
+
+def test_episodes_are_compared_with_the_same_episodes_only(cli, host_checkpoint, tmp_path: Path) -> None:
+    few = ["probe=few_shot", "few_shot={ways: 2, shots: 1, queries: 1, episodes: 50}"]
+    first, second = host_checkpoint("ventral"), host_checkpoint("dorsal", 1)
+    against = f"against={tmp_path / 'a'}"
+    assert cli(*_arguments(first, tmp_path / "a", "shape", *few))[0] == 0
+    code, printed, err = cli(*_arguments(second, tmp_path / "b", "shape", *few, against))
+    assert code == 0, err
+    assert "dorsal minus ventral on shape: 2_way_1_shot_accuracy" in printed
+    code, _, err = cli(*_arguments(second, tmp_path / "c", "shape", *few, "seed=1", against))
+    assert code == 2
+    assert "its seed is 0, here it is 1" in err
+    code, _, err = cli(*_arguments(second, tmp_path / "d", "shape", *few, "few_shot.episodes=40", against))
+    assert code == 2
+    assert "its details is" in err
+
+
+def test_what_is_compared_with_is_looked_for_first(cli, host_checkpoint, tmp_path: Path) -> None:
+    code, _, err = cli(*_arguments(host_checkpoint(), tmp_path / "a", "hue", f"against={tmp_path / 'nowhere'}"))
+    assert code == 2
+    assert "no result of transfer there" in err
+    assert not (tmp_path / "a").exists()
+
+
+def test_two_tables_have_labels_of_their_own(cli, host_checkpoint, tmp_path: Path) -> None:
+    _points(tmp_path / "data")
+    table = f"name: table, path: {tmp_path / 'data' / 'images'}"
+    options = f"targets: {tmp_path / 'data' / 'points.csv'}, kind: regression"
+    tasks = ", ".join(
+        f"{{{table}, label: {column}, options: {{{options}, columns: [{column}]}}}}" for column in ("x", "y")
+    )
+    arguments = ["transfer", f"backbone.checkpoint={host_checkpoint()}", "device=cpu", f"out={tmp_path / 'out'}"]
+    code, printed, err = cli(*arguments, f"tasks=[{tasks}]")
+    assert code == 0, err
+    assert _result(tmp_path / "out" / "x")["task"] == "x"
+    assert "on y: r2" in printed
+
+
+def test_a_published_task_that_repeats_images_can_be_what_a_fusion_is_chosen_for(
+    cli, host_checkpoint, tmp_path: Path, monkeypatch
+) -> None:
+    load = scenes.SceneLatents.load
+
+    def repeating(self, settings):
+        train, test = load(self, settings)
+        images = torch.cat([train.images.images[:1], test.images.images[1:]])
+        return train, Split(TensorImages(images), test.targets)
+
+    monkeypatch.setattr(scenes.SceneLatents, "load", repeating)
+    fused, members = tmp_path / "fused.ckpt", [host_checkpoint("ventral"), host_checkpoint("dorsal", 1)]
+    task = ["task.name=hue", "task.num_train=80", "task.num_test=40", "task.size=32", "device=cpu"]
+    fusing = ["fuse", f"members=[{members[0]},{members[1]}]", "mode=weighted", *task, f"out={fused}"]
+    monkeypatch.setattr(scenes.SceneLatents, "may_overlap", True)
+    assert cli(*fusing)[0] == 0
+    code, printed, err = cli(*_arguments(fused, tmp_path / "out", "hue"))
+    assert code == 0, err
+    assert "1 of the 40 test images are among the training images" in printed
+    monkeypatch.setattr(scenes.SceneLatents, "may_overlap", False)
+    code, _, err = cli(*_arguments(fused, tmp_path / "other", "hue"))
+    assert code == 2
+    assert "1 of 40 test images are among those that the fusion was fitted to, or chosen by" in err
+
+
+def test_processes_share_their_work_without_a_cache_that_is_kept(cli, host_checkpoint, tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("SOLO_INVARIANCE_CACHE", "")
+    passes = []
+    forward = Backbone.forward
+    monkeypatch.setattr(Backbone, "forward", lambda self, images: passes.append(len(images)) or forward(self, images))
+    code, _, err = cli(*_arguments(host_checkpoint(), tmp_path / "out", "hue", "tasks=[hue,shape]"))
+    assert code == 0, err
+    assert sum(passes) == 120

@@ -95,3 +95,38 @@ def test_too_few_reference_images_are_refused() -> None:
         Standardized([3, 12]).fit(_features(count=1))
     with pytest.raises(ValueError, match=r"features of widths \[3, 12\], expected \[4, 12\]"):
         Standardized([4, 12]).fit(_features())
+
+
+def test_a_member_of_small_features_says_as_much_as_another() -> None:
+    features = _features()
+    features[0] *= 1e-7
+    first, second = (
+        p.var(dim=0).sum().item() for p in Standardized([3, 12]).fit(features)(features).split([3, 12], dim=1)
+    )
+    assert first == pytest.approx(second, rel=1e-4)
+
+
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 2.0, 3.0], [-1.0, 1.0], [float("nan"), 1.0], [0.0, 0.0]])
+def test_weights_that_are_none_are_refused(weights: list[float]) -> None:
+    with pytest.raises(ValueError, match="expected 2 finite numbers, of which none is negative and not all are 0"):
+        Weighted([3, 12], weights=weights)
+
+
+@pytest.mark.parametrize("count", [10, 100])
+def test_projecting_is_the_same_with_more_images_than_features_and_with_fewer(count: int) -> None:
+    features = _features(count=count, widths=(15, 15))
+    fused = Projected([15, 15], 4).fit(features)(features)
+    together = StandardScaler().fit_transform(torch.cat(features, dim=1).double().numpy())
+    expected = torch.from_numpy(PCA(4, whiten=True, svd_solver="full").fit_transform(together))
+    torch.testing.assert_close(fused.double().abs(), expected.abs(), atol=1e-3, rtol=1e-3)
+
+
+def test_a_feature_that_hardly_varies_on_the_reference_does_not_drown_the_others_elsewhere() -> None:
+    features = _features(count=100)
+    features[1][:, 0] = 1e-3 * torch.randn(100, generator=torch.Generator().manual_seed(3))
+    head = Standardized([3, 12]).fit(features)
+    others = _features(1, count=100)
+    fused = head(others)
+    variances = fused.var(dim=0)
+    assert variances[3] < 200 * variances[4:].mean()  # as it is divided by a tenth of what the others are divided by
+    assert head.factor[3] < 20 * head.factor[4:].mean()

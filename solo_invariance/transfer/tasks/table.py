@@ -252,7 +252,10 @@ def _check_classes(table: TargetTable, train_rows: Rows, test_rows: Rows) -> Non
     if unknown.any():
         row = int(test_rows[unknown.argmax()])
         raise table.complain(
-            row, next(iter(table.targets)), f"class {column[row].item()!r} is only in the test split, never in training"
+            row,
+            next(iter(table.targets)),
+            f"class {column[row].item()!r} is only in the test split, never in training; "
+            "task.options.kind=regression takes numbers as numbers",
         )
 
 

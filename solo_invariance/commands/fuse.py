@@ -68,8 +68,10 @@ def fuse(settings: Config, progress: Progress = no_progress) -> FusedBackbone:
     members = [load_backbone(_member(entry), settings.seed) for entry in settings.members]
     for member in members:
         require_single(member)
-    fused = _fused(settings, members, progress)
+    fused, record = _fused(settings, members, progress)
     _save(fused, out)
+    if record is not None:
+        _write_record(settings, record)
     write_knn_arguments(out)
     if settings.export is not None:
         export_network(fused, Path(settings.export))
@@ -117,7 +119,10 @@ def _member(entry: Any) -> BackboneConfig:
         raise UserError(f"members: {entry}: {str(error).splitlines()[0]}") from error
 
 
-def _fused(settings: Config, members: Sequence[Backbone], progress: Progress) -> FusedBackbone:
+def _fused(
+    settings: Config, members: Sequence[Backbone], progress: Progress
+) -> tuple[FusedBackbone, dict[str, Any] | None]:
+    """Return the fusion, and what was chosen for it where something was."""
     options = {**settings.options, **({} if settings.width is None else {"width": settings.width})}
     if settings.mode == _AUTO:
         if settings.options:
@@ -126,16 +131,15 @@ def _fused(settings: Config, members: Sequence[Backbone], progress: Progress) ->
     plugin = _plugin(settings.mode)
     if not is_head(plugin):
         _refuse_what_is_not_read(settings)
-        return fuse_backbones(members, plugin, settings.mode, options)
+        return fuse_backbones(members, plugin, settings.mode, options), None
     build_fusion(plugin, members, settings.mode, options)  # before any feature is computed
-    images = _images(settings, members, progress)
+    images, record = _images(settings, members, progress), None
     if issubclass(plugin, Weighted) and images.task is not None:
         if "weights" in options:
             raise UserError("options.weights and task.name are both set: the weights are given, or chosen for a task")
         options["weights"], record = choose_weights(images)
-        _write_record(settings, record)
     features, digests = images.reference()
-    return fuse_backbones(images.members, plugin, settings.mode, options, features, digests).cpu()
+    return fuse_backbones(images.members, plugin, settings.mode, options, features, digests).cpu(), record
 
 
 def _plugin(mode: str) -> FusionPlugin:
@@ -146,14 +150,13 @@ def _plugin(mode: str) -> FusionPlugin:
     return plugin
 
 
-def _fused_by_selection(images: FusionImages) -> FusedBackbone:
+def _fused_by_selection(images: FusionImages) -> tuple[FusedBackbone, dict[str, Any]]:
     chosen, record = choose_members(images)
-    _write_record(images.settings, record)
     images = images.of(chosen)
     features, digests = images.reference()
     head = head_of_width([member.num_features for member in images.members], images.settings.width)
     mode, options = ("projected", head.options) if isinstance(head, Projected) else ("standardized", {})
-    return fuse_backbones(images.members, type(head), mode, options, features, digests).cpu()
+    return fuse_backbones(images.members, type(head), mode, options, features, digests).cpu(), record
 
 
 def _images(settings: Config, members: Sequence[Backbone], progress: Progress) -> FusionImages:

@@ -86,14 +86,13 @@ class TaskData:
 
     @cached_property
     def overlap(self) -> int:
-        """How many test images are among the training images.
+        """How many test images are among the training images."""
+        return len(self.test_images_among(self.train_digests))
 
-        Raises:
-            UserError: There are some, and the task is none of the published ones that are known to have them.
-        """
+    def require_apart(self) -> None:
+        """Raise UserError where an image is in both splits, unless the task is a published one that may have such."""
         if not self.task.may_overlap:
             self.require_unseen(self.train_digests, "the probe is trained on")
-        return len(self.test_images_among(self.train_digests))
 
 
 def load_task(config: TaskConfig, crop_size: int, protocol: Protocol, num_workers: int = 0) -> TaskData:

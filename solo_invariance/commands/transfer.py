@@ -89,7 +89,7 @@ def _run(processes: Processes, device: torch.device, config: Any) -> None:
         _print_score(result)
     for name in results:
         if settings.against is not None:
-            print_difference(compare_scores(_out_of(settings, name), Path(settings.against) / name, settings.seed))
+            print_difference(compare_scores(Path(settings.out) / name, Path(settings.against) / name, settings.seed))
     console.print(f"results: {settings.out}", soft_wrap=True)
 
 
@@ -220,10 +220,6 @@ def _cache(settings: Config, processes: Processes, num_tasks: int) -> Iterator[F
             shutil.rmtree(path, ignore_errors=True)
 
 
-def _out_of(settings: Config, name: str) -> Path:
-    return Path(settings.out) / name
-
-
 @dataclass(frozen=True)
 class _Job:
     """The scoring of a backbone on one task."""
@@ -256,11 +252,12 @@ class _Job:
 
     @property
     def data(self) -> TaskData:
-        """The task's images and targets, none of which the fusion has seen in the wrong place."""
+        """The task's images and targets, where no test image was seen in training or by the fusion."""
         settings = self.settings
         data = load_task(settings.task, self._crop_size, settings.protocol.value, settings.num_workers)
         if self._fused is not None:
             data.require_unseen_by_fusion(self._fused.fitted_on)
+        data.require_apart()
         return data
 
     def features(

@@ -1,6 +1,5 @@
 """``solo-invariance measure``: what did a backbone become invariant to?"""
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from omegaconf import OmegaConf
 
 from solo_invariance.backbones import Backbone, SideBySide, load_backbone, random_twin
 from solo_invariance.commands.comparison import compare_runs, print_comparison
@@ -18,6 +16,7 @@ from solo_invariance.commands.console import as_dict, as_object, choose_device, 
 from solo_invariance.commands.measured_data import MeasuredData, measured_data
 from solo_invariance.commands.measured_table import print_measured
 from solo_invariance.commands.run_directory import RunDirectory, open_run
+from solo_invariance.commands.sharing import run_shared
 from solo_invariance.config import MeasureConfig as Config
 from solo_invariance.data.images import ImageFiles, ImageSource, Progress, identify, no_progress
 from solo_invariance.data.reading import ReadingPolicy
@@ -53,19 +52,7 @@ _OTHER_KEYS = (
 
 def run(config: Any) -> None:
     """Measure, print the tables and say where the results are."""
-    settings = as_object(config, Config)
-    device = choose_device(settings.device)
-    if settings.devices == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        _run(Processes(), device, config)
-        return
-    from solo_invariance.hosts.processes import run_in_processes
-
-    # Plain data: a composed configuration loses its schema on the way to another process.
-    run_in_processes(_run_plain, as_dict(config), device, settings.devices)
-
-
-def _run_plain(processes: Processes, device: torch.device, config: dict[str, Any]) -> None:
-    _run(processes, device, OmegaConf.merge(OmegaConf.structured(Config), config))
+    run_shared(config, Config, _run)
 
 
 def _run(processes: Processes, device: torch.device, config: Any) -> None:

@@ -1,6 +1,5 @@
 """``solo-invariance transfer``: how well does a frozen backbone do on a task?"""
 
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.backbones.resnet import WideResNet
 from solo_invariance.commands.console import as_dict, as_object, choose_device, console, progress_bars
 from solo_invariance.commands.run_directory import RunDirectory, open_run
+from solo_invariance.commands.sharing import run_shared
 from solo_invariance.commands.task_data import TaskData, load_task, resolved_task
 from solo_invariance.commands.transfer_comparison import compare_scores, print_difference
 from solo_invariance.config import FewShotConfig, KNNConfig, ProtocolName, TaskConfig
@@ -64,19 +64,7 @@ _SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 
 def run(config: Any) -> None:
     """Score, print the scores and say where the results are."""
-    settings = as_object(config, Config)
-    device = choose_device(settings.device)
-    if settings.devices == 1 and "TORCHELASTIC_RUN_ID" not in os.environ:
-        _run(Processes(), device, config)
-        return
-    from solo_invariance.hosts.processes import run_in_processes
-
-    # Plain data: a composed configuration loses its schema on the way to another process.
-    run_in_processes(_run_plain, as_dict(config), device, settings.devices)
-
-
-def _run_plain(processes: Processes, device: torch.device, config: dict[str, Any]) -> None:
-    _run(processes, device, OmegaConf.merge(OmegaConf.structured(Config), config))
+    run_shared(config, Config, _run)
 
 
 def _run(processes: Processes, device: torch.device, config: Any) -> None:

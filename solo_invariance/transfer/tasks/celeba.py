@@ -1,5 +1,6 @@
 """CelebA (Liu et al. 2015): aligned faces with five landmarks and forty attributes."""
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,8 +22,28 @@ _LAYOUT = (
 )
 
 
+class _OfCelebA(Task):
+    """The official partition; what is for validation is for training here."""
+
+    may_overlap = True
+
+    def load(self, settings: TaskSettings) -> tuple[Split, Split]:
+        """Return the splits; ``settings.path`` is the folder that holds ``celeba``.
+
+        Raises:
+            UserError: The dataset is not there or is corrupted.
+        """
+        check_options(settings)
+        train = self._split(settings, "num_train", ("train", "valid"))
+        return train, self._split(settings, "num_test", ("test",))
+
+    @abstractmethod
+    def _split(self, settings: TaskSettings, count: Count, parts: tuple[str, ...]) -> Split:
+        """Return some parts of the dataset."""
+
+
 @dataclass(frozen=True)
-class CelebA(Task):
+class CelebA(_OfCelebA):
     """Eyes, nose and corners of the mouth, in the official partition; what is for validation is for training here.
 
     The landmarks count from 0. The official code cuts their fractions off when it has moved them into the network's
@@ -31,17 +52,6 @@ class CelebA(Task):
 
     kind = "regression"
     metric = "r2"
-    may_overlap = True
-
-    def load(self, settings: TaskSettings) -> tuple[Split, Split]:
-        """Return the splits; ``settings.path`` is the folder that holds ``celeba``.
-
-        Raises:
-            UserError: The dataset is not there or is corrupted.
-        """
-        check_options(settings)
-        train = self._split(settings, "num_train", ("train", "valid"))
-        return train, self._split(settings, "num_test", ("test",))
 
     def _split(self, settings: TaskSettings, count: Count, parts: tuple[str, ...]) -> Split:
         paths, landmarks = _drawn(settings, count, parts, "landmarks_align")
@@ -50,22 +60,11 @@ class CelebA(Task):
 
 
 @dataclass(frozen=True)
-class CelebAAttributes(Task):
+class CelebAAttributes(_OfCelebA):
     """Forty labels, in the official partition; what is for validation is for training here."""
 
     kind = "multilabel"
     metric = "mean_average_precision"
-    may_overlap = True
-
-    def load(self, settings: TaskSettings) -> tuple[Split, Split]:
-        """Return the splits; ``settings.path`` is the folder that holds ``celeba``.
-
-        Raises:
-            UserError: The dataset is not there or is corrupted.
-        """
-        check_options(settings)
-        train = self._split(settings, "num_train", ("train", "valid"))
-        return train, self._split(settings, "num_test", ("test",))
 
     def _split(self, settings: TaskSettings, count: Count, parts: tuple[str, ...]) -> Split:
         paths, attributes = _drawn(settings, count, parts, "attr")

@@ -117,7 +117,7 @@ def run(quick: bool) -> Iterator[Row]:
     count, width, penalties = (600, 128, 12) if quick else (2000, 512, 45)
     grid = penalty_grid()[torch.linspace(0, 44, penalties).long()]
     size = f"{penalties} penalties x 5 folds, n = {count}, D = {width}"
-    pairs = 3 if quick else 1
+    pairs = 3 if quick else 5
     ridge, logistic = _numbers(count, width, 8), _classes(count, width)
     yield from _compared(
         Peer("scikit-learn's Ridge in a loop", lambda: _ridge_loop(ridge, grid.tolist()), 30, 1e-4),
@@ -135,14 +135,14 @@ def run(quick: bool) -> Iterator[Row]:
         pairs,
         f"{size}, 10 classes",
     )
-    count, width = (200, 16) if quick else (600, 64)
+    count, width = (200, 16) if quick else (400, 64)
     latents = _latents(count, width)
     yield from _compared(
         Peer("scikit-learn's KernelRidge, target by target", lambda: _kernel_loop(latents), 8, 1e-3),
         "kernel ridge probe",
         KernelRidgeProbe(),
         latents,
-        1,
+        pairs,
         f"40 pairs x 5 folds, n = {count}, D = {width}, 10 latents",
     )
     yield from _scaling(quick)
@@ -221,7 +221,7 @@ def _kernel_loop(problem: Problem) -> float:
 
 
 def _scaling(quick: bool) -> Iterator[Row]:
-    base, sizes = ((300, 64), [(600, 64), (300, 128)]) if quick else ((2000, 512), [(8000, 512), (2000, 2048)])
+    base, sizes = ((300, 64), [(400, 64), (300, 128)]) if quick else ((2000, 512), [(8000, 512), (2000, 2048)])
     for count, width in (base, *sizes):
         numbers, classes = _numbers(count, width, 10), _classes(count, width)
         yield from (_time_linear(RidgeProbe, "ridge", numbers), _time_linear(LogisticProbe, "logistic", classes))

@@ -35,7 +35,7 @@ def test_the_exported_network_gives_the_same_features_for_any_number_of_images(f
     if name.endswith(".ts"):
         shapes += [(2, 3, 32, 32), (2, 3, 70, 50)]
     else:
-        with pytest.raises(AssertionError):
+        with pytest.raises((AssertionError, RuntimeError)):  # which one depends on the version
             network(torch.rand(2, 3, 32, 32))
     for shape in shapes:
         images = torch.rand(shape)

@@ -44,7 +44,7 @@ def run(config: Any) -> None:
                 _measure(settings, label, path, out, progress)
         with _timed("transfer"):
             for label, path in checkpoints.items():
-                _transfer(settings, path, label, out, progress)
+                _transfer(settings, label, path, out, progress)
     runs = [out / "measure" / label for label in checkpoints] + [out / "transfer" / label for label in checkpoints]
     print_tables(collect_results(runs), console)
     page = build_report(runs, out / "report.html")
@@ -89,7 +89,7 @@ def _measure(settings: Config, label: str, path: Path, out: Path, progress: Prog
     measure.measure(config, named)
 
 
-def _transfer(settings: Config, path: Path, label: str, out: Path, progress: Progress) -> None:
+def _transfer(settings: Config, label: str, path: Path, out: Path, progress: Progress) -> None:
     config = _compose(
         "transfer",
         transfer.Config,

@@ -38,8 +38,6 @@ from solo_invariance.results import (
 )
 from solo_invariance.transfer.evaluate import (
     METRICS,
-    FewShotSettings,
-    KNNSettings,
     ProbeKind,
     TransferScore,
     TransferSettings,
@@ -286,8 +284,8 @@ class _Job:
             num_members=_num_members(self.backbone),
             scaled=fused is not None and fused.scales_features,
             open_widths=None if fused is None else fused.open_widths,
-            knn=KNNSettings(settings.knn.k, settings.knn.temperature),
-            few_shot=FewShotSettings(**vars(settings.few_shot)),
+            knn=settings.knn,
+            few_shot=settings.few_shot,
             seed=settings.seed,
         )
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from solo_invariance.config import FewShotConfig, KNNConfig
 from solo_invariance.errors import UserError
 from solo_invariance.transfer.few_shot import few_shot_episodes
 from solo_invariance.transfer.kernel_ridge import KernelRidgeProbe
@@ -28,24 +29,6 @@ METRICS: Mapping[Kind, tuple[str, ...]] = {
     "multilabel": ("mean_average_precision",),
     "regression": ("r2",),
 }
-
-
-@dataclass(frozen=True)
-class KNNSettings:
-    """Weighted nearest neighbours: how many, None to choose, and the temperature of the weights."""
-
-    k: int | None = None
-    temperature: float = 0.07
-
-
-@dataclass(frozen=True)
-class FewShotSettings:
-    """Episodes: classes in each, labelled images and queries of each class, and how many episodes."""
-
-    ways: int = 5
-    shots: int = 5
-    queries: int = 15
-    episodes: int = 600
 
 
 @dataclass(frozen=True)
@@ -75,8 +58,8 @@ class TransferSettings:
     num_members: int = 1
     scaled: bool = False
     open_widths: Sequence[int] | None = None
-    knn: KNNSettings = field(default_factory=KNNSettings)
-    few_shot: FewShotSettings = field(default_factory=FewShotSettings)
+    knn: KNNConfig = field(default_factory=KNNConfig)
+    few_shot: FewShotConfig = field(default_factory=FewShotConfig)
     seed: int = 0
 
 

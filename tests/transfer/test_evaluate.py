@@ -2,10 +2,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from solo_invariance.config import FewShotConfig
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import Standardized, Weighted
 from solo_invariance.transfer import evaluate
-from solo_invariance.transfer.evaluate import FewShotSettings, TransferSettings, score_features
+from solo_invariance.transfer.evaluate import TransferSettings, score_features
 
 
 def _members(widths: tuple[int, ...] = (32, 32, 32), count: int = 300) -> tuple[list[Tensor], Tensor]:
@@ -78,7 +79,7 @@ def test_episodes_are_of_test_images_alone() -> None:
     labels = torch.arange(60) % 3
     features = torch.nn.functional.one_hot(labels).float() + 0.01 * torch.randn(60, 3, generator=generator)
     settings = TransferSettings(
-        "few_shot", "classification", "accuracy", few_shot=FewShotSettings(ways=3, shots=1, queries=2, episodes=20)
+        "few_shot", "classification", "accuracy", few_shot=FewShotConfig(ways=3, shots=1, queries=2, episodes=20)
     )
     noise = torch.randn(40, 3, generator=generator)
     scored = score_features((noise, torch.arange(40) % 3), (features, labels), settings)

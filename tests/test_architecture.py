@@ -49,3 +49,9 @@ def test_checkpoints_are_only_read_as_plain_tensors() -> None:
             assert name not in ("eval", "exec", "pickle.load", "pickle.loads"), path
             if name == "torch.load":
                 assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), path
+
+
+def test_features_know_nothing_of_what_is_done_with_them() -> None:
+    for path in (PACKAGE / "features").glob("*.py"):
+        users = ("solo_invariance.measure", "solo_invariance.transfer", "solo_invariance.report")
+        assert not any(name.startswith(users) for name in _imports(path)), path

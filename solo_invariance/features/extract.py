@@ -11,9 +11,9 @@ from solo_invariance.data.framing import FramedImages, Framing
 from solo_invariance.data.images import ImageSource, Progress, no_progress
 from solo_invariance.features.cache import FeatureCache, NoCache
 from solo_invariance.features.digests import digest_of_backbone, digests_of
+from solo_invariance.features.feature_stream import FeatureStream, Precision, suitable_batch_size
 from solo_invariance.features.shared_work import Piece, SharedWork, require_finite
 from solo_invariance.fuse.fused import FusedBackbone
-from solo_invariance.measure.feature_stream import FeatureStream, Precision, suitable_batch_size
 from solo_invariance.processes import Processes
 from solo_invariance.results import fingerprint_of
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from solo_invariance.data.images import ImageSource, Progress, Unreadable, read_ahead, readable
 from solo_invariance.errors import UserError
 from solo_invariance.features.cache import FeatureCache, NoCache
-from solo_invariance.measure.feature_stream import FeatureStream
+from solo_invariance.features.feature_stream import FeatureStream
 
 _PAUSE = 0.1
 

@@ -12,9 +12,9 @@ from solo_invariance.backbones import Backbone, SideBySide
 from solo_invariance.data.images import ImageSource, Progress, no_progress
 from solo_invariance.data.reading import ImageReader, ReadingPolicy
 from solo_invariance.errors import UserError
+from solo_invariance.features.feature_stream import FeatureStream, Precision, suitable_batch_size
 from solo_invariance.measure.distance import InvarianceDistance
 from solo_invariance.measure.feature_statistics import Moments
-from solo_invariance.measure.feature_stream import FeatureStream, Precision, suitable_batch_size
 from solo_invariance.measure.functional import Whitening, whiten, whitening_from_statistics
 from solo_invariance.measure.parts import Parts
 from solo_invariance.measure.reference import ReferenceStatistics, clean_features, reference_statistics

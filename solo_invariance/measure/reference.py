@@ -10,8 +10,8 @@ from torch import Tensor
 from solo_invariance.data.images import ImageSource, Progress, by_shape, no_progress
 from solo_invariance.data.reading import ImageReader, ReadingPolicy
 from solo_invariance.errors import UserError
+from solo_invariance.features.feature_stream import FeatureStream
 from solo_invariance.measure.feature_statistics import FeatureStatistics, Moments
-from solo_invariance.measure.feature_stream import FeatureStream
 from solo_invariance.measure.transforms import Geometry, centre_crop
 from solo_invariance.processes import Processes
 

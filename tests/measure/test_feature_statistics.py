@@ -57,8 +57,8 @@ def test_one_process_that_measures_for_itself_waits_for_no_other(monkeypatch: py
     """As the first process of a training run does, while the others go on training."""
     from solo_invariance.data.images import TensorImages
     from solo_invariance.data.reading import ReadingPolicy
+    from solo_invariance.features.feature_stream import FeatureStream
     from solo_invariance.measure import Geometry
-    from solo_invariance.measure.feature_stream import FeatureStream
     from solo_invariance.measure.reference import reference_statistics
     from solo_invariance.processes import Processes
 

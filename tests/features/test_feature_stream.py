@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from solo_invariance.measure.feature_stream import FeatureStream, suitable_batch_size
+from solo_invariance.features.feature_stream import FeatureStream, suitable_batch_size
 
 
 class _Sums(nn.Module):

@@ -48,7 +48,6 @@ def _hit(backbone: Backbone, files: ImageFiles, cache: FeatureCache, note: str) 
         lambda: extract_features(backbone, files, cache=cache),
         "computed again",
         lambda: extract_features(backbone, files),
-        pairs=2,
         target=10,
         note=f"ResNet-18 at 224 px, {note}",
         items=len(files),
@@ -71,7 +70,7 @@ def _two_processes(quick: bool) -> Comparison:
     """Time processes that are given the same work and a folder for their features, once they have started."""
     count = 4096 if quick else 16384
     seconds: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(1 if quick else 3):
+    for _ in range(1 if quick else 5):
         for processes, found in seconds.items():
             found.append(_together(processes, count))
     ratios = [one / two for one, two in zip(*seconds.values(), strict=True)]

@@ -130,5 +130,6 @@ def _listed(what: str, names: list[str]) -> str:
 
 
 def _first(error: BaseException) -> str:
+    """Return the first sentence of what a library says: the rest is advice on its own internals."""
     lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return lines[0].partition(". ")[0] if lines else type(error).__name__

@@ -11,7 +11,7 @@ import torch
 
 from benchmarks import canvas, families, features, fusing, measuring, official, probing, startup
 from benchmarks.rows import Row, print_rows
-from solo_invariance.results import versions, write_json
+from solo_invariance.results.files import versions, write_json
 
 _GROUPS: dict[str, Callable[[torch.device, bool], Iterable[Row]]] = {
     "families": families.run,

@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.photographs import NAMES, photograph
 from benchmarks.rows import Row
 from benchmarks.timing import in_turns
-from solo_invariance.data.images import decode
+from solo_invariance.data.decoding import decode
 from solo_invariance.families import Canvas, Family, ResizedCrop
 
 _CROP_SIZES = (224, 96)

@@ -20,8 +20,7 @@ from benchmarks.rows import Row, judged
 from benchmarks.timing import Comparison, compare
 from solo_invariance.backbones import Backbone, BackboneConfig, load_backbone
 from solo_invariance.data.images import ImageFiles
-from solo_invariance.data.latent_scenes import LatentScenes
-from solo_invariance.hosts.plugins import discover, load_plugin
+from solo_invariance.data.latent_scenes.dataset import LatentScenes
 from solo_invariance.measure import (
     Geometry,
     InvarianceMeasurement,
@@ -29,9 +28,10 @@ from solo_invariance.measure import (
     Transform,
     estimate,
 )
-from solo_invariance.measure.adaptive import first_rows, next_rows
-from solo_invariance.measure.design import AdaptiveDesign
-from solo_invariance.measure.summary import post_stratified
+from solo_invariance.measure.loop.adaptive import first_rows, next_rows
+from solo_invariance.measure.loop.sampling import AdaptiveDesign
+from solo_invariance.measure.loop.summary import post_stratified
+from solo_invariance.plugins import discover, load_plugin
 
 _PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")
 _REPETITIONS = 400

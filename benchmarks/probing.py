@@ -18,19 +18,20 @@ from torch import Tensor
 
 from benchmarks.rows import Row, judged
 from benchmarks.timing import compare, in_turns
-from solo_invariance.transfer.few_shot import few_shot_episodes
-from solo_invariance.transfer.kernel_ridge import KernelRidgeProbe
-from solo_invariance.transfer.member_weights import choose_member_weights
-from solo_invariance.transfer.multilabel import MultiLabelProbe
-from solo_invariance.transfer.nearest_neighbours import KNNProbe
-from solo_invariance.transfer.probes import LogisticProbe, RidgeProbe
+from solo_invariance.regression.cross_validation import assign_folds, penalty_grid
+from solo_invariance.transfer.probes.few_shot import few_shot_episodes
+from solo_invariance.transfer.probes.kernel_ridge import KernelRidgeProbe
+from solo_invariance.transfer.probes.logistic import LogisticProbe
+from solo_invariance.transfer.probes.member_weights import choose_member_weights
+from solo_invariance.transfer.probes.multilabel import MultiLabelProbe
+from solo_invariance.transfer.probes.nearest_neighbours import KNNProbe
+from solo_invariance.transfer.probes.ridge import RidgeProbe
 from solo_invariance.transfer.scores import (
     accuracy,
     bootstrap_interval,
     mean_average_precision,
     mean_per_class_accuracy,
 )
-from solo_invariance.transfer.selection import assign_folds, penalty_grid
 
 _TEST_IMAGES = 4000
 

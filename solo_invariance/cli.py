@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from solo_invariance import __version__
+from solo_invariance.commands.overrides import allow_new_keys, open_mappings, quote
 from solo_invariance.errors import UserError
-from solo_invariance.overrides import allow_new_keys, open_mappings, quote
 
 COMMANDS = {
     "demo": "the whole story on the embedded data, from pre-training to the report",
@@ -83,7 +83,7 @@ def _hydra(command: str, run: Callable[[Any], None], overrides: list[str]) -> No
     sys.argv = [f"solo-invariance {command}", *map(quote, overrides)]
     # Hydra then raises errors instead of printing them and leaving with exit code 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    hydra.main(version_base="1.3", config_path="pkg://solo_invariance.plugin_configs", config_name=command)(task)()
+    hydra.main(version_base="1.3", config_path="pkg://solo_invariance.config", config_name=command)(task)()
 
 
 def explain_config_error(error: Exception, command: str) -> str:

@@ -7,7 +7,7 @@ Item = TypeVar("Item")
 
 
 class Processes:
-    """One process, with nobody to share with; ``solo_invariance.hosts.processes`` has those that share.
+    """One process, with nobody to share with; ``solo_invariance.hosts.fabric`` has those that share.
 
     Attributes:
         rank: Number of this process, from 0.

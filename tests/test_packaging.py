@@ -22,7 +22,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 import solo_invariance
-from solo_invariance.hosts.plugins import KINDS, discover
+from solo_invariance.plugins import KINDS, discover
 
 with initialize_config_module("solo_invariance.plugin_configs", version_base="1.3"):
     cfg = compose(overrides=["+augmentations=invariance/dorsal", "+data.dataset=cifar10"])
@@ -83,7 +83,7 @@ def test_the_wheel_holds_the_configurations_the_templates_and_the_typing_marker(
     names = set(zipfile.ZipFile(wheel).namelist())
     for name in (
         "hydra_plugins/solo_invariance_plugin/__init__.py",
-        "solo_invariance/plugin_configs/measure.yaml",
+        "solo_invariance/config/measure.yaml",
         "solo_invariance/plugin_configs/augmentations/invariance/ventral.yaml",
         "solo_invariance/report/page.html.j2",
         "solo_invariance/py.typed",

@@ -95,7 +95,7 @@ def test_what_is_added_to_runs_makes_a_pipeline(added: list[str], tmp_path: Path
 
 
 def test_the_configuration_that_is_written_out_is_one() -> None:
-    from solo_invariance.hosts.augmentations import family_from_config
+    from solo_invariance.families.from_config import family_from_config
 
     (block,) = re.findall(r"```yaml\n(.*?)```", README, flags=re.DOTALL)
     chosen = yaml.safe_load(block)["invariance"]["family"]
@@ -107,7 +107,7 @@ def test_the_configuration_that_is_written_out_is_one() -> None:
 
 
 def test_the_families_table_is_the_families() -> None:
-    from solo_invariance.hosts.plugins import discover
+    from solo_invariance.plugins import discover
 
     named = re.findall(r"^\| `(\w+)` \|", README, flags=re.MULTILINE)
     assert set(named) == {plugin.name for plugin in discover("families") if "solo-invariance" in plugin.distribution}
@@ -140,7 +140,7 @@ def test_the_python_block_on_probes_runs() -> None:
 
 
 def test_the_tasks_that_are_named_are_there() -> None:
-    from solo_invariance.hosts.plugins import discover
+    from solo_invariance.plugins import discover
 
     section = README[README.index("| task | targets |") : README.index("Features are frozen")]
     named = set(re.findall(r"`(\w+)`", section))

@@ -35,6 +35,6 @@ class SoloInvarianceSearchPath(SearchPathPlugin):
         for resolver in (crop_size, small_crop_size, family):
             OmegaConf.register_new_resolver(f"solo_invariance.{resolver.__name__}", resolver, replace=True)
         if "solo.methods.base" in sys.modules:
-            from solo_invariance.hosts.registry import register_backbones
+            from solo_invariance.hosts.solo_learn.registry import register_backbones
 
             register_backbones()

@@ -121,7 +121,7 @@ def _torchvision_builder(name: str) -> Builder:
 
 
 def _host_builder(name: str, method: str | None) -> Builder:
-    from solo_invariance.hosts.solo_learn import host_builders
+    from solo_invariance.backbones.solo_learn import host_builders
 
     builders = host_builders()
     if name in builders:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from solo_invariance.errors import UserError
 
 FUSION_KEY = "fusion"
-"""The entry of a checkpoint that makes it a fused one; see ``solo_invariance.fuse.checkpoint``."""
+"""The entry of a checkpoint that makes it a fused one; see ``solo_invariance.backbones.fused_checkpoint``."""
 
 _HEADS = ("fc.", "head.", "classifier.", "heads.")
 _LISTED = 6

@@ -21,7 +21,7 @@ from solo_invariance.backbones.checkpoint import (
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.moco import moco_architecture, moco_weights
 from solo_invariance.backbones.seeding import seeded
-from solo_invariance.config import BackboneConfig
+from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.data.normalization import statistics_of
 from solo_invariance.errors import UserError
 
@@ -118,8 +118,8 @@ def _of_a_run(args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def _fused(content: Mapping[str, Any], path: Path) -> Backbone:
-    from solo_invariance.fuse.checkpoint import fused_from_content
-    from solo_invariance.hosts.plugins import load_plugin
+    from solo_invariance.backbones.fused_checkpoint import fused_from_content
+    from solo_invariance.plugins import load_plugin
 
     fused = fused_from_content(content, path, lambda mode: load_plugin("fusions", mode))
     provenance = Provenance(label=fused.label, checkpoint=str(path), sha256=sha256_of(path))

@@ -1,0 +1,1 @@
+"""The commands: each composes its settings, makes one public call, and prints."""

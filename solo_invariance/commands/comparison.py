@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from solo_invariance.commands.measured_table import print_entries
+from solo_invariance.commands.tables import print_entries
 from solo_invariance.errors import UserError
-from solo_invariance.hosts.plugins import discover, load_plugin
 from solo_invariance.measure.compare import num_paired, paired_difference
-from solo_invariance.measure.view_metric import ViewMetric
-from solo_invariance.results import SCHEMA, read_arrays, read_json, write_json
+from solo_invariance.measure.metrics.view_metric import ViewMetric
+from solo_invariance.plugins import discover, load_plugin
+from solo_invariance.results.files import SCHEMA, read_arrays, read_json, write_json
 
 _SUFFIX = "_per_image"
 

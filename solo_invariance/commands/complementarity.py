@@ -5,7 +5,7 @@ from pathlib import Path
 
 from rich.table import Table
 
-from solo_invariance.commands.console import console
+from solo_invariance.commands.terminal import console
 from solo_invariance.errors import UserError
 from solo_invariance.fuse.complementarity import Complementarity, complementarity
 

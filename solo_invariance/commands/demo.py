@@ -13,11 +13,13 @@ from hydra.core.global_hydra import GlobalHydra
 
 from solo_invariance.commands import fuse, measure, transfer
 from solo_invariance.commands import pretrain as pretrain_command
-from solo_invariance.commands.console import as_object, choose_device, console, progress_bars
-from solo_invariance.config import DemoConfig as Config
-from solo_invariance.config import FuseConfig
-from solo_invariance.data.images import Progress
-from solo_invariance.overrides import quote
+from solo_invariance.commands.overrides import quote
+from solo_invariance.commands.terminal import console, progress_bars
+from solo_invariance.config.composed import as_object
+from solo_invariance.config.demo import DemoConfig as Config
+from solo_invariance.config.fuse import FuseConfig
+from solo_invariance.device import choose_device
+from solo_invariance.progress import Progress
 
 __all__ = ["Config", "run"]
 
@@ -52,7 +54,7 @@ def run(config: Any) -> None:
 
 
 def _pretrain(settings: Config, family: str, out: Path, progress: Progress) -> Path:
-    from solo_invariance.hosts.pretrain import pretrain
+    from solo_invariance.hosts.embedded.pretrain import pretrain
 
     config = _compose(
         "pretrain",
@@ -110,7 +112,7 @@ def _compose(command: str, schema: type, *overrides: str) -> Any:
     running = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
-        with initialize_config_module(config_module="solo_invariance.plugin_configs", version_base="1.3"):
+        with initialize_config_module(config_module="solo_invariance.config", version_base="1.3"):
             return compose(command, overrides=[quote(override) for override in overrides])
     finally:
         GlobalHydra.instance().hydra = running

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from rich.table import Table
 
-from solo_invariance.commands.console import console
-from solo_invariance.config import DoctorConfig as Config
+from solo_invariance.backbones.solo_learn import find_solo_learn
+from solo_invariance.commands.terminal import console
+from solo_invariance.config.doctor import DoctorConfig as Config
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache
-from solo_invariance.hosts.plugins import KINDS, discover
-from solo_invariance.hosts.solo_learn import find_solo_learn
-from solo_invariance.results import versions
+from solo_invariance.plugins import KINDS, discover
+from solo_invariance.results.files import versions
 
 __all__ = ["Config", "Finding", "examine", "run"]
 

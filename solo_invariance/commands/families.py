@@ -10,12 +10,13 @@ from PIL import Image
 from rich.markup import escape
 from torch import Tensor
 
-from solo_invariance.commands.console import as_dict, as_object, console
-from solo_invariance.config import FamiliesConfig as Config
+from solo_invariance.commands.terminal import console
+from solo_invariance.config.composed import as_dict, as_object
+from solo_invariance.config.families import FamiliesConfig as Config
 from solo_invariance.errors import UserError
 from solo_invariance.families import Canvas, Family, default_canvas_size, with_operations
-from solo_invariance.hosts.augmentations import family_from_config
-from solo_invariance.hosts.plugins import discover
+from solo_invariance.families.from_config import family_from_config
+from solo_invariance.plugins import discover
 
 __all__ = ["Config", "run"]
 
@@ -99,7 +100,7 @@ def _yaml(value: Any) -> str:
 
 def _draw(families: list[Family], settings: Config, out: Path) -> None:
     from solo_invariance.families.contact_sheet import contact_sheet
-    from solo_invariance.results import write_bytes
+    from solo_invariance.results.files import write_bytes
 
     kind = Image.registered_extensions().get(out.suffix.lower())
     if kind not in ("PNG", "JPEG", "WEBP"):
@@ -118,11 +119,11 @@ def _canvases(settings: Config) -> Tensor:
         raise UserError(f"canvas_size={size}: at least crop_size={settings.crop_size}")
     canvas = Canvas(size, sharp=size > settings.crop_size)
     if settings.data.path is None:
-        from solo_invariance.data.latent_scenes import LatentScenes
+        from solo_invariance.data.latent_scenes.dataset import LatentScenes
 
         scenes = LatentScenes(settings.num_images, size=max(64, canvas.size), seed=settings.seed)
         return torch.stack([canvas(image) for image in scenes.images])
-    from solo_invariance.data.images import list_images
+    from solo_invariance.data.decoding import list_images
 
     paths = list_images(Path(settings.data.path))
     # Evenly spaced, so that a folder of classes shows several of them.

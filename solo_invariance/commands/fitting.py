@@ -10,15 +10,22 @@ from rich.table import Column, Table
 from torch import Tensor
 
 from solo_invariance.backbones import Backbone
-from solo_invariance.commands.console import console
-from solo_invariance.commands.task_data import TaskData, load_task
-from solo_invariance.config import FuseConfig
-from solo_invariance.data.images import ImageFiles, ImageSource, KnownImages, Progress, SelectedImages, TensorImages
-from solo_invariance.data.latent_scenes import LatentScenes
+from solo_invariance.commands.terminal import console
+from solo_invariance.config.fuse import FuseConfig
+from solo_invariance.data.images import (
+    ImageFiles,
+    ImageSource,
+    KnownImages,
+    SelectedImages,
+    TensorImages,
+)
+from solo_invariance.data.latent_scenes.dataset import LatentScenes
 from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings, FeatureCache, digests_of, member_features
 from solo_invariance.fuse.select import Step, forward_selection
-from solo_invariance.transfer.member_weights import choose_member_weights
+from solo_invariance.progress import Progress
+from solo_invariance.transfer.probes.member_weights import choose_member_weights
+from solo_invariance.transfer.task_data import TaskData, load_task
 
 # A ridge regression decides, of class indicators where there are classes: a hundred are fitted in a second.
 SELECTION_METRICS = {"classification": "accuracy", "multilabel": "mean_average_precision", "regression": "r2"}

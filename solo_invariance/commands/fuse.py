@@ -9,22 +9,24 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.backbones.checkpoint import FUSION_KEY, read_checkpoint
+from solo_invariance.backbones.fused_checkpoint import describe_fused, require_single
 from solo_invariance.commands.complementarity import print_complementarity
-from solo_invariance.commands.console import as_object, choose_device, console, progress_bars
 from solo_invariance.commands.fitting import FusionImages, choose_members, choose_weights
-from solo_invariance.commands.task_data import task_named
-from solo_invariance.config import BackboneConfig
-from solo_invariance.config import FuseConfig as Config
-from solo_invariance.data.images import Progress, no_progress
+from solo_invariance.commands.terminal import console, progress_bars
+from solo_invariance.config.backbone import BackboneConfig
+from solo_invariance.config.composed import as_object
+from solo_invariance.config.fuse import FuseConfig as Config
+from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import FusedBackbone, FusionPlugin, Projected, Weighted, build_fusion, is_head, save_fused
 from solo_invariance.fuse import fuse as fuse_backbones
-from solo_invariance.fuse.checkpoint import describe_fused, require_single
 from solo_invariance.fuse.export import check_export, export_network
 from solo_invariance.fuse.select import head_of_width
-from solo_invariance.hosts.plugins import load_plugin
-from solo_invariance.hosts.solo_learn import write_knn_arguments
-from solo_invariance.results import SCHEMA, versions, write_json
+from solo_invariance.hosts.solo_learn.knn_arguments import write_knn_arguments
+from solo_invariance.plugins import load_plugin
+from solo_invariance.progress import Progress, no_progress
+from solo_invariance.results.files import SCHEMA, versions, write_json
+from solo_invariance.transfer.task_data import task_named
 
 __all__ = ["Config", "fuse", "run"]
 

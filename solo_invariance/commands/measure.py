@@ -12,17 +12,16 @@ import torch
 
 from solo_invariance.backbones import Backbone, SideBySide, load_backbone, random_twin
 from solo_invariance.commands.comparison import compare_runs, print_comparison
-from solo_invariance.commands.console import as_dict, as_object, choose_device, console, progress_bars
-from solo_invariance.commands.measured_data import MeasuredData, measured_data
-from solo_invariance.commands.measured_table import print_measured
-from solo_invariance.commands.run_directory import RunDirectory, open_run
-from solo_invariance.commands.sharing import run_shared
-from solo_invariance.config import MeasureConfig as Config
-from solo_invariance.data.images import ImageFiles, ImageSource, Progress, identify, no_progress
+from solo_invariance.commands.in_processes import run_shared
+from solo_invariance.commands.tables import print_measured
+from solo_invariance.commands.terminal import console, progress_bars
+from solo_invariance.config.composed import as_dict, as_object
+from solo_invariance.config.measure import MeasureConfig as Config
+from solo_invariance.data.images import ImageFiles, ImageSource, identify
 from solo_invariance.data.reading import ReadingPolicy
+from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache
-from solo_invariance.hosts.plugins import discover, load_plugin
 from solo_invariance.measure import (
     Geometry,
     InvarianceMeasurement,
@@ -34,11 +33,23 @@ from solo_invariance.measure import (
     ViewMetric,
     measure_groups,
 )
-from solo_invariance.measure.evaluate import METRICS
-from solo_invariance.measure.kept_moments import find_moments, keep_moments, key_of_moments
+from solo_invariance.measure.measurement import METRICS
+from solo_invariance.measure.sources import MeasuredData, measured_data
+from solo_invariance.measure.statistics.moments_cache import find_moments, keep_moments, key_of_moments
+from solo_invariance.plugins import discover, load_plugin
 from solo_invariance.processes import Processes
+from solo_invariance.progress import Progress, no_progress
 from solo_invariance.report import build_report
-from solo_invariance.results import SCHEMA, fingerprint_of, read_arrays, read_json, versions, write_arrays, write_json
+from solo_invariance.results.files import (
+    SCHEMA,
+    fingerprint_of,
+    read_arrays,
+    read_json,
+    versions,
+    write_arrays,
+    write_json,
+)
+from solo_invariance.results.run_directory import RunDirectory, open_run
 
 __all__ = ["Config", "measure", "run"]
 

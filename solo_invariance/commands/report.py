@@ -3,8 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from solo_invariance.commands.console import as_object, console
-from solo_invariance.config import ReportConfig as Config
+from solo_invariance.commands.terminal import console
+from solo_invariance.config.composed import as_object
+from solo_invariance.config.report import ReportConfig as Config
 
 __all__ = ["Config", "run"]
 

@@ -15,19 +15,21 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.backbones.resnet import WideResNet
-from solo_invariance.commands.console import as_dict, as_object, choose_device, console, progress_bars
-from solo_invariance.commands.run_directory import RunDirectory, open_run
-from solo_invariance.commands.sharing import run_shared
-from solo_invariance.commands.task_data import TaskData, load_task, resolved_task
+from solo_invariance.commands.in_processes import run_shared
+from solo_invariance.commands.terminal import console, progress_bars
 from solo_invariance.commands.transfer_comparison import compare_scores, print_difference
-from solo_invariance.config import FewShotConfig, KNNConfig, ProtocolName, TaskConfig
-from solo_invariance.config import TransferConfig as Config
-from solo_invariance.data.images import Progress, no_progress
+from solo_invariance.config.composed import as_dict, as_object
+from solo_invariance.config.protocol import ProtocolName
+from solo_invariance.config.task import TaskConfig
+from solo_invariance.config.transfer import FewShotConfig, KNNConfig
+from solo_invariance.config.transfer import TransferConfig as Config
+from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings, FeatureCache, extract_features
 from solo_invariance.fuse import FusedBackbone
 from solo_invariance.processes import Processes
-from solo_invariance.results import (
+from solo_invariance.progress import Progress, no_progress
+from solo_invariance.results.files import (
     SCHEMA,
     fingerprint_of,
     read_json,
@@ -36,13 +38,15 @@ from solo_invariance.results import (
     write_arrays,
     write_json,
 )
-from solo_invariance.transfer.evaluate import (
+from solo_invariance.results.run_directory import RunDirectory, open_run
+from solo_invariance.transfer.scoring import (
     METRICS,
     ProbeKind,
     TransferScore,
     TransferSettings,
     score_features,
 )
+from solo_invariance.transfer.task_data import TaskData, load_task, resolved_task
 from solo_invariance.transfer.tasks import Task
 
 __all__ = ["Config", "run", "transfer"]

@@ -7,7 +7,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import pad
 
-from solo_invariance.data.images import ImageSource, Unreadable, digest_of, hash_bytes, resize_short_side, to_tensor
+from solo_invariance.data.decoding import Unreadable, resize_short_side, to_tensor
+from solo_invariance.data.images import ImageSource, digest_of, hash_bytes
 
 
 @dataclass(frozen=True)

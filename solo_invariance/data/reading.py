@@ -1,12 +1,16 @@
 """Reading many images of which some may be broken."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
 from torch import Tensor
 
-from solo_invariance.data.images import ImageSource, Unreadable, read_ahead
+from solo_invariance.data.decoding import Unreadable, readable
+from solo_invariance.data.images import ImageSource
 from solo_invariance.errors import UserError
 
 _LISTED = 5
@@ -73,3 +77,65 @@ class ImageReader:
                 f"max_unreadable={self.policy.max_unreadable} of them: {listed}"
                 f"{', ...' if len(self.unreadable) > _LISTED else ''}"
             )
+
+
+def load_batches(
+    source: ImageSource, indices: Sequence[int], batch_size: int, num_workers: int = 0
+) -> Iterator[tuple[list[int], list[Tensor]]]:
+    """Read images in the order of ``indices``, in batches of images of any size; arguments as ``read_ahead``.
+
+    Yields:
+        The indices of a batch, and its images, uint8 (3, H, W).
+
+    Raises:
+        UserError: An image cannot be read; the message names it.
+    """
+    batches = [list(indices[start : start + batch_size]) for start in range(0, len(indices), batch_size)]
+    for batch, images in zip(batches, read_ahead(source, batches, num_workers), strict=True):
+        yield batch, [readable(image) for image in images]
+
+
+def read_ahead(
+    source: ImageSource, batches: Iterable[Sequence[int]], num_workers: int = 0
+) -> Iterator[list["Tensor | Unreadable"]]:
+    """Read batches of images, the next one while the last one is worked on.
+
+    Decoding and resizing leave Python's lock to others, so that threads do for them what processes would, without a
+    start of their own and without a copy of every image.
+
+    Args:
+        source: Where from.
+        batches: The indices of each batch.
+        num_workers: Threads that read ahead; with none, images are read when they are asked for. The order does not
+            depend on it.
+
+    Yields:
+        The images of each batch, in order.
+    """
+    if num_workers == 0:
+        yield from ([source[index] for index in batch] for batch in batches)
+        return
+    with ThreadPoolExecutor(num_workers, "read-ahead") as pool:
+        begun: deque[list[Future[Tensor | Unreadable]]] = deque()
+        try:
+            for batch in batches:
+                begun.append([pool.submit(source.__getitem__, index) for index in batch])
+                if len(begun) > 1:
+                    yield [future.result() for future in begun.popleft()]
+            while begun:
+                yield [future.result() for future in begun.popleft()]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def by_shape(images: list[Tensor]) -> Iterator[tuple[list[int], Tensor]]:
+    """Group images by their size.
+
+    Yields:
+        The positions of the images of one size in the list, and the images, stacked to (n, 3, H, W).
+    """
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for position, image in enumerate(images):
+        groups.setdefault(tuple(image.shape), []).append(position)
+    for positions in groups.values():
+        yield positions, torch.stack([images[position] for position in positions])

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn, get_args
 
-from solo_invariance.data.images import EXTENSIONS
+from solo_invariance.data.decoding import EXTENSIONS
 from solo_invariance.errors import UserError
 
 Kind = Literal["spatial", "appearance"]

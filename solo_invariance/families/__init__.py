@@ -1,13 +1,40 @@
 """Augmentation families: data, a way to draw parameters and a way to apply them."""
 
-from solo_invariance.families.beyond import corruption, geometric, identity, occlusion, photometric, strong_dorsal
 from solo_invariance.families.canvas import Canvas, default_canvas_size
 from solo_invariance.families.catalogue import OPERATIONS, build_family, compose, with_operations
 from solo_invariance.families.crops import CropEntry, CropPipeline
-from solo_invariance.families.degradation import JPEG, GaussianNoise, MotionBlur
-from solo_invariance.families.erasing import Erasing
+from solo_invariance.families.extended import (
+    corruption,
+    geometric,
+    identity,
+    occlusion,
+    photometric,
+    strong_dorsal,
+)
 from solo_invariance.families.family import Family
-from solo_invariance.families.geometry import (
+from solo_invariance.families.operations.appearance import (
+    ColorJitter,
+    Equalize,
+    GaussianBlur,
+    Grayscale,
+    OccasionalOperation,
+    PhotometricOperation,
+    Posterize,
+    Solarize,
+)
+from solo_invariance.families.operations.corruption import JPEG, GaussianNoise, MotionBlur
+from solo_invariance.families.operations.illumination import ColorTemperature, SmoothBrightness, SmoothShadow
+from solo_invariance.families.operations.occlusion import Erasing
+from solo_invariance.families.operations.operation import (
+    Operation,
+    Parameters,
+    check_number,
+    check_probability,
+    check_range,
+    draw_applied,
+    uniform,
+)
+from solo_invariance.families.operations.spatial import (
     Elastic,
     GeometricOperation,
     HorizontalFlip,
@@ -19,27 +46,7 @@ from solo_invariance.families.geometry import (
     Translation,
     VerticalFlip,
 )
-from solo_invariance.families.illumination import ColorTemperature, SmoothBrightness, SmoothShadow
-from solo_invariance.families.operation import (
-    Operation,
-    Parameters,
-    check_number,
-    check_probability,
-    check_range,
-    draw_applied,
-    uniform,
-)
 from solo_invariance.families.paper import default, dorsal, ventral
-from solo_invariance.families.photometry import (
-    ColorJitter,
-    Equalize,
-    GaussianBlur,
-    Grayscale,
-    OccasionalOperation,
-    PhotometricOperation,
-    Posterize,
-    Solarize,
-)
 
 __all__ = [
     "JPEG",

@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from solo_invariance.data.images import decode_scaled
+from solo_invariance.data.decoding import decode_scaled
 
 _DRAFT_MARGIN = 1.5
 

@@ -5,10 +5,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from solo_invariance.families.degradation import JPEG, GaussianNoise, MotionBlur
-from solo_invariance.families.erasing import Erasing
 from solo_invariance.families.family import Family
-from solo_invariance.families.geometry import (
+from solo_invariance.families.operations.appearance import (
+    ColorJitter,
+    Equalize,
+    GaussianBlur,
+    Grayscale,
+    Posterize,
+    Solarize,
+)
+from solo_invariance.families.operations.corruption import JPEG, GaussianNoise, MotionBlur
+from solo_invariance.families.operations.illumination import ColorTemperature, SmoothBrightness, SmoothShadow
+from solo_invariance.families.operations.occlusion import Erasing
+from solo_invariance.families.operations.operation import Operation, operation_name
+from solo_invariance.families.operations.spatial import (
     Elastic,
     HorizontalFlip,
     Perspective,
@@ -18,16 +28,6 @@ from solo_invariance.families.geometry import (
     Shear,
     Translation,
     VerticalFlip,
-)
-from solo_invariance.families.illumination import ColorTemperature, SmoothBrightness, SmoothShadow
-from solo_invariance.families.operation import Operation, operation_name
-from solo_invariance.families.photometry import (
-    ColorJitter,
-    Equalize,
-    GaussianBlur,
-    Grayscale,
-    Posterize,
-    Solarize,
 )
 
 OPERATIONS: Mapping[str, type[Operation]] = {

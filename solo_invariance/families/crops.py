@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from solo_invariance.families.family import Family
-from solo_invariance.families.operation import send
+from solo_invariance.families.operations.operation import send
 
 
 @dataclass(frozen=True)

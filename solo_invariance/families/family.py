@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from solo_invariance.families.geometry import GeometricOperation
-from solo_invariance.families.operation import Operation, Parameters
-from solo_invariance.families.photometry import PhotometricOperation
-from solo_invariance.families.resampling import resample
+from solo_invariance.families.operations.appearance import PhotometricOperation
+from solo_invariance.families.operations.operation import Operation, Parameters
+from solo_invariance.families.operations.resampling import resample
+from solo_invariance.families.operations.spatial import GeometricOperation
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """The three families of Ericsson, Gouk & Hospedales (2022): default, ventral (spatial) and dorsal (appearance)."""
 
 from solo_invariance.families.family import Family
-from solo_invariance.families.geometry import HorizontalFlip, ResizedCrop
-from solo_invariance.families.photometry import ColorJitter, GaussianBlur, Grayscale
+from solo_invariance.families.operations.appearance import ColorJitter, GaussianBlur, Grayscale
+from solo_invariance.families.operations.spatial import HorizontalFlip, ResizedCrop
 
 default = Family(
     "default",

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor
 
 from solo_invariance.errors import UserError
-from solo_invariance.results import write_bytes
+from solo_invariance.results.files import write_bytes
 
 _FOLDER = "SOLO_INVARIANCE_CACHE"
 _LIMIT = "SOLO_INVARIANCE_CACHE_GB"

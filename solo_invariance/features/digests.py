@@ -12,9 +12,10 @@ from typing import Any
 import torch
 
 from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.backbones.fused import FusedBackbone
 from solo_invariance.backbones.layers import LayerFeatures
-from solo_invariance.data.images import ImageSource, Progress, digest_of, no_progress
-from solo_invariance.fuse.fused import FusedBackbone
+from solo_invariance.data.images import ImageSource, digest_of
+from solo_invariance.progress import Progress, no_progress
 
 _CHUNK = 64
 # They decode and resize images, and hold the code of the networks, which their names stand for.

@@ -7,15 +7,16 @@ import torch
 from torch import Tensor
 
 from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.backbones.fused import FusedBackbone
 from solo_invariance.data.framing import FramedImages, Framing
-from solo_invariance.data.images import ImageSource, Progress, no_progress
+from solo_invariance.data.images import ImageSource
 from solo_invariance.features.cache import FeatureCache, NoCache
 from solo_invariance.features.digests import digest_of_backbone, digests_of
 from solo_invariance.features.feature_stream import FeatureStream, Precision, suitable_batch_size
 from solo_invariance.features.shared_work import Piece, SharedWork, require_finite
-from solo_invariance.fuse.fused import FusedBackbone
 from solo_invariance.processes import Processes
-from solo_invariance.results import fingerprint_of
+from solo_invariance.progress import Progress, no_progress
+from solo_invariance.results.files import fingerprint_of
 
 # What is found in a cache and what processes share; another number is another key.
 _UNIT = 1024

@@ -9,10 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from solo_invariance.data.images import ImageSource, Progress, Unreadable, read_ahead, readable
+from solo_invariance.data.decoding import Unreadable, readable
+from solo_invariance.data.images import ImageSource
+from solo_invariance.data.reading import read_ahead
 from solo_invariance.errors import UserError
 from solo_invariance.features.cache import FeatureCache, NoCache
 from solo_invariance.features.feature_stream import FeatureStream
+from solo_invariance.progress import Progress
 
 _PAUSE = 0.1
 

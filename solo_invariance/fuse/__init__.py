@@ -1,9 +1,17 @@
 """Fusing backbones with complementary invariances into one."""
 
-from solo_invariance.fuse.checkpoint import FusionPlugin, build_fusion, fuse, fused_from_content, is_head, save_fused
-from solo_invariance.fuse.functional import Fusion, add, average, concatenate
-from solo_invariance.fuse.fused import FusedBackbone
-from solo_invariance.fuse.heads import FusionHead, Projected, Standardized, Weighted
+from solo_invariance.backbones.fused import FusedBackbone
+from solo_invariance.backbones.fused_checkpoint import (
+    FusionPlugin,
+    build_fusion,
+    fused_from_content,
+    is_head,
+    save_fused,
+)
+from solo_invariance.backbones.fusion import Fusion, FusionHead
+from solo_invariance.fuse.combine import add, average, concatenate
+from solo_invariance.fuse.fusing import fuse
+from solo_invariance.fuse.heads import Projected, Standardized, Weighted
 
 __all__ = [
     "FusedBackbone",

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
+from solo_invariance.backbones.fused import FusedBackbone
 from solo_invariance.errors import UserError
-from solo_invariance.fuse.fused import FusedBackbone
-from solo_invariance.results import write_bytes
+from solo_invariance.results.files import write_bytes
 
 _SUFFIXES = (".pt2", ".ts")
 

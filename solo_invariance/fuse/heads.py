@@ -1,50 +1,16 @@
 """Fusions with numbers of their own, which come from the members' features on reference images."""
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from solo_invariance.backbones.fusion import FusionHead
 
 # Of a member's largest standard deviation, or of that of a component: what is below is rounding, not signal.
 _ROUNDING = 1e-6
 # Of the root mean square of a member's standard deviations: a feature that varies less is not brought up to the others.
 _LEAST_DEVIATION = 0.1
-
-
-class FusionHead(nn.Module, ABC):
-    """A fusion that is fitted before it is used; subclasses keep what they fit in buffers.
-
-    Args:
-        widths: Of the members' features.
-        options: Further arguments of the subclass, as plain data; they are stored in fused checkpoints.
-
-    Attributes:
-        num_features: Width of the fused features.
-        scales_features: Whether the scale of the fused features means something: a probe then leaves it as it is.
-    """
-
-    scales_features: ClassVar[bool] = True
-    num_features: int
-
-    def __init__(self, widths: Sequence[int], **options: Any) -> None:
-        super().__init__()
-        self.widths = list(widths)
-        self.options = options
-        self.num_features = sum(self.widths)
-
-    @abstractmethod
-    def fit(self, features: Sequence[Tensor]) -> "FusionHead":
-        """Fit to the features of reference images, one (N, D_i) a member; return the head.
-
-        Raises:
-            ValueError: There are too few images for it.
-        """
-
-    @abstractmethod
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Return fused features (N, D) of features, one (N, D_i) a member."""
 
 
 class Standardized(FusionHead):
@@ -111,9 +77,9 @@ class Weighted(Standardized):
     """
 
     @property
-    def is_open(self) -> bool:
-        """Whether the weights are left to each task."""
-        return self.options["weights"] is None
+    def open_widths(self) -> list[int] | None:
+        """The members' widths, where each task is to choose what each member's features weigh; None elsewhere."""
+        return self.widths if self.options["weights"] is None else None
 
 
 class Projected(FusionHead):

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from solo_invariance.fuse.heads import FusionHead, Projected, Standardized
+from solo_invariance.backbones.fusion import FusionHead
+from solo_invariance.fuse.heads import Projected, Standardized
 
 Score = Callable[[Tensor], float]
 """From features (N, D) of the training images to a cross-validated score; higher is better."""

@@ -1,0 +1,1 @@
+"""The seams to other programs: Lightning, solo-learn, and the embedded host."""

@@ -18,9 +18,9 @@ from typing import Any
 import torch
 import torchmetrics
 
+from solo_invariance.backbones.solo_learn import host_builders
 from solo_invariance.errors import UserError
-from solo_invariance.hosts.registry import register_backbones
-from solo_invariance.hosts.solo_learn import host_builders
+from solo_invariance.hosts.solo_learn.registry import register_backbones
 
 
 def run_script(arguments: Sequence[str]) -> None:

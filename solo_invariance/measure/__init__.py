@@ -1,16 +1,17 @@
 """Measuring what a backbone became invariant to."""
 
-from solo_invariance.measure.bootstrap import Estimate, estimate, estimate_difference
-from solo_invariance.measure.distance import InvarianceDistance
-from solo_invariance.measure.evaluate import InvarianceMeasurement, MeasureSettings
-from solo_invariance.measure.feature_statistics import FeatureStatistics, Moments, feature_statistics
-from solo_invariance.measure.functional import Whitening, whiten, whitening_from_statistics
-from solo_invariance.measure.groups import Group, ViewGroups, measure_groups
-from solo_invariance.measure.parts import PartFiles, Parts
-from solo_invariance.measure.similarity import InvarianceSimilarity
-from solo_invariance.measure.summary import Measured
-from solo_invariance.measure.transforms import Geometry, Transform
-from solo_invariance.measure.view_metric import Gallery, ViewMetric
+from solo_invariance.bootstrap import Estimate, estimate, estimate_difference
+from solo_invariance.measure.functional.whitening import Whitening, whiten, whitening_from_statistics
+from solo_invariance.measure.loop.groups import Group, ViewGroups, measure_groups
+from solo_invariance.measure.loop.partial_results import PartFiles, Parts
+from solo_invariance.measure.loop.summary import Measured
+from solo_invariance.measure.measurement import InvarianceMeasurement
+from solo_invariance.measure.metrics.distance import InvarianceDistance
+from solo_invariance.measure.metrics.similarity import InvarianceSimilarity
+from solo_invariance.measure.metrics.view_metric import Gallery, ViewMetric
+from solo_invariance.measure.settings import MeasureSettings
+from solo_invariance.measure.statistics.feature_statistics import FeatureStatistics, Moments, feature_statistics
+from solo_invariance.measure.transforms.transform import Geometry, Transform
 
 __all__ = [
     "Estimate",

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from solo_invariance.bootstrap import Estimate, Statistic, estimate_difference
 from solo_invariance.errors import UserError
-from solo_invariance.measure.bootstrap import Estimate, Statistic, estimate_difference
 
 
 def paired_difference(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from solo_invariance.errors import UserError
-from solo_invariance.report.results import (
+from solo_invariance.results.documents import (
     INVARIANCE_FILE,
     TRANSFER_FILE,
     Backbone,

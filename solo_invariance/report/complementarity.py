@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from solo_invariance.fuse.complementarity import complementarity
-from solo_invariance.report import colours
-from solo_invariance.report.axis import round_domain
 from solo_invariance.report.collect import Results
-from solo_invariance.report.compare import readable
+from solo_invariance.report.drawing import colours
+from solo_invariance.report.drawing.axis import round_domain
+from solo_invariance.report.grids import readable
 
 
 class Entry(NamedTuple):

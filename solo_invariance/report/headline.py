@@ -7,7 +7,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from solo_invariance.report.collect import Results, Row
-from solo_invariance.report.compare import (
+from solo_invariance.report.grids import (
     Grid,
     Means,
     kinds_of,

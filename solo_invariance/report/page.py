@@ -14,11 +14,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from solo_invariance.errors import UserError
-from solo_invariance.report import colours, curves, whiskers
-from solo_invariance.report.axis import round_domain, tick_text
-from solo_invariance.report.cautions import cautions
+from solo_invariance.report.caveats import cautions
 from solo_invariance.report.collect import Results, collect_results
-from solo_invariance.report.compare import (
+from solo_invariance.report.complementarity import complementarity_matrix
+from solo_invariance.report.drawing import colours, curves, whiskers
+from solo_invariance.report.drawing.axis import round_domain, tick_text
+from solo_invariance.report.grids import (
     Grid,
     further_metrics,
     interval,
@@ -28,10 +29,9 @@ from solo_invariance.report.compare import (
     transfer_grid,
     without_identity,
 )
-from solo_invariance.report.complementarity import complementarity_matrix
 from solo_invariance.report.headline import Label, headline, scope
 from solo_invariance.report.provenance import sources
-from solo_invariance.report.results import Estimate
+from solo_invariance.results.documents import Estimate
 
 PAGE_NAME = "report.html"
 

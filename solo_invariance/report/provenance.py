@@ -9,8 +9,8 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from solo_invariance.report.collect import Row
-from solo_invariance.report.compare import readable
-from solo_invariance.report.results import InvarianceResult, Result, TransferResult
+from solo_invariance.report.grids import readable
+from solo_invariance.results.documents import InvarianceResult, Result, TransferResult
 
 
 class Source(NamedTuple):

@@ -10,9 +10,9 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from solo_invariance.report.cautions import cautions
+from solo_invariance.report.caveats import cautions
 from solo_invariance.report.collect import Results
-from solo_invariance.report.compare import (
+from solo_invariance.report.grids import (
     Cell,
     Column,
     Grid,

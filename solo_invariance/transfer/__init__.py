@@ -1,0 +1,1 @@
+"""Scoring frozen backbones on downstream tasks."""

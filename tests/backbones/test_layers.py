@@ -17,7 +17,7 @@ from solo_invariance.backbones import (
     Provenance,
     load_backbone,
 )
-from solo_invariance.config import MeasureConfig
+from solo_invariance.config.measure import MeasureConfig
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import concatenate, fuse, save_fused
 

@@ -181,7 +181,7 @@ def test_what_cannot_be_loaded(config: BackboneConfig, message: str) -> None:
 
 
 def test_an_unknown_architecture_lists_the_known_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("solo_invariance.hosts.solo_learn.host_builders", dict)
+    monkeypatch.setattr("solo_invariance.backbones.solo_learn.host_builders", dict)
     with pytest.raises(UserError, match=r"unknown backbone 'vit_tiny'; choose from resnet10, .*SOLO_LEARN_DIR"):
         load_backbone(BackboneConfig(name="random:vit_tiny"))
 

@@ -1,5 +1,5 @@
+from solo_invariance import plugins
 from solo_invariance.commands import doctor
-from solo_invariance.hosts import plugins
 
 
 def test_everything_is_named(cli, monkeypatch) -> None:

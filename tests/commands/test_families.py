@@ -5,9 +5,9 @@ import pytest
 import yaml
 from PIL import Image
 
+from solo_invariance import plugins
 from solo_invariance.families import build_family
-from solo_invariance.hosts import plugins
-from solo_invariance.hosts.plugins import load_plugin
+from solo_invariance.plugins import load_plugin
 
 BUILT_IN = (
     "default",

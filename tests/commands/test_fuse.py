@@ -6,7 +6,7 @@ import torch
 
 from solo_invariance.backbones import BackboneConfig, load_backbone
 from solo_invariance.data.images import ImageFiles, TensorImages
-from solo_invariance.data.latent_scenes import LatentScenes
+from solo_invariance.data.latent_scenes.dataset import LatentScenes
 from solo_invariance.errors import UserError
 from solo_invariance.features import extract_features
 from solo_invariance.transfer.tasks import Split, TaskSettings, scenes

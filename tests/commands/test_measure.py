@@ -12,13 +12,14 @@ import pytest
 from omegaconf import OmegaConf
 
 from solo_invariance.commands.measure import measure
-from solo_invariance.commands.measured_data import VIEW_KINDS
-from solo_invariance.commands.run_directory import RunDirectory
-from solo_invariance.config import BackboneConfig, DataConfig, MeasureConfig
-from solo_invariance.data.latent_scenes import VIEW_SETS
+from solo_invariance.config.backbone import BackboneConfig
+from solo_invariance.config.measure import DataConfig, MeasureConfig
+from solo_invariance.data.latent_scenes.dataset import VIEW_SETS
 from solo_invariance.measure import PartFiles
-from solo_invariance.measure.transform_run import TransformRun
+from solo_invariance.measure.loop.transform_run import TransformRun
+from solo_invariance.measure.sources import VIEW_KINDS
 from solo_invariance.processes import Processes
+from solo_invariance.results.run_directory import RunDirectory
 
 
 def _arguments(checkpoint: Path, out: Path, *more: str) -> list[str]:
@@ -587,7 +588,7 @@ def test_the_adaptive_budget_says_whether_its_target_was_reached(cli, host_check
 
 
 def test_reference_statistics_of_an_earlier_run_are_found(cli, tmp_path: Path, monkeypatch) -> None:
-    from solo_invariance.measure import evaluate
+    from solo_invariance.measure import measurement as evaluate
 
     options = (
         "backbone.name=random:resnet10",

@@ -7,7 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from solo_invariance.data.images import ImageFiles, SelectedImages, TensorImages, digest_of, image_size
+from solo_invariance.data.decoding import image_size
+from solo_invariance.data.images import ImageFiles, SelectedImages, TensorImages, digest_of
 from solo_invariance.errors import UserError
 
 

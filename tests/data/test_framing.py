@@ -8,8 +8,9 @@ from skimage import data as photographs
 from torch import Tensor
 from torchvision import transforms
 
+from solo_invariance.data.decoding import Unreadable
 from solo_invariance.data.framing import FramedImages, Framing, SquareCrops
-from solo_invariance.data.images import TensorImages, Unreadable
+from solo_invariance.data.images import TensorImages
 
 SIZES = [(301, 173), (173, 301), (97, 97), (37, 51), (224, 300), (640, 225), (225, 224)]
 

@@ -6,17 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from solo_invariance.data.images import (
-    ImageFiles,
-    TensorImages,
-    Unreadable,
-    by_shape,
-    decode,
-    load_batches,
-    load_image,
-    read_ahead,
-    readable,
-)
+from solo_invariance.data.decoding import Unreadable, decode, load_image, readable
+from solo_invariance.data.images import ImageFiles, TensorImages
+from solo_invariance.data.reading import by_shape, load_batches, read_ahead
 from solo_invariance.errors import UserError
 
 

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from solo_invariance.data import rasteriser
-from solo_invariance.data.latent_scenes import (
+from solo_invariance.data.latent_scenes import rasteriser
+from solo_invariance.data.latent_scenes.dataset import (
     LATENTS,
     SHAPES,
     VIEW_SETS,
@@ -20,7 +20,7 @@ from solo_invariance.data.latent_scenes import (
     view_group_latents,
     view_groups,
 )
-from solo_invariance.data.meshes import shape_meshes
+from solo_invariance.data.latent_scenes.meshes import shape_meshes
 
 NAMES = [latent.name for latent in LATENTS]
 LOW = torch.tensor([latent.low for latent in LATENTS])
@@ -89,7 +89,7 @@ def test_an_image_is_the_same_in_any_batch_and_split(monkeypatch: pytest.MonkeyP
     assert torch.equal(split.latents, whole.latents[20:27])
     alone = torch.cat([render(whole.targets[i : i + 1], whole.latents[i : i + 1], 24) for i in range(8)])
     assert torch.equal(alone, whole.images[:8])
-    monkeypatch.setattr("solo_invariance.data.renderer._SAMPLES_PER_CHUNK", 4 * 48**2)
+    monkeypatch.setattr("solo_invariance.data.latent_scenes.renderer._SAMPLES_PER_CHUNK", 4 * 48**2)
     assert torch.equal(render(whole.targets, whole.latents, 24), whole.images)
 
 
@@ -286,7 +286,6 @@ def test_contact_sheet(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
     sheet = contact_sheet(size=32, columns=2)
     assert sheet.size == (2 * (100 + 2 * 34), (len(SHAPES) + len(VIEW_SETS)) * 34)
     monkeypatch.setattr(sys, "argv", ["latent_scenes", str(tmp_path / "sheet.png")])
-    with pytest.warns(RuntimeWarning, match="latent_scenes"):
-        runpy.run_module("solo_invariance.data.latent_scenes", run_name="__main__")
+    runpy.run_module("solo_invariance.data.latent_scenes", run_name="__main__")
     with Image.open(tmp_path / "sheet.png") as written:
         assert written.height == (len(SHAPES) + len(VIEW_SETS)) * 66

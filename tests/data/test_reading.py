@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from solo_invariance.data.images import TensorImages, Unreadable
+from solo_invariance.data.decoding import Unreadable
+from solo_invariance.data.images import TensorImages
 from solo_invariance.data.reading import ImageReader, ReadingPolicy
 from solo_invariance.errors import UserError
 

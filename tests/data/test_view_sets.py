@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 
-from solo_invariance.data.images import EXTENSIONS
+from solo_invariance.data.decoding import EXTENSIONS
 from solo_invariance.data.view_sets import VIEW_SET_NAMES, ViewGroup, ViewSet, read_view_set
 from solo_invariance.errors import UserError
 

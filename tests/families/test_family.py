@@ -5,7 +5,7 @@ import torch
 import torchvision.transforms.v2.functional as F
 from PIL import Image
 
-from solo_invariance.data.images import decode_scaled
+from solo_invariance.data.decoding import decode_scaled
 from solo_invariance.errors import UserError
 from solo_invariance.families import (
     OPERATIONS,

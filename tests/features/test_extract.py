@@ -8,7 +8,8 @@ from PIL import Image
 from torch import Tensor, nn
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, LayerFeatures, Provenance
-from solo_invariance.data.images import ImageFiles, TensorImages, resize_short_side, to_tensor
+from solo_invariance.data.decoding import resize_short_side, to_tensor
+from solo_invariance.data.images import ImageFiles, TensorImages
 from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings, FeatureCache, extract_features, member_features
 from solo_invariance.fuse import FusedBackbone, average, concatenate

@@ -51,8 +51,8 @@ def test_weights_scale_the_members_and_are_open_until_they_are_chosen() -> None:
     weighted = Weighted([3, 12], weights=[2.0, 0.5]).fit(features)(features)
     torch.testing.assert_close(weighted[:, :3], 2 * plain[:, :3])
     torch.testing.assert_close(weighted[:, 3:], plain[:, 3:] / 2)
-    assert Weighted([3, 12]).is_open
-    assert not Weighted([3, 12], weights=[2.0, 0.5]).is_open
+    assert Weighted([3, 12]).open_widths == [3, 12]
+    assert Weighted([3, 12], weights=[2.0, 0.5]).open_widths is None
 
 
 def test_projecting_is_pca_with_whitening_of_what_is_standardised() -> None:

@@ -70,13 +70,17 @@ def test_a_plain_lightning_run_is_unchanged(tmp_path: Path) -> None:
     assert weights == hidden_weights
     assert random == hidden_random
     assert hidden_modules == []
-    # What it costs: two small modules, nothing heavy.
+    # What it costs: a few small modules, nothing heavy.
     assert modules == [
         "solo_invariance",
         "solo_invariance.errors",
         "solo_invariance.hosts",
         "solo_invariance.hosts.callbacks",
-        "solo_invariance.hosts.monitor",
+        "solo_invariance.hosts.lightning",
+        "solo_invariance.hosts.lightning.datasets",
+        "solo_invariance.hosts.lightning.families_callback",
+        "solo_invariance.hosts.lightning.monitor_callback",
+        "solo_invariance.hosts.lightning.monitor_settings",
     ]
     contents = [torch.load(tmp_path / f"{hide}.ckpt", weights_only=True) for hide in ("yes", "no")]
     assert contents[0].keys() == contents[1].keys()

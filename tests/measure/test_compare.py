@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from solo_invariance.bootstrap import first_term
 from solo_invariance.errors import UserError
-from solo_invariance.measure.bootstrap import first_term
-from solo_invariance.measure.chance_corrected_similarity import ChanceCorrectedSimilarity
 from solo_invariance.measure.compare import paired_difference
+from solo_invariance.measure.metrics.chance_corrected_similarity import ChanceCorrectedSimilarity
 
 
 def _arrays(names: Sequence[str], parameters: int = 4, seed: int = 0, rows: int | None = None) -> dict[str, np.ndarray]:

@@ -2,17 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from solo_invariance.measure.functional import (
-    chance_similarity,
+from solo_invariance.measure.functional.chance import chance_similarity, same_image
+from solo_invariance.measure.functional.retrieval import retrieval_rank
+from solo_invariance.measure.functional.similarity import (
     group_distance,
     group_similarity,
     invariance_distance,
     invariance_similarity,
-    retrieval_rank,
-    same_image,
-    whiten,
-    whitening_from_statistics,
 )
+from solo_invariance.measure.functional.whitening import whiten, whitening_from_statistics
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@ import pytest
 import torch
 import torchvision.transforms.functional as F
 
-from solo_invariance.hosts.plugins import discover, load_plugin
 from solo_invariance.measure import Geometry
+from solo_invariance.plugins import discover, load_plugin
 
 GEOMETRY = Geometry(256, 224)
 

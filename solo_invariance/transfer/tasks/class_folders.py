@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from solo_invariance.data.images import EXTENSIONS, list_images
+from solo_invariance.data.decoding import EXTENSIONS, list_images
 from solo_invariance.errors import UserError
 
 

@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from solo_invariance.data.decoding import image_size
 from solo_invariance.data.framing import Framing, SquareCrops
-from solo_invariance.data.images import ImageFiles, image_size
+from solo_invariance.data.images import ImageFiles
 from solo_invariance.transfer.tasks.task import Split
 
 

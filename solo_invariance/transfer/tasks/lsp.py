@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from solo_invariance.data.images import image_size
+from solo_invariance.data.decoding import image_size
 from solo_invariance.errors import UserError
 from solo_invariance.transfer.tasks.landmarks import square_crops
 from solo_invariance.transfer.tasks.requirements import check_options, refuse_layout, require_folder

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from solo_invariance.data.images import TensorImages
-from solo_invariance.data.latent_scenes import LATENTS, LatentScenes
+from solo_invariance.data.latent_scenes.dataset import LATENTS, LatentScenes
 from solo_invariance.errors import UserError
 from solo_invariance.transfer.tasks.requirements import check_options
 from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings

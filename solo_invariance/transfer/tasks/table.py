@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages, image_size
+from solo_invariance.data.decoding import image_size
+from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages
 from solo_invariance.errors import UserError
 from solo_invariance.transfer.tasks.landmarks import framed_points
 from solo_invariance.transfer.tasks.requirements import check_options

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from solo_invariance.errors import UserError
-from solo_invariance.hosts.plugins import load_plugin
+from solo_invariance.plugins import load_plugin
 from solo_invariance.transfer.tasks import TaskSettings
 from solo_invariance.transfer.tasks.causal3dident import all_latents
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from solo_invariance.errors import UserError
-from solo_invariance.hosts.plugins import discover, load_plugin
+from solo_invariance.plugins import discover, load_plugin
 from solo_invariance.transfer.scores import METRICS
 from solo_invariance.transfer.tasks import Task, TaskSettings
 

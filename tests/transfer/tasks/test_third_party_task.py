@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from solo_invariance.data.framing import FramedImages, Framing
-from solo_invariance.data.images import digest_of, load_batches
+from solo_invariance.data.images import digest_of
+from solo_invariance.data.reading import load_batches
 from solo_invariance.transfer.tasks import Task, TaskSettings
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "third_party_transfer"

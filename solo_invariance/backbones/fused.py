@@ -1,0 +1,130 @@
+"""A fused backbone: several backbones that look at the same image."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import torch
+from torch import Tensor, nn
+
+from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.backbones.fusion import Fusion, FusionHead
+from solo_invariance.errors import UserError
+
+
+class FusedBackbone(nn.Module):
+    """Backbones whose features on the same images are combined.
+
+    Args:
+        members: Each resizes and normalises for itself, so they may differ in architecture, input size and statistics.
+        fusion: Combines their features.
+        mode: The fusion's name.
+        fitted_on: Digests of the images that the fusion was fitted on, or its members were chosen by: none of them may
+            be an image that it is scored on.
+
+    ``num_features`` is the fused width, the name by which solo-learn asks for it.
+
+    Raises:
+        UserError: There are no members, or the fusion does not fit their widths.
+    """
+
+    input_mean: Tensor | None
+    input_std: Tensor | None
+
+    def __init__(
+        self, members: Sequence[Backbone], fusion: Fusion, mode: str, fitted_on: frozenset[str] = frozenset()
+    ) -> None:
+        super().__init__()
+        if not members:
+            raise UserError("a fusion needs at least one member")
+        self.members = nn.ModuleList(members)
+        self.fusion = fusion
+        self.mode = mode
+        self.fitted_on = fitted_on
+        self.crop_size = max(member.input_spec.crop_size for member in members)
+        self.label = "+".join(member.provenance.label for member in members)
+        self.num_features = self._fused_width(members)
+        self.register_buffer("input_mean", None, persistent=False)
+        self.register_buffer("input_std", None, persistent=False)
+        self.eval().requires_grad_(False)
+
+    @property
+    def backbones(self) -> list[Backbone]:
+        """The members."""
+        return [member for member in self.members if isinstance(member, Backbone)]
+
+    @property
+    def scales_features(self) -> bool:
+        """Whether the scale of the fused features means something, so that a probe should leave it as it is."""
+        return isinstance(self.fusion, FusionHead) and self.fusion.scales_features
+
+    @property
+    def open_widths(self) -> list[int] | None:
+        """The members' widths, where each task chooses what each member's features weigh."""
+        return self.fusion.open_widths if isinstance(self.fusion, FusionHead) else None
+
+    def with_members(self, members: Sequence[Backbone]) -> "FusedBackbone":
+        """Return the same fusion of other members."""
+        other = FusedBackbone(members, self.fusion, self.mode, self.fitted_on)
+        other.input_mean, other.input_std = self.input_mean, self.input_std
+        return other
+
+    def _fused_width(self, members: Sequence[Backbone]) -> int:
+        if isinstance(self.fusion, FusionHead):
+            return self.fusion.num_features
+        try:
+            return self.fusion([torch.zeros(1, member.num_features) for member in members]).shape[1]
+        except ValueError as error:
+            raise UserError(f"mode={self.mode} does not fit its members ({widths_of(members)}): {error}") from error
+
+    def expect_normalized(self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> None:
+        """Take images that are normalised already, in place of images in [0, 1].
+
+        Args:
+            mean: Channel means that they were normalised with; the first member's by default.
+            std: Channel standard deviations, likewise.
+        """
+        first = self.backbones[0].input_spec
+        self.input_mean = torch.tensor(list(first.mean if mean is None else mean))[:, None, None]
+        self.input_std = torch.tensor(list(first.std if std is None else std))[:, None, None]
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the fused features (N, D) of images (N, 3, H, W) in [0, 1], or normalised where that is expected."""
+        if self.input_mean is not None and self.input_std is not None:
+            images = images * self.input_std + self.input_mean
+        return self.fusion(self._member_features(images))
+
+    def _member_features(self, images: Tensor) -> list[Tensor]:
+        if not images.is_cuda or torch.compiler.is_compiling() or torch.jit.is_tracing():
+            return [member(images) for member in self.members]
+        return _on_streams_of_their_own(list(self.members), images)
+
+    def train(self, mode: bool = True) -> "FusedBackbone":
+        """Stay in evaluation mode: a fused backbone is frozen."""
+        return super().train(False)
+
+
+def _on_streams_of_their_own(members: Sequence[nn.Module], images: Tensor) -> list[Tensor]:
+    """Return the members' features, computed side by side on the GPU: a small network alone does not fill one."""
+    here = torch.cuda.current_stream(images.device)
+    streams = _streams(images.device, len(members))
+    features = []
+    for member, stream in zip(members, streams, strict=True):
+        stream.wait_stream(here)
+        with torch.cuda.stream(stream):
+            features.append(member(images))
+        # Memory must not be given to others before every stream that uses it is through.
+        images.record_stream(stream)
+        features[-1].record_stream(here)
+    for stream in streams:
+        here.wait_stream(stream)
+    return features
+
+
+@lru_cache(maxsize=16)  # memory that one stream has freed is not there for another: there must not be ever new ones
+def _streams(device: torch.device, count: int) -> list[torch.cuda.Stream]:
+    return [torch.cuda.Stream(device) for _ in range(count)]
+
+
+def widths_of(members: Sequence[Backbone]) -> str:
+    """Return the members' names and widths, for messages."""
+    return ", ".join(f"{member.provenance.label}: {member.num_features}" for member in members)

@@ -1,0 +1,44 @@
+"""The keys of ``solo-invariance families``."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from solo_invariance.config.checks import require_at_least, require_positive
+
+
+@dataclass
+class SheetDataConfig:
+    """The images of a contact sheet: a folder, or the embedded data without one."""
+
+    path: str | None = None
+
+
+@dataclass
+class FamiliesConfig:
+    """``solo-invariance families``.
+
+    Args:
+        show: The families to print or draw, all of them by default; a list in the list is composed.
+        operations: Other numbers for their operations, by operation.
+        data: What to draw them on.
+        out: The picture to write.
+        num_images: Rows.
+        draws: Columns a family.
+        crop_size: Side of the views, in pixels.
+        canvas_size: Side of the canvas; default: as in training.
+        seed: Of the draws.
+    """
+
+    show: Any = None
+    operations: dict[str, Any] = field(default_factory=dict)
+    data: SheetDataConfig = field(default_factory=SheetDataConfig)
+    out: str | None = None
+    num_images: int = 6
+    draws: int = 4
+    crop_size: int = 128
+    canvas_size: int | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require_positive(self, "num_images", "draws", "crop_size", "canvas_size")
+        require_at_least(0, self, "seed")

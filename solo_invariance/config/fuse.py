@@ -1,0 +1,55 @@
+"""The keys of ``solo-invariance fuse``."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from solo_invariance.config.checks import require_at_least, require_positive
+from solo_invariance.config.task import TaskConfig
+from solo_invariance.errors import UserError
+
+
+@dataclass
+class FusionReferenceConfig:
+    """The images that a fusion is fitted to, where it is not fitted to a task's training images.
+
+    Args:
+        path: A folder of images.
+        name: ``latent_scenes``, the embedded dataset, in place of a folder.
+        num_images: How many of them; the first ones by path.
+    """
+
+    path: str | None = None
+    name: str | None = None
+    num_images: int = 5000
+
+    def __post_init__(self) -> None:
+        require_at_least(2, self, "num_images", prefix="reference.")
+
+
+@dataclass
+class FuseConfig:
+    """``solo-invariance fuse``."""
+
+    members: Any = field(default_factory=list)
+    mode: str = "concat"
+    width: int | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+    reference: FusionReferenceConfig = field(default_factory=FusionReferenceConfig)
+    task: TaskConfig = field(default_factory=lambda: TaskConfig(name=None))
+    max_members: int | None = None
+    folds: int = 5
+    seed: int = 0
+    measured: list[str] = field(default_factory=list)
+    device: str = "auto"
+    batch_size: int | None = None
+    num_workers: int = 4
+    cache: bool = True
+    export: str | None = None
+    out: str = "fused.ckpt"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.members, list):
+            raise UserError(f"members={self.members}: expected a list, members=[a.ckpt,b.ckpt]")
+        require_positive(self, "width", "max_members", "batch_size")
+        require_at_least(0, self, "seed", "num_workers")
+        require_at_least(2, self, "folds")

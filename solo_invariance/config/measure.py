@@ -1,0 +1,106 @@
+"""The keys of ``solo-invariance measure``."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from solo_invariance.config.backbone import BackboneConfig
+from solo_invariance.config.checks import require_at_least, require_positive
+from solo_invariance.config.protocol import ProtocolName
+from solo_invariance.errors import UserError
+
+
+class Budget(Enum):
+    """How much to measure; ``full`` is every image at every parameter, ``adaptive`` as little as is precise enough."""
+
+    full = "full"
+    adaptive = "adaptive"
+
+
+class PrecisionName(Enum):
+    """In which type the forward passes compute; ``bf16`` and ``fp16`` where autocast thinks them safe."""
+
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class OnError(Enum):
+    """What to do about an image that cannot be read."""
+
+    stop = "stop"
+    skip = "skip"
+
+
+class ViewKind(Enum):
+    """What changes between views: where the pixels are, or their values."""
+
+    spatial = "spatial"
+    appearance = "appearance"
+
+
+@dataclass
+class DataConfig:
+    """Which images to measure on: a folder, a view set by name in a folder, or the embedded dataset by name."""
+
+    path: str | None = None
+    name: str | None = None
+    kind: ViewKind | None = None
+    num_images: int = 2000
+    size: int = 64
+    seed: int = 1
+    num_groups: int = 64
+    num_views: int = 8
+
+
+@dataclass
+class ReferenceConfig:
+    """The images of the features' mean and covariance; those of ``data`` by default."""
+
+    path: str | None = None
+
+
+@dataclass
+class MeasureConfig:
+    """``solo-invariance measure``."""
+
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    reference: ReferenceConfig = field(default_factory=ReferenceConfig)
+    twin: bool = False
+    transforms: Any = None
+    views: list[str] | None = None
+    metrics: Any = field(default_factory=lambda: ["similarity", "distance"])
+    protocol: ProtocolName = ProtocolName.clean
+    budget: Budget = Budget.full
+    target_se: float = 0.002
+    k: int = 256
+    num_images: int | None = None
+    gallery: int = 1000
+    resize: int | None = None
+    crop_size: int | None = None
+    precision: PrecisionName = PrecisionName.fp32
+    compile: bool = False
+    seed: int = 0
+    on_error: OnError = OnError.stop
+    max_unreadable: float = 0.01
+    device: str = "auto"
+    devices: int = 1
+    batch_size: int | None = None
+    num_workers: int = 4
+    against: str | None = None
+    out: str = "runs/measure"
+
+    def __post_init__(self) -> None:
+        require_at_least(2, self, "num_images")  # or there is no interval
+        require_positive(self, "k", "gallery", "batch_size", "resize", "crop_size", "devices")
+        require_positive(self.backbone, "crop_size", prefix="backbone.")
+        require_positive(self.data, "num_images", "num_groups", prefix="data.")
+        require_at_least(16, self.data, "size", prefix="data.")
+        require_at_least(2, self.data, "num_views", prefix="data.")
+        require_at_least(0, self, "seed", "num_workers")
+        require_at_least(0, self.data, "seed", prefix="data.")
+        if self.target_se <= 0:
+            raise UserError(f"target_se={self.target_se}: expected a positive number")
+        if not 0 <= self.max_unreadable <= 1:
+            raise UserError(f"max_unreadable={self.max_unreadable}: expected a share, 0 to 1")

@@ -1,0 +1,135 @@
+"""The keys of ``solo-invariance pretrain``."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from solo_invariance.config.checks import require_at_least, require_positive
+from solo_invariance.errors import UserError
+
+
+@dataclass
+class PretrainBackboneConfig:
+    """The backbone to train."""
+
+    name: str = "resnet10"
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class PretrainDataConfig:
+    """The images to train on, in solo-learn's keys; the last three are for ``dataset: latent_scenes``."""
+
+    dataset: str = "latent_scenes"
+    train_path: str | None = None
+    val_path: str | None = None
+    format: str = "image_folder"
+    no_labels: bool = False
+    num_workers: int = 0
+    num_images: int = 4000
+    size: int = 64
+    seed: int = 0
+
+
+@dataclass
+class OptimizerConfig:
+    """The optimiser; the learning rate is for a batch of 256 and scales with the batch, as solo-learn's does."""
+
+    name: str = "sgd"
+    batch_size: int = 256
+    lr: float = 0.3
+    classifier_lr: float = 0.3
+    weight_decay: float = 1e-4
+    kwargs: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class SchedulerConfig:
+    """The learning rate's schedule."""
+
+    name: str = "warmup_cosine"
+    warmup_epochs: float = 10
+    warmup_start_lr: float = 3e-5
+    min_lr: float = 0.0
+
+
+@dataclass
+class MomentumConfig:
+    """The momentum encoder's, rising from the first to the last along a cosine."""
+
+    base_tau: float = 0.99
+    final_tau: float = 0.999
+
+
+@dataclass
+class CheckpointConfig:
+    """Where checkpoints go and how often."""
+
+    enabled: bool = True
+    dir: str = "trained_models"
+    frequency: int = 1
+    keep_prev: bool = False
+
+
+@dataclass
+class AutoResumeConfig:
+    """Whether an interrupted run of the same configuration goes on."""
+
+    enabled: bool = True
+
+
+@dataclass
+class InvarianceConfig:
+    """Our own keys in a run's configuration."""
+
+    family: Any = None
+    views: Any = None
+    operations: dict[str, Any] = field(default_factory=dict)
+    crop_size: int | None = None
+    small_crop_size: int | None = None
+    canvas_size: int | None = None
+    monitor: Any = None
+
+
+@dataclass
+class PretrainConfig:
+    """``solo-invariance pretrain``: solo-learn's schema, as far as the embedded host goes."""
+
+    name: str = "mocov2plus"
+    method: str = "mocov2plus"
+    backbone: PretrainBackboneConfig = field(default_factory=PretrainBackboneConfig)
+    method_kwargs: dict[str, Any] = field(default_factory=dict)
+    momentum: MomentumConfig = field(default_factory=MomentumConfig)
+    data: PretrainDataConfig = field(default_factory=PretrainDataConfig)
+    augmentations: list[Any] = field(default_factory=list)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    auto_resume: AutoResumeConfig = field(default_factory=AutoResumeConfig)
+    invariance: InvarianceConfig = field(default_factory=InvarianceConfig)
+    max_epochs: int = 100
+    accelerator: str = "auto"
+    devices: Any = 1
+    precision: Any = "32-true"
+    seed: int = 5
+
+    def __post_init__(self) -> None:
+        require_positive(self, "max_epochs")
+        require_at_least(0, self, "seed")
+        require_positive(self.data, "num_images", prefix="data.")
+        require_at_least(16, self.data, "size", prefix="data.")
+        require_at_least(0, self.data, "seed", "num_workers", prefix="data.")
+        require_positive(self.optimizer, "batch_size", prefix="optimizer.")
+        require_at_least(0, self.optimizer, "weight_decay", prefix="optimizer.")
+        require_positive(self.checkpoint, "frequency", prefix="checkpoint.")
+        require_positive(self.invariance, "crop_size", "canvas_size", prefix="invariance.")
+        if not self.name or "/" in self.name:
+            raise UserError(f"name={self.name!r}: names the checkpoints, and so is not empty and has no /")
+        if self.optimizer.lr <= 0:
+            raise UserError(f"optimizer.lr={self.optimizer.lr}: expected a positive number")
+        if not self.checkpoint.enabled:
+            raise UserError("checkpoint.enabled=false: the embedded host trains for the sake of its checkpoint")
+        if self.scheduler.name not in ("warmup_cosine", "none"):
+            raise UserError(f"scheduler.name={self.scheduler.name}: choose from warmup_cosine, none")
+        for key in ("base_tau", "final_tau"):
+            if not 0 <= getattr(self.momentum, key) <= 1:
+                raise UserError(f"momentum.{key}={getattr(self.momentum, key)}: lies in [0, 1]")

@@ -1,0 +1,38 @@
+"""``task`` of a configuration."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from solo_invariance.config.checks import require_at_least
+
+
+@dataclass
+class TaskConfig:
+    """Which task, and where it finds its images.
+
+    Args:
+        name: Of the task.
+        path: The dataset's folder, or the images' where the targets are in a table.
+        download: Whether a dataset that is not there may be fetched.
+        num_train: Images to train on; default: all, or 2000 rendered ones.
+        num_test: Images to test on; default: all, or 1000 rendered ones.
+        size: Side of rendered images, in pixels.
+        seed: Of rendered images, and of splits and draws that a dataset does not come with.
+        options: Further keys of the task's own, such as a table's columns.
+        label: The name in tables, reports and folders; default: the task's.
+    """
+
+    name: str | None = "shape"
+    path: str | None = None
+    download: bool = False
+    num_train: int | None = None
+    num_test: int | None = None
+    size: int = 64
+    seed: int = 2
+    options: dict[str, Any] = field(default_factory=dict)
+    label: str | None = None
+
+    def __post_init__(self) -> None:
+        require_at_least(2, self, "num_train", "num_test", prefix="task.")
+        require_at_least(16, self, "size", prefix="task.")
+        require_at_least(0, self, "seed", prefix="task.")

@@ -1,0 +1,78 @@
+"""The keys of ``solo-invariance transfer``."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from solo_invariance.config.backbone import BackboneConfig
+from solo_invariance.config.checks import require_at_least, require_positive
+from solo_invariance.config.protocol import ProtocolName
+from solo_invariance.config.task import TaskConfig
+from solo_invariance.errors import UserError
+
+
+class ProbeName(Enum):
+    """What is trained on frozen features."""
+
+    ridge = "ridge"
+    logistic = "logistic"
+    kernel_ridge = "kernel_ridge"
+    knn = "knn"
+    few_shot = "few_shot"
+
+
+@dataclass
+class KNNConfig:
+    """Weighted nearest neighbours: how many (default: chosen by cross-validation), and the weights' temperature."""
+
+    k: int | None = None
+    temperature: float = 0.07
+
+    def __post_init__(self) -> None:
+        require_positive(self, "k", prefix="knn.")
+        if self.temperature <= 0:
+            raise UserError(f"knn.temperature={self.temperature}: expected a positive number")
+
+
+@dataclass
+class FewShotConfig:
+    """Few-shot episodes: classes in each, labelled images and queries of each class, and how many episodes."""
+
+    ways: int = 5
+    shots: int = 5
+    queries: int = 15
+    episodes: int = 600
+
+    def __post_init__(self) -> None:
+        require_at_least(2, self, "ways", "episodes", prefix="few_shot.")
+        require_positive(self, "shots", "queries", prefix="few_shot.")
+
+
+@dataclass
+class TransferConfig:
+    """``solo-invariance transfer``."""
+
+    backbone: BackboneConfig = field(default_factory=BackboneConfig)
+    task: TaskConfig = field(default_factory=TaskConfig)
+    tasks: Any = None
+    probe: ProbeName | None = None
+    metric: str | None = None
+    knn: KNNConfig = field(default_factory=KNNConfig)
+    few_shot: FewShotConfig = field(default_factory=FewShotConfig)
+    protocol: ProtocolName = ProtocolName.clean
+    folds: int = 5
+    seed: int = 0
+    against: str | None = None
+    device: str = "auto"
+    devices: int = 1
+    batch_size: int | None = None
+    num_workers: int = 4
+    cache: bool = True
+    out: str = "runs/transfer"
+
+    def __post_init__(self) -> None:
+        require_positive(self, "batch_size", "devices")
+        require_positive(self.backbone, "crop_size", prefix="backbone.")
+        require_at_least(0, self, "seed", "num_workers")
+        if self.folds < 2:
+            raise UserError(f"folds={self.folds}: cross-validation needs at least 2")

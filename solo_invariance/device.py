@@ -1,0 +1,21 @@
+"""The device to compute on."""
+
+import torch
+
+from solo_invariance.errors import UserError
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that ``device=`` names: ``auto`` is a GPU where there is one.
+
+    Raises:
+        UserError: The name is no device, or the device is not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"device={name}: not available here ({str(error).splitlines()[0]})") from error
+    return device

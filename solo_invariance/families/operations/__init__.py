@@ -1,0 +1,1 @@
+"""What families are made of: operations that draw parameters, and apply them to batches of images."""

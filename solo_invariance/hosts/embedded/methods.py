@@ -1,0 +1,212 @@
+"""The embedded host: MoCo v2+ and SimCLR on lightly's losses and heads, for whoever has no solo-learn.
+
+It reads solo-learn's configuration keys and writes its checkpoint layout, so that whatever reads solo-learn's runs
+reads these. It is no toolkit: one device, a few methods, no online evaluation.
+"""
+
+import copy
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from omegaconf import DictConfig
+from torch import Tensor, nn
+
+from solo_invariance.backbones.architecture import Architecture, num_features_of
+from solo_invariance.backbones.resnet import WideResNet
+from solo_invariance.config.composed import plain
+from solo_invariance.errors import UserError
+
+try:
+    from lightly.loss import NTXentLoss
+    from lightly.models.modules.heads import MoCoProjectionHead, SimCLRProjectionHead
+    from lightly.models.utils import deactivate_requires_grad, update_momentum
+    from lightly.utils.scheduler import cosine_schedule
+except ImportError as error:
+    raise UserError("the embedded host needs lightly: pip install 'solo-invariance[lightly]'") from error
+
+_SMALL_DATASETS = ("cifar10", "cifar100")
+_OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+
+
+class EmbeddedMethod(LightningModule):
+    """A backbone trained on crops of the same image; subclasses bring the heads and the loss.
+
+    Args:
+        cfg: A run's configuration in solo-learn's schema.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__()
+        self.cfg = cfg
+        small = cfg.data.dataset in _SMALL_DATASETS
+        architecture = Architecture(cfg.backbone.name, plain(cfg.backbone.kwargs), method=cfg.method)
+        network = architecture.build()
+        if small and isinstance(network, WideResNet):
+            network = replace(architecture, small_stem=True).build()
+        # As solo-learn does: the faster layout for convolutions.
+        self.backbone = network.to(memory_format=torch.channels_last)
+        self.num_features = num_features_of(network, cfg.augmentations[0].crop_size)
+
+    def loss(self, crops: list[Tensor]) -> Tensor:
+        """Return the method's loss for a list of crops, each (N, 3, S, S), normalised."""
+        raise NotImplementedError
+
+    def training_step(self, batch: list[Any], batch_idx: int) -> Tensor:
+        """Return the loss of one batch ``[indexes, crops, targets]``."""
+        loss = self.loss(batch[1])
+        self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=False)
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        """Return the optimiser with solo-learn's learning rate: scaled by batch size / 256, warm-up, then cosine."""
+        settings, schedule = self.cfg.optimizer, self.cfg.scheduler
+        rate = settings.lr * settings.batch_size / 256
+        kwargs: dict[str, Any] = {"momentum": 0.9} if settings.name == "sgd" else {}
+        kwargs |= dict(settings.kwargs)
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        optimizer = _OPTIMIZERS[settings.name](parameters, lr=rate, weight_decay=settings.weight_decay, **kwargs)
+        if schedule.name == "none":
+            return optimizer
+        steps = int(self.trainer.estimated_stepping_batches)
+        factor = warmup_cosine(
+            round(schedule.warmup_epochs * steps / self.cfg.max_epochs),
+            steps,
+            schedule.warmup_start_lr / rate,
+            schedule.min_lr / rate,
+        )
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+
+def warmup_cosine(warmup: int, steps: int, first: float, last: float) -> Callable[[int], float]:
+    """Return the learning rate's factor by the step: linear from ``first`` to 1, then along a cosine to ``last``.
+
+    Args:
+        warmup: Steps of the linear part; 0 for none.
+        steps: In all.
+        first: Factor at step 0.
+        last: Factor after the last step.
+    """
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return first + (1 - first) * step / warmup
+        progress = min(1.0, (step - warmup) / max(1, steps - warmup))
+        return last + (1 - last) * (1 + math.cos(math.pi * progress)) / 2
+
+    return factor
+
+
+class MoCoV2Plus(EmbeddedMethod):
+    """MoCo v2+ (Chen, Fan, Girshick & He, 2020, with the symmetric loss of Chen & He, 2021): the paper's method.
+
+    Args:
+        cfg: ``method_kwargs`` has ``proj_hidden_dim``, ``proj_output_dim``, ``temperature`` and ``queue_size``;
+            ``momentum`` has ``base_tau`` and ``final_tau``, between which the momentum rises along a cosine.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        settings = cfg.method_kwargs
+        self.projector = MoCoProjectionHead(self.num_features, settings.proj_hidden_dim, settings.proj_output_dim)
+        self.momentum_backbone = copy.deepcopy(self.backbone)
+        self.momentum_projector = copy.deepcopy(self.projector)
+        for module in (self.momentum_backbone, self.momentum_projector):
+            deactivate_requires_grad(module)
+        bank = (settings.queue_size, settings.proj_output_dim)
+        self.criteria = nn.ModuleList(NTXentLoss(settings.temperature, memory_bank_size=bank) for _ in range(2))
+
+    def loss(self, crops: list[Tensor]) -> Tensor:
+        """Return the contrastive loss, both ways round, against a queue of keys for each."""
+        self._update_momentum()
+        queries = [self.projector(self.backbone(crop)) for crop in crops]
+        with torch.no_grad():
+            keys = [self.momentum_projector(self.momentum_backbone(crop)) for crop in crops]
+        pairs = ((queries[0], keys[1]), (queries[1], keys[0]))
+        losses = [criterion(query, key) for criterion, (query, key) in zip(self.criteria, pairs, strict=True)]
+        return torch.stack(losses).mean()
+
+    def _update_momentum(self) -> None:
+        schedule = self.cfg.momentum
+        steps = int(self.trainer.estimated_stepping_batches)
+        tau = cosine_schedule(self.global_step, steps, schedule.base_tau, schedule.final_tau)
+        update_momentum(self.backbone, self.momentum_backbone, tau)
+        update_momentum(self.projector, self.momentum_projector, tau)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the queues, which lightly leaves out of the state, so that a resumed run goes on as it was."""
+        checkpoint["queues"] = [{"bank": b.bank.cpu(), "pointer": b.bank_ptr.cpu()} for b in self._banks()]
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the queues back."""
+        for bank, queue in zip(self._banks(), checkpoint["queues"], strict=True):
+            bank.bank.copy_(queue["bank"])
+            bank.bank_ptr.copy_(queue["pointer"])
+
+    def _banks(self) -> list[Any]:
+        return [criterion.memory_bank for criterion in self.criteria]
+
+
+class SimCLR(EmbeddedMethod):
+    """SimCLR (Chen, Kornblith, Norouzi & Hinton, 2020).
+
+    Args:
+        cfg: ``method_kwargs`` has ``proj_hidden_dim``, ``proj_output_dim`` and ``temperature``.
+    """
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        settings = cfg.method_kwargs
+        self.projector = SimCLRProjectionHead(self.num_features, settings.proj_hidden_dim, settings.proj_output_dim)
+        self.criterion = NTXentLoss(settings.temperature)
+
+    def loss(self, crops: list[Tensor]) -> Tensor:
+        """Return the contrastive loss against the other images of the batch."""
+        first, second = (self.projector(self.backbone(crop)) for crop in crops)
+        loss: Tensor = self.criterion(first, second)
+        return loss
+
+
+METHODS: Mapping[str, Callable[[DictConfig], EmbeddedMethod]] = {"mocov2plus": MoCoV2Plus, "simclr": SimCLR}
+_METHOD_KEYS: Mapping[str, tuple[str, ...]] = {
+    "mocov2plus": ("proj_hidden_dim", "proj_output_dim", "temperature", "queue_size"),
+    "simclr": ("proj_hidden_dim", "proj_output_dim", "temperature"),
+}
+
+
+def build_method(cfg: DictConfig) -> EmbeddedMethod:
+    """Return the method that a configuration names.
+
+    Raises:
+        UserError: A value is unknown or does not fit another; the message names the key.
+    """
+    if cfg.method not in METHODS:
+        raise UserError(f"method={cfg.method}: the embedded host has {', '.join(METHODS)}; solo-learn has the others")
+    needed = _METHOD_KEYS[cfg.method]
+    missing = [key for key in needed if cfg.method_kwargs.get(key) is None]
+    if missing:
+        raise UserError(f"method_kwargs.{missing[0]} is missing: method={cfg.method} needs {', '.join(needed)}")
+    if cfg.optimizer.name not in _OPTIMIZERS:
+        raise UserError(f"optimizer.name={cfg.optimizer.name}: choose from {', '.join(_OPTIMIZERS)}")
+    allowed = inspect.signature(_OPTIMIZERS[cfg.optimizer.name]).parameters
+    for key in cfg.optimizer.kwargs:
+        if key not in allowed:
+            raise UserError(f"optimizer.kwargs.{key}: {cfg.optimizer.name} has no such argument")
+    crops = sum(entry.num_crops for entry in cfg.augmentations)
+    if crops != 2:
+        raise UserError(f"augmentations: method={cfg.method} of the embedded host takes two crops, got {crops}")
+    try:
+        return METHODS[cfg.method](cfg)
+    except (TypeError, ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise UserError(
+            f"method={cfg.method} cannot be built with method_kwargs={cfg.method_kwargs}: {error}"
+        ) from error

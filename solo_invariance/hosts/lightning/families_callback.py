@@ -1,0 +1,174 @@
+"""Augmentation families inside an unmodified trainer."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from solo_invariance.errors import UserError
+from solo_invariance.hosts.lightning.datasets import training_dataset, validation_datasets
+
+if TYPE_CHECKING:
+    from solo_invariance.families import CropPipeline
+
+
+class FamiliesCallback(Callback):
+    """Run augmentation families on the accelerator, inside an unmodified trainer.
+
+    When fitting starts, the data workers' transform is replaced by a canvas (and torchvision's way of reading a file by
+    one that decodes no more of it than the canvas needs); at each batch, the canvases are replaced by the crops that
+    the families make of them. After fitting, the dataset is as it was. A module takes part by a ``cfg`` with
+    ``augmentations`` whose entries have the key ``family``; any other is left alone. The families are remembered in
+    checkpoints, and training does not resume with others.
+    """
+
+    def __init__(self) -> None:
+        self._pipeline: CropPipeline | None = None
+        self._seed = 0
+        self._canvas_size = 0
+        self._memory_format = torch.contiguous_format
+        self._restore: Callable[[], None] = _nothing
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Replace the data workers' transform, before the workers start."""
+        if stage != "fit":
+            return
+        self._pipeline = None
+        cfg: Any = getattr(pl_module, "cfg", None)
+        if not _names_families(cfg):
+            _refuse_unused(cfg)
+            return
+        from omegaconf import OmegaConf
+        from torchvision.datasets.folder import default_loader
+
+        from solo_invariance.hosts.augmentations import crop_pipeline_from_config
+
+        cfg = cfg if OmegaConf.is_config(cfg) else OmegaConf.create(cfg)
+        pipeline, canvas = crop_pipeline_from_config(cfg)
+        dataset = _dataset_with_transform(trainer)
+        if any(dataset is other for other in validation_datasets(trainer)):
+            raise UserError(
+                "families replace the transform of the training images, and validation reads the same dataset; give it "
+                "a dataset of its own"
+            )
+        self._pipeline, self._canvas_size = pipeline, canvas.size
+        self._seed = _seed(cfg)
+        self._memory_format = _memory_format(pl_module)
+        before = {name: getattr(dataset, name) for name in ("transform", "loader") if hasattr(dataset, name)}
+        self._restore = lambda: vars(dataset).update(before)
+        dataset.transform = canvas
+        if before.get("loader") is default_loader:
+            dataset.loader = canvas.load
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Give the dataset its own transform back."""
+        self._restore()
+        self._restore = _nothing
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Give the dataset its own transform back: Lightning tears nothing down after an error."""
+        self.teardown(trainer, pl_module, "fit")
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Replace the batch's canvases by crops, in place."""
+        if self._pipeline is None:
+            return
+        canvases = batch[1] if isinstance(batch, list) and len(batch) > 1 else None
+        expected = (3, self._canvas_size, self._canvas_size)
+        if not isinstance(canvases, torch.Tensor) or canvases.dtype != torch.uint8 or canvases.shape[1:] != expected:
+            got = f"{canvases.dtype} {tuple(canvases.shape)}" if isinstance(canvases, torch.Tensor) else type(batch)
+            raise RuntimeError(
+                f"families expect a batch [indexes, canvases, targets] with canvases of torch.uint8 (N, *{expected}), "
+                f"got {got}: the dataset does not use its transform, or another took its place after fitting started"
+            )
+        seed = (self._seed, trainer.global_rank, trainer.current_epoch, batch_idx)
+        crops = self._pipeline(canvases, seed, self._memory_format)
+        # Lightning has converted the canvases' batch already, so crops for half-precision weights are converted here.
+        batch[1] = [trainer.precision_plugin.convert_input(crop) for crop in crops]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the families' fingerprint; nothing, and so no trace in the checkpoint, where dormant."""
+        if self._pipeline is None:
+            return {}
+        return {"families": self._pipeline.fingerprint(), "canvas_size": self._canvas_size}
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Refuse to resume a run with other families than it began with."""
+        if trainer.state.fn != "fit":
+            return
+        before, now = checkpoint.get("callbacks", {}).get(self.state_key, {}), self.state_dict()
+        if before != now:
+            raise UserError(
+                f"this run would resume from a checkpoint of other augmentations: it was trained with "
+                f"{_described(before)}, the configuration asks for {_described(now)}; choose another name or "
+                f"checkpoint.dir, or auto_resume.enabled=False"
+            )
+
+
+def _nothing() -> None:
+    """Restore nothing."""
+
+
+def _described(state: Mapping[str, Any]) -> str:
+    return f"{state['families']} on canvases of {state.get('canvas_size', '?')} px" if state else "no family"
+
+
+def _seed(cfg: Any) -> int:
+    seed = cfg.get("seed")
+    if seed is not None and (not isinstance(seed, int) or seed < 0):
+        raise UserError(f"seed={seed}: expected a whole number of at least 0")
+    return seed or 0
+
+
+def _unresolved(cfg: Any) -> Mapping[Any, Any]:
+    """A module's configuration as it is written, whatever it refers to; nothing where it is no mapping."""
+    if type(cfg).__name__ == "DictConfig":
+        from omegaconf import OmegaConf
+
+        cfg = OmegaConf.to_container(cfg, resolve=False)
+    return cfg if isinstance(cfg, Mapping) else {}
+
+
+def _names_families(cfg: Any) -> bool:
+    """Whether a module's configuration asks for families."""
+    entries = _unresolved(cfg).get("augmentations")
+    if not isinstance(entries, Sequence) or isinstance(entries, str):
+        return False
+    return any(isinstance(entry, Mapping) and ("family" in entry or "families" in entry) for entry in entries)
+
+
+def _refuse_unused(cfg: Any) -> None:
+    """Refuse keys of ours in a run of a host's that names no family.
+
+    That is ``+invariance=NAME`` where Hydra found no configuration of that name (it composes to the bare word), or
+    ``+invariance.KEY`` without ``augmentations=invariance/NAME``. Other programs may have an ``invariance`` too.
+    """
+    if type(cfg).__name__ != "DictConfig" or not isinstance(_unresolved(cfg).get("augmentations"), list):
+        return
+    chosen = _unresolved(cfg).get("invariance")
+    if isinstance(chosen, str):
+        raise UserError(
+            f"invariance={chosen}: there is no such configuration; `solo-invariance doctor` checks the search path"
+        )
+    ours = [key for key in ("family", "views", "operations") if isinstance(chosen, Mapping) and chosen.get(key)]
+    if ours:
+        raise UserError(f"invariance.{ours[0]} is set, but no family is chosen: add augmentations=invariance/NAME")
+
+
+def _memory_format(module: LightningModule) -> torch.memory_format:
+    """Return the layout of the module's convolutions, which saves them converting the crops."""
+    kernels = [weight for weight in module.parameters() if weight.ndim == 4 and not weight.is_contiguous()]
+    last = any(weight.is_contiguous(memory_format=torch.channels_last) for weight in kernels)
+    return torch.channels_last if last else torch.contiguous_format
+
+
+def _dataset_with_transform(trainer: Trainer) -> Any:
+    dataset = training_dataset(trainer)
+    if dataset is None:
+        raise UserError(
+            "families need a DataLoader handed to Trainer.fit; with data.format=dali there is none (use image_folder)"
+        )
+    if not hasattr(dataset, "transform"):
+        raise UserError(f"families replace the dataset's transform, and {type(dataset).__name__} has none")
+    return dataset

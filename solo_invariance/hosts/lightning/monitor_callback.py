@@ -1,0 +1,84 @@
+"""Watching what a backbone becomes invariant to while it trains."""
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from solo_invariance.errors import UserError
+from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
+
+if TYPE_CHECKING:
+    from solo_invariance.hosts.lightning.monitor import Monitor
+
+
+class MonitorCallback(Callback):
+    """Measure the backbone every few epochs and give the numbers to the run's loggers.
+
+    A module takes part by a ``cfg`` with ``invariance.monitor`` and a ``backbone``; any other is left alone. A copy of
+    the backbone is measured, and the random states are left as they were, so that the run has the same weights, metrics
+    and checkpoints as one that is not watched. Of several processes the first measures, while the others wait for it.
+    """
+
+    def __init__(self) -> None:
+        self._settings: MonitorSettings | None = None
+        self._monitor: Monitor | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Read the configuration, before training takes any time."""
+        if stage != "fit":
+            return
+        self._settings = self._monitor = None
+        chosen = _section(getattr(pl_module, "cfg", None))
+        if chosen is None:
+            return
+        from solo_invariance.hosts.lightning.monitor import build_monitor, unchanged_random_states
+
+        if getattr(pl_module, "backbone", None) is None:
+            raise UserError(f"invariance.monitor: {type(pl_module).__name__} has no backbone to measure")
+        self._settings = MonitorSettings.from_mapping(chosen)
+        wrong: str | None = None
+        if trainer.is_global_zero:
+            try:
+                with unchanged_random_states():
+                    self._monitor = build_monitor(self._settings, trainer, pl_module)
+            except UserError as error:
+                wrong = str(error)
+        wrong = trainer.strategy.broadcast(wrong)  # so that no other process waits for one that has stopped
+        if wrong is not None:
+            raise UserError(wrong)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Measure, where it is time, and log."""
+        if self._monitor is None or self._settings is None:
+            return
+        epochs = trainer.current_epoch + 1
+        if epochs % self._settings.every and epochs != trainer.max_epochs:
+            return
+        from solo_invariance.hosts.lightning.monitor import unchanged_random_states
+
+        try:
+            with unchanged_random_states():
+                numbers = self._monitor.measure(pl_module.backbone)  # type: ignore[arg-type]
+        except UserError as error:
+            # Of this module: of the caller's, a host that silences Lightning's warnings would silence it.
+            warnings.warn(f"invariance.monitor: nothing measured after {epochs} epochs: {error}", stacklevel=1)
+            return
+        for logger in trainer.loggers:
+            logger.log_metrics(numbers, step=trainer.global_step)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Let go of the images."""
+        self._settings = self._monitor = None
+
+
+def _section(cfg: Any) -> Any:
+    """Return ``invariance.monitor`` of a module's configuration, resolved; None where there is none."""
+    if type(cfg).__name__ == "DictConfig":
+        from omegaconf import OmegaConf
+
+        section = OmegaConf.select(cfg, "invariance.monitor")
+        return OmegaConf.to_container(section, resolve=True) if OmegaConf.is_config(section) else section
+    section = cfg.get("invariance") if isinstance(cfg, Mapping) else None
+    return section.get("monitor") if isinstance(section, Mapping) else None

@@ -1,0 +1,51 @@
+"""How a run is watched."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from solo_invariance.errors import UserError
+
+
+@dataclass(frozen=True)
+class MonitorSettings:
+    """``invariance.monitor`` of a run; see ``plugin_configs/invariance/monitor.yaml``.
+
+    Args:
+        every: Epochs between measurements; the last epoch is always measured.
+        transforms: Their names, or ``all``.
+        k: Parameters of a transform.
+        num_images: Images to measure on.
+        reference_images: Images for the features' mean and covariance, of which those are the first.
+        data: A folder of images; by default the run's validation images, or its training images.
+        batch_size: Views in one forward pass.
+        seed: Of the choice of images.
+    """
+
+    every: int = 5
+    transforms: Any = "all"
+    k: int = 8
+    num_images: int = 64
+    reference_images: int = 512
+    data: str | None = None
+    batch_size: int = 64
+    seed: int = 0
+
+    @classmethod
+    def from_mapping(cls, values: Any) -> "MonitorSettings":
+        """Return what a configuration says.
+
+        Raises:
+            UserError: A key is unknown, or a value is not what it should be; the message names it.
+        """
+        if not isinstance(values, Mapping):
+            raise UserError(f"invariance.monitor={values}: expected keys and values; +invariance=monitor has them")
+        known = {name: getattr(cls, name) for name in cls.__dataclass_fields__}
+        for key, value in values.items():
+            if key not in known:
+                raise UserError(f"invariance.monitor.{key}: there is no such key; there are {', '.join(known)}")
+            least = 0 if key == "seed" else 1
+            is_count = isinstance(known[key], int)
+            if is_count and (not isinstance(value, int) or isinstance(value, bool) or value < least):
+                raise UserError(f"invariance.monitor.{key}={value}: expected a whole number of at least {least}")
+        return cls(**values)

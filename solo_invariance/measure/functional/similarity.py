@@ -1,0 +1,69 @@
+"""Similarity and distance of whitened features."""
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cosine_similarity, normalize
+
+
+def invariance_similarity(clean: Tensor, views: Tensor) -> Tensor:
+    r"""Cosine of the whitened clean feature and the whitened views' features.
+
+    .. math:: s(x, p) = \frac{z(x)^\top z(T_p x)}{\lVert z(x) \rVert \lVert z(T_p x) \rVert}
+
+    Args:
+        clean: (N, D), whitened.
+        views: (N, K, D), whitened, K views of each image.
+
+    Returns:
+        (N, K) in [-1, 1]; 1 says that the view changed nothing but the feature's length.
+
+    Example:
+        >>> import torch
+        >>> clean = torch.tensor([[1.0, 0.0]])
+        >>> views = torch.tensor([[[2.0, 0.0], [0.0, 1.0], [-1.0, 0.0]]])
+        >>> invariance_similarity(clean, views)
+        tensor([[ 1.,  0., -1.]])
+    """
+    return cosine_similarity(clean[:, None], views, dim=-1)
+
+
+def invariance_distance(clean: Tensor, views: Tensor) -> Tensor:
+    r"""Mahalanobis distance of the clean feature and the views' features: Euclidean, since both are whitened.
+
+    .. math:: d(x, p) = \sqrt{(f(x) - f(T_p x))^\top \Sigma^{-1} (f(x) - f(T_p x))}
+
+    Args:
+        clean: (N, D), whitened.
+        views: (N, K, D), whitened.
+
+    Returns:
+        (N, K), not negative; 0 says that the view changed nothing.
+    """
+    return torch.linalg.vector_norm(clean[:, None] - views, dim=-1)
+
+
+def group_similarity(views: Tensor, *, include_diagonal: bool) -> Tensor:
+    """Mean pairwise cosine of a group's views.
+
+    Args:
+        views: (G, V, D), whitened, V >= 2 views of each of G things.
+        include_diagonal: Count each view's similarity with itself too, as the paper's code does.
+
+    Returns:
+        (G,)
+    """
+    unit = normalize(views, dim=-1)
+    return _pairwise_mean(unit @ unit.transpose(1, 2), 1.0, include_diagonal=include_diagonal)
+
+
+def group_distance(views: Tensor) -> Tensor:
+    """Mean Euclidean distance of a group's whitened views (G, V, D), over all pairs of two of them: (G,)."""
+    distances = torch.cdist(views, views, compute_mode="donot_use_mm_for_euclid_dist")
+    return _pairwise_mean(distances, 0.0, include_diagonal=False)
+
+
+def _pairwise_mean(pairs: Tensor, diagonal: float, *, include_diagonal: bool) -> Tensor:
+    count = pairs.shape[1]
+    if include_diagonal:
+        return pairs.mean(dim=(1, 2))
+    return (pairs.sum(dim=(1, 2)) - diagonal * count) / (count * (count - 1))

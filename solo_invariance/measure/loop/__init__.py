@@ -1,0 +1,1 @@
+"""The loop over images, transforms and views."""

@@ -1,0 +1,19 @@
+"""Metrics over views of images: ``torchmetrics.Metric``s whose states can be written down in parts and resampled."""
+
+from solo_invariance.measure.metrics.chance_corrected_similarity import ChanceCorrectedSimilarity
+from solo_invariance.measure.metrics.distance import InvarianceDistance
+from solo_invariance.measure.metrics.equivariance import Equivariance
+from solo_invariance.measure.metrics.retrieval import RetrievalMRR, RetrievalRecall
+from solo_invariance.measure.metrics.similarity import InvarianceSimilarity
+from solo_invariance.measure.metrics.view_metric import Gallery, ViewMetric
+
+__all__ = [
+    "ChanceCorrectedSimilarity",
+    "Equivariance",
+    "Gallery",
+    "InvarianceDistance",
+    "InvarianceSimilarity",
+    "RetrievalMRR",
+    "RetrievalRecall",
+    "ViewMetric",
+]

@@ -1,0 +1,262 @@
+"""Transforms that change pixels' values."""
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from solo_invariance.families.operations.appearance import (
+    adjust_hue,
+    blend,
+    depths,
+    gaussian_blur,
+    hue_and_range,
+    luma,
+    mean_grey,
+    to_grayscale,
+)
+from solo_invariance.families.operations.appearance import equalize as equalize_histograms
+from solo_invariance.families.operations.appearance import posterize as keep_highest_bits
+from solo_invariance.families.operations.operation import send
+from solo_invariance.measure.transforms.spatial import _on_a_circle, _OnOff
+from solo_invariance.measure.transforms.transform import (
+    _ROUNDING,
+    Geometry,
+    Protocol,
+    Transform,
+    _CentreBox,
+    in_eight_bits,
+)
+
+
+class _Photometric(Transform):
+    """A change of pixel values by one number."""
+
+    kind = "appearance"
+    unit = "factor"
+
+    def reach(self, geometry: Geometry) -> int | None:
+        """Return from how far, in pixels, a pixel's new value depends on others, None for the whole image."""
+        return 0
+
+    @abstractmethod
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        """Return the changed images; ``amount`` is (N,), on the CPU."""
+
+    def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        return self._apply(self.adjust, images, parameters, geometry)
+
+    def _apply(
+        self,
+        adjust: Callable[[Tensor, Tensor, Geometry], Tensor],
+        images: Tensor,
+        parameters: Tensor,
+        geometry: Geometry,
+    ) -> Tensor:
+        amount = parameters[:, 0].to(images.dtype)
+        box, reach = _CentreBox.of(images, geometry), self.reach(geometry)
+        if reach is not None:
+            images, box = box.grown(reach, images)
+        return box.cut(adjust(images, amount, geometry))
+
+
+class _Blend(_Photometric):
+    """A blend with other images by a factor: 0 is those, 1 the images themselves, and more goes on from there."""
+
+    @abstractmethod
+    def others(self, images: Tensor) -> Tensor:
+        """Return what images (N, 3, H, W) are blended with, of the same shape or one that is expanded to it."""
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        return torch.linspace(0.25, 5, k)[:, None]
+
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        return blend(images, self.others(images), send(amount, images.device))
+
+    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        return self._apply(self._adjust_in_eight_bits, images, parameters, geometry)
+
+    def _adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        """Blend as Pillow does: the other image is rounded, and of the blend, decimals are cut off."""
+        levels, others = images.mul(255).round_(), self.others(images).mul(255).round_()
+        blended = others + send(amount, images.device)[:, None, None, None] * (levels - others)
+        return blended.clamp_(0, 255).floor_().div_(255)
+
+    @property
+    def neutral(self) -> tuple[float, ...]:
+        return (1.0,)
+
+
+@dataclass(frozen=True)
+class Brightness(_Blend):
+    """Multiply the values by a factor; ``linspace(0.25, 5, k)``."""
+
+    def others(self, images: Tensor) -> Tensor:
+        return images.new_zeros(1, 1, 1, 1)
+
+
+@dataclass(frozen=True)
+class Contrast(_Blend):
+    """Blend with the image's mean grey; ``linspace(0.25, 5, k)``."""
+
+    def others(self, images: Tensor) -> Tensor:
+        return mean_grey(images)
+
+    def reach(self, geometry: Geometry) -> int | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Saturation(_Blend):
+    """Blend with the greyscale image; ``linspace(0.25, 5, k)``."""
+
+    def others(self, images: Tensor) -> Tensor:
+        return luma(images)
+
+
+@dataclass(frozen=True)
+class Hue(_Photometric):
+    """Shift the hue; ``linspace(-0.5, 0.5, k)`` turns."""
+
+    unit = "turns"
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        return torch.linspace(-0.5, 0.5, k)[:, None]
+
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        return adjust_hue(images, send(amount, images.device))
+
+    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+        return self._apply(self._adjust_in_eight_bits, images, parameters, geometry)
+
+    def _adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        """Shift the hue of 8-bit HSV images, as Pillow makes them: hue and saturation are cut off to whole levels."""
+        hue, high, spread = hue_and_range(images)
+        hue = hue.remainder_(1).mul_(255).add_(_ROUNDING).floor_()
+        hue = hue.add_(send((amount * 255).trunc(), images.device)[:, None, None]).remainder_(256).div_(255)
+        saturation = (spread / high.clamp(min=1 / 255)).mul_(255).add_(_ROUNDING).floor_().div_(255)
+        return in_eight_bits(high[:, None] * (1 - saturation[:, None] * depths(hue)))
+
+    def coordinates(self, parameters: Tensor) -> Tensor:
+        return _on_a_circle(parameters)
+
+    @property
+    def neutral(self) -> tuple[float, ...]:
+        return (0.0,)
+
+
+@dataclass(frozen=True)
+class Blur(_Photometric):
+    """Gaussian blur; sigma on ``linspace(1e-5, 20, k)`` pixels, with a kernel of 23 at a crop of 224."""
+
+    unit = "pixels"
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        return torch.linspace(1e-5, 20, k)[:, None]
+
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        return gaussian_blur(images, amount, self._kernel_size(geometry))
+
+    def reach(self, geometry: Geometry) -> int | None:
+        return self._kernel_size(geometry) // 2
+
+    @staticmethod
+    def _kernel_size(geometry: Geometry) -> int:
+        return 1 + geometry.crop_size // 20 * 2
+
+    @property
+    def neutral(self) -> tuple[float, ...]:
+        return (1e-5,)
+
+
+@dataclass(frozen=True)
+class Sharpness(_Blend):
+    """Blend with the 3x3 smoothing (1 1 1; 1 5 1; 1 1 1) / 13; ``linspace(1, 30, k)``."""
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        return torch.linspace(1, 30, k)[:, None]
+
+    def others(self, images: Tensor) -> Tensor:
+        """Smooth; the image's outermost pixels, which have no neighbours all round, stay as they are."""
+        smooth, inner = images.clone(), images[..., 1:-1, 1:-1]
+        sums = torch.nn.functional.avg_pool2d(images, 3, stride=1, divisor_override=1)
+        smooth[..., 1:-1, 1:-1] = sums.add_(inner, alpha=4).div_(13)
+        return smooth
+
+    def reach(self, geometry: Geometry) -> int | None:
+        return 1
+
+
+@dataclass(frozen=True)
+class Posterize(_Photometric):
+    """Keep the highest bits of each value; 1 to 7."""
+
+    unit = "bits"
+
+    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+        return torch.arange(1.0, 8.0)[:, None]
+
+    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+        return keep_highest_bits(images, send(amount, images.device))
+
+
+@dataclass(frozen=True)
+class Grayscale(_OnOff):
+    """Remove the colour."""
+
+    kind = "appearance"
+
+    def change(self, images: Tensor) -> Tensor:
+        return to_grayscale(images)
+
+
+@dataclass(frozen=True)
+class Invert(_OnOff):
+    """Turn every value v into 1 - v."""
+
+    kind = "appearance"
+
+    def change(self, images: Tensor) -> Tensor:
+        return 1 - images
+
+
+@dataclass(frozen=True)
+class Equalize(_OnOff):
+    """Equalise each channel's histogram, in 8 bits."""
+
+    kind = "appearance"
+
+    def change(self, images: Tensor) -> Tensor:
+        return equalize_histograms(images)
+
+
+brightness = Brightness()
+
+
+contrast = Contrast()
+
+
+saturation = Saturation()
+
+
+hue = Hue()
+
+
+blur = Blur()
+
+
+sharpness = Sharpness()
+
+
+posterize = Posterize()
+
+
+grayscale = Grayscale()
+
+
+invert = Invert()
+
+
+equalize = Equalize()

@@ -1,0 +1,100 @@
+"""Ridge regression for every penalty and every fold."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from solo_invariance.regression.standardise import PrincipalAxes, principal_axes
+
+
+class RidgePath(NamedTuple):
+    r"""The solutions of one ridge regression, as functions of the penalty.
+
+    With centred features :math:`X = U S V^\top` and centred targets :math:`Y`, the slopes at penalty :math:`\lambda`
+    are :math:`V (S^2 + \lambda)^{-1} V^\top X^\top Y` (Hastie, Tibshirani & Friedman 2009, "The Elements of Statistical
+    Learning", equation 3.47): one decomposition serves every penalty and every target.
+
+    Attributes:
+        axes: :math:`V` (D, R), divided by what the features are to be divided by.
+        scatter: :math:`S^2`, (R,).
+        loads: :math:`V^\top X^\top Y`, (R, T).
+        mean: Of the features, (D,).
+        target_mean: (T,).
+    """
+
+    axes: Tensor
+    scatter: Tensor
+    loads: Tensor
+    mean: Tensor
+    target_mean: Tensor
+
+    def predict(self, features: Tensor, penalties: Tensor) -> Tensor:
+        """Return predictions (P, N, T) for features (N, D) and penalties (P,)."""
+        shrunken = self.loads / (self.scatter[:, None] + penalties[:, None, None])
+        # Which product comes first is a matter of how many images, penalties and targets there are.
+        wide = torch.linalg.multi_dot([features - self.mean, self.axes, shrunken.transpose(0, 1).flatten(1)])
+        return wide.view(len(features), *shrunken.shape[::2]).transpose(0, 1) + self.target_mean
+
+    def solution(self, penalty: float) -> tuple[Tensor, Tensor]:
+        """Return the slopes (D, T) and the intercept (T,)."""
+        slopes = self.axes @ (self.loads / (self.scatter[:, None] + penalty))
+        return slopes, self.target_mean - self.mean @ slopes
+
+
+class Moments(NamedTuple):
+    """Sums over images, which add up to those of their union; a fold's training part is the sum of the other folds."""
+
+    images: int
+    features: Tensor
+    targets: Tensor
+    gram: Tensor
+    cross: Tensor
+
+    @classmethod
+    def of(cls, features: Tensor, targets: Tensor) -> "Moments":
+        """Return the sums over features (N, D) and targets (N, T)."""
+        return cls(len(features), features.sum(0), targets.sum(0), features.T @ features, features.T @ targets)
+
+
+def ridge_paths(features: Tensor, targets: Tensor, held_out: Tensor, deviations: Tensor) -> Iterator[RidgePath]:
+    """Yield, for each fold, the ridge regression with an unpenalised intercept on all images but those held out.
+
+    The cost is one pass over the images for all folds and a decomposition of the smaller of D and N for each.
+
+    Args:
+        features: (N, D), float64, centred over all images, which keeps sums over them precise.
+        targets: (N, T), float64, likewise.
+        held_out: (N, F), bool; each image is held out exactly once, so F - 1 folds of them and an empty one give the
+            fit on all images as well.
+        deviations: What to divide each feature by in each fold, (D, F).
+    """
+    if len(features) < features.shape[1]:
+        for fold, deviation in zip(held_out.T, deviations.T, strict=True):
+            yield _path_of_images(features[~fold], targets[~fold], deviation)
+        return
+    left_out = [Moments.of(features[fold], targets[fold]) for fold in held_out.T]
+    for index, deviation in enumerate(deviations.T):
+        others = left_out[:index] + left_out[index + 1 :]
+        yield _path_of_moments(Moments(*(sum(sums) for sums in zip(*others, strict=True))), deviation)
+
+
+def _path_of_images(features: Tensor, targets: Tensor, deviation: Tensor) -> RidgePath:
+    mean, target_mean = features.mean(0), targets.mean(0)
+    centred = (features - mean) / deviation
+    cross = centred.T @ (targets - target_mean)
+    return _path(principal_axes(centred), cross, mean, target_mean, deviation)
+
+
+def _path_of_moments(moments: Moments, deviation: Tensor) -> RidgePath:
+    mean, target_mean = moments.features / moments.images, moments.targets / moments.images
+    gram = (moments.gram - moments.images * mean.outer(mean)) / deviation.outer(deviation)
+    cross = (moments.cross - moments.images * mean.outer(target_mean)) / deviation[:, None]
+    scatter, axes = torch.linalg.eigh(gram)
+    return _path(PrincipalAxes(axes, scatter.clamp_min(0)), cross, mean, target_mean, deviation)
+
+
+def _path(principal: PrincipalAxes, cross: Tensor, mean: Tensor, target_mean: Tensor, deviation: Tensor) -> RidgePath:
+    axes, scatter = principal
+    return RidgePath(axes / deviation[:, None], scatter, axes.T @ cross, mean, target_mean)

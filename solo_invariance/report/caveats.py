@@ -1,0 +1,61 @@
+"""Reasons not to take the differences in a report at face value."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from solo_invariance.report.collect import Results
+from solo_invariance.report.grids import (
+    kinds_of,
+    measurements,
+    of_group,
+    shared_means,
+    task_column,
+    transfer_grid,
+)
+from solo_invariance.results.documents import Result
+
+INVARIANCE_SETTINGS = {"protocol": "protocol", "num_images": "number of images", "k": "number of parameters"}
+TRANSFER_SETTINGS = {
+    "protocol": "protocol",
+    "probe": "probe",
+    "num_train": "number of training images",
+    "num_test": "number of test images",
+    "test_images": "set of test images",
+}
+
+Labelled = Sequence[tuple[str, Result]]
+
+
+def cautions(results: Results) -> list[str]:
+    """Settings that differ between results that are compared, and averages for which nothing is shared."""
+    measured = [(row.label, result) for row in results.rows for result in row.invariance]
+    found = list(_differences(measured, INVARIANCE_SETTINGS, "the invariance results"))
+    for column in transfer_grid(results).columns:
+        scored = [
+            (row.label, result) for row in results.rows for result in row.transfer if task_column(result) == column
+        ]
+        found += _differences(scored, TRANSFER_SETTINGS, f"the results on {column.title}")
+    return [*dict.fromkeys(found), *_nothing_shared(results)]
+
+
+def _differences(results: Labelled, settings: dict[str, str], where: str) -> Iterable[str]:
+    for key, name in settings.items():
+        labels: dict[str, list[str]] = {}
+        for label, result in results:
+            labels.setdefault(str(getattr(result, key)), []).append(label)
+        if len(labels) > 1:
+            values = "; ".join(
+                f"{value[:12]}: {', '.join(dict.fromkeys(of_value))}" for value, of_value in labels.items()
+            )
+            yield f"The {name} differs between {where} ({values})."
+
+
+def _nothing_shared(results: Results) -> Iterable[str]:
+    for kind in kinds_of(results.rows):
+        measured = [of_group(measurements(row, "similarity"), kind) for row in results.rows]
+        if any(measured) and shared_means(measured).num_columns == 0:
+            yield f"No {kind} transform was measured for every backbone, so their averages are not compared."
+    grid = transfer_grid(results)
+    if grid.rows and not grid.shared:
+        yield "No task was scored for every backbone, so they are not ranked."

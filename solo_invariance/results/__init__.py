@@ -1,0 +1,1 @@
+"""Result files: who writes a schema reads it."""

@@ -1,0 +1,9 @@
+"""Probes of frozen features, scikit-learn's way: ``fit(features, targets)``, ``predict(features)``."""
+
+from solo_invariance.transfer.probes.kernel_ridge import KernelRidgeProbe
+from solo_invariance.transfer.probes.logistic import LogisticProbe
+from solo_invariance.transfer.probes.multilabel import MultiLabelProbe
+from solo_invariance.transfer.probes.nearest_neighbours import KNNProbe
+from solo_invariance.transfer.probes.ridge import RidgeProbe
+
+__all__ = ["KNNProbe", "KernelRidgeProbe", "LogisticProbe", "MultiLabelProbe", "RidgeProbe"]

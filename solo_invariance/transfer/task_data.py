@@ -1,0 +1,138 @@
+"""The images and targets of the task that a configuration names, and what must not be among its test images."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+from solo_invariance.config.task import TaskConfig
+from solo_invariance.data.framing import SquareCrops
+from solo_invariance.data.images import ImageSource, KnownImages
+from solo_invariance.errors import UserError
+from solo_invariance.features import digests_of
+from solo_invariance.plugins import load_plugin
+from solo_invariance.regression.cross_validation import Protocol
+from solo_invariance.transfer.tasks import Split, Task, TaskSettings
+
+_LISTED = 3
+
+
+@dataclass(frozen=True)
+class TaskData:
+    """A task with its splits.
+
+    Args:
+        name: What configurations call it.
+        label: What results call it.
+        task: See there.
+        train: Images to choose and to fit by.
+        test: Images to score on; seen by nothing else.
+        num_workers: Threads that read files.
+    """
+
+    name: str
+    label: str
+    task: Task
+    train: Split
+    test: Split
+    num_workers: int = 0
+
+    @cached_property
+    def train_digests(self) -> list[str]:
+        """What the training images are known by, whatever they are called."""
+        return digests_of(_uncut(self.train.images), self.num_workers)
+
+    @cached_property
+    def test_digests(self) -> list[str]:
+        """What the test images are known by."""
+        return digests_of(_uncut(self.test.images), self.num_workers)
+
+    def test_images_among(self, digests: Iterable[str]) -> list[str]:
+        """Return the names of the test images that are among others."""
+        others = set(digests)
+        return [self.test.images.name_of(i) for i, digest in enumerate(self.test_digests) if digest in others]
+
+    def require_unseen(self, digests: Iterable[str], what: str) -> None:
+        """Raise UserError where a test image was seen before.
+
+        Args:
+            digests: Of the images that were.
+            what: What they were used for.
+        """
+        seen = self.test_images_among(digests)
+        if seen:
+            listed = ", ".join(seen[:_LISTED]) + (", ..." if len(seen) > _LISTED else "")
+            raise UserError(
+                f"task.name={self.name}: {len(seen)} of {len(self.test_digests)} test images are among those that "
+                f"{what} ({listed}): their scores would mean nothing"
+            )
+
+    def known_images(self, split: Literal["train", "test"]) -> ImageSource:
+        """Return the images of a split, which are not hashed again."""
+        images, digests = (
+            (self.train.images, self.train_digests) if split == "train" else (self.test.images, self.test_digests)
+        )
+        if isinstance(images, SquareCrops):
+            return SquareCrops(KnownImages(images.source, digests), images.squares)
+        return KnownImages(images, digests)
+
+    def require_unseen_by_fusion(self, fitted_on: Iterable[str]) -> None:
+        """Raise UserError where a fusion was fitted to, or chosen by, a test image.
+
+        What a published dataset has in both of its splits does not count: probes see it, too, and it is counted.
+        """
+        known = set(self.train_digests) if self.task.may_overlap else set()
+        self.require_unseen(set(fitted_on) - known, "the fusion was fitted to, or chosen by,")
+
+    @cached_property
+    def overlap(self) -> int:
+        """How many test images are among the training images."""
+        return len(self.test_images_among(self.train_digests))
+
+    def require_apart(self) -> None:
+        """Raise UserError where an image is in both splits, unless the task is a published one that may have such."""
+        if not self.task.may_overlap:
+            self.require_unseen(self.train_digests, "the probe is trained on")
+
+
+def load_task(config: TaskConfig, crop_size: int, protocol: Protocol, num_workers: int = 0) -> TaskData:
+    """Return the task that a configuration names, with its images.
+
+    Args:
+        config: See there.
+        crop_size: Side of what the network sees of an image, in pixels.
+        protocol: Whether the task's splits have the paper's quirks.
+        num_workers: Threads that read files.
+
+    Raises:
+        UserError: There is no such task, or its images or targets are not where they are expected.
+    """
+    task, settings = resolved_task(config, crop_size, protocol)
+    train, test = task.load(settings)
+    return TaskData(str(config.name), str(config.label or config.name), task, train, test, num_workers)
+
+
+def _uncut(images: ImageSource) -> ImageSource:
+    """Return the images that squares are cut from: an image is the same image whatever part of it is looked at."""
+    return images.source if isinstance(images, SquareCrops) else images
+
+
+def resolved_task(config: TaskConfig, crop_size: int, protocol: Protocol) -> tuple[Task, TaskSettings]:
+    """Return the task that a configuration names, as its settings make it, and these; arguments as ``load_task``."""
+    options: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in ("name", "label")}
+    settings = TaskSettings(crop_size=crop_size, protocol=protocol, **options)
+    return task_named(config.name).resolve(settings), settings
+
+
+def task_named(name: str | None) -> Task:
+    """Return a task by its name.
+
+    Raises:
+        UserError: There is none of that name, or what has it is no task.
+    """
+    if name is None:
+        raise UserError("task.name is empty: name a task; `solo-invariance doctor` lists them")
+    task = load_plugin("tasks", name)
+    if not isinstance(task, Task):
+        raise UserError(f"task.name={name}: the plugin is a {type(task).__name__}, expected a Task")
+    return task

@@ -6,7 +6,8 @@ import torch
 
 from benchmarks.timing import Comparison, compare
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
-from solo_invariance.fuse import FusedBackbone, Standardized, concatenate
+from solo_invariance.backbones.fused import FusedNetwork, network_of
+from solo_invariance.fuse import Standardized, concatenate, fit_fusion
 
 
 def run(device: torch.device, quick: bool = False) -> Iterator[Comparison]:
@@ -17,9 +18,9 @@ def run(device: torch.device, quick: bool = False) -> Iterator[Comparison]:
     images = torch.rand(batch, 3, size, size, device=device)
     head = Standardized(widths).fit([torch.randn(100, width) for width in widths])
     for mode, fusion in (("concat", concatenate), ("standardized", head)):
-        fused = FusedBackbone(members, fusion, mode).to(device)
+        fused = network_of(fit_fusion(members, fusion, mode)).to(device)
 
-        def ours(fused: FusedBackbone = fused) -> object:
+        def ours(fused: FusedNetwork = fused) -> object:
             with torch.inference_mode():
                 return fused(images)
 

@@ -4,7 +4,7 @@ from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.load import load_backbone
-from solo_invariance.backbones.random_init import random_twin
+from solo_invariance.backbones.random_init import random_init_of
 from solo_invariance.backbones.side_by_side import SideBySide
 from solo_invariance.config.backbone import BackboneConfig
 
@@ -17,5 +17,5 @@ __all__ = [
     "Provenance",
     "SideBySide",
     "load_backbone",
-    "random_twin",
+    "random_init_of",
 ]

@@ -1,7 +1,8 @@
 """A backbone: a frozen network together with the input that it wants."""
 
+import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,7 +22,7 @@ class InputSpec:
     Args:
         crop_size: Side of its images, in pixels.
         mean: Channel means that they are normalised with, in [0, 1] units.
-        std: Channel standard deviations, likewise.
+        std: Channel standard deviations that they are normalised with, in [0, 1] units.
     """
 
     crop_size: int = 224
@@ -66,7 +67,8 @@ class Backbone(nn.Module):
     """A network in evaluation mode that takes images in [0, 1] and gives features.
 
     It resizes to its own input size and normalises with its own statistics, so that backbones of different origin can
-    be given the same images.
+    be given the same images. Plain, layered and fused backbones are all of this type: what they are made of, the
+    properties say. For a module of your own, see ``Backbone.of``.
 
     Args:
         network: Maps normalised images (N, 3, S, S) to features (N, D).
@@ -74,9 +76,11 @@ class Backbone(nn.Module):
         input_spec: Size and normalisation of its input.
         provenance: Where the weights came from.
 
-    ``blocks`` says what the columns of the features are: the layers' names and widths, in order, where the network is a
-    ``LayerFeatures`` of a list, and otherwise one block without a name. The widths add up to ``num_features``:
-    ``features.split(list(backbone.blocks.values()), dim=1)`` gives each layer's.
+    Attributes:
+        num_features: D, the width of the features.
+        layers: What the columns of the features are: the layers' names and widths, in order, where the network is a
+            ``LayerFeatures`` of a list, and otherwise one entry without a name. The widths add up to ``num_features``:
+            ``features.split(list(backbone.layers.values()), dim=1)`` gives each layer's.
     """
 
     mean: Tensor
@@ -93,10 +97,75 @@ class Backbone(nn.Module):
         self.provenance = provenance
         self.num_features = num_features_of(network, input_spec.crop_size)
         # The pass that told the width told the layers' widths, too.
-        self.blocks = dict(network.blocks) if isinstance(network, LayerFeatures) else {"": self.num_features}
+        self.layers = dict(network.widths) if isinstance(network, LayerFeatures) else {"": self.num_features}
         self.register_buffer("mean", torch.tensor(input_spec.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(input_spec.std)[:, None, None], persistent=False)
         self.eval()
+
+    @classmethod
+    def of(
+        cls,
+        module: nn.Module,
+        crop_size: int = 224,
+        mean: Sequence[float] = IMAGENET[0],
+        std: Sequence[float] = IMAGENET[1],
+        label: str | None = None,
+    ) -> "Backbone":
+        """Return a module of your own as a backbone; a copy of it, so that the module stays as it is.
+
+        Args:
+            module: Maps normalised images (N, 3, S, S) to features (N, D).
+            crop_size: S, in pixels.
+            mean: Channel means that its images are normalised with, in [0, 1] units; ImageNet's by default.
+            std: Channel standard deviations that its images are normalised with; ImageNet's by default.
+            label: What tables and results call it; the class's name by default.
+
+        Raises:
+            UserError: The module takes no such images, or gives no features (N, D).
+
+        Example:
+            >>> import torch
+            >>> pooled = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+            >>> Backbone.of(pooled, crop_size=32).num_features
+            3
+        """
+        name = label or type(module).__name__
+        spec = InputSpec(crop_size, tuple(mean), tuple(std))
+        return cls(copy.deepcopy(module), Architecture(type(module).__name__), spec, Provenance(name))
+
+    @property
+    def members(self) -> "tuple[Backbone, ...]":
+        """The backbones that a fused one combines; none, for any other."""
+        return tuple(getattr(self.network, "backbones", ()))
+
+    @property
+    def width_factor(self) -> float:
+        """How many times wider than usual the network is: 3 for the paper's control, 1 for most."""
+        return float(getattr(self._whole_network, "width_factor", 1))
+
+    @property
+    def fitted_on(self) -> frozenset[str]:
+        """Digests of the images that a fusion was fitted to, or its members chosen by; none, for any other."""
+        return frozenset(getattr(self._whole_network, "fitted_on", ()))
+
+    @property
+    def scales_features(self) -> bool:
+        """Whether the scale of the features means something, as a fitted fusion's does: probes then leave it."""
+        return bool(getattr(self.network, "scales_features", False))
+
+    @property
+    def open_widths(self) -> list[int] | None:
+        """The members' widths, where each task is to choose what each member's features weigh; None elsewhere."""
+        return getattr(self.network, "open_widths", None)
+
+    @property
+    def _whole_network(self) -> nn.Module:
+        return self.network.network if isinstance(self.network, LayerFeatures) else self.network
+
+    def combine(self, features: Sequence[Tensor]) -> Tensor:
+        """Return a fused backbone's features (N, D) of its members' features, one (N, D_i) a member."""
+        combined: Tensor = self.network.combine(features)  # type: ignore[operator]
+        return combined
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features (N, D) of images (N, 3, H, W) in [0, 1]."""

@@ -6,17 +6,18 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from solo_invariance.backbones.backbone import Backbone
-from solo_invariance.backbones.fusion import Fusion, FusionHead
+from solo_invariance.backbones.architecture import Architecture
+from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
+from solo_invariance.backbones.fusion import FusionHead
 from solo_invariance.errors import UserError
 
 
-class FusedBackbone(nn.Module):
-    """Backbones whose features on the same images are combined.
+class FusedNetwork(nn.Module):
+    """Backbones whose features on the same images are combined: the network of a fused ``Backbone``.
 
     Args:
         members: Each resizes and normalises for itself, so they may differ in architecture, input size and statistics.
-        fusion: Combines their features.
+        fusion: Combines their features; made for members of their widths.
         mode: The fusion's name.
         fitted_on: Digests of the images that the fusion was fitted on, or its members were chosen by: none of them may
             be an image that it is scored on.
@@ -24,14 +25,14 @@ class FusedBackbone(nn.Module):
     ``num_features`` is the fused width, the name by which solo-learn asks for it.
 
     Raises:
-        UserError: There are no members, or the fusion does not fit their widths.
+        UserError: There are no members.
     """
 
     input_mean: Tensor | None
     input_std: Tensor | None
 
     def __init__(
-        self, members: Sequence[Backbone], fusion: Fusion, mode: str, fitted_on: frozenset[str] = frozenset()
+        self, members: Sequence[Backbone], fusion: FusionHead, mode: str, fitted_on: frozenset[str] = frozenset()
     ) -> None:
         super().__init__()
         if not members:
@@ -42,7 +43,7 @@ class FusedBackbone(nn.Module):
         self.fitted_on = fitted_on
         self.crop_size = max(member.input_spec.crop_size for member in members)
         self.label = "+".join(member.provenance.label for member in members)
-        self.num_features = self._fused_width(members)
+        self.num_features = fusion.num_features
         self.register_buffer("input_mean", None, persistent=False)
         self.register_buffer("input_std", None, persistent=False)
         self.eval().requires_grad_(False)
@@ -55,33 +56,25 @@ class FusedBackbone(nn.Module):
     @property
     def scales_features(self) -> bool:
         """Whether the scale of the fused features means something, so that a probe should leave it as it is."""
-        return isinstance(self.fusion, FusionHead) and self.fusion.scales_features
+        return self.fusion.scales_features
 
     @property
     def open_widths(self) -> list[int] | None:
         """The members' widths, where each task chooses what each member's features weigh."""
-        return self.fusion.open_widths if isinstance(self.fusion, FusionHead) else None
+        return self.fusion.open_widths
 
-    def with_members(self, members: Sequence[Backbone]) -> "FusedBackbone":
+    def with_members(self, members: Sequence[Backbone]) -> "FusedNetwork":
         """Return the same fusion of other members."""
-        other = FusedBackbone(members, self.fusion, self.mode, self.fitted_on)
+        other = FusedNetwork(members, self.fusion, self.mode, self.fitted_on)
         other.input_mean, other.input_std = self.input_mean, self.input_std
         return other
-
-    def _fused_width(self, members: Sequence[Backbone]) -> int:
-        if isinstance(self.fusion, FusionHead):
-            return self.fusion.num_features
-        try:
-            return self.fusion([torch.zeros(1, member.num_features) for member in members]).shape[1]
-        except ValueError as error:
-            raise UserError(f"mode={self.mode} does not fit its members ({widths_of(members)}): {error}") from error
 
     def expect_normalized(self, mean: Sequence[float] | None = None, std: Sequence[float] | None = None) -> None:
         """Take images that are normalised already, in place of images in [0, 1].
 
         Args:
             mean: Channel means that they were normalised with; the first member's by default.
-            std: Channel standard deviations, likewise.
+            std: Channel standard deviations that they were normalised with; the first member's by default.
         """
         first = self.backbones[0].input_spec
         self.input_mean = torch.tensor(list(first.mean if mean is None else mean))[:, None, None]
@@ -91,14 +84,18 @@ class FusedBackbone(nn.Module):
         """Return the fused features (N, D) of images (N, 3, H, W) in [0, 1], or normalised where that is expected."""
         if self.input_mean is not None and self.input_std is not None:
             images = images * self.input_std + self.input_mean
-        return self.fusion(self._member_features(images))
+        return self.combine(self._member_features(images))
+
+    def combine(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the fused features (N, D) of the members' features, one (N, D_i) a member."""
+        return self.fusion(features)
 
     def _member_features(self, images: Tensor) -> list[Tensor]:
         if not images.is_cuda or torch.compiler.is_compiling() or torch.jit.is_tracing():
             return [member(images) for member in self.members]
         return _on_streams_of_their_own(list(self.members), images)
 
-    def train(self, mode: bool = True) -> "FusedBackbone":
+    def train(self, mode: bool = True) -> "FusedNetwork":
         """Stay in evaluation mode: a fused backbone is frozen."""
         return super().train(False)
 
@@ -128,3 +125,25 @@ def _streams(device: torch.device, count: int) -> list[torch.cuda.Stream]:
 def widths_of(members: Sequence[Backbone]) -> str:
     """Return the members' names and widths, for messages."""
     return ", ".join(f"{member.provenance.label}: {member.num_features}" for member in members)
+
+
+def as_backbone(fused: FusedNetwork, provenance: Provenance | None = None) -> Backbone:
+    """Return a fused network as a backbone, for images in [0, 1]: each member normalises for itself.
+
+    Args:
+        fused: The network.
+        provenance: Where it came from; by default, it was made of its members.
+    """
+    spec = InputSpec(fused.crop_size, (0.0,) * 3, (1.0,) * 3)
+    return Backbone(fused, Architecture("fusion"), spec, provenance or Provenance(fused.label))
+
+
+def network_of(backbone: Backbone) -> FusedNetwork:
+    """Return the network of a fused backbone.
+
+    Raises:
+        UserError: It is no fused one.
+    """
+    if not isinstance(backbone.network, FusedNetwork):
+        raise UserError(f"{backbone.provenance.label}: is no fused backbone; `fuse` makes them")
+    return backbone.network

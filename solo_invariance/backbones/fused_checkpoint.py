@@ -1,10 +1,10 @@
 """Fused checkpoints: plain tensors and plain data that say by themselves how to build the fusion again."""
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeGuard, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -12,26 +12,29 @@ from torch import Tensor
 from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
 from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights
-from solo_invariance.backbones.fused import FusedBackbone, widths_of
-from solo_invariance.backbones.fusion import Fusion, FusionHead
+from solo_invariance.backbones.fused import FusedNetwork, network_of, widths_of
+from solo_invariance.backbones.fusion import FunctionHead, Fusion, FusionHead, FusionPlugin, is_head
 from solo_invariance.errors import UserError
+from solo_invariance.plugins import load_plugin
 from solo_invariance.results.files import versions, write_bytes
 
 _SCHEMA = 1
 
-FusionPlugin = Fusion | type[FusionHead]
-"""What a fusion's name stands for: a function of the members' features, or the class of a head that is fitted."""
 
+def save_fused(backbone: Backbone, path: Path) -> None:
+    """Write a fused backbone's checkpoint, atomically, in the host's layout: ``state_dict`` with ``backbone.*``.
 
-def save_fused(fused: FusedBackbone, path: Path) -> None:
-    """Write a fused checkpoint, atomically, in the host's layout: ``state_dict`` with ``backbone.*``."""
+    Raises:
+        UserError: The backbone is no fused one, or the file cannot be written.
+    """
+    fused = network_of(backbone)
     content = {
         "state_dict": {f"backbone.{name}": value for name, value in fused.state_dict().items()},
         FUSION_KEY: {
             "schema": _SCHEMA,
             "mode": fused.mode,
             "num_features": fused.num_features,
-            "options": fused.fusion.options if isinstance(fused.fusion, FusionHead) else {},
+            "options": fused.fusion.options,
             "members": [_describe(member) for member in fused.backbones],
             "fitted_on": sorted(fused.fitted_on),
             "versions": versions(),
@@ -44,15 +47,12 @@ def save_fused(fused: FusedBackbone, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def fused_from_content(
-    content: Mapping[str, Any], path: Path, plugin_of: Callable[[str], FusionPlugin]
-) -> FusedBackbone:
-    """Build a fused backbone from a checkpoint's content.
+def fused_from_content(content: Mapping[str, Any], path: Path) -> FusedNetwork:
+    """Build a fused network from a checkpoint's content; the mode names one of the plugins ``solo_invariance.fusions``.
 
     Args:
         content: What the file holds.
         path: Of the file, for messages.
-        plugin_of: Gives what a mode's name stands for.
 
     Raises:
         UserError: It is no fused checkpoint, or of an unknown schema or mode, or its weights do not fit.
@@ -72,36 +72,31 @@ def fused_from_content(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(f"checkpoint {path}: its description of the members is incomplete ({error})") from error
     try:
-        fusion = build_fusion(plugin_of(mode), members, mode, options)
-        fused = FusedBackbone(members, fusion, mode, fitted_on)
+        fusion = build_fusion(load_plugin("fusions", mode), members, mode, options)
+        fused = FusedNetwork(members, fusion, mode, fitted_on)
     except UserError as error:
         raise UserError(f"checkpoint {path}: {error}") from error
-    if isinstance(fusion, FusionHead):
-        load_weights(fusion, _below(state, "fusion."), path)
+    load_weights(fusion, _below(state, "fusion."), path)
     return fused
 
 
-def build_fusion(plugin: FusionPlugin, members: Sequence[Backbone], mode: str, options: Mapping[str, Any]) -> Fusion:
-    """Return a fusion for members, not yet fitted where it is a head.
+def build_fusion(
+    plugin: FusionPlugin, members: Sequence[Backbone], mode: str, options: Mapping[str, Any]
+) -> FusionHead:
+    """Return a fusion for members, not yet fitted.
 
     Raises:
         UserError: The options, or the members' widths, do not fit the fusion.
     """
-    if not is_head(plugin):
-        if options:
-            raise UserError(f"mode={mode} takes no options, got {', '.join(options)}")
-        return cast(Fusion, plugin)
+    if options and not is_head(plugin):
+        raise UserError(f"mode={mode} takes no options, got {', '.join(options)}")
+    widths = [member.num_features for member in members]
     try:
-        return plugin([member.num_features for member in members], **options)
+        return plugin(widths, **options) if is_head(plugin) else FunctionHead(widths, cast(Fusion, plugin))
     except TypeError as error:
         raise UserError(f"mode={mode} does not take these options: {', '.join(options)}") from error
     except ValueError as error:
         raise UserError(f"mode={mode} does not fit its members ({widths_of(members)}): {error}") from error
-
-
-def is_head(plugin: FusionPlugin) -> TypeGuard[type[FusionHead]]:
-    """Whether a fusion is one that is fitted."""
-    return isinstance(plugin, type) and issubclass(plugin, FusionHead)
 
 
 def describe_fused(content: Mapping[str, Any]) -> tuple[str, str, int]:
@@ -116,7 +111,7 @@ def describe_fused(content: Mapping[str, Any]) -> tuple[str, str, int]:
 
 def require_single(member: Backbone) -> None:
     """Raise UserError where a backbone is a fused one, which cannot be a member."""
-    if isinstance(member.network, FusedBackbone):
+    if member.members:
         raise UserError(
             f"{member.provenance.checkpoint}: a fused backbone cannot be a member; name its members instead"
         )

@@ -1,10 +1,14 @@
-"""What combines the features of several backbones."""
+"""What combines the features of several backbones: the base of all fusions, and a function as one of them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeGuard
 
+import torch
 from torch import Tensor, nn
+
+Fusion = Callable[[Sequence[Tensor]], Tensor]
+"""From one (N, D_i) tensor a member to the fused features (N, D)."""
 
 
 class FusionHead(nn.Module, ABC):
@@ -17,9 +21,11 @@ class FusionHead(nn.Module, ABC):
     Attributes:
         num_features: Width of the fused features.
         scales_features: Whether the scale of the fused features means something: a probe then leaves it as it is.
+        is_fitted: Whether it is fitted to reference images.
     """
 
     scales_features: ClassVar[bool] = True
+    is_fitted: ClassVar[bool] = True
     num_features: int
 
     def __init__(self, widths: Sequence[int], **options: Any) -> None:
@@ -46,5 +52,38 @@ class FusionHead(nn.Module, ABC):
         """Return fused features (N, D) of features, one (N, D_i) a member."""
 
 
-Fusion = Callable[[Sequence[Tensor]], Tensor]
-"""From one (N, D_i) tensor a member to the fused features (N, D)."""
+class FunctionHead(FusionHead):
+    """A function of the members' features as a fusion: there is nothing to fit.
+
+    Args:
+        widths: Of the members' features.
+        function: See ``Fusion``.
+
+    Raises:
+        ValueError: The function does not take members of these widths.
+    """
+
+    scales_features = False
+    is_fitted = False
+
+    def __init__(self, widths: Sequence[int], function: Fusion) -> None:
+        super().__init__(widths)
+        self.function = function
+        self.num_features = function([torch.zeros(1, width) for width in widths]).shape[1]
+
+    def fit(self, features: Sequence[Tensor]) -> "FunctionHead":
+        """Return the head as it is."""
+        return self
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Return the function of the features."""
+        return self.function(features)
+
+
+FusionPlugin = Fusion | type[FusionHead]
+"""What a fusion's name stands for: a function of the members' features, or the class of a head that is fitted."""
+
+
+def is_head(plugin: FusionPlugin) -> TypeGuard[type[FusionHead]]:
+    """Whether a fusion is one that is fitted."""
+    return isinstance(plugin, type) and issubclass(plugin, FusionHead)

@@ -16,11 +16,11 @@ class LayerFeatures(nn.Module):
     Args:
         network: Any network.
         layers: The layers' names as in ``network.named_modules()``. Their outputs are (N, C, H, W), (N, H, W, C),
-            (N, T, C) or (N, C), of square images. A single name, in no list, gives one block without a name, as an
-            output does.
+            (N, T, C) or (N, C), of square images. A single name, in no list, gives features without a name of their
+            own, as an output does.
 
-    ``blocks`` is the width C of each layer's features by its name, in the order of ``layers``; only a pass tells it,
-    and before the first it is empty.
+    ``widths`` is the width C of each layer's features by its name, in the order of ``layers``; only a pass tells it,
+    and before the first it is empty. ``names`` is what ``layers`` was.
 
     Raises:
         UserError: There is no such layer (the message lists the first level), none is named, or one is named twice.
@@ -29,12 +29,12 @@ class LayerFeatures(nn.Module):
     def __init__(self, network: nn.Module, layers: str | Sequence[str]) -> None:
         super().__init__()
         self.network = network
-        self.layers = layers if isinstance(layers, str) else tuple(layers)
-        self.blocks: dict[str, int] = {}
-        self._layer_of_block = {"": layers} if isinstance(layers, str) else {layer: layer for layer in layers}
-        if not layers or (not isinstance(layers, str) and len(self._layer_of_block) < len(layers)):
+        self.names = layers if isinstance(layers, str) else tuple(layers)
+        self.widths: dict[str, int] = {}
+        self._module_of = {"": layers} if isinstance(layers, str) else {layer: layer for layer in layers}
+        if not layers or (not isinstance(layers, str) and len(self._module_of) < len(layers)):
             raise UserError(f"backbone.layer={layers!r}: expected a layer, or a list of layers, each of them once")
-        for layer in self._layer_of_block.values():
+        for layer in self._module_of.values():
             self._module(layer)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -43,14 +43,14 @@ class LayerFeatures(nn.Module):
         Raises:
             UserError: A layer is not called exactly once in the pass, or its output is of none of the shapes above.
         """
-        taps = {block: _Tap(layer) for block, layer in self._layer_of_block.items()}
+        taps = {name: _Tap(layer) for name, layer in self._module_of.items()}
         # The hooks are there for this pass only: nothing of it outlives it, and the network stays as it was.
         with ExitStack() as hooks:
             for tap in taps.values():
                 hooks.enter_context(self._module(tap.layer).register_forward_hook(tap))
             self.network(images)
-        features = {block: tap.features(len(images)) for block, tap in taps.items()}
-        self.blocks = {block: tensor.shape[1] for block, tensor in features.items()}
+        features = {name: tap.features(len(images)) for name, tap in taps.items()}
+        self.widths = {name: tensor.shape[1] for name, tensor in features.items()}
         return torch.cat(list(features.values()), dim=1)
 
     def _module(self, layer: str) -> nn.Module:

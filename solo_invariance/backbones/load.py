@@ -1,6 +1,6 @@
 """Any checkpoint or model name, made a backbone."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from solo_invariance.backbones.checkpoint import (
     read_checkpoint,
     sha256_of,
 )
+from solo_invariance.backbones.fused import as_backbone
+from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.moco import moco_architecture, moco_weights
 from solo_invariance.backbones.seeding import seeded
@@ -25,17 +27,45 @@ from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.data.normalization import statistics_of
 from solo_invariance.errors import UserError
 
+MODELS = ("timm:", "torchvision:", "random:")
+"""How the names of models begin that need no checkpoint."""
 
-def load_backbone(config: BackboneConfig, seed: int = 0) -> Backbone:
-    """Return the backbone that the configuration names.
+
+def load_backbone(
+    source: BackboneConfig | Path | str,
+    seed: int = 0,
+    *,
+    name: str | None = None,
+    kwargs: Mapping[str, Any] | None = None,
+    layer: str | Sequence[str] | None = None,
+    crop_size: int | None = None,
+    label: str | None = None,
+) -> Backbone:
+    """Return the backbone that a checkpoint, or the name of a model, stands for.
 
     Args:
-        config: See there.
+        source: ``timm:NAME``, ``torchvision:NAME`` or ``random:NAME``; or the path of a checkpoint: a host's or a fused
+            one, one of MoCo's own code, or a bare state dict. A ``BackboneConfig`` has all of these and the keys below.
         seed: Seeds the weights of ``random:NAME``; the global random state stays as it was.
+        name: The architecture of a checkpoint without ``args.json``; it overrides that.
+        kwargs: Further arguments for building the network.
+        layer: A layer to take the features from, averaged over positions, or several, whose features are put side by
+            side; the network's output by default.
+        crop_size: Side of the input in pixels, where the checkpoint does not say it.
+        label: What tables and results call it.
 
     Raises:
         UserError: Neither checkpoint nor name, an unknown name, or a checkpoint that is missing, broken or foreign.
+
+    Example:
+        >>> load_backbone("random:resnet10", kwargs={"width": 0.125}, crop_size=32).num_features
+        64
     """
+    given = {"name": name, "kwargs": kwargs, "layer": layer, "crop_size": crop_size, "label": label}
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if "layer" in changes and not isinstance(layer, str):
+        changes["layer"] = list(changes["layer"])
+    config = replace(source if isinstance(source, BackboneConfig) else config_of(source), **changes)
     if config.checkpoint is not None:
         backbone = _from_checkpoint(Path(config.checkpoint), config)
     elif config.name is not None:
@@ -48,6 +78,13 @@ def load_backbone(config: BackboneConfig, seed: int = 0) -> Backbone:
     if config.label is not None:
         backbone.provenance = replace(backbone.provenance, label=config.label)
     return backbone
+
+
+def config_of(source: Path | str) -> BackboneConfig:
+    """Return what names a backbone by a single word: a model's name, or the path of a checkpoint."""
+    if isinstance(source, str) and source.startswith(MODELS):
+        return BackboneConfig(name=source)
+    return BackboneConfig(checkpoint=str(source))
 
 
 def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
@@ -118,12 +155,8 @@ def _of_a_run(args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def _fused(content: Mapping[str, Any], path: Path) -> Backbone:
-    from solo_invariance.backbones.fused_checkpoint import fused_from_content
-    from solo_invariance.plugins import load_plugin
-
-    fused = fused_from_content(content, path, lambda mode: load_plugin("fusions", mode))
-    provenance = Provenance(label=fused.label, checkpoint=str(path), sha256=sha256_of(path))
-    return Backbone(fused, Architecture("fusion"), InputSpec(fused.crop_size, (0.0,) * 3, (1.0,) * 3), provenance)
+    fused = fused_from_content(content, path)
+    return as_backbone(fused, Provenance(label=fused.label, checkpoint=str(path), sha256=sha256_of(path)))
 
 
 def _architecture_of(path: Path, args: Mapping[str, Any] | None, config: BackboneConfig) -> Architecture:

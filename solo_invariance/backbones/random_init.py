@@ -1,47 +1,46 @@
-"""A backbone's untrained twin: the baseline that tells training from architecture."""
+"""The random-initialisation baseline of a backbone: what it owes to training, and what to its architecture."""
 
 from torch import nn
 
 from solo_invariance.backbones.backbone import Backbone, Provenance
+from solo_invariance.backbones.fused import FusedNetwork
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.seeding import seeded
 from solo_invariance.errors import UserError
 
 _STREAM = 0x74_77_69_6E
-"""Keeps a twin's draw apart from that of ``random:NAME``, so that the same seed does not give the same weights."""
+"""Keeps a baseline's draw apart from that of ``random:NAME``, so that the same seed does not give the same weights."""
 
 
-def random_twin(backbone: Backbone, seed: int) -> Backbone:
+def random_init_of(backbone: Backbone, seed: int) -> Backbone:
     """Return a backbone of the same architecture, input, layers and device, whose weights are freshly initialised.
 
     The weights are the builder's initialisation, never a download, and batch normalisation has the statistics that it
-    begins with: mean 0 and variance 1. Of a fused backbone, every member is replaced by a twin, each drawn for itself.
+    begins with: mean 0 and variance 1. Of a fused backbone, every member is replaced, each by a draw of its own.
 
     Args:
         backbone: Any that ``load_backbone`` gives, or one whose ``architecture`` builds its network.
-        seed: Of the weights; the global random state stays as it was. The twin of ``random:NAME`` is another draw,
+        seed: Of the weights; the global random state stays as it was. That of ``random:NAME`` is another draw,
             with the seed that ``load_backbone`` was given, too.
 
     Raises:
         UserError: The architecture cannot be built by its name, or builds another network.
     """
     with seeded(seed ^ _STREAM):
-        return _twin(backbone).to(backbone.mean)
+        return _baseline(backbone).to(backbone.mean)
 
 
-def _twin(backbone: Backbone) -> Backbone:
+def _baseline(backbone: Backbone) -> Backbone:
     network = _untrained(backbone.network, backbone)
     provenance = Provenance(label=f"{backbone.provenance.label} (untrained)")
     return Backbone(network, backbone.architecture.without_weights(), backbone.input_spec, provenance)
 
 
 def _untrained(network: nn.Module, backbone: Backbone) -> nn.Module:
-    from solo_invariance.backbones.fused import FusedBackbone
-
     if isinstance(network, LayerFeatures):
-        return LayerFeatures(_untrained(network.network, backbone), network.layers)
-    if isinstance(network, FusedBackbone):
-        return network.with_members([_twin(member) for member in network.backbones])
+        return LayerFeatures(_untrained(network.network, backbone), network.names)
+    if isinstance(network, FusedNetwork):
+        return network.with_members([_baseline(member) for member in network.backbones])
     return _rebuilt(network, backbone)
 
 

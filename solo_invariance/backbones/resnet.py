@@ -34,6 +34,11 @@ class WideResNet(ResNet):
             self._widen_stem(round(64 * width))
         self.fc = nn.Identity()
 
+    @property
+    def width_factor(self) -> float:
+        """How many times wider than usual the network is: its stem has 64 planes at a width of 1."""
+        return self.bn1.num_features / 64
+
     def _make_layer(self, block: Any, planes: int, blocks: int, stride: int = 1, dilate: bool = False) -> nn.Sequential:
         if not self._stem_is_wide:
             self.inplanes, self._stem_is_wide = round(self.inplanes * self._width), True

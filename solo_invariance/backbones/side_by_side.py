@@ -9,25 +9,25 @@ from solo_invariance.backbones.backbone import Backbone
 
 
 class SideBySide(nn.Module):
-    """Backbones whose features lie side by side, each in blocks of its own.
+    """Backbones whose features lie side by side, each member's layers after the other's.
 
     Args:
-        members: By the name that goes before the names of their blocks; an empty one leaves these as they are.
+        members: By the name that goes before the names of their layers; an empty one leaves these as they are.
 
     Attributes:
-        blocks: Names and widths of the blocks, in order.
-        num_features: Of all blocks.
+        layers: Names and widths of all layers, in order.
+        num_features: Of all layers.
     """
 
     def __init__(self, members: Mapping[str, Backbone]) -> None:
         super().__init__()
         self.members = nn.ModuleList(members.values())
-        self.blocks = {
-            "/".join(filter(None, (name, block))): width
+        self.layers = {
+            "/".join(filter(None, (name, layer))): width
             for name, member in members.items()
-            for block, width in member.blocks.items()
+            for layer, width in member.layers.items()
         }
-        self.num_features = sum(self.blocks.values())
+        self.num_features = sum(self.layers.values())
 
     @property
     def backbones(self) -> list[Backbone]:

@@ -39,7 +39,9 @@ def run(config: Any) -> None:
             checkpoints = {family: _pretrain(settings, family, out, progress) for family in settings.families}
         if len(checkpoints) > 1:
             fused = out / "fused.ckpt"
-            label = fuse.fuse(FuseConfig(members=[str(path) for path in checkpoints.values()], out=str(fused))).label
+            label = fuse.fuse(
+                FuseConfig(members=[str(path) for path in checkpoints.values()], out=str(fused))
+            ).provenance.label
             checkpoints[label] = fused
         with _timed("measuring"):
             for label, path in checkpoints.items():

@@ -9,7 +9,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.backbones.checkpoint import FUSION_KEY, read_checkpoint
-from solo_invariance.backbones.fused_checkpoint import describe_fused, require_single
+from solo_invariance.backbones.fused import network_of
+from solo_invariance.backbones.fused_checkpoint import build_fusion, describe_fused, require_single, save_fused
+from solo_invariance.backbones.fusion import is_head
 from solo_invariance.commands.complementarity import print_complementarity
 from solo_invariance.commands.fitting import FusionImages, choose_members, choose_weights
 from solo_invariance.commands.terminal import console, progress_bars
@@ -18,9 +20,9 @@ from solo_invariance.config.composed import as_object
 from solo_invariance.config.fuse import FuseConfig as Config
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
-from solo_invariance.fuse import FusedBackbone, FusionPlugin, Projected, Weighted, build_fusion, is_head, save_fused
-from solo_invariance.fuse import fuse as fuse_backbones
+from solo_invariance.fuse import FusionPlugin, Projected, Weighted
 from solo_invariance.fuse.export import check_export, export_network
+from solo_invariance.fuse.fusing import fit_fusion
 from solo_invariance.fuse.select import head_of_width
 from solo_invariance.hosts.solo_learn.knn_arguments import write_knn_arguments
 from solo_invariance.plugins import load_plugin
@@ -42,7 +44,9 @@ def run(config: Any) -> None:
             return
     with progress_bars() as progress:
         fused = fuse(settings, progress)
-    console.print(f"{fused.label}: {len(fused.members)} members, {fused.mode}, {fused.num_features} features")
+    about = f"{len(fused.members)} members, {network_of(fused).mode}, {fused.num_features} features"
+    console.print(f"{fused.provenance.label}: {about}")
+
     console.print(f"checkpoint: {settings.out}", soft_wrap=True)
     console.print(
         f"in solo-learn: backbone.name=fusion +backbone.kwargs.checkpoint={settings.out} "
@@ -52,7 +56,7 @@ def run(config: Any) -> None:
     )
 
 
-def fuse(settings: Config, progress: Progress = no_progress) -> FusedBackbone:
+def fuse(settings: Config, progress: Progress = no_progress) -> Backbone:
     """Write the fused checkpoint and return the backbone.
 
     Raises:
@@ -77,7 +81,7 @@ def fuse(settings: Config, progress: Progress = no_progress) -> FusedBackbone:
     write_knn_arguments(out)
     if settings.export is not None:
         export_network(fused, Path(settings.export))
-        size = fused.crop_size
+        size = fused.input_spec.crop_size
         taken = f"(N, 3, {size}, {size})" if settings.export.endswith(".pt2") else "(N, 3, H, W)"
         console.print(f"exported: {settings.export}, images {taken} in [0, 1]", soft_wrap=True)
     return fused
@@ -98,11 +102,11 @@ def _checked_out(settings: Config) -> Path:
     return out
 
 
-def _save(fused: FusedBackbone, out: Path) -> None:
+def _save(fused: Backbone, out: Path) -> None:
     """Write the checkpoint, but never over one of another fusion."""
     if out.exists():
         before = describe_fused(read_checkpoint(out))
-        if before != (now := (fused.mode, fused.label, fused.num_features)):
+        if before != (now := (network_of(fused).mode, fused.provenance.label, fused.num_features)):
             named = "{0} of {1}, {2} features".format
             raise UserError(
                 f"out={out}: holds another fusion ({named(*before)}; now {named(*now)}); choose another out"
@@ -121,9 +125,7 @@ def _member(entry: Any) -> BackboneConfig:
         raise UserError(f"members: {entry}: {str(error).splitlines()[0]}") from error
 
 
-def _fused(
-    settings: Config, members: Sequence[Backbone], progress: Progress
-) -> tuple[FusedBackbone, dict[str, Any] | None]:
+def _fused(settings: Config, members: Sequence[Backbone], progress: Progress) -> tuple[Backbone, dict[str, Any] | None]:
     """Return the fusion, and what was chosen for it where something was."""
     options = {**settings.options, **({} if settings.width is None else {"width": settings.width})}
     if settings.mode == _AUTO:
@@ -133,7 +135,7 @@ def _fused(
     plugin = _plugin(settings.mode)
     if not is_head(plugin):
         _refuse_what_is_not_read(settings)
-        return fuse_backbones(members, plugin, settings.mode, options), None
+        return fit_fusion(members, plugin, settings.mode, options), None
     build_fusion(plugin, members, settings.mode, options)  # before any feature is computed
     images, record = _images(settings, members, progress), None
     if issubclass(plugin, Weighted) and images.task is not None:
@@ -141,7 +143,7 @@ def _fused(
             raise UserError("options.weights and task.name are both set: the weights are given, or chosen for a task")
         options["weights"], record = choose_weights(images)
     features, digests = images.reference()
-    return fuse_backbones(images.members, plugin, settings.mode, options, features, digests).cpu(), record
+    return fit_fusion(images.members, plugin, settings.mode, options, features, digests).cpu(), record
 
 
 def _plugin(mode: str) -> FusionPlugin:
@@ -152,13 +154,13 @@ def _plugin(mode: str) -> FusionPlugin:
     return plugin
 
 
-def _fused_by_selection(images: FusionImages) -> tuple[FusedBackbone, dict[str, Any]]:
+def _fused_by_selection(images: FusionImages) -> tuple[Backbone, dict[str, Any]]:
     chosen, record = choose_members(images)
     images = images.of(chosen)
     features, digests = images.reference()
     head = head_of_width([member.num_features for member in images.members], images.settings.width)
     mode, options = ("projected", head.options) if isinstance(head, Projected) else ("standardized", {})
-    return fuse_backbones(images.members, type(head), mode, options, features, digests).cpu(), record
+    return fit_fusion(images.members, type(head), mode, options, features, digests).cpu(), record
 
 
 def _images(settings: Config, members: Sequence[Backbone], progress: Progress) -> FusionImages:

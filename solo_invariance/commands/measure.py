@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from solo_invariance.backbones import Backbone, SideBySide, load_backbone, random_twin
+from solo_invariance.backbones import Backbone, SideBySide, load_backbone, random_init_of
 from solo_invariance.commands.comparison import compare_runs, print_comparison
 from solo_invariance.commands.in_processes import run_shared
 from solo_invariance.commands.tables import print_measured
@@ -123,7 +123,7 @@ def measure(
     backbone = backbone or load_backbone(settings.backbone, settings.seed)
     measured = _measurable(backbone, settings)
     if settings.against is not None:
-        blocks = _compared(settings, measured.blocks)
+        blocks = _compared(settings, measured.layers)
     crop_size = settings.crop_size or backbone.input_spec.crop_size
     geometry = Geometry(settings.resize or round(crop_size * 8 / 7), crop_size)
     if geometry.resize < geometry.crop_size:
@@ -143,7 +143,7 @@ def measure(
         return {}
     return {
         block: job.write(block, _about(config, backbone, block, data, time.perf_counter() - started), names)
-        for block in measured.blocks
+        for block in measured.layers
     }
 
 
@@ -211,13 +211,13 @@ class _Job:
         """Return the measurement with its statistics, which are computed once."""
         settings = measure_settings(self.settings, self.data.geometry, next(self.backbone.parameters()).device)
         if self._moments_path.is_file():
-            moments = _moments(_read_moments(self._moments_path), self.backbone.blocks)
+            moments = _moments(_read_moments(self._moments_path), self.backbone.layers)
             return InvarianceMeasurement(self.backbone, moments, settings, self.progress, self.processes)
         cache = FeatureCache.default()
         if cache is None or settings.reading.on_error == "skip":  # what is left out is to be listed
             return InvarianceMeasurement(self.backbone, self.reference, settings, self.progress, self.processes)
         key = key_of_moments(self.backbone, self.reference, settings)
-        known = find_moments(cache, key, self.backbone.blocks, len(self.reference))
+        known = find_moments(cache, key, self.backbone.layers, len(self.reference))
         everywhere = all(self.processes.gather([known is not None]))
         reference = known if known is not None and everywhere else self.reference
         measurement = InvarianceMeasurement(self.backbone, reference, settings, self.progress, self.processes)
@@ -226,7 +226,7 @@ class _Job:
         return measurement
 
     def _is_done(self, name: str) -> bool:
-        return all(self._summary_path(block, name).is_file() for block in self.backbone.blocks)
+        return all(self._summary_path(block, name).is_file() for block in self.backbone.layers)
 
     @property
     def _moments_path(self) -> Path:
@@ -298,7 +298,7 @@ def _metric_names(settings: Config) -> list[str]:
 def _measurable(backbone: Backbone, settings: Config) -> Backbone | SideBySide:
     if not settings.twin:
         return backbone
-    return SideBySide({"": backbone, _TWIN: random_twin(backbone, settings.seed)})
+    return SideBySide({"": backbone, _TWIN: random_init_of(backbone, settings.seed)})
 
 
 def _is_twin(block: str, settings: Config) -> bool:
@@ -354,7 +354,7 @@ def _about(config: Any, backbone: Backbone, block: str, data: MeasuredData, seco
     settings, label = as_object(config, Config), backbone.provenance.label
     of_twin = _is_twin(block, settings)
     layer = block.removeprefix(_TWIN).removeprefix("/") if of_twin else block
-    width = backbone.blocks[layer]
+    width = backbone.layers[layer]
     return {
         "schema": SCHEMA,
         "kind": "invariance",

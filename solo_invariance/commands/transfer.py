@@ -14,7 +14,6 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.backbones import Backbone, load_backbone
-from solo_invariance.backbones.resnet import WideResNet
 from solo_invariance.commands.in_processes import run_shared
 from solo_invariance.commands.terminal import console, progress_bars
 from solo_invariance.commands.transfer_comparison import compare_scores, print_difference
@@ -26,7 +25,6 @@ from solo_invariance.config.transfer import TransferConfig as Config
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings, FeatureCache, extract_features
-from solo_invariance.fuse import FusedBackbone
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress, no_progress
 from solo_invariance.results.files import (
@@ -245,8 +243,7 @@ class _Job:
         """The task's images and targets, where no test image was seen in training or by the fusion."""
         settings = self.settings
         data = load_task(settings.task, self._crop_size, settings.protocol.value, settings.num_workers)
-        if self._fused is not None:
-            data.require_unseen_by_fusion(self._fused.fitted_on)
+        data.require_unseen_by_fusion(self.backbone.fitted_on)
         data.require_apart()
         return data
 
@@ -268,15 +265,11 @@ class _Job:
         return open_run(self.settings.out, self._identity(data))
 
     @property
-    def _fused(self) -> FusedBackbone | None:
-        return self.backbone.network if isinstance(self.backbone.network, FusedBackbone) else None
-
-    @property
     def _crop_size(self) -> int:
         return self.backbone.input_spec.crop_size
 
     def _probe_settings(self, task: Task) -> TransferSettings:
-        settings, fused = self.settings, self._fused
+        settings = self.settings
         paper = settings.protocol is ProtocolName.paper
         usual = task.paper_metric if paper and task.paper_metric is not None else task.metric
         return TransferSettings(
@@ -286,8 +279,8 @@ class _Job:
             protocol=settings.protocol.value,
             folds=settings.folds,
             num_members=_num_members(self.backbone),
-            scaled=fused is not None and fused.scales_features,
-            open_widths=None if fused is None else fused.open_widths,
+            scaled=self.backbone.scales_features,
+            open_widths=self.backbone.open_widths,
             knn=settings.knn,
             few_shot=settings.few_shot,
             seed=settings.seed,
@@ -326,10 +319,7 @@ def _changed(settings: Config) -> dict[str, Any]:
 
 def _num_members(backbone: Backbone) -> int:
     """Return how many backbones' features there are: the paper shifts its penalties by that, of a wide one, too."""
-    if isinstance(backbone.network, FusedBackbone):
-        return len(backbone.network.members)
-    # Its stem has 64 planes where it is as wide as usual.
-    return max(1, round(backbone.network.bn1.num_features / 64)) if isinstance(backbone.network, WideResNet) else 1
+    return len(backbone.members) or max(1, round(backbone.width_factor))
 
 
 def _write(

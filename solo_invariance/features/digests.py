@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from solo_invariance.backbones.backbone import Backbone
-from solo_invariance.backbones.fused import FusedBackbone
+from solo_invariance.backbones.fused import FusedNetwork
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.data.images import ImageSource, digest_of
 from solo_invariance.progress import Progress, no_progress
@@ -46,12 +46,12 @@ def digests_of(
 
 def digest_of_backbone(backbone: Backbone) -> str:
     """Return a hash of all that a backbone's features of given pixels depend on: its weights, and how it uses them."""
-    layers = backbone.network.layers if isinstance(backbone.network, LayerFeatures) else None
+    layers = backbone.network.names if isinstance(backbone.network, LayerFeatures) else None
     description: dict[str, Any] = {
         "architecture": asdict(backbone.architecture),
         "input": asdict(backbone.input_spec),
         "layers": layers,
-        "fusions": [module.mode for module in backbone.modules() if isinstance(module, FusedBackbone)],
+        "fusions": [module.mode for module in backbone.modules() if isinstance(module, FusedNetwork)],
         "versions": {name: version(name) for name in _LIBRARIES},
     }
     digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())

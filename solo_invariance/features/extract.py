@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from solo_invariance.backbones.backbone import Backbone
-from solo_invariance.backbones.fused import FusedBackbone
 from solo_invariance.data.framing import FramedImages, Framing
 from solo_invariance.data.images import ImageSource
 from solo_invariance.features.cache import FeatureCache, NoCache
@@ -73,12 +72,11 @@ def extract_features(
         UserError: An image is unreadable or its features are not finite (the message names it); or the cache cannot
             be written.
     """
-    fused = backbone.network
-    if not isinstance(fused, FusedBackbone):
-        crop_size = backbone.input_spec.crop_size
-        return member_features([backbone], source, crop_size, settings, cache, progress, what, processes)[0]
-    members = member_features(fused.backbones, source, fused.crop_size, settings, cache, progress, what, processes)
-    features = _fuse(fused, members, backbone.mean.device)
+    alone, crop_size = backbone.members or (backbone,), backbone.input_spec.crop_size
+    members = member_features(alone, source, crop_size, settings, cache, progress, what, processes)
+    if not backbone.members:
+        return members[0]
+    features = _combine(backbone, members)
     require_finite(features, source, range(len(source)))
     return features
 
@@ -99,17 +97,18 @@ def member_features(
         backbones: On the device to compute on; each resizes the squares to its own input.
         source: N images of any size.
         crop_size: Side of the squares, in pixels.
-        settings: As for ``extract_features``, and so are the others.
-        cache: See there.
-        progress: See there.
-        what: See there.
-        processes: See there.
+        settings: How to compute.
+        cache: Where features are found and kept; None computes all of them, to the same numbers.
+        progress: Told how many images are done.
+        what: What to call the work.
+        processes: Those that have the same work; each starts elsewhere, and they share it through the cache.
 
     Returns:
         For each backbone, (N, D) float32 on the CPU, in the order of the source.
 
     Raises:
-        UserError: As ``extract_features``.
+        UserError: An image is unreadable or its features are not finite (the message names it); or the cache cannot
+            be written.
     """
     framed = FramedImages(source, Framing(crop_size))
     streams = [_stream(backbone, crop_size, settings) for backbone in backbones]
@@ -154,6 +153,6 @@ def _from(first: int, units: Sequence[range], keys: Sequence[Sequence[str]]) -> 
 
 
 @torch.no_grad()
-def _fuse(fused: FusedBackbone, members: Sequence[Tensor], device: torch.device) -> Tensor:
-    chunks = zip(*(features.split(_UNIT) for features in members), strict=True)
-    return torch.cat([fused.fusion([part.to(device) for part in chunk]).float().cpu() for chunk in chunks])
+def _combine(fused: Backbone, members: Sequence[Tensor]) -> Tensor:
+    chunks, device = zip(*(features.split(_UNIT) for features in members), strict=True), fused.mean.device
+    return torch.cat([fused.combine([part.to(device) for part in chunk]).float().cpu() for chunk in chunks])

@@ -1,20 +1,11 @@
 """Fusing backbones with complementary invariances into one."""
 
-from solo_invariance.backbones.fused import FusedBackbone
-from solo_invariance.backbones.fused_checkpoint import (
-    FusionPlugin,
-    build_fusion,
-    fused_from_content,
-    is_head,
-    save_fused,
-)
-from solo_invariance.backbones.fusion import Fusion, FusionHead
+from solo_invariance.backbones.fusion import Fusion, FusionHead, FusionPlugin
 from solo_invariance.fuse.combine import add, average, concatenate
-from solo_invariance.fuse.fusing import fuse
+from solo_invariance.fuse.fusing import fit_fusion
 from solo_invariance.fuse.heads import Projected, Standardized, Weighted
 
 __all__ = [
-    "FusedBackbone",
     "Fusion",
     "FusionHead",
     "FusionPlugin",
@@ -23,10 +14,6 @@ __all__ = [
     "Weighted",
     "add",
     "average",
-    "build_fusion",
     "concatenate",
-    "fuse",
-    "fused_from_content",
-    "is_head",
-    "save_fused",
+    "fit_fusion",
 ]

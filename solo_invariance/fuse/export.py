@@ -6,7 +6,8 @@ from pathlib import Path
 
 import torch
 
-from solo_invariance.backbones.fused import FusedBackbone
+from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.backbones.fused import network_of
 from solo_invariance.errors import UserError
 from solo_invariance.results.files import write_bytes
 
@@ -19,21 +20,21 @@ def check_export(path: Path) -> None:
         raise UserError(f"export={path}: expected a name that ends in .pt2 (torch.export) or .ts (TorchScript)")
 
 
-def export_network(fused: FusedBackbone, path: Path) -> None:
-    """Write the network, from images (N, 3, H, W) in [0, 1] to features (N, D), for any N.
+def export_network(backbone: Backbone, path: Path) -> None:
+    """Write a fused backbone's network, from images (N, 3, H, W) in [0, 1] to features (N, D), for any N.
 
-    ``torch.export.load(FILE).module()`` reads a ``.pt2``, which takes images of ``fused.crop_size`` pixels and refuses
+    ``torch.export.load(FILE).module()`` reads a ``.pt2``, which takes images of its input's size and refuses
     others; ``torch.jit.load(FILE)`` reads a ``.ts``, which takes images of any size: members resize for themselves.
 
     Args:
-        fused: On the CPU.
+        backbone: Fused, on the CPU.
         path: Its end chooses the format.
 
     Raises:
         UserError: The format is unknown, or a member's architecture cannot be exported to it.
     """
     check_export(path)
-    size, buffer = fused.crop_size, io.BytesIO()
+    fused, size, buffer = network_of(backbone), backbone.input_spec.crop_size, io.BytesIO()
     try:
         with warnings.catch_warnings():  # about TorchScript's age, and about sizes that are the same in every call
             warnings.simplefilter("ignore")

@@ -6,21 +6,21 @@ from typing import Any
 from torch import Tensor
 
 from solo_invariance.backbones.backbone import Backbone
-from solo_invariance.backbones.fused import FusedBackbone
-from solo_invariance.backbones.fused_checkpoint import FusionPlugin, _describe, build_fusion
-from solo_invariance.backbones.fusion import FusionHead
+from solo_invariance.backbones.fused import FusedNetwork, as_backbone
+from solo_invariance.backbones.fused_checkpoint import build_fusion, require_single
+from solo_invariance.backbones.fusion import FusionPlugin
 from solo_invariance.errors import UserError
 
 
-def fuse(
+def fit_fusion(
     members: Sequence[Backbone],
     plugin: FusionPlugin,
     mode: str,
     options: Mapping[str, Any] | None = None,
     features: Sequence[Tensor] | None = None,
     fitted_on: frozenset[str] = frozenset(),
-) -> FusedBackbone:
-    """Return the fusion of backbones.
+) -> Backbone:
+    """Return the fusion of backbones, fitted to features that are given; ``fuse`` computes them.
 
     Args:
         members: At least one.
@@ -34,13 +34,13 @@ def fuse(
         UserError: A member is a fused backbone, the fusion does not fit the members, or it cannot be fitted.
     """
     for member in members:
-        _describe(member)
+        require_single(member)
     fusion = build_fusion(plugin, members, mode, options or {})
-    if isinstance(fusion, FusionHead):
+    if fusion.is_fitted:
         if features is None:
             raise UserError(f"mode={mode} is fitted to reference images: name them, reference.path=FOLDER")
         try:
             fusion.fit(features)
         except ValueError as error:
             raise UserError(f"mode={mode}: {error}") from error
-    return FusedBackbone(members, fusion, mode, fitted_on)
+    return as_backbone(FusedNetwork(members, fusion, mode, fitted_on))

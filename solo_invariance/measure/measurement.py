@@ -116,7 +116,7 @@ class InvarianceMeasurement:
             raise ValueError(f"metrics: {', '.join(metrics)}: expected similarity among them")
         run = TransformRun(self, transforms, source, metrics, Parts() if parts is None else parts)
         run.measure()
-        return {block: {name: run.summary(name, block) for name in transforms} for block in self.backbone.blocks}
+        return {block: {name: run.summary(name, block) for name in transforms} for block in self.backbone.layers}
 
     def measure_transform(
         self, name: str, transform: Transform, source: ImageSource, metrics: Mapping[str, type[ViewMetric]] = METRICS
@@ -127,7 +127,7 @@ class InvarianceMeasurement:
 
     def whiten(self, features: Tensor) -> dict[str, Tensor]:
         """Return the whitened features (N, D) of each block, float64, of the backbone's features."""
-        parts = features.split(list(self.backbone.blocks.values()), dim=1)
+        parts = features.split(list(self.backbone.layers.values()), dim=1)
         return {
             name: whiten(part, whitening)
             for (name, whitening), part in zip(self.whitenings.items(), parts, strict=True)
@@ -163,7 +163,7 @@ class InvarianceMeasurement:
         settings = self.settings
         return reference_statistics(
             self.stream,
-            self.backbone.blocks,
+            self.backbone.layers,
             reference,
             settings.geometry,
             settings.reading,

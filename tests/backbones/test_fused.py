@@ -5,8 +5,10 @@ import pytest
 import torch
 
 from solo_invariance.backbones import Architecture, Backbone, BackboneConfig, InputSpec, Provenance, load_backbone
+from solo_invariance.backbones.fused import FusedNetwork, network_of
+from solo_invariance.backbones.fused_checkpoint import save_fused
 from solo_invariance.errors import UserError
-from solo_invariance.fuse import FusedBackbone, add, average, concatenate, fuse, save_fused
+from solo_invariance.fuse import add, average, concatenate, fit_fusion
 
 
 def _member(seed: int, width: float = 0.125, crop_size: int = 32, mean: float = 0.5) -> Backbone:
@@ -30,7 +32,7 @@ def test_known_values(fusion, expected) -> None:
 
 def test_each_member_sees_the_image_in_its_own_size_and_normalisation() -> None:
     first, second = _member(0), _member(1, width=0.25, crop_size=48, mean=0.2)
-    fused = FusedBackbone([first, second], concatenate, "concat")
+    fused = network_of(fit_fusion([first, second], concatenate, "concat"))
     images = torch.rand(3, 3, 48, 48)
     assert fused.num_features == 64 + 128
     assert fused.crop_size == 48
@@ -39,12 +41,12 @@ def test_each_member_sees_the_image_in_its_own_size_and_normalisation() -> None:
 
 def test_a_mode_that_does_not_fit_names_the_members_and_their_widths() -> None:
     with pytest.raises(UserError, match=r"mode=sum does not fit its members \(member0: 64, member1: 128\)"):
-        fuse([_member(0), _member(1, width=0.25)], add, "sum")
+        fit_fusion([_member(0), _member(1, width=0.25)], add, "sum")
 
 
 def test_a_fused_checkpoint_gives_the_same_features_and_describes_itself(tmp_path: Path) -> None:
     members = [_member(0), _member(1, width=0.25, crop_size=48, mean=0.2)]
-    fused = fuse(members, concatenate, "concat")
+    fused = fit_fusion(members, concatenate, "concat")
     save_fused(fused, tmp_path / "fused.ckpt")
     content = torch.load(tmp_path / "fused.ckpt", weights_only=True)
     assert all(name.startswith("backbone.members.") for name in content["state_dict"])
@@ -59,27 +61,27 @@ def test_a_fused_checkpoint_gives_the_same_features_and_describes_itself(tmp_pat
 def test_a_fused_checkpoint_of_host_checkpoints(host_checkpoint: Callable[..., Path], tmp_path: Path) -> None:
     paths = [host_checkpoint(family, seed) for seed, family in enumerate(("default", "ventral"))]
     members = [load_backbone(BackboneConfig(checkpoint=str(path))) for path in paths]
-    fused = fuse(members, average, "mean")
+    fused = fit_fusion(members, average, "mean")
     save_fused(fused, tmp_path / "fused.ckpt")
     loaded = load_backbone(BackboneConfig(checkpoint=str(tmp_path / "fused.ckpt")))
     images = torch.rand(2, 3, 32, 32)
     expected = (members[0](images) + members[1](images)) / 2
     torch.testing.assert_close(loaded(images), expected)
     assert loaded.provenance.label == "default+ventral"
-    assert isinstance(loaded.network, FusedBackbone)
+    assert isinstance(loaded.network, FusedNetwork)
     assert [member.provenance.sha256 for member in loaded.network.members] == [m.provenance.sha256 for m in members]
 
 
 def test_members_that_are_fused_are_refused(tmp_path: Path) -> None:
-    save_fused(fuse([_member(0)], concatenate, "concat"), tmp_path / "fused.ckpt")
+    save_fused(fit_fusion([_member(0)], concatenate, "concat"), tmp_path / "fused.ckpt")
     fused = load_backbone(BackboneConfig(checkpoint=str(tmp_path / "fused.ckpt")))
     with pytest.raises(UserError, match="a fused backbone cannot be a member"):
-        fuse([fused, _member(1)], concatenate, "concat")
+        fit_fusion([fused, _member(1)], concatenate, "concat")
 
 
 def test_broken_descriptions_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "fused.ckpt"
-    save_fused(fuse([_member(0)], concatenate, "concat"), path)
+    save_fused(fit_fusion([_member(0)], concatenate, "concat"), path)
     whole = torch.load(path, weights_only=True)
     cases = {
         "fused schema 7": {**whole, "fusion": {**whole["fusion"], "schema": 7}},
@@ -95,7 +97,7 @@ def test_broken_descriptions_are_refused(tmp_path: Path) -> None:
 
 def test_in_the_host_images_come_normalised() -> None:
     first, second = _member(0), _member(1, mean=0.2)
-    fused = FusedBackbone([first, second], concatenate, "concat")
+    fused = network_of(fit_fusion([first, second], concatenate, "concat"))
     images = torch.rand(2, 3, 32, 32)
     expected = fused(images)
     fused.expect_normalized()

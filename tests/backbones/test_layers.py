@@ -17,9 +17,10 @@ from solo_invariance.backbones import (
     Provenance,
     load_backbone,
 )
+from solo_invariance.backbones.fused_checkpoint import save_fused
 from solo_invariance.config.measure import MeasureConfig
 from solo_invariance.errors import UserError
-from solo_invariance.fuse import concatenate, fuse, save_fused
+from solo_invariance.fuse import concatenate, fit_fusion
 
 TINY = {"name": "random:resnet10", "kwargs": {"width": 0.125}, "crop_size": 64}
 LAYERS = ["layer3", "layer1.0.conv1", "avgpool", "fc"]
@@ -48,9 +49,9 @@ def test_two_layers_by_hand() -> None:
     first, second = _convolution([[1, 0, 0], [0, 1, 1]]), _convolution([[2, 0], [0, 1], [1, 1]])
     network = nn.Sequential(first, second, nn.AdaptiveAvgPool2d(1), nn.Flatten())
     tapped = LayerFeatures(network, ["0", "1"])
-    assert tapped.blocks == {}
+    assert tapped.widths == {}
     assert tapped(_ramps()).tolist() == [[7.5, 18.0, 15.0, 18.0, 25.5]]
-    assert tapped.blocks == {"0": 2, "1": 3}
+    assert tapped.widths == {"0": 2, "1": 3}
 
 
 @pytest.mark.parametrize("pooled_first", [False, True])
@@ -80,9 +81,9 @@ def test_several_layers_in_one_pass_are_each_of_them_side_by_side() -> None:
     assert passes == [2]
     singles = [load_backbone(BackboneConfig(**TINY, layer=layer)) for layer in LAYERS]
     assert torch.equal(features, torch.cat([single(images) for single in singles], dim=1))
-    assert list(several.blocks.items()) == [("layer3", 32), ("layer1.0.conv1", 8), ("avgpool", 64), ("fc", 64)]
+    assert list(several.layers.items()) == [("layer3", 32), ("layer1.0.conv1", 8), ("avgpool", 64), ("fc", 64)]
     assert several.num_features == 168
-    for block, single in zip(features.split(list(several.blocks.values()), dim=1), singles, strict=True):
+    for block, single in zip(features.split(list(several.layers.values()), dim=1), singles, strict=True):
         assert torch.equal(block, single(images))
 
 
@@ -97,8 +98,8 @@ def test_several_layers_in_one_pass_are_each_of_them_side_by_side() -> None:
 )
 def test_blocks_say_what_the_columns_are(layer: Any, blocks: dict[str, int]) -> None:
     backbone = load_backbone(BackboneConfig(**TINY, layer=layer))
-    assert list(backbone.blocks.items()) == list(blocks.items())
-    assert sum(backbone.blocks.values()) == backbone.num_features == backbone.describe()["num_features"]
+    assert list(backbone.layers.items()) == list(blocks.items())
+    assert sum(backbone.layers.values()) == backbone.num_features == backbone.describe()["num_features"]
 
 
 def test_the_pooled_map_is_the_output() -> None:
@@ -113,20 +114,20 @@ def test_the_tokens_of_a_vision_transformer() -> None:
     images = torch.rand(2, 3, 160, 160)
     network = load_backbone(BackboneConfig(name=name)).network
     normalized = (images - backbone.mean) / backbone.std
-    expected = [_tap_by_hand(network, layer, normalized).mean(dim=1) for layer in backbone.blocks]
+    expected = [_tap_by_hand(network, layer, normalized).mean(dim=1) for layer in backbone.layers]
     torch.testing.assert_close(backbone(images), torch.cat(expected, dim=1))
 
 
 def test_layers_of_a_fused_backbone(tmp_path: Path) -> None:
     members = [load_backbone(BackboneConfig(**TINY), seed) for seed in (1, 2)]
-    save_fused(fuse(members, concatenate, "concat"), tmp_path / "fused.ckpt")
+    save_fused(fit_fusion(members, concatenate, "concat"), tmp_path / "fused.ckpt")
     layers = ["members.0.network.layer2", "members.1.network.layer3", "members.1"]
     fused = load_backbone(BackboneConfig(checkpoint=str(tmp_path / "fused.ckpt"), layer=layers))
     images = torch.rand(2, 3, 64, 64)
     first = load_backbone(BackboneConfig(**TINY, layer="layer2"), 1)
     second = load_backbone(BackboneConfig(**TINY, layer=["layer3", "fc"]), 2)
     assert torch.equal(fused(images), torch.cat([first(images), second(images)], dim=1))
-    assert fused.blocks == dict(zip(layers, [16, 32, 64], strict=True))
+    assert fused.layers == dict(zip(layers, [16, 32, 64], strict=True))
 
 
 class _Returns(nn.Module):
@@ -251,5 +252,5 @@ def test_layers_are_named_and_named_once(layers: Any) -> None:
 def test_layers_of_a_host_checkpoint(host_checkpoint: Callable[..., Path]) -> None:
     config = BackboneConfig(checkpoint=str(host_checkpoint()), layer=["layer2", "layer4"], label="mine")
     backbone = load_backbone(config)
-    assert (backbone.provenance.label, backbone.blocks) == ("mine", {"layer2": 16, "layer4": 64})
+    assert (backbone.provenance.label, backbone.layers) == ("mine", {"layer2": 16, "layer4": 64})
     assert backbone.provenance.sha256

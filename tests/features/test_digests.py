@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, LayerFeatures, Provenance
+from solo_invariance.backbones.fused import network_of
 from solo_invariance.data.images import ImageFiles, TensorImages
 from solo_invariance.errors import UserError
 from solo_invariance.features.digests import digest_of_backbone, digests_of
-from solo_invariance.fuse import FusedBackbone, add, average
+from solo_invariance.fuse import add, average, fit_fusion
 
 Make = Callable[..., Backbone]
 
@@ -108,7 +109,7 @@ def test_the_memory_format_is_no_part_of_a_backbone(make_backbone: Make) -> None
 
 def test_a_fused_backbone_is_known_by_its_mode(make_backbone: Make) -> None:
     def fused(fusion: Callable[..., Tensor], mode: str) -> str:
-        network: nn.Module = FusedBackbone([make_backbone(0), make_backbone(1)], fusion, mode)
+        network: nn.Module = network_of(fit_fusion([make_backbone(0), make_backbone(1)], fusion, mode))
         return digest_of_backbone(Backbone(network, Architecture("fusion"), InputSpec(8), Provenance("fused")))
 
     assert fused(add, "sum") == fused(add, "sum") != fused(average, "mean")

@@ -8,11 +8,12 @@ from PIL import Image
 from torch import Tensor, nn
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, LayerFeatures, Provenance
+from solo_invariance.backbones.fused import network_of
 from solo_invariance.data.decoding import resize_short_side, to_tensor
 from solo_invariance.data.images import ImageFiles, TensorImages
 from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings, FeatureCache, extract_features, member_features
-from solo_invariance.fuse import FusedBackbone, average, concatenate
+from solo_invariance.fuse import average, concatenate, fit_fusion
 from solo_invariance.processes import Processes
 
 Make = Callable[..., Backbone]
@@ -23,7 +24,7 @@ def _files(cache: FeatureCache) -> list[Path]:
 
 
 def _fused(members: list[Backbone], fusion: Callable[..., Tensor], mode: str) -> Backbone:
-    network = FusedBackbone(members, fusion, mode)
+    network = network_of(fit_fusion(members, fusion, mode))
     spec = InputSpec(network.crop_size, (0.0,) * 3, (1.0,) * 3)
     backbone = Backbone(network, Architecture("fusion"), spec, Provenance(mode))
     for member in members:

@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
+from solo_invariance.backbones.fused import network_of
 from solo_invariance.errors import UserError
-from solo_invariance.fuse import FusedBackbone, Standardized, fuse
+from solo_invariance.fuse import Standardized, fit_fusion
 from solo_invariance.fuse.export import export_network
 
 
 @pytest.fixture
-def fused() -> FusedBackbone:
+def fused() -> Backbone:
     members = []
     for seed, size in enumerate((32, 48)):
         torch.manual_seed(seed)
@@ -18,7 +19,7 @@ def fused() -> FusedBackbone:
         spec = InputSpec(size, (0.5,) * 3, (0.25,) * 3)
         members.append(Backbone(architecture.build(), architecture, spec, Provenance(f"member{seed}")))
     features = [torch.randn(20, 64), torch.randn(20, 64)]
-    return fuse(members, Standardized, "standardized", features=features)
+    return fit_fusion(members, Standardized, "standardized", features=features)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +40,7 @@ def test_the_exported_network_gives_the_same_features_for_any_number_of_images(f
             network(torch.rand(2, 3, 32, 32))
     for shape in shapes:
         images = torch.rand(shape)
-        torch.testing.assert_close(network(images), fused(images), atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(network(images), network_of(fused)(images), atol=1e-5, rtol=1e-5)
 
 
 def test_another_format_is_refused(fused, tmp_path: Path) -> None:

@@ -267,7 +267,7 @@ def test_moments_that_were_kept_measure_as_the_images_did(images) -> None:
 
 def test_whitened_features_of_blocks_are_those_of_their_columns(images) -> None:
     backbone = _backbone(_columns)
-    backbone.blocks = {"left": 1, "right": 3}
+    backbone.layers = {"left": 1, "right": 3}
     measurement = InvarianceMeasurement(backbone, images, _settings())
     features = images.images.float().div(255)[:, 0].mean(dim=1)[:, :4]
     for name, part in zip(("left", "right"), features.split([1, 3], dim=1), strict=True):

@@ -12,7 +12,6 @@ from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.resnet import WideResNet
 from solo_invariance.backbones.solo_learn import METHODS_MODULE
 from solo_invariance.errors import UserError
-from solo_invariance.plugins import load_plugin
 
 # Depth and width.
 _RESNETS = {"resnet10": (10, 1), "resnet18w3": (18, 3), "resnet50w3": (50, 3)}
@@ -61,7 +60,7 @@ def build_fusion(
         checkpoint: The fused checkpoint (``backbone.kwargs.checkpoint``).
         mean: Channel means that solo-learn's loader normalises with; those of the first member by default, which is
             right whenever the linear evaluation uses the dataset of the pre-training.
-        std: Channel standard deviations, likewise.
+        std: Channel standard deviations that solo-learn's loader normalises with; the first member's by default.
 
     Raises:
         UserError: No checkpoint, or one that is not fused.
@@ -71,7 +70,7 @@ def build_fusion(
             "backbone.name=fusion needs backbone.kwargs.checkpoint=FUSED.ckpt, as `solo-invariance fuse` writes"
         )
     path = Path(checkpoint)
-    fused = fused_from_content(read_checkpoint(path), path, lambda mode: load_plugin("fusions", mode))
+    fused = fused_from_content(read_checkpoint(path), path)
     fused.expect_normalized(mean, std)
     fused.register_load_state_dict_post_hook(_refuse_foreign_weights)
     return fused

@@ -57,7 +57,7 @@ class UnitMeasurement:
         self._metrics = {
             (name, block, metric): run.new_metric(block, metric)
             for name in unit.names
-            for block in run.measurement.backbone.blocks
+            for block in run.measurement.backbone.layers
             for metric in run.metrics_of(name)
         }
         self._order: dict[str, list[int]] = {name: [] for name in unit.names}

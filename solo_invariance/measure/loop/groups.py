@@ -79,7 +79,7 @@ def measure_groups(
     """
     run = _GroupRun(measurement, name, views, metrics or {}, Parts() if parts is None else parts)
     run.measure()
-    return {block: run.summary(block) for block in measurement.backbone.blocks}
+    return {block: run.summary(block) for block in measurement.backbone.layers}
 
 
 class _GroupRun:
@@ -148,7 +148,7 @@ class _GroupRun:
         galleries = measurement.gallery(self.views.source, first_views) if needs_gallery else {}
         return {
             (block, name): (kind(gallery=galleries[block]) if kind.needs_gallery else kind()).to(measurement.device)
-            for block in measurement.backbone.blocks
+            for block in measurement.backbone.layers
             for name, kind in self.metrics.items()
         }
 

@@ -137,7 +137,7 @@ class TransformRun:
         if not isinstance(design, AdaptiveDesign):
             return None
         target, errors = self.settings.target_se, {}
-        for block in self.measurement.backbone.blocks:
+        for block in self.measurement.backbone.layers:
             scores = self._scores(name, block, {"similarity": self.metrics["similarity"]}, rows)
             values = self._similarities(scores)
             errors[standard_error(values, scores.items)] = (values, scores)

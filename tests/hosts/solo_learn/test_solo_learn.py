@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from solo_invariance.backbones import Architecture, BackboneConfig, load_backbone
+from solo_invariance.backbones.fused_checkpoint import save_fused
 from solo_invariance.backbones.solo_learn import find_solo_learn
 from solo_invariance.commands.fuse import fuse as fuse_checkpoints
 from solo_invariance.config.fuse import FuseConfig, FusionReferenceConfig
 from solo_invariance.errors import UserError
-from solo_invariance.fuse import concatenate, fuse, save_fused
+from solo_invariance.fuse import concatenate, fit_fusion
 from solo_invariance.hosts.script import run_script
 from solo_invariance.hosts.solo_learn.registry import build_fusion, build_resnet
 
@@ -37,7 +38,7 @@ def test_a_checkout_is_found_by_its_variable(tmp_path: Path, monkeypatch: pytest
 def test_the_fused_builder_refuses_other_weights(host_checkpoint, tmp_path: Path) -> None:
     paths = [host_checkpoint("default"), host_checkpoint("ventral", 1)]
     members = [load_backbone(BackboneConfig(checkpoint=str(path))) for path in paths]
-    save_fused(fuse(members, concatenate, "concat"), tmp_path / "fused.ckpt")
+    save_fused(fit_fusion(members, concatenate, "concat"), tmp_path / "fused.ckpt")
     built = build_fusion("mocov2plus", checkpoint=str(tmp_path / "fused.ckpt"))
     state = torch.load(tmp_path / "fused.ckpt", weights_only=True)["state_dict"]
     built.load_state_dict({k.replace("backbone.", ""): v for k, v in state.items()}, strict=False)

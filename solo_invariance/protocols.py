@@ -1,0 +1,119 @@
+"""The two protocols, quirk by quirk: ``paper`` does what the official code does, ``clean`` repairs it.
+
+Settings name a protocol; code asks for a quirk: ``protocol_named(settings.protocol).shrinks``. Source of the quirks:
+Ericsson, Gouk & Hospedales (2022), "Why Do Self-Supervised Models Transfer?", and its official code
+(linusericsson/ssl-invariances).
+"""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+ProtocolName = Literal["clean", "paper"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Protocol:
+    """What a protocol does where the official code and a careful one differ.
+
+    Measuring (official code: ``eval_synthetic_invariance.py``, ``eval_real_invariance.py``):
+
+    Args:
+        name: What settings call it.
+        draws_images_twice: Images to measure on are drawn with replacement, and so some more than once.
+        counts_identity: The mean over a transform's parameters includes those that change nothing, so that grids of
+            different sizes are not comparable.
+        counts_diagonal: A view group's similarity counts each view's similarity with itself.
+        shear_of_affine: Degrees by which translation and scale shear, too.
+        rounds_to_eight_bits: Views have 8 bits a channel, as Pillow's images have.
+        shrinks_covariance: A covariance that cannot be inverted is shrunk (``clean``), in place of being an error.
+
+    Probes (official code: ``eval_downstream.py``):
+
+        penalty_is_inverse: Ridge regression is given 1 / penalty.
+        takes_smallest_penalty: Of several best penalties, the smallest, which is met first; else the largest, the
+            simplest model.
+        stratifies: Folds have the same shares of each class.
+        unit_deviation: Features are scaled to unit deviation before a linear probe, not centred alone.
+        draws_folds_anew: Folds are drawn anew for each penalty.
+        centres_targets: Kernel ridge regression does not penalise the mean of its targets.
+
+    Tasks (official code: ``datasets/``):
+
+        replaces_training_images: Caltech-101's 30 training images a class are drawn with replacement.
+        truncates_landmarks: CelebA's landmarks are cut to whole pixels.
+        counts_landmarks_from_one: 300-W's ``.pts`` are taken as they are; their first pixel is called 1.
+    """
+
+    name: ProtocolName
+    draws_images_twice: bool
+    counts_identity: bool
+    counts_diagonal: bool
+    shear_of_affine: float
+    rounds_to_eight_bits: bool
+    shrinks_covariance: bool
+    penalty_is_inverse: bool
+    takes_smallest_penalty: bool
+    stratifies: bool
+    unit_deviation: bool
+    draws_folds_anew: bool
+    centres_targets: bool
+    replaces_training_images: bool
+    truncates_landmarks: bool
+    counts_landmarks_from_one: bool
+
+
+PAPER = Protocol(
+    name="paper",
+    draws_images_twice=True,
+    counts_identity=True,
+    counts_diagonal=True,
+    shear_of_affine=1.0,
+    rounds_to_eight_bits=True,
+    shrinks_covariance=False,
+    penalty_is_inverse=True,
+    takes_smallest_penalty=True,
+    stratifies=False,
+    unit_deviation=False,
+    draws_folds_anew=True,
+    centres_targets=False,
+    replaces_training_images=True,
+    truncates_landmarks=True,
+    counts_landmarks_from_one=True,
+)
+
+CLEAN = Protocol(
+    name="clean",
+    draws_images_twice=False,
+    counts_identity=False,
+    counts_diagonal=False,
+    shear_of_affine=0.0,
+    rounds_to_eight_bits=False,
+    shrinks_covariance=True,
+    penalty_is_inverse=False,
+    takes_smallest_penalty=False,
+    stratifies=True,
+    unit_deviation=True,
+    draws_folds_anew=False,
+    centres_targets=True,
+    replaces_training_images=False,
+    truncates_landmarks=False,
+    counts_landmarks_from_one=False,
+)
+
+_PROTOCOLS = {protocol.name: protocol for protocol in (PAPER, CLEAN)}
+
+
+def protocol_named(name: str) -> Protocol:
+    """Return a protocol by its name.
+
+    Raises:
+        ValueError: There is none of that name.
+
+    Example:
+        >>> protocol_named("paper").counts_identity
+        True
+    """
+    for known in get_args(ProtocolName):
+        if name == known:
+            return _PROTOCOLS[known]
+    raise ValueError(f"protocol={name!r}, expected one of {', '.join(_PROTOCOLS)}")

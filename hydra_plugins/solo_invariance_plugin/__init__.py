@@ -7,12 +7,14 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-_CROP_SIZES = {"cifar10": 32, "cifar100": 32, "stl10": 96, "latent_scenes": 64}
-
 
 def crop_size(dataset: str, chosen: int | None = None) -> int:
     """Return the crop size that was chosen, or the one that solo-learn's recipes use for the dataset (224 else)."""
-    return chosen if chosen is not None else _CROP_SIZES.get(dataset, 224)
+    if chosen is not None:
+        return chosen
+    from solo_invariance.data.known_datasets import known_dataset
+
+    return known_dataset(dataset).crop_size
 
 
 def small_crop_size(dataset: str, large: int | None = None, chosen: int | None = None) -> int:
@@ -27,7 +29,7 @@ def family(chosen: Any = None) -> Any:
 
 
 class SoloInvarianceSearchPath(SearchPathPlugin):
-    """Append ``augmentations/invariance/*`` and the command line's configurations, after everybody else's."""
+    """Append what a host's runs name, ``augmentations/invariance/*`` and ``invariance/*``, after everybody else's."""
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Extend the search path; where solo-learn is running, give it our backbones as well."""

@@ -184,9 +184,13 @@ def _refuse_unused(cfg: Any) -> None:
     """Refuse keys of ours in a run of a host's that names no family.
 
     That is ``+invariance=NAME`` where Hydra found no configuration of that name (it composes to the bare word), or
-    ``+invariance.KEY`` without ``augmentations=invariance/NAME``. Other programs may have an ``invariance`` too.
+    ``+invariance.KEY`` without ``augmentations=invariance/NAME``. Other programs may have an ``invariance`` too, and
+    ``augmentations``, but not with the host's entries.
     """
-    if type(cfg).__name__ != "DictConfig" or not isinstance(_unresolved(cfg).get("augmentations"), list):
+    entries = _unresolved(cfg).get("augmentations") if type(cfg).__name__ == "DictConfig" else None
+    if not isinstance(entries, list) or not all(
+        isinstance(entry, Mapping) and "crop_size" in entry for entry in entries
+    ):
         return
     chosen = _unresolved(cfg).get("invariance")
     if isinstance(chosen, str):

@@ -187,10 +187,12 @@ def _refuse_unused(cfg: Any) -> None:
     ``+invariance.KEY`` without ``augmentations=invariance/NAME``. Other programs may have an ``invariance`` too, and
     ``augmentations``, but not with the host's entries.
     """
-    entries = _unresolved(cfg).get("augmentations") if type(cfg).__name__ == "DictConfig" else None
-    if not isinstance(entries, list) or not all(
-        isinstance(entry, Mapping) and "crop_size" in entry for entry in entries
-    ):
+    if type(cfg).__name__ != "DictConfig":
+        return
+    entries = _unresolved(cfg).get("augmentations")
+    if not isinstance(entries, list) or not entries:
+        return
+    if not all(isinstance(entry, Mapping) and "crop_size" in entry for entry in entries):
         return
     chosen = _unresolved(cfg).get("invariance")
     if isinstance(chosen, str):

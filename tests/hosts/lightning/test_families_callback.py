@@ -117,6 +117,7 @@ def test_subsets_are_looked_through(tmp_path: Path) -> None:
         OmegaConf.create({"augmentations": "monitor"}),
         OmegaConf.create({"invariance": "rotation"}),
         OmegaConf.create({"augmentations": ["${oc.env:NO_SUCH_VARIABLE}"], "invariance": {"rotation": True}}),
+        OmegaConf.create({"augmentations": [], "invariance": "rotation"}),
         OmegaConf.create({"augmentations": ["flip", "rotate"], "invariance": "rotation"}),
         OmegaConf.create({"augmentations": [{"name": "flip"}], "invariance": {"family": "rotations"}}),
         {"augmentations": [{"crop_size": 32}], "invariance": "rotation"},

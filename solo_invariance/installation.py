@@ -92,7 +92,7 @@ def _hydra() -> Finding:
 
     names = {plugin.__name__ for plugin in Plugins.instance().discover(SearchPathPlugin)}
     if "SoloInvarianceSearchPath" in names:
-        return Finding("Hydra search path", "ok", "augmentations=invariance/NAME is known to every Hydra application")
+        return Finding("Hydra search path", "ok", "augmentations=invariance/NAME is known to solo-learn's scripts")
     return Finding("Hydra search path", "broken", "the plugin was not discovered", "install solo-invariance again")
 
 

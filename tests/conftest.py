@@ -1,10 +1,12 @@
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -44,6 +46,15 @@ def feature_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     folder = tmp_path_factory.mktemp("features")
     monkeypatch.setenv("SOLO_INVARIANCE_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def in_solo_learn(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let Hydra compose as in solo-learn's scripts, which have imported this module; gives its registry."""
+    registry: dict[str, Any] = {}
+    host = SimpleNamespace(BaseMethod=SimpleNamespace(_BACKBONES=registry))
+    monkeypatch.setitem(sys.modules, "solo.methods.base", host)
+    return registry
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def _imports(path: Path) -> set[str]:
 
 
 def _room(module: str) -> str:
-    return (module.split(".") + ["__init__"])[1]
+    return [*module.split("."), "__init__"][1]
 
 
 def _imports_of_ours(module: str) -> Iterator[str]:

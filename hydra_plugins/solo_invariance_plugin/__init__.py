@@ -1,4 +1,4 @@
-"""Hydra's door: our configurations on every application's search path. Imports nothing heavy."""
+"""Hydra's door: our configurations on the search paths of those who train with them. Imports nothing heavy."""
 
 import sys
 from typing import Any
@@ -6,6 +6,9 @@ from typing import Any
 from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
+
+_SOLO_LEARN = "solo.methods.base"
+_OUR_CONFIGS, _OUR_PRETRAINING = "pkg://solo_invariance.config", "solo_invariance.commands.pretrain"
 
 
 def crop_size(dataset: str, chosen: int | None = None) -> int:
@@ -29,14 +32,22 @@ def family(chosen: Any = None) -> Any:
 
 
 class SoloInvarianceSearchPath(SearchPathPlugin):
-    """Append what a host's runs name, ``augmentations/invariance/*`` and ``invariance/*``, after everybody else's."""
+    """Append ``augmentations/invariance/*`` and ``invariance/monitor`` to the search path of solo-learn and our own.
+
+    Every Hydra application in the environment comes by here, and a group that an application does not know would change
+    what its command line means: where there is a group ``augmentations``, ``augmentations=false`` no longer sets a
+    value. So all others are left as they are; one that wants these configurations lists
+    ``pkg://solo_invariance.plugin_configs`` in its ``hydra.searchpath``.
+    """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Extend the search path; where solo-learn is running, give it our backbones as well."""
-        search_path.append("solo-invariance", "pkg://solo_invariance.plugin_configs")
         for resolver in (crop_size, small_crop_size, family):
             OmegaConf.register_new_resolver(f"solo_invariance.{resolver.__name__}", resolver, replace=True)
-        if "solo.methods.base" in sys.modules:
+        hosted = _SOLO_LEARN in sys.modules
+        if hosted or _OUR_PRETRAINING in sys.modules or any(one.path == _OUR_CONFIGS for one in search_path.get_path()):
+            search_path.append("solo-invariance", "pkg://solo_invariance.plugin_configs")
+        if hosted:
             from solo_invariance.hosts.solo_learn.registry import register_backbones
 
             register_backbones()

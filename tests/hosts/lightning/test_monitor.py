@@ -201,11 +201,18 @@ if __name__ == "__main__":
 """
 
 
+def _trainer() -> tuple[Trainer, MonitorCallback]:
+    """A Trainer and the callback that it was given for being one."""
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    (callback,) = (one for one in trainer.callbacks if isinstance(one, MonitorCallback))
+    return trainer, callback
+
+
 def test_every_process_is_told_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    module, callback = _Module(), MonitorCallback()
+    module = _Module()
     module.cfg = {"invariance": {"monitor": {}}}
     module.backbone = torch.nn.Identity()
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer, callback = _trainer()
     monkeypatch.setattr(Trainer, "is_global_zero", False)
     monkeypatch.setattr(trainer.strategy, "broadcast", lambda mine: mine or "the first has no images")
     with pytest.raises(UserError, match=r"^the first has no images$"):
@@ -260,18 +267,18 @@ class _Module(LightningModule):
 
 @pytest.mark.parametrize("cfg", [None, {}, {"invariance": None}, {"invariance": {"family": "ventral"}}, "monitor"])
 def test_other_modules_are_left_alone(cfg: Any) -> None:
-    module, callback = _Module(), MonitorCallback()
+    module = _Module()
     module.cfg = cfg
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer, callback = _trainer()
     callback.setup(trainer, module, "fit")
     callback.on_train_epoch_end(trainer, module)
     assert callback.state_dict() == {}
 
 
 def test_a_module_without_a_backbone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    module, callback = _Module(), MonitorCallback()
+    module = _Module()
     module.cfg = {"invariance": {"monitor": {}}}
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer, callback = _trainer()
     with pytest.raises(UserError, match="_Module has no backbone to measure"):
         callback.setup(trainer, module, "fit")
 

@@ -17,7 +17,9 @@ from skimage import data as photographs
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
 from solo_invariance.processes import Processes
 
+# Here and in what tests start: everything is small, and the tests themselves share the cores.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 Result = TypeVar("Result")
 

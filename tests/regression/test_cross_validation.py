@@ -1,9 +1,6 @@
-import doctest
-
 import pytest
 import torch
 
-from solo_invariance.regression import cross_validation as selection
 from solo_invariance.regression.cross_validation import (
     Protocol,
     assign_folds,
@@ -12,10 +9,6 @@ from solo_invariance.regression.cross_validation import (
     choose_penalty,
     penalty_grid,
 )
-
-
-def test_examples_in_docstrings_run() -> None:
-    assert doctest.testmod(selection).failed == 0
 
 
 @pytest.mark.parametrize("protocol", ["clean", "paper"])

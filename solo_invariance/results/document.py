@@ -45,6 +45,10 @@ class Record(BaseModel):
         frozen=True, extra="allow", allow_inf_nan=False, populate_by_name=True, ser_json_inf_nan="constants"
     )
 
+    def as_content(self) -> dict[str, Any]:
+        """Return plain data as JSON has them: lists, mappings, numbers and texts."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         for name, value in super().__repr_args__():
             yield name, list(value) if isinstance(value, Mapping) else value
@@ -82,9 +86,8 @@ class Document(Record):
             raise UserError(f"{file}: {_complaint(error, body)}. {_REMEDY}") from error
 
     def as_content(self) -> dict[str, Any]:
-        """Return the result as plain data: lists, mappings, numbers and texts, as JSON has them."""
-        content = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return {"schema": SCHEMA, "kind": self.kind, **content}
+        """Return the whole file's content as plain data, as JSON has them."""
+        return {"schema": SCHEMA, "kind": self.kind, **super().as_content()}
 
     @classmethod
     def read(cls: type[AnyDocument], path: Path | str) -> AnyDocument:

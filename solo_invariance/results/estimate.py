@@ -25,6 +25,14 @@ class Estimate(Record):
         ci95: The two ends of the interval.
         standard_error: Of the mean; older files do not have it.
         curve: The number at each parameter, for a metric that has one for each.
+
+    Raises:
+        ValueError: A number is not finite, or the ends are not in their order.
+
+    Example:
+        >>> ours, theirs = Estimate(mean=0.5, ci95=(0.4, 0.6)), Estimate(mean=0.7, ci95=(0.55, 0.85))
+        >>> ours.high, ours.overlaps(theirs)
+        (0.6, True)
     """
 
     mean: Finite

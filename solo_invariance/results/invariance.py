@@ -126,11 +126,6 @@ class InvarianceResult(Result):
         reference: See there, where the file says it.
         transforms: By name.
         views: By the view set's name.
-
-    Example:
-        >>> result = InvarianceResult.read("out/invariance.json")  # doctest: +SKIP
-        >>> result.transforms["rotation"].similarity.mean  # doctest: +SKIP
-        0.31
     """
 
     kind: ClassVar[str] = "invariance"

@@ -25,7 +25,8 @@ TASKS = ("shape", "hue", "position", "rotation")
 
 def run(config: Any) -> None:
     """Pre-train, measure, fuse, transfer and report; each step goes on where an earlier run of it stopped."""
-    from solo_invariance.report import build_report, collect_results, print_tables
+    from solo_invariance.commands.report_tables import print_tables
+    from solo_invariance.report import build_report, collect_results
 
     settings = as_object(config, Config)
     out = Path(settings.out)

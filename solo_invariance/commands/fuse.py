@@ -1,6 +1,5 @@
 """``solo-invariance fuse``: make one backbone of several."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.table import Column, Table
 
 from solo_invariance.backbones.fused import network_of
-from solo_invariance.commands.complementarity import print_complementarity
+from solo_invariance.commands.complementarity_table import print_complementarity
 from solo_invariance.commands.terminal import console, progress_bars
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.composed import as_object
@@ -18,7 +17,7 @@ from solo_invariance.config.fuse import FusionReferenceConfig
 from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings
 from solo_invariance.fuse import FuseSettings, fuse
-from solo_invariance.results.files import read_json
+from solo_invariance.results import FusionResult
 
 __all__ = ["Config", "run"]
 
@@ -44,7 +43,7 @@ def run(config: Any) -> None:
         )
     record = Path(settings.out).with_suffix(".json")
     if settings.task.name is not None and settings.mode in ("auto", "weighted"):
-        _print_choice(read_json(record))
+        _print_choice(FusionResult.read(record))
         console.print(f"what was chosen: {record}", soft_wrap=True)
     if settings.export is not None:
         size = fused.input_spec.crop_size
@@ -92,17 +91,17 @@ def _member(entry: Any) -> str | BackboneConfig:
         raise UserError(f"members: {entry}: {str(error).splitlines()[0]}") from error
 
 
-def _print_choice(record: Mapping[str, Any]) -> None:
-    if "steps" in record:
-        console.print(f"forward selection on {record['task']}, {record['folds']}-fold cross-validation")
-        metric = record["steps"][0]["metric"]
-        table = Table("member", Column(f"{metric} with it", justify="right"), Column("gain", justify="right"), "")
-        for index, step in enumerate(record["steps"]):
-            gain = f"{step['gain']:+.4f}" if index else ""
-            table.add_row(step["label"], f"{step['score']:.4f}", gain, "added" if step["accepted"] else "left out")
+def _print_choice(choice: FusionResult) -> None:
+    if choice.steps is not None:
+        console.print(f"forward selection on {choice.task}, {choice.folds}-fold cross-validation")
+        score = Column(f"{choice.steps[0].metric} with it", justify="right")
+        table = Table("member", score, Column("gain", justify="right"), "")
+        for index, step in enumerate(choice.steps):
+            gain = f"{step.gain:+.4f}" if index else ""
+            table.add_row(step.label, f"{step.score:.4f}", gain, "added" if step.accepted else "left out")
     else:
-        console.print(f"weights chosen on {record['task']}, {record['folds']}-fold cross-validation")
+        console.print(f"weights chosen on {choice.task}, {choice.folds}-fold cross-validation")
         table = Table("member", Column("weight", justify="right"))
-        for label, weight in zip(record["labels"], record["weights"], strict=True):
+        for label, weight in zip(choice.labels, choice.weights or (), strict=True):
             table.add_row(label, f"{weight:.3g}")
     console.print(table)

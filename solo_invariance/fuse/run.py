@@ -27,7 +27,8 @@ from solo_invariance.fuse.select import head_of_width
 from solo_invariance.fuse.settings import FuseSettings
 from solo_invariance.plugins import load_plugin
 from solo_invariance.progress import Progress, no_progress
-from solo_invariance.results.files import SCHEMA, versions, write_json
+from solo_invariance.results.files import SCHEMA, versions
+from solo_invariance.results.fusion import FusionResult
 from solo_invariance.transfer.task_data import task_named
 
 Member = Backbone | nn.Module | BackboneConfig | Path | str
@@ -94,7 +95,7 @@ def fuse(
     if path is not None:
         _save(fused, path)
         if choice is not None:
-            write_json(path.with_suffix(".json"), {**_about(names, mode), **choice.record, **_made(settings)})
+            _record(choice, names, mode, settings).write(path.with_suffix(".json"))
         write_knn_arguments(path)
     if export is not None:
         export_network(fused, Path(export))
@@ -214,9 +215,6 @@ def _save(fused: Backbone, out: Path) -> None:
     save_fused(fused, out)
 
 
-def _about(names: list[str], mode: str) -> dict[str, Any]:
-    return {"schema": SCHEMA, "kind": "fuse", "members": names, "mode": mode}
-
-
-def _made(settings: FuseSettings) -> dict[str, Any]:
-    return {"seed": settings.seed, "versions": versions()}
+def _record(choice: Choice, names: list[str], mode: str, settings: FuseSettings) -> FusionResult:
+    about = {"schema": SCHEMA, "kind": "fuse", "members": names, "mode": mode}
+    return FusionResult.from_content({**about, **choice.record, "seed": settings.seed, "versions": versions()})

@@ -76,7 +76,7 @@ class Results:
         return tuple(file for row in self.rows for file in row.files)
 
 
-def collect_results(runs: Sequence[Path]) -> Results:
+def collect_results(runs: Sequence[Path | str]) -> Results:
     """Read every ``invariance.json`` and ``transfer.json`` below ``runs``.
 
     Files with the same label make one row. Where they cannot (the same transform or task twice, or another checkpoint),
@@ -86,7 +86,7 @@ def collect_results(runs: Sequence[Path]) -> Results:
         UserError: A directory holds no result, a file is not a valid result, or rows cannot be told apart.
     """
     by_label: dict[str, list[Result]] = {}
-    for file in find_results(runs):
+    for file in find_results([Path(run) for run in runs]):
         result: Result = _FILES[file.name].read(file)
         by_label.setdefault(result.label, []).append(result)
     rows = [row for label, files in by_label.items() for row in _rows(label, files)]

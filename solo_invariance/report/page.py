@@ -46,7 +46,7 @@ class Scale(NamedTuple):
         return colours.level(estimate.mean, self.least, self.most)
 
 
-def build_report(runs: Sequence[Path], out: Path) -> Path:
+def build_report(runs: Sequence[Path | str], out: Path | str = PAGE_NAME) -> Path:
     """Write one self-contained HTML page on every result below ``runs``, and return its path.
 
     Args:
@@ -57,6 +57,7 @@ def build_report(runs: Sequence[Path], out: Path) -> Path:
     Raises:
         UserError: There is no result, one cannot be read, or the page cannot be written.
     """
+    out = Path(out)
     page = out if out.suffix in {".html", ".htm"} else out / PAGE_NAME
     text = render_page(collect_results(runs), page.parent)
     write_bytes(page, text.encode())

@@ -18,7 +18,6 @@ from solo_invariance.commands.in_processes import run_shared
 from solo_invariance.commands.terminal import console, progress_bars
 from solo_invariance.commands.transfer_comparison import compare_scores, print_difference
 from solo_invariance.config.composed import as_dict, as_object
-from solo_invariance.config.protocol import ProtocolName
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.config.transfer import FewShotConfig, KNNConfig
 from solo_invariance.config.transfer import TransferConfig as Config
@@ -27,6 +26,7 @@ from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings, FeatureCache, extract_features
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress, no_progress
+from solo_invariance.protocols import protocol_named
 from solo_invariance.results.files import (
     SCHEMA,
     fingerprint_of,
@@ -37,13 +37,9 @@ from solo_invariance.results.files import (
     write_json,
 )
 from solo_invariance.results.run_directory import RunDirectory, open_run
-from solo_invariance.transfer.scoring import (
-    METRICS,
-    ProbeKind,
-    TransferScore,
-    TransferSettings,
-    score_features,
-)
+from solo_invariance.transfer.kinds import kind_named
+from solo_invariance.transfer.probes.settings import ProbeKind, ProbeSettings
+from solo_invariance.transfer.scoring import TransferScore, score_features
 from solo_invariance.transfer.task_data import TaskData, load_task, resolved_task
 from solo_invariance.transfer.tasks import Task
 
@@ -51,11 +47,6 @@ __all__ = ["Config", "run", "transfer"]
 
 # They change the speed, where results go, or what they are compared with; not what the numbers are.
 _OTHER_KEYS = ("out", "tasks", "against", "device", "devices", "batch_size", "num_workers", "cache")
-_PROBES = {
-    "classification": ("logistic", "knn", "few_shot"),
-    "multilabel": ("logistic",),
-    "regression": ("ridge", "kernel_ridge"),
-}
 _ON_A_GPU = ("ridge", "logistic", "kernel_ridge")  # in float64, which other devices may not have
 _UNLIMITED = 2**62
 _FILE = "transfer.json"
@@ -177,7 +168,8 @@ def _task_config(usual: TaskConfig, entry: Any) -> TaskConfig:
 def _check(settings: Config, name: str) -> None:
     """Raise UserError where there is no such task, its probe or metric does not fit it, or `against` has no result."""
     task = resolved_task(settings.task, 224, settings.protocol.value)[0]
-    probes, metrics = _PROBES[task.kind], METRICS[task.kind]
+    kind = kind_named(task.kind)
+    probes, metrics = kind.probes, kind.metrics
     if settings.probe is not None and settings.probe.name not in probes:
         raise UserError(
             f"probe={settings.probe.name}: task.name={settings.task.name} is {task.kind}, take {' or '.join(probes)}"
@@ -268,12 +260,14 @@ class _Job:
     def _crop_size(self) -> int:
         return self.backbone.input_spec.crop_size
 
-    def _probe_settings(self, task: Task) -> TransferSettings:
+    def _probe_settings(self, task: Task) -> ProbeSettings:
         settings = self.settings
-        paper = settings.protocol is ProtocolName.paper
-        usual = task.paper_metric if paper and task.paper_metric is not None else task.metric
-        return TransferSettings(
-            probe=cast(ProbeKind, settings.probe.value if settings.probe else task.probe or _PROBES[task.kind][0]),
+        published = protocol_named(settings.protocol.value).takes_published_metric
+        usual = task.paper_metric if published and task.paper_metric is not None else task.metric
+        return ProbeSettings(
+            probe=cast(
+                ProbeKind, settings.probe.value if settings.probe else task.probe or kind_named(task.kind).usual_probe
+            ),
             kind=task.kind,
             metric=settings.metric or usual,
             protocol=settings.protocol.value,
@@ -286,7 +280,7 @@ class _Job:
             seed=settings.seed,
         )
 
-    def _about(self, data: TaskData, settings: TransferSettings) -> dict[str, Any]:
+    def _about(self, data: TaskData, settings: ProbeSettings) -> dict[str, Any]:
         return {
             "label": self.backbone.provenance.label,
             "backbone": self.backbone.describe(),

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from solo_invariance.bootstrap import paired_interval
 from solo_invariance.commands.terminal import console
 from solo_invariance.errors import UserError
 from solo_invariance.results.files import SCHEMA, read_arrays, read_json, write_json
-from solo_invariance.transfer.scores import metric_named, paired_interval
+from solo_invariance.transfer.scores import metric_named
 
 _SAME = ("task", "metric", "num_test", "test_images")
 _SAME_EPISODES = ("seed", "details")

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from solo_invariance.regression.cross_validation import Protocol, choose_penalty
+from solo_invariance.protocols import ProtocolName
+from solo_invariance.regression.cross_validation import choose_penalty
 from solo_invariance.regression.logistic_path import LogisticObjective, Solution, logistic_path, minimise
 from solo_invariance.transfer.probes.linear import LinearProbe, Prepared
 
@@ -44,7 +45,7 @@ class IteratedProbe(LinearProbe):
         self,
         penalties: Tensor | None = None,
         folds: int = 5,
-        protocol: Protocol = "clean",
+        protocol: ProtocolName = "clean",
         seed: int = 0,
         metric: str = "accuracy",
         max_iter: int = 100,

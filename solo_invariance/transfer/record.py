@@ -80,7 +80,7 @@ def identity_of(record: Mapping[str, Any], weights: str | None, data: TaskData) 
 
     Args:
         record: The configuration, as results hold it.
-        weights: See ``weights_of``.
+        weights: What tells the backbone's weights from others, a hash, None where a name stands for them.
         data: The task's images and targets.
     """
     kept = {key: value for key, value in record.items() if key not in _OTHER_KEYS}

@@ -27,7 +27,7 @@ class IteratedProbe(LinearProbe):
         metric: That chooses the penalty, by name.
         max_iter: Newton steps for each penalty.
         tol: The ``gradient_norm_`` to reach. In cross-validation 0.02 is enough, as only what is predicted counts.
-        feature_weights: See ``LinearProbe``.
+        feature_weights: What to multiply each feature by once it is standardised, (D,). None are 1.
 
     Attributes:
         gradient_norm_: Of the objective, relative to the norm of the penalty's part of it. It bounds the relative error

@@ -34,7 +34,7 @@ class LinearProbe:
         protocol: ``clean`` or ``paper``.
         seed: Of the folds.
         feature_weights: What to multiply each feature by once it is standardised, (D,); a feature of weight 0 is left
-            out. See ``member_weights``. None are 1.
+            out. ``choose_member_weights`` finds some for a fusion. None are 1.
 
     Attributes:
         penalties_: Those that were tried, (P,).

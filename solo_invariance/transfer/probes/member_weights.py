@@ -86,7 +86,7 @@ def choose_member_weights(
             ``regression``.
         kind: One of those.
         folds: Of the cross-validation, stratified for classes in ``clean``, as the probes'.
-        protocol: ``clean`` or ``paper``, as for ``RidgeProbe``.
+        protocol: ``clean`` or ``paper``, by which features are standardised and penalties inverted.
         seed: Of the folds.
         penalties: Where to begin, (P,); ``penalty_grid()`` where left out.
         feature_weights: What standardised features are multiplied by before all this, (D,).

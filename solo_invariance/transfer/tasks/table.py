@@ -56,7 +56,8 @@ class Table(Task):
         """Return the task with the kind that its options or its columns say.
 
         Raises:
-            UserError: As ``load``.
+            UserError: An option is unknown or of another type, or the table cannot be read, lacks a column, or has an
+                empty cell.
         """
         kind = _kind(*_read(settings))
         return Table(kind, kind_named(kind).usual_metric)

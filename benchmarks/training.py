@@ -14,7 +14,7 @@ from torchvision.models import resnet50
 from benchmarks.photographs import canvases_of
 from benchmarks.rows import Row, judged
 from benchmarks.timing import in_turns
-from solo_invariance.data.normalization import IMAGENET
+from solo_invariance.data.known_datasets import IMAGENET
 from solo_invariance.families import (
     CropEntry,
     CropPipeline,

@@ -3,22 +3,20 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
-from solo_invariance.data.decoding import Unreadable, to_tensor
-from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages
+from solo_invariance.data.images import ImageFiles, ImageSource
+from solo_invariance.data.sources import Images, image_source
 from solo_invariance.errors import UserError
 from solo_invariance.transfer.kinds import KindName, kind_named
 from solo_invariance.transfer.tasks import Split, Task, TaskSettings
 
-Images = ImageSource | Dataset[Any] | Tensor | np.ndarray | Path | str | Sequence[Path]
-"""What images may be given as; see ``images_from``."""
+OwnImages = Images | np.ndarray | list[Path]
+"""A folder, files, a tensor or array (N, 3, H, W), a dataset or a source; see ``images_from``."""
 
 Targets = Tensor | np.ndarray | Sequence[Any]
 """What targets may be given as; see ``targets_from``."""
@@ -45,9 +43,9 @@ class OwnTask(Task):
     @classmethod
     def of(
         cls,
-        train_images: Images,
+        train_images: OwnImages,
         train_targets: Targets,
-        test_images: Images,
+        test_images: OwnImages,
         test_targets: Targets,
         label: str = "own",
     ) -> "OwnTask":
@@ -82,35 +80,21 @@ class OwnTask(Task):
         return self.train, self.test
 
 
-def images_from(given: Images, what: str = "own") -> ImageSource:
+def images_from(given: OwnImages) -> ImageSource:
     """Return images of one's own as a source.
 
     Args:
-        given: A folder, in the order of the paths in it, or files; a tensor or array (N, 3, H, W), uint8, or floating
-            point in [0, 1], which is rounded to 8 bits; a dataset of images or of tuples that begin with one, each a
-            PIL image or a tensor (3, H, W) like those; or an ``ImageSource``, which is returned as it is.
-        what: What messages call the images.
+        given: A folder, a tensor, a dataset or a source, see ``image_source``; or an array like that tensor, or a list
+            of files.
 
     Raises:
-        UserError: They have another form; the message says which forms are known.
+        UserError: They have another form, or cannot be found.
     """
-    if isinstance(given, str | Path):
-        return ImageFiles(given)
-    if isinstance(given, Tensor | np.ndarray):
-        images = torch.as_tensor(given)
-        if images.ndim != 4 or images.shape[1] != 3:
-            raise UserError(f"{what} images of shape {tuple(images.shape)}, expected (N, 3, H, W)")
-        return TensorImages(_eight_bits(images, f"{what} images"), name=f"{what} image")
-    if hasattr(given, "name_of"):
-        return cast(ImageSource, given)
-    if isinstance(given, list | tuple) and all(isinstance(path, str | Path) for path in given):
+    if isinstance(given, np.ndarray):
+        return image_source(torch.from_numpy(given))
+    if isinstance(given, list | tuple):
         return ImageFiles.of([Path(path) for path in given])
-    if hasattr(given, "__getitem__") and hasattr(given, "__len__"):
-        return DatasetImages(given, what)
-    raise UserError(
-        f"{what} images are a {type(given).__name__}, expected a folder, files, a tensor (N, 3, H, W), a dataset with "
-        f"a length, or an ImageSource"
-    )
+    return image_source(given)
 
 
 def targets_from(given: Targets, what: str = "own") -> Tensor:
@@ -152,39 +136,8 @@ def kind_of(targets: Tensor) -> KindName:
     return "multilabel" if targets.dtype == torch.bool else "classification"
 
 
-class DatasetImages:
-    """The images of a dataset with a length, whose items are images or tuples that begin with one.
-
-    Args:
-        dataset: Its images are PIL images or tensors (3, H, W): uint8, or floating point in [0, 1].
-        what: What messages call the images.
-    """
-
-    def __init__(self, dataset: Any, what: str = "own") -> None:
-        self.dataset = dataset
-        self.what = what
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def __getitem__(self, index: int) -> Tensor | Unreadable:
-        if not 0 <= index < len(self):  # iterating over it ends
-            raise IndexError(index)
-        item = self.dataset[index]
-        image = item[0] if isinstance(item, tuple | list) else item
-        if isinstance(image, Image.Image):
-            return to_tensor(image.convert("RGB"))
-        if not isinstance(image, Tensor) or image.ndim != 3 or len(image) != 3:
-            raise UserError(f"{self.name_of(index)}: expected a PIL image or a tensor (3, H, W), got {_form(image)}")
-        return _eight_bits(image, self.name_of(index))
-
-    def name_of(self, index: int) -> str:
-        """Return what the images are called and the index."""
-        return f"{self.what} image {index}"
-
-
-def _split(images: Images, targets: Targets, what: str) -> Split:
-    split = Split(images_from(images, what), targets_from(targets, what))
+def _split(images: OwnImages, targets: Targets, what: str) -> Split:
+    split = Split(images_from(images), targets_from(targets, what))
     if len(split.images) != len(split.targets):
         raise UserError(f"{len(split.images)} {what} images, but {len(split.targets)} {what} targets")
     if not len(split.targets):
@@ -195,18 +148,3 @@ def _split(images: Images, targets: Targets, what: str) -> Split:
 def _form_of_targets(targets: Tensor) -> str:
     columns = f" of {targets.shape[1]} columns" if targets.ndim == 2 else ""
     return f"{kind_of(targets)}{columns}"
-
-
-def _eight_bits(images: Tensor, what: str) -> Tensor:
-    if images.dtype == torch.uint8:
-        return images.cpu()
-    if not images.is_floating_point() or not bool(((images >= 0) & (images <= 1)).all()):
-        raise UserError(f"{what}: {_form(images)}, expected uint8 or floating point in [0, 1]")
-    return images.cpu().mul(255).round().to(torch.uint8)
-
-
-def _form(image: object) -> str:
-    if not isinstance(image, Tensor):
-        return f"a {type(image).__name__}"
-    values = f" from {float(image.min()):g} to {float(image.max()):g}" if image.numel() else ""
-    return f"{str(image.dtype).removeprefix('torch.')} {tuple(image.shape)}{values}"

@@ -1,20 +1,13 @@
-import doctest
-
 import pytest
 import torch
 
 from solo_invariance.protocols import ProtocolName
-from solo_invariance.regression import cross_validation as selection
 from solo_invariance.regression.cross_validation import (
     assign_folds,
     check_penalties,
     choose_penalty,
     penalty_grid,
 )
-
-
-def test_examples_in_docstrings_run() -> None:
-    assert doctest.testmod(selection).failed == 0
 
 
 @pytest.mark.parametrize("protocol", ["clean", "paper"])

@@ -10,6 +10,7 @@ import torch
 from solo_invariance.backbones.solo_learn import find_solo_learn
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache
+from solo_invariance.features.neighbours import load_faiss
 from solo_invariance.plugins import KINDS, discover
 from solo_invariance.results.files import versions
 
@@ -78,8 +79,8 @@ def _optional(name: str, purpose: str, advice: str) -> Finding:
 
 def _faiss() -> Finding:
     try:
-        import faiss
-    except ImportError:
+        faiss = load_faiss("search for neighbours")
+    except UserError:
         advice = "pip install 'solo-invariance[cpu]' (or [gpu])"
         return Finding("faiss", "missing", "needed for retrieval and nearest neighbours", advice)
     gpus = getattr(faiss, "get_num_gpus", int)()

@@ -82,7 +82,7 @@ class Architecture:
 
 def num_features_of(network: nn.Module, crop_size: int) -> int:
     """Return the width of a network's features, by looking at its output for one image."""
-    device = next(network.parameters()).device
+    device = next(network.parameters(), torch.empty(0)).device
     training = network.training
     network.eval()
     try:

@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -38,7 +39,8 @@ class FeatureStream:
         self.batch_size = batch_size
         self._network = torch.compile(backbone, dynamic=False) if compiled else backbone
         self._fill_up = compiled
-        self.device = next(backbone.parameters()).device
+        # A network without weights still has a backbone's statistics.
+        self.device = next(chain(backbone.parameters(), backbone.buffers())).device
         self._autocast = _AUTOCAST.get(precision)
 
     @torch.inference_mode()

@@ -57,3 +57,27 @@ def test_features_know_nothing_of_what_is_done_with_them() -> None:
     for path in (PACKAGE / "features").glob("*.py"):
         users = ("solo_invariance.measure", "solo_invariance.transfer", "solo_invariance.report")
         assert not any(name.startswith(users) for name in _imports(path)), path
+
+
+def test_the_hosts_have_no_circles() -> None:
+    """Neither at the top of a file, nor in a function, nor for types alone."""
+    files = {
+        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path
+        for path in (PACKAGE / "hosts").rglob("*.py")
+        if path.name != "__init__.py"
+    }
+    left = {name: _imports(path) & files.keys() for name, path in files.items()}
+    while free := [name for name, imported in left.items() if not imported & left.keys()]:
+        for name in free:
+            del left[name]
+    assert not left, "these import each other, or those that do"
+
+
+def test_the_callbacks_seam_is_the_factory_alone() -> None:
+    seam = "solo_invariance.hosts.callbacks"
+    assert not [path for path in PACKAGE.rglob("*.py") if seam in _imports(path)]
+    assert [type(node) for node in ast.parse((PACKAGE / "hosts" / "callbacks.py").read_text()).body] == [
+        ast.Expr,
+        *[ast.ImportFrom] * 3,
+        ast.FunctionDef,
+    ]

@@ -37,15 +37,15 @@ class Sizes:
     network: str = "resnet50"
     size: int = 224
     batch: int = 256
-    k: int = 64
-    seconds: float = 3.0
+    k: int = 256
+    seconds: float = 6.0
     pairs: int = 5
     images: int = 16
     small: int = 96
     problem: tuple[int, int] = (2000, 512)
 
 
-SMALLEST = Sizes("resnet18", 32, 4, 2, 0.1, 1, 2, 32, (120, 8))
+SMALLEST = Sizes("resnet18", 32, 4, 2, 0.1, 1, 6, 64, (120, 8))
 
 
 def steps(device: torch.device, sizes: Sizes) -> list[Step]:
@@ -54,7 +54,7 @@ def steps(device: torch.device, sizes: Sizes) -> list[Step]:
     over_passes = partial(against_passes, device, network, size, sizes.k, sizes.seconds, pairs)
     return [
         Step("crops beside the training step", 15, partial(training, device, sizes.batch, size, network, pairs)),
-        Step("512 views", 3, partial(views, device, 2 * sizes.batch, size, pairs)),
+        Step("views of the default family", 3, partial(views, device, 2 * sizes.batch, size, pairs)),
         Step("no host synchronisation", 3, partial(synchronisation, device, FAMILIES, sizes.batch, size), checks=True),
         Step("measuring in half precision", 50, partial(over_passes, 1.15, "bf16", stages=True)),
         Step("families, numbers", 10, partial(agreement.families, device, 16, sizes.small), checks=True),

@@ -39,15 +39,9 @@ FAMILIES = (default, ventral, dorsal, geometric, photometric, occlusion, corrupt
 
 def steps(device: torch.device, quick: bool = False) -> list[Step]:
     sizes = ((64, 128),) if quick else ((224, 256 if device.type == "cuda" else 16), (64, 128))
-    beside = (
-        []
-        if quick
-        else [
-            Step("crops beside the training step", 25, partial(training, device, 256 if device.type == "cuda" else 8))
-        ]
-    )
+    beside = Step("crops beside the training step", 25, partial(training, device, 256 if device.type == "cuda" else 8))
     return [
-        *beside,
+        *(() if quick else (beside,)),
         Step("canvas in a data worker", 9, workers),
         *(
             Step(f"family {family.name}, {size} px", 2, partial(family_against_peers, family, device, size, batch))

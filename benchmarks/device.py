@@ -45,7 +45,7 @@ class Sizes:
     problem: tuple[int, int] = (2000, 512)
 
 
-SMALLEST = Sizes("resnet18", 32, 4, 2, 0.1, 1, 6, 64, (120, 8))
+SMALLEST = Sizes("resnet18", 32, 4, 2, 0.1, 1, 4, 48, (120, 8))
 
 
 def steps(device: torch.device, sizes: Sizes) -> list[Step]:
@@ -63,7 +63,7 @@ def steps(device: torch.device, sizes: Sizes) -> list[Step]:
         Step("fused backbone", 15, partial(cost, device, size, max(2, sizes.batch // 2), network, pairs), checks=True),
         Step("nearest neighbours", 3, partial(agreement.neighbours, device, *sizes.problem), checks=True),
         Step("measuring in single precision", 50, partial(over_passes, 1.10)),
-        Step("memory", 10, partial(agreement.memory, device, "resnet18", size, 16), checks=True),
+        Step("memory", 10, partial(agreement.memory, device), checks=True),
         Step(
             "options of speed, numbers",
             60,

@@ -20,6 +20,9 @@ from benchmarks.rows import Row, Unmeasured, print_row, print_rows
 from solo_invariance.results.files import versions, write_json
 
 
+_PRIOR = 10.0  # seconds that count as having gone to plan
+
+
 @dataclass(frozen=True)
 class Step:
     """What is measured in one go.
@@ -76,16 +79,17 @@ def carry_out(steps: Sequence[Step], path: Path, device: torch.device, seconds: 
         The status to exit with: 0 where everything that was to be checked was, and is right; 1 otherwise. A target of
         speed that is missed is said, and no failure.
     """
-    report, started, planned, index = Report(path, device, steps), time.monotonic(), 0.0, 0
+    report, planned, taken, index = Report(path, device, steps), _PRIOR, _PRIOR, 0
     try:
         with _at_most(seconds):
             for index, step in enumerate(steps):
-                pace = (time.monotonic() - started) / planned if planned else 1.0
-                rest = pace * sum(other.seconds for other in steps[index:])
+                rest = taken / planned * sum(other.seconds for other in steps[index:])
                 print(f"[{index + 1}/{len(steps)}, about {_duration(rest)} left] {step.what}", flush=True)
+                started, before = time.monotonic(), len(report.rows)
                 for row in _measured(step):
                     report.add(row, steps[index:])
-                planned += step.seconds
+                if not all(isinstance(row, Unmeasured) for row in report.rows[before:]):
+                    planned, taken = planned + step.seconds, taken + time.monotonic() - started
                 report.write(steps[index + 1 :])
     except OutOfTime:
         for step in steps[index:]:

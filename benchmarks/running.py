@@ -19,7 +19,6 @@ import torch
 from benchmarks.rows import Row, Unmeasured, print_row, print_rows
 from solo_invariance.results.files import versions, write_json
 
-
 _PRIOR = 10.0  # seconds that count as having gone to plan
 
 

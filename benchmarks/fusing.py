@@ -50,11 +50,11 @@ def cost(device: torch.device, size: int, batch: int, depth: str, pairs: int) ->
             note=f"3 {depth}, {batch} images of {size} pixels",
             items=batch,
         )
-    yield _agreement(FusedBackbone(members, concatenate, "concat").to(device), members, images)
+    yield _agreement(network_of(fit_fusion(members, concatenate, "concat")).to(device), members, images)
 
 
 @torch.inference_mode()
-def _agreement(fused: FusedBackbone, members: list[Backbone], images: Tensor) -> Check:
+def _agreement(fused: FusedNetwork, members: list[Backbone], images: Tensor) -> Check:
     """Compare several times over: streams that do not wait for each other are wrong only now and then."""
     worst = 0.0
     for repetition in range(_REPETITIONS):

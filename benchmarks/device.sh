@@ -22,7 +22,8 @@ if [ "${1:-}" = wheels ]; then
   rm -f "$wheels"/*.whl
   "$python" -m pip download --quiet --no-deps --only-binary=:all: --constraint constraints.txt --dest "$wheels" \
     --implementation cp --python-version "${TARGET:-3.12}" "${platforms[@]}" --platform manylinux2014_x86_64 \
-    kornia kornia_rs timm filelock jinja2 hydra-core omegaconf faiss-cpu
+    kornia kornia_rs timm filelock jinja2 hydra-core omegaconf faiss-cpu \
+    pydantic pydantic_core annotated_types typing_inspection
   # The one has no wheel in the index; the other is this project, for its entry points, built where it leaves no trace.
   copy=$(mktemp -d)
   trap 'rm -rf "$copy"' EXIT

@@ -1,6 +1,5 @@
 """Two backbones' scores on one task, compared on the same test images."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +8,12 @@ from torch import Tensor
 
 from solo_invariance.bootstrap import paired_interval
 from solo_invariance.errors import UserError
-from solo_invariance.results.files import SCHEMA, read_arrays, read_json, write_json
+from solo_invariance.results import TransferComparison, TransferResult
+from solo_invariance.results.comparison import COMPARISON_FILE
+from solo_invariance.results.files import SCHEMA, read_arrays
+from solo_invariance.results.transfer import TRANSFER_FILE
 from solo_invariance.transfer.scores import metric_named
 
-FILE = "transfer.json"
 ARRAYS = "transfer.npz"
 
 _SAME = ("task", "metric", "num_test", "test_images")
@@ -27,12 +28,12 @@ def require_result(against: Path | str, name: str = "") -> None:
         against: Where an earlier run wrote its results.
         name: The task's folder in it, where that run was of several.
     """
-    if not (Path(against) / name / FILE).is_file():
-        raise UserError(f"against={against}: no result of transfer there ({Path(name) / FILE})")
+    if not (Path(against) / name / TRANSFER_FILE).is_file():
+        raise UserError(f"against={against}: no result of transfer there ({Path(name) / TRANSFER_FILE})")
 
 
-def compare_scores(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
-    """Compare the results of two backbones on one task; write ``comparison.json`` to ``ours`` and return its content.
+def compare_scores(ours: Path, theirs: Path, seed: int) -> TransferComparison:
+    """Compare the results of two backbones on one task; write ``comparison.json`` to ``ours`` and return it.
 
     The interval is of the difference: the same test images, or episodes, are drawn for both. It is far surer than
     two intervals side by side, since most of what varies between images varies for both.
@@ -48,42 +49,45 @@ def compare_scores(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
     Raises:
         UserError: The other run has no result there, or one of another task, metric or other test images.
     """
-    first, second = read_json(ours / FILE), read_json(theirs / FILE)
+    first, second = (TransferResult.read(run / TRANSFER_FILE) for run in (ours, theirs))
     arrays = [read_arrays(run / ARRAYS) for run in (ours, theirs)]
     one, other = ({name: torch.from_numpy(array) for name, array in run.items()} for run in arrays)
     for key in _SAME + (_SAME_EPISODES if "episodes" in one else ()):
-        if first.get(key) != second.get(key):
-            raise UserError(f"against={theirs}: its {key} is {second.get(key)}, here it is {first.get(key)}")
+        here, there = getattr(first, key), getattr(second, key)
+        if here != there:
+            raise UserError(f"against={theirs}: its {key} is {there}, here it is {here}")
     if _columns(first) != _columns(second) or not _same_targets(one["targets"], other["targets"]):
         raise UserError(f"against={theirs}: other targets are predicted there")
     if "episodes" in one:
         interval = paired_interval(_mean, one["episodes"], other["episodes"], one["episodes"], seed=seed)
     else:
         interval = paired_interval(
-            metric_named(first["metric"]),
+            metric_named(first.metric),
             one["predictions"],
             other["predictions"],
             one["targets"],
             seed=seed,
             targets_b=other["targets"],
         )
-    result = {
-        "schema": SCHEMA,
-        "kind": "transfer_comparison",
-        "label": first["label"],
-        "against": {"label": second["label"], "out": str(theirs)},
-        **{key: first[key] for key in ("task", "metric", "num_test")},
-        "difference": first["score"] - second["score"],
-        "ci95": list(interval),
-        "seed": seed,
-    }
-    write_json(ours / "comparison.json", result)
+    result = TransferComparison.from_content(
+        {
+            "schema": SCHEMA,
+            "kind": TransferComparison.kind,
+            "label": first.label,
+            "against": {"label": second.label, "out": str(theirs)},
+            **{key: getattr(first, key) for key in ("task", "metric", "num_test")},
+            "difference": first.score.mean - second.score.mean,
+            "ci95": list(interval),
+            "seed": seed,
+        }
+    )
+    result.write(ours / COMPARISON_FILE)
     return result
 
 
-def _columns(result: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(result: TransferResult) -> dict[str, Any]:
     """Return what a run's configuration says of its targets, but for where they lie."""
-    task = result["config"]["task"]
+    task = result.config["task"]
     return {"name": task["name"], **{key: value for key, value in task["options"].items() if key != "targets"}}
 
 

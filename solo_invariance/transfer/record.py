@@ -20,10 +20,10 @@ from solo_invariance.results.files import (
     require_finite,
     versions,
     write_arrays,
-    write_json,
 )
 from solo_invariance.results.run_directory import RunDirectory
-from solo_invariance.transfer.comparison import ARRAYS, FILE
+from solo_invariance.results.transfer import TRANSFER_FILE, TransferResult
+from solo_invariance.transfer.comparison import ARRAYS
 from solo_invariance.transfer.probes.settings import ProbeSettings
 from solo_invariance.transfer.scoring import TransferScore
 from solo_invariance.transfer.settings import TransferSettings
@@ -98,8 +98,8 @@ def keep_result(
     data: TaskData,
     scored: TransferScore,
     about: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return what ``transfer.json`` holds, and write it, with the predictions beside it, where there is a directory.
+) -> TransferResult:
+    """Return the result, and write it, with the predictions beside it, where there is a directory.
 
     Raises:
         UserError: The score is not finite, or the directory cannot be written.
@@ -114,13 +114,13 @@ def keep_result(
         "penalty": scored.penalty,
         "details": dict(scored.details),
     }
+    result = TransferResult.from_content(content)
     if directory is not None:
         arrays = {name: np.asarray(array) for name, array in scored.arrays.items()}
         directory.claim()
         write_arrays(directory.path / ARRAYS, {**arrays, "targets": np.asarray(data.test.targets)})
-        write_json(directory.path / FILE, content)
-    read: dict[str, Any] = json.loads(json.dumps(content))  # as it is where it is read again: lists for tuples
-    return read
+        result.write(directory.path / TRANSFER_FILE)
+    return result
 
 
 def about_of(

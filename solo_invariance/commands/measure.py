@@ -28,7 +28,7 @@ from solo_invariance.measure import (
     Measured,
     MeasureSettings,
     Moments,
-    PartFiles,
+    PartialResultFiles,
     Transform,
     ViewMetric,
     measure_groups,
@@ -175,7 +175,7 @@ class _Job:
         if self.processes.rank == 0 and not self._moments_path.is_file():
             self.directory.claim()
             _write_moments(self._moments_path, measurement)
-        parts = PartFiles(self.directory.path / "parts")
+        parts = PartialResultFiles(self.directory.path / "parts")
         metrics = {name: load_plugin("metrics", name) for name in _metric_names(self.settings)}
         measured = measurement.measure(transforms, self.data.images, metrics, parts) if transforms else {}
         for name in views:
@@ -216,7 +216,13 @@ class _Job:
         cache = FeatureCache.default()
         if cache is None or settings.reading.on_error == "skip":  # what is left out is to be listed
             return InvarianceMeasurement(self.backbone, self.reference, settings, self.progress, self.processes)
-        key = key_of_moments(self.backbone, self.reference, settings)
+        key = key_of_moments(
+            self.backbone,
+            self.reference,
+            self.data.geometry.crop_size,
+            settings.precision,
+            settings.reading.num_workers,
+        )
         known = find_moments(cache, key, self.backbone.layers, len(self.reference))
         everywhere = all(self.processes.gather([known is not None]))
         reference = known if known is not None and everywhere else self.reference

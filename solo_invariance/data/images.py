@@ -1,9 +1,10 @@
 """Folders of images, and what stands in for them."""
 
+import copy
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -164,6 +165,21 @@ class KnownImages:
     def digest(self, index: int) -> str:
         """Return the known digest of the image."""
         return self.digests[index]
+
+
+def with_short_side(source: ImageSource, size: int) -> ImageSource:
+    """Return a source whose images have a short side of ``size`` pixels, where it is one that can resize them.
+
+    Files are resized as they are read, once, whatever size they were to have; a source that cannot resize stays as it
+    is.
+    """
+    if isinstance(source, SelectedImages | KnownImages):
+        return replace(source, source=with_short_side(source.source, size))
+    if getattr(source, "resize", size) == size:
+        return source
+    resized = copy.copy(source)
+    resized.resize = size  # type: ignore[attr-defined]
+    return resized
 
 
 def digest_of(source: ImageSource, index: int) -> str:

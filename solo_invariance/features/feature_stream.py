@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -22,6 +23,11 @@ def suitable_batch_size(device: torch.device, crop_size: int) -> int:
     return _GPU_BATCH if device.type != "cpu" else min(_GPU_BATCH, max(1, _CPU_PIXELS // crop_size**2))
 
 
+def device_of(network: nn.Module) -> torch.device:
+    """Return the device that a network lies on; the CPU where it has neither parameters nor buffers."""
+    return next((tensor.device for tensor in chain(network.parameters(), network.buffers())), torch.device("cpu"))
+
+
 class FeatureStream:
     """A backbone's features of a stream of views.
 
@@ -38,7 +44,7 @@ class FeatureStream:
         self.batch_size = batch_size
         self._network = torch.compile(backbone, dynamic=False) if compiled else backbone
         self._fill_up = compiled
-        self.device = next(backbone.parameters()).device
+        self.device = device_of(backbone)
         self._autocast = _AUTOCAST.get(precision)
 
     @torch.inference_mode()

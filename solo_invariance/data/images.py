@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from solo_invariance.data.dataset_samples import DatasetSamples
 from solo_invariance.data.decoding import Unreadable, list_images, load_image, readable, resize_short_side, to_tensor
 from solo_invariance.errors import UserError
 
@@ -173,12 +174,17 @@ def with_short_side(source: ImageSource, size: int) -> ImageSource:
     Files are resized as they are read, once, whatever size they were to have; a source that cannot resize stays as it
     is.
     """
-    if isinstance(source, SelectedImages | KnownImages):
+    if isinstance(source, SelectedImages):
         return replace(source, source=with_short_side(source.source, size))
-    if getattr(source, "resize", size) == size:
+    if isinstance(source, KnownImages):
+        inner = with_short_side(source.source, size)
+        return source if inner is source.source else inner  # their digests are of another size
+    if isinstance(source, DatasetSamples):
+        return replace(source, resize=size)
+    if not isinstance(source, ImageFiles | TensorImages) or source.resize == size:
         return source
     resized = copy.copy(source)
-    resized.resize = size  # type: ignore[attr-defined]
+    resized.resize = size
     return resized
 
 

@@ -10,6 +10,7 @@ from solo_invariance.measure.measurement import InvarianceMeasurement
 from solo_invariance.measure.metrics.distance import InvarianceDistance
 from solo_invariance.measure.metrics.similarity import InvarianceSimilarity
 from solo_invariance.measure.metrics.view_metric import Gallery, GalleryMetric, ViewMetric
+from solo_invariance.measure.run import InvarianceResults, measure
 from solo_invariance.measure.settings import MeasureSettings
 from solo_invariance.measure.statistics.feature_statistics import FeatureStatistics, Moments, feature_statistics
 from solo_invariance.measure.transforms.transform import Geometry, ResizeCrop, Transform
@@ -23,6 +24,7 @@ __all__ = [
     "Group",
     "InvarianceDistance",
     "InvarianceMeasurement",
+    "InvarianceResults",
     "InvarianceSimilarity",
     "MeasureSettings",
     "Measured",
@@ -38,6 +40,7 @@ __all__ = [
     "estimate",
     "estimate_difference",
     "feature_statistics",
+    "measure",
     "measure_groups",
     "whiten",
     "whitening_from_statistics",

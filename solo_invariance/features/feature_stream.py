@@ -2,11 +2,12 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from solo_invariance.device import device_of
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _AUTOCAST: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -21,11 +22,6 @@ _CPU_PIXELS = 2**19
 def suitable_batch_size(device: torch.device, crop_size: int) -> int:
     """Return how many views of a size, in pixels, to give a backbone at a time for the most views a second."""
     return _GPU_BATCH if device.type != "cpu" else min(_GPU_BATCH, max(1, _CPU_PIXELS // crop_size**2))
-
-
-def device_of(network: nn.Module) -> torch.device:
-    """Return the device that a network lies on; the CPU where it has neither parameters nor buffers."""
-    return next((tensor.device for tensor in chain(network.parameters(), network.buffers())), torch.device("cpu"))
 
 
 class FeatureStream:

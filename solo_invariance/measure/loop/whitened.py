@@ -9,8 +9,9 @@ from torch import Tensor
 from solo_invariance.backbones import Backbone, SideBySide
 from solo_invariance.data.images import ImageSource, with_short_side
 from solo_invariance.data.reading import ImageReader
+from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
-from solo_invariance.features.feature_stream import FeatureStream, device_of, suitable_batch_size
+from solo_invariance.features.feature_stream import FeatureStream, suitable_batch_size
 from solo_invariance.measure.functional.whitening import Whitening, whiten, whitening_from_statistics
 from solo_invariance.measure.metrics.view_metric import Gallery
 from solo_invariance.measure.settings import MeasureSettings

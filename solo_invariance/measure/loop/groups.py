@@ -40,7 +40,8 @@ class ViewGroups(NamedTuple):
 
     Args:
         kind: What changes: where the pixels are (``spatial``) or their values (``appearance``).
-        source: The images, with their short side at the crop size: nothing of a view is to be cut off.
+        source: The images. Nothing of a view is to be cut off: files and tensors are resized so that their short side
+            is the crop's, and the images of other sources must be of that size.
         groups: Of at least two views each.
     """
 
@@ -183,9 +184,9 @@ class _GroupRun:
         whitened = self.whitened
         require_short_side(pixels, whitened.geometry.crop_size, self.views.source, indices)
         features = torch.empty(len(pixels), whitened.backbone.num_features, device=whitened.device)
-        for positions, part in clean_features(whitened.stream, pixels, whitened.geometry):
-            require_finite_features(part, self.views.source, [indices[position] for position in positions])
-            features[positions] = part
+        for positions, some in clean_features(whitened.stream, pixels, whitened.geometry):
+            require_finite_features(some, self.views.source, [indices[position] for position in positions])
+            features[positions] = some
         return features
 
 

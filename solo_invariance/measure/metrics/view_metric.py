@@ -2,11 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from copy import deepcopy
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+
+Own = TypeVar("Own", bound="ViewMetric")
+OwnGallery = TypeVar("OwnGallery", bound="GalleryMetric")
 
 
 class Gallery(NamedTuple):
@@ -91,7 +94,7 @@ class ViewMetric(Metric):
         """Return the curve (K,) over the views' parameters; a number where there is one parameter."""
         return self.value(self.per_image().mean(dim=0))
 
-    def clone(self) -> Self:
+    def clone(self: Own) -> Own:
         """Return a copy with the images that it has seen."""
         return deepcopy(self)
 
@@ -126,13 +129,13 @@ class GalleryMetric(ViewMetric):
         self.register_buffer("gallery_features", features, persistent=False)
         self.register_buffer("gallery_images", images, persistent=False)
 
-    def with_gallery(self, gallery: Gallery) -> Self:
+    def with_gallery(self: OwnGallery, gallery: Gallery) -> OwnGallery:
         """Return a copy that compares with these images."""
         other = self.clone()
         other.gallery_features, other.gallery_images = gallery
         return other
 
-    def clone(self) -> Self:
+    def clone(self: OwnGallery) -> OwnGallery:
         """Return a copy, which shares the gallery: it is large, and nobody writes to it."""
         gallery = (self.gallery_features, self.gallery_images)
         return deepcopy(self, {id(tensor): tensor for tensor in gallery if tensor is not None})

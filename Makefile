@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= cpu,lightly,dev
 CONSTRAINTS ?= constraints.txt
+# One process a core, eight at most; each begins with neighbours, and who has finished takes over from the others.
+PYTEST := -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test oldest lint format bench clean
@@ -23,11 +25,11 @@ demo: setup ## the whole story on the embedded data: pre-train, measure, fuse, t
 	$(BIN)/solo-invariance demo
 
 test: setup lint ## tests, lint and types
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 oldest: ## the tests with the oldest versions of everything, whose own warnings do not count
 	$(MAKE) setup VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
-	PYTHONWARNINGS=ignore .venv-oldest/bin/python -m pytest --override-ini filterwarnings=ignore
+	PYTHONWARNINGS=ignore .venv-oldest/bin/python $(PYTEST) --override-ini filterwarnings=ignore
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
@@ -38,7 +40,7 @@ format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## speed and memory, as JSON and tables
+bench: setup ## speed and memory, row by row, as JSON and tables; benchmarks/device.sh for a GPU
 	$(BIN)/python -m benchmarks
 
 clean: ## remove the environment and what the demo wrote

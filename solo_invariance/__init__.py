@@ -1,7 +1,62 @@
 """Choose, measure, fuse and transfer the invariances of self-supervised backbones.
 
-Importing this package imports nothing heavy; each part is a subpackage of its own: ``families``, ``backbones``,
-``measure``, ``fuse``, ``transfer``, ``data``, ``report`` and ``hosts``.
+Every command of ``solo-invariance`` is a function of the same name here: ``families``, ``pretrain``, ``measure``,
+``fuse``, ``transfer``, ``report``, ``doctor`` and ``demo``, with ``load_backbone`` and ``compare`` beside them.
+Importing this package imports nothing heavy, each name is looked up when it is used.
+
+Example:
+    >>> from solo_invariance import load_backbone
+    >>> load_backbone("random:resnet18").num_features
+    512
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from solo_invariance.backbones import Backbone, load_backbone
+    from solo_invariance.config.pretrain import PretrainConfig
+    from solo_invariance.errors import UserError
+    from solo_invariance.families.named import families
+    from solo_invariance.fuse.run import fuse
+    from solo_invariance.fuse.settings import FuseSettings
+    from solo_invariance.hosts.embedded.pretrain import pretrain
+    from solo_invariance.installation import doctor
+
 __version__ = "0.1.0"
+
+_HOMES = {
+    "Backbone": "solo_invariance.backbones",
+    "FuseSettings": "solo_invariance.fuse.settings",
+    "PretrainConfig": "solo_invariance.config.pretrain",
+    "UserError": "solo_invariance.errors",
+    "doctor": "solo_invariance.installation",
+    "load_backbone": "solo_invariance.backbones",
+    "pretrain": "solo_invariance.hosts.embedded.pretrain",
+}
+# Packages that are called by their names; see ``callable_package``.
+_VERBS = ("families", "fuse")
+
+__all__ = [
+    "Backbone",
+    "FuseSettings",
+    "PretrainConfig",
+    "UserError",
+    "doctor",
+    "families",
+    "fuse",
+    "load_backbone",
+    "pretrain",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _VERBS:
+        return import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

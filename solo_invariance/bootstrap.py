@@ -1,16 +1,36 @@
-"""Intervals by the bootstrap over images."""
+"""Confidence intervals: all of the package's, by the bootstrap over images or by the normal approximation.
+
+There are two forms of the bootstrap, which draw alike. What is a function of means over images is resampled by
+averaging the drawn rows (``estimate``, ``estimate_difference``); what needs all predictions at once, such as average
+precision, is told how often each image was drawn (``bootstrap_interval``, ``paired_interval``).
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+LEVEL = 0.95
+"""The share of resamples that an interval holds."""
+
 Statistic = Callable[[Tensor], Tensor]
 """Makes one number, (...), of terms (..., T) that were averaged over images."""
 
+WeightedScore = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""Scores predictions against targets, with each image counted as often as its weight (..., N) says; (...)."""
+
+_NORMAL_QUANTILE = 1.96
 _LARGEST_PIECE = 4_000_000
+_WEIGHTS_AT_ONCE = 10_000_000
+
+
+class Interval(NamedTuple):
+    """Ends of a confidence interval."""
+
+    low: float
+    high: float
 
 
 class Estimate(NamedTuple):
@@ -45,14 +65,9 @@ def resampled_means(terms: Tensor, seed: int = 0, resamples: int = 2000) -> Tens
     Returns:
         (B, T), float64 on the CPU.
     """
-    generator = torch.Generator().manual_seed(seed)
     terms = terms.double().cpu()
-    means = torch.empty(resamples, terms.shape[1], dtype=torch.float64)
-    # In pieces, so that the draws of many images do not fill the memory.
-    for piece in torch.arange(resamples).split(max(1, _LARGEST_PIECE // terms.numel())):
-        rows = torch.randint(len(terms), (len(piece), len(terms)), generator=generator)
-        means[piece] = terms[rows].mean(dim=1)
-    return means
+    draws = _draws(len(terms), resamples, seed, at_once=_LARGEST_PIECE // terms.numel())
+    return torch.cat([terms[rows].mean(dim=1) for rows in draws])
 
 
 def estimate(terms: Tensor, statistic: Statistic = first_term, seed: int = 0, resamples: int = 2000) -> Estimate:
@@ -63,8 +78,8 @@ def estimate(terms: Tensor, statistic: Statistic = first_term, seed: int = 0, re
     Args:
         terms: (N, T), one row an image (or group).
         statistic: Of the mean (..., T).
-        seed: See ``resampled_means``.
-        resamples: Likewise.
+        seed: Of the resampling; images of the same number are then drawn alike.
+        resamples: How many bootstrap samples.
     """
     samples = statistic(resampled_means(terms, seed, resamples))
     return _estimate(statistic(terms.double().cpu().mean(dim=0)), samples)
@@ -77,7 +92,7 @@ def estimate_difference(ours: Tensor, theirs: Tensor, statistic: Statistic = fir
         ours: (N, T), one row an image.
         theirs: (N, T), of the same images in the same order.
         statistic: Of the mean (..., T).
-        seed: See ``resampled_means``.
+        seed: Of the resampling; images of the same number are then drawn alike.
     """
     if ours.shape != theirs.shape:
         raise ValueError(f"expected terms of the same images, got {tuple(ours.shape)} and {tuple(theirs.shape)}")
@@ -88,9 +103,120 @@ def estimate_difference(ours: Tensor, theirs: Tensor, statistic: Statistic = fir
     return _estimate(statistic(mean[:width]) - statistic(mean[width:]), samples)
 
 
+def bootstrap_interval(
+    score: WeightedScore,
+    predictions: Tensor,
+    targets: Tensor,
+    resamples: int = 1000,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Interval:
+    """Return the percentile bootstrap interval of a score over test images.
+
+    Images are drawn with replacement, as often as there are images; the interval holds the central ``level`` of the
+    resamples' scores. The same seed gives the same interval on every device. See Efron & Tibshirani (1993),
+    "An Introduction to the Bootstrap", chapter 13.
+
+    Args:
+        score: A function of predictions, targets and weights.
+        predictions: (N,) or (N, T).
+        targets: (N,) or (N, T).
+        resamples: How many.
+        level: In (0, 1).
+        seed: Of the resamples.
+
+    Raises:
+        ValueError: The shapes do not fit the score.
+    """
+    draws = _resampled_weights(len(targets), resamples, seed)
+    scores = torch.cat([score(predictions, targets, weights.to(targets.device)) for weights in draws])
+    return _central(scores, *_tails(level))
+
+
+def paired_interval(
+    score: WeightedScore,
+    predictions_a: Tensor,
+    predictions_b: Tensor,
+    targets: Tensor,
+    resamples: int = 1000,
+    level: float = LEVEL,
+    seed: int = 0,
+    targets_b: Tensor | None = None,
+) -> Interval:
+    """Return the percentile bootstrap interval of how much higher one backbone scores than another: a less b.
+
+    Each resample of the test images scores both, so what makes an image easy or hard for both cancels. An interval
+    without 0 says that the two differ.
+
+    Args:
+        score: A function of predictions, targets and weights.
+        predictions_a: (N,) or (N, T).
+        predictions_b: (N,) or (N, T), for the same images.
+        targets: (N,) or (N, T).
+        resamples: How many.
+        level: In (0, 1).
+        seed: Of the resamples.
+        targets_b: What b predicts, where that is measured in other units, as landmarks in pixels of another input are.
+
+    Raises:
+        ValueError: The shapes do not fit the score.
+    """
+
+    def difference(weights: Tensor) -> Tensor:
+        others = targets if targets_b is None else targets_b
+        return score(predictions_a, targets, weights) - score(predictions_b, others, weights)
+
+    draws = _resampled_weights(len(targets), resamples, seed)
+    return _central(torch.cat([difference(weights.to(targets.device)) for weights in draws]), *_tails(level))
+
+
+def normal_interval(values: Tensor) -> Interval:
+    """Return the 95 % interval of the mean of independent values (N,), by the normal approximation.
+
+    Example:
+        >>> low, high = normal_interval(torch.tensor([0.0, 1.0, 0.0, 1.0]))
+        >>> round(low, 3), round(high, 3)
+        (-0.066, 1.066)
+    """
+    mean = float(values.mean())
+    half = _NORMAL_QUANTILE * float(values.std() / len(values) ** 0.5)
+    return Interval(mean - half, mean + half)
+
+
 def _estimate(value: Tensor, samples: Tensor) -> Estimate:
     samples = samples[samples.isfinite()]
     if len(samples) < 2:
         return Estimate(float(value), math.nan, math.nan, math.nan)
-    low, high = torch.quantile(samples, torch.tensor([0.025, 0.975], dtype=samples.dtype)).tolist()
-    return Estimate(float(value), float(samples.std()), low, high)
+    return Estimate(float(value), float(samples.std()), *_central(samples, *_TAILS))
+
+
+def _central(samples: Tensor, lower: float, upper: float) -> Interval:
+    """Return the interval between two quantiles of samples (B,)."""
+    low, high = samples.quantile(torch.tensor([lower, upper], dtype=samples.dtype, device=samples.device)).tolist()
+    return Interval(low, high)
+
+
+def _tails(level: float) -> tuple[float, float]:
+    """Return the quantiles between which the central share of samples lies."""
+    return (1 - level) / 2, (1 + level) / 2
+
+
+# Results that are there rounded the ends of ``estimate``: (1 - 0.95) / 2 is not quite 0.025.
+_TAILS = tuple(round(tail, 9) for tail in _tails(LEVEL))
+
+
+def _resampled_weights(count: int, resamples: int, seed: int) -> Iterator[Tensor]:
+    """Yield how often each image is drawn, (at most ``resamples``, N) at once, float64 on the CPU."""
+    for rows in _draws(count, resamples, seed, at_once=_WEIGHTS_AT_ONCE // count):
+        weights = torch.zeros(rows.shape, dtype=torch.float64)
+        yield weights.scatter_add_(1, rows, torch.ones_like(weights))
+
+
+def _draws(count: int, resamples: int, seed: int, at_once: int) -> Iterator[Tensor]:
+    """Yield the images that samples draw with replacement, (at most ``at_once``, N), int64 on the CPU.
+
+    They come in pieces, so that the draws of many images do not fill the memory, and do not depend on the pieces.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    for piece in torch.arange(resamples).split(max(1, at_once)):
+        yield torch.randint(count, (len(piece), count), generator=generator)

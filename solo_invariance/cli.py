@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from solo_invariance import __version__
-from solo_invariance.commands.overrides import allow_new_keys, open_mappings, quote
+from solo_invariance.config.overrides import allow_new_keys, open_mappings, quote
 from solo_invariance.errors import UserError
 
 COMMANDS = {

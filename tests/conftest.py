@@ -1,10 +1,12 @@
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -15,7 +17,9 @@ from skimage import data as photographs
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
 from solo_invariance.processes import Processes
 
+# Here and in what tests start: everything is small, and the tests themselves share the cores.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 Result = TypeVar("Result")
 
@@ -44,6 +48,15 @@ def feature_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     folder = tmp_path_factory.mktemp("features")
     monkeypatch.setenv("SOLO_INVARIANCE_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture
+def in_solo_learn(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Let Hydra compose as in solo-learn's scripts, which have imported this module; gives its registry."""
+    registry: dict[str, Any] = {}
+    host = SimpleNamespace(BaseMethod=SimpleNamespace(_BACKBONES=registry))
+    monkeypatch.setitem(sys.modules, "solo.methods.base", host)
+    return registry
 
 
 @pytest.fixture
@@ -135,3 +148,95 @@ def solo_learn() -> Path:
     if not directory:
         pytest.skip("SOLO_LEARN_DIR is not set: no solo-learn checkout to run")
     return Path(directory)
+
+
+def _estimate(mean: float, half_width: float = 0.02) -> dict[str, Any]:
+    return {"mean": mean, "ci95": [mean - half_width, mean + half_width]}
+
+
+def _transform(mean: float, kind: str = "spatial", half_width: float = 0.02, **changes: Any) -> dict[str, Any]:
+    """A result of three parameters, whose distance is ten times the lack of similarity."""
+    curve = [1.0, mean, 2 * mean - 1]
+    distance = _estimate(10 * (1 - mean), half_width)
+    return {
+        "kind": kind,
+        "unit": "degrees",
+        "parameters": [0.0, 90.0, 180.0],
+        "identity": 0,
+        "similarity": {**_estimate(mean, half_width), "curve": curve},
+        "distance": {**distance, "curve": [10 * (1 - value) for value in curve]},
+        "similarity_without_identity": _estimate(mean - 0.1, half_width),
+        **changes,
+    }
+
+
+def _view(mean: float, kind: str = "spatial", half_width: float = 0.02) -> dict[str, Any]:
+    distance = _estimate(10 * (1 - mean), half_width)
+    return {
+        "kind": kind,
+        "similarity": _estimate(mean, half_width),
+        "distance": distance,
+        "num_groups": 64,
+        "num_views": 8,
+    }
+
+
+def _common(kind: str, label: str) -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "kind": kind,
+        "label": label,
+        "backbone": {"name": "resnet10", "checkpoint": f"{label}.ckpt", "sha256": None, "num_features": 128},
+        "config": {"seed": 7, "data": {"path": "images"}},
+        "versions": {"solo_invariance": "0.1.0", "torch": "2.4.0"},
+        "seed": 7,
+        "timings": {"total_seconds": 12.34},
+    }
+
+
+@pytest.fixture
+def write_invariance(tmp_path: Path) -> Callable[..., Path]:
+    """Write ``invariance.json`` into a directory below ``tmp_path``; keyword arguments replace its keys."""
+
+    def write(directory: str, label: str, /, **changes: Any) -> Path:
+        document = _common("invariance", label) | {"protocol": "clean", "num_images": 256, "k": 16, "transforms": {}}
+        return _write_json(tmp_path / directory / "invariance.json", document | changes)
+
+    return write
+
+
+@pytest.fixture
+def write_transfer(tmp_path: Path) -> Callable[..., Path]:
+    """Write ``transfer.json`` into a directory below ``tmp_path``; keyword arguments replace its keys."""
+
+    def write(directory: str, label: str, /, task: str, score: float, half_width: float = 0.02, **changes: Any) -> Path:
+        document = _common("transfer", label) | {
+            "task": task,
+            "metric": "accuracy",
+            "score": score,
+            "ci95": [score - half_width, score + half_width],
+            "penalty": 0.01,
+            "folds": 5,
+            "probe": "logistic",
+            "num_train": 1000,
+            "num_test": 500,
+        }
+        return _write_json(tmp_path / directory / "transfer.json", document | changes)
+
+    return write
+
+
+@pytest.fixture
+def make_transform() -> Callable[..., dict[str, Any]]:
+    return _transform
+
+
+@pytest.fixture
+def make_view() -> Callable[..., dict[str, Any]]:
+    return _view
+
+
+def _write_json(file: Path, document: dict[str, Any]) -> Path:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(document), encoding="utf-8")
+    return file

@@ -1,38 +1,99 @@
-"""The seams stay where they are."""
+"""The seams stay where they are, and imports go down the floors."""
 
 import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "solo_invariance"
 
+# From the ground up: what stands on a floor imports from lower ones, and from its own room, alone.
+FLOORS = (
+    ("errors", "callable_package", "processes", "progress", "protocols"),
+    ("plugins", "device", "bootstrap", "config"),
+    ("results", "data", "regression"),
+    ("backbones", "families"),
+    ("features",),
+    ("measure", "transfer"),
+    ("fuse", "comparison"),
+    ("report",),
+    ("hosts",),
+    ("installation",),
+    ("commands",),
+    ("cli", "__init__"),
+)
+FLOOR = {room: number for number, floor in enumerate(FLOORS) for room in floor}
+MODULES = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+
 
 def _imports(path: Path) -> set[str]:
+    """Every module that a file imports, at its top, in a function, or for types only."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            names.add(node.module)
+            names |= {
+                submodule if (submodule := f"{node.module}.{alias.name}") in MODULES else node.module
+                for alias in node.names
+            }
     return names
 
 
-@pytest.mark.parametrize("part", ["measure", "fuse", "transfer", "families", "features", "data", "report"])
-def test_the_parts_never_import_the_hosts(part: str) -> None:
-    for path in (PACKAGE / part).rglob("*.py"):
-        assert not any(
-            name.startswith(("solo_invariance.hosts", "solo_invariance.commands")) for name in _imports(path)
-        ), path
+def _room(module: str) -> str:
+    return [*module.split("."), "__init__"][1]
+
+
+def _imports_of_ours(module: str) -> Iterator[str]:
+    for name in _imports(MODULES[module]):
+        if name.split(".")[0] == "solo_invariance" and name in MODULES:
+            yield name
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in PACKAGE.rglob("*.py")}
+    assert rooms - set(FLOOR) == set()
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_imports_go_down(module: str) -> None:
+    room = _room(module)
+    for other in _imports_of_ours(module):
+        below = FLOOR[_room(other)] < FLOOR[room] or _room(other) == room
+        # The version is the one thing that everyone may know of the top.
+        assert below or other == "solo_invariance", f"{module} imports {other}, which stands on a floor above"
+
+
+def test_no_imports_go_round() -> None:
+    TopologicalSorter(
+        {module: set(_imports_of_ours(module)) - {module, "solo_invariance"} for module in MODULES}
+    ).prepare()
+
+
+def test_rooms_do_not_go_round_either() -> None:
+    """What a package's face imports is imported by whoever imports a module of the package."""
+    rooms: dict[str, set[str]] = {}
+    for module in MODULES:
+        rooms.setdefault(_room(module), set()).update(map(_room, _imports_of_ours(module)))
+    TopologicalSorter({room: others - {room, "__init__"} for room, others in rooms.items()}).prepare()
 
 
 def test_only_the_hosts_import_solo_learn_and_lightning() -> None:
-    for path in PACKAGE.rglob("*.py"):
-        if path == PACKAGE / "backbones" / "solo_learn.py":  # the one door to solo-learn's builders
-            assert not {name.split(".")[0] for name in _imports(path)} & {"lightning", "lightly", "pytorch_lightning"}
-        elif path.relative_to(PACKAGE).parts[0] != "hosts":
-            roots = {name.split(".")[0] for name in _imports(path)}
-            assert not roots & {"solo", "lightning", "lightly", "pytorch_lightning"}, path
+    for module, path in MODULES.items():
+        foreign = {name.split(".")[0] for name in _imports(path)} & {
+            "solo",
+            "lightning",
+            "lightly",
+            "pytorch_lightning",
+        }
+        if module == "solo_invariance.backbones.solo_learn":  # the one door to solo-learn's builders
+            foreign -= {"solo"}
+        assert not foreign or _room(module) == "hosts", path
 
 
 def test_hydras_door_imports_nothing_heavy_at_module_level() -> None:
@@ -53,7 +114,17 @@ def test_checkpoints_are_only_read_as_plain_tensors() -> None:
                 assert any(k.arg == "weights_only" and ast.unparse(k.value) == "True" for k in node.keywords), path
 
 
-def test_features_know_nothing_of_what_is_done_with_them() -> None:
-    for path in (PACKAGE / "features").glob("*.py"):
-        users = ("solo_invariance.measure", "solo_invariance.transfer", "solo_invariance.report")
-        assert not any(name.startswith(users) for name in _imports(path)), path
+def test_commands_parse_and_print() -> None:
+    """What a command can do, the library can: no room but the command line knows the terminal."""
+    for module, path in MODULES.items():
+        if _room(module) not in ("commands", "cli"):
+            assert not _imports(path) & {"rich.console", "rich.progress", "argparse"}, path
+
+
+def test_no_docstring_sends_its_reader_elsewhere() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Module):
+                lines = (ast.get_docstring(node) or "").splitlines()
+                for line in lines:
+                    assert not line.strip().endswith((": See there.", ": Likewise.", ", likewise.")), f"{path}: {line}"

@@ -1,18 +1,37 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binom
 
 from solo_invariance.measure import estimate, estimate_difference
 
 
-def test_the_interval_covers_the_mean_as_often_as_it_says() -> None:
+@pytest.mark.parametrize("seed", range(4))
+def test_the_interval_of_many_images_is_that_of_the_normal_distribution(seed: int) -> None:
+    """Mean -+ 1.96 standard errors; an interval of 90 % would have 1.64 of them, one of 99 % 2.58."""
+    sample = torch.rand(1000, 1, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    mean, error = float(sample.mean()), float(sample.std()) / 1000**0.5
+    found = estimate(sample, seed=seed, resamples=20_000)
+    assert (found.low - mean) / error == pytest.approx(-1.96, abs=0.06)
+    assert (found.high - mean) / error == pytest.approx(1.96, abs=0.06)
+
+
+def test_the_interval_of_a_skewed_sample_is_made_of_quantiles() -> None:
+    """Of the mean of four images that are one and otherwise zero: a binomial distribution, which is not symmetric."""
+    sample = torch.tensor([1.0] * 4 + [0.0] * 46)[:, None]
+    found = estimate(sample, resamples=20_000)
+    low, high = binom.ppf([0.025, 0.975], 50, 4 / 50) / 50
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    assert found.high - found.mean > 1.2 * (found.mean - found.low)
+
+
+def test_the_interval_of_a_paired_difference_is_as_wide() -> None:
     generator = torch.Generator().manual_seed(0)
-    covered = 0
-    for repetition in range(200):
-        sample = torch.rand(60, 1, generator=generator)
-        found = estimate(sample, seed=repetition, resamples=400)
-        covered += found.low <= 0.5 <= found.high
-    assert 0.89 <= covered / 200 <= 0.99
+    images = torch.randn(1000, 1, generator=generator, dtype=torch.float64)
+    ours = images + 0.2 * torch.randn(1000, 1, generator=generator, dtype=torch.float64)
+    error = float((ours - images).std()) / 1000**0.5
+    found = estimate_difference(ours, images)
+    assert (found.high - found.low) / error == pytest.approx(2 * 1.96, rel=0.05)
 
 
 def test_the_interval_is_deterministic_and_collapses_for_a_constant() -> None:

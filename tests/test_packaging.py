@@ -90,6 +90,8 @@ def test_the_wheel_holds_the_configurations_the_templates_and_the_typing_marker(
     ):
         assert name in names
     assert not any(name.startswith(("tests/", "benchmarks/", "examples/", "plugin_configs/")) for name in names)
+    configs = {f"solo_invariance/{path.relative_to(ROOT)}" for path in (ROOT / "plugin_configs").rglob("*.yaml")}
+    assert configs <= names, "a folder of configurations is missing from pyproject's packages or package-data"
     packages = {str(path.parent.relative_to(ROOT)) for path in (ROOT / "solo_invariance").rglob("*.py")}
     assert packages <= {str(Path(name).parent) for name in names}, "a package is missing from pyproject's list"
 

@@ -77,6 +77,7 @@ def test_what_the_readme_adds_to_runs_is_found() -> None:
     assert len(_ADDED) >= 9
 
 
+@pytest.mark.usefixtures("in_solo_learn")
 @pytest.mark.parametrize("added", _ADDED, ids=" ".join)
 def test_what_is_added_to_runs_makes_a_pipeline(added: list[str], tmp_path: Path) -> None:
     from hydra import compose, initialize_config_dir

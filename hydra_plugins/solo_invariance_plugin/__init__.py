@@ -1,4 +1,4 @@
-"""Hydra's door: our configurations on every application's search path. Imports nothing heavy."""
+"""Hydra's door: our configurations on the search paths of those who train with them. Imports nothing heavy."""
 
 import sys
 from typing import Any
@@ -7,12 +7,17 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import OmegaConf
 
-_CROP_SIZES = {"cifar10": 32, "cifar100": 32, "stl10": 96, "latent_scenes": 64}
+_SOLO_LEARN = "solo.methods.base"
+_OUR_CONFIGS, _OUR_PRETRAINING = "pkg://solo_invariance.config", "solo_invariance.commands.pretrain"
 
 
 def crop_size(dataset: str, chosen: int | None = None) -> int:
     """Return the crop size that was chosen, or the one that solo-learn's recipes use for the dataset (224 else)."""
-    return chosen if chosen is not None else _CROP_SIZES.get(dataset, 224)
+    if chosen is not None:
+        return chosen
+    from solo_invariance.data.known_datasets import known_dataset
+
+    return known_dataset(dataset).crop_size
 
 
 def small_crop_size(dataset: str, large: int | None = None, chosen: int | None = None) -> int:
@@ -27,14 +32,22 @@ def family(chosen: Any = None) -> Any:
 
 
 class SoloInvarianceSearchPath(SearchPathPlugin):
-    """Append ``augmentations/invariance/*`` and the command line's configurations, after everybody else's."""
+    """Append ``augmentations/invariance/*`` and ``invariance/monitor`` to the search path of solo-learn and our own.
+
+    Every Hydra application in the environment comes by here, and a group that an application does not know would change
+    what its command line means: where there is a group ``augmentations``, ``augmentations=false`` no longer sets a
+    value. So all others are left as they are; one that wants these configurations lists
+    ``pkg://solo_invariance.plugin_configs`` in its ``hydra.searchpath``.
+    """
 
     def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
         """Extend the search path; where solo-learn is running, give it our backbones as well."""
-        search_path.append("solo-invariance", "pkg://solo_invariance.plugin_configs")
         for resolver in (crop_size, small_crop_size, family):
             OmegaConf.register_new_resolver(f"solo_invariance.{resolver.__name__}", resolver, replace=True)
-        if "solo.methods.base" in sys.modules:
+        hosted = _SOLO_LEARN in sys.modules
+        if hosted or _OUR_PRETRAINING in sys.modules or any(one.path == _OUR_CONFIGS for one in search_path.get_path()):
+            search_path.append("solo-invariance", "pkg://solo_invariance.plugin_configs")
+        if hosted:
             from solo_invariance.hosts.solo_learn.registry import register_backbones
 
             register_backbones()

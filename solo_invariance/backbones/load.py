@@ -22,9 +22,9 @@ from solo_invariance.backbones.fused import as_backbone
 from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.moco import moco_architecture, moco_weights
-from solo_invariance.backbones.seeding import seeded
+from solo_invariance.backbones.seeded_init import seeded
 from solo_invariance.config.backbone import BackboneConfig
-from solo_invariance.data.normalization import statistics_of
+from solo_invariance.data.known_datasets import known_dataset
 from solo_invariance.errors import UserError
 
 MODELS = ("timm:", "torchvision:", "random:")
@@ -207,7 +207,7 @@ def input_spec_of(args: Mapping[str, Any], crop_size: int | None = None) -> Inpu
     data = args.get("data") or {}
     if not isinstance(data, Mapping):
         raise ValueError(f"data is {data!r}, expected a mapping")
-    mean, std = statistics_of(str(data.get("dataset")))
+    mean, std = known_dataset(str(data.get("dataset"))).statistics
     size = first.get("crop_size", 224) if crop_size is None else crop_size
     spec = {"crop_size": size, "mean": first.get("mean") or mean, "std": first.get("std") or std}
     try:

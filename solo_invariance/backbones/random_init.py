@@ -5,7 +5,7 @@ from torch import nn
 from solo_invariance.backbones.backbone import Backbone, Provenance
 from solo_invariance.backbones.fused import FusedNetwork
 from solo_invariance.backbones.layers import LayerFeatures
-from solo_invariance.backbones.seeding import seeded
+from solo_invariance.backbones.seeded_init import seeded
 from solo_invariance.errors import UserError
 
 _STREAM = 0x74_77_69_6E

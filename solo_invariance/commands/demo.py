@@ -7,18 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_module
-from hydra.core.config_store import ConfigStore
-from hydra.core.global_hydra import GlobalHydra
 
-from solo_invariance.commands import fuse, measure, transfer
-from solo_invariance.commands import pretrain as pretrain_command
-from solo_invariance.commands.overrides import quote
+from solo_invariance.commands import measure, transfer
 from solo_invariance.commands.terminal import console, progress_bars
-from solo_invariance.config.composed import as_object
+from solo_invariance.config.composed import as_object, compose_command
 from solo_invariance.config.demo import DemoConfig as Config
-from solo_invariance.config.fuse import FuseConfig
 from solo_invariance.device import choose_device
+from solo_invariance.fuse import fuse
 from solo_invariance.progress import Progress
 
 __all__ = ["Config", "run"]
@@ -30,7 +25,8 @@ TASKS = ("shape", "hue", "position", "rotation")
 
 def run(config: Any) -> None:
     """Pre-train, measure, fuse, transfer and report; each step goes on where an earlier run of it stopped."""
-    from solo_invariance.report import build_report, collect_results, print_tables
+    from solo_invariance.commands.report_tables import print_tables
+    from solo_invariance.report import build_report, collect_results
 
     settings = as_object(config, Config)
     out = Path(settings.out)
@@ -39,10 +35,8 @@ def run(config: Any) -> None:
             checkpoints = {family: _pretrain(settings, family, out, progress) for family in settings.families}
         if len(checkpoints) > 1:
             fused = out / "fused.ckpt"
-            label = fuse.fuse(
-                FuseConfig(members=[str(path) for path in checkpoints.values()], out=str(fused))
-            ).provenance.label
-            checkpoints[label] = fused
+            backbone = fuse([str(path) for path in checkpoints.values()], out=fused)
+            checkpoints[backbone.provenance.label] = fused
         with _timed("measuring"):
             for label, path in checkpoints.items():
                 _measure(settings, label, path, out, progress)
@@ -58,33 +52,35 @@ def run(config: Any) -> None:
 def _pretrain(settings: Config, family: str, out: Path, progress: Progress) -> Path:
     from solo_invariance.hosts.embedded.pretrain import pretrain
 
-    config = _compose(
+    config = compose_command(
         "pretrain",
-        pretrain_command.Config,
-        "augmentations=invariance/family",
-        f"invariance.family={family}",
-        f"name={family}",
-        f"data.num_images={settings.num_images}",
-        f"max_epochs={settings.max_epochs}",
-        f"seed={settings.seed}",
-        f"accelerator={_accelerator(settings.device)}",
-        f"checkpoint.dir={out / 'pretrain'}",
+        [
+            "augmentations=invariance/family",
+            f"invariance.family={family}",
+            f"name={family}",
+            f"data.num_images={settings.num_images}",
+            f"max_epochs={settings.max_epochs}",
+            f"seed={settings.seed}",
+            f"accelerator={_accelerator(settings.device)}",
+            f"checkpoint.dir={out / 'pretrain'}",
+        ],
     )
     return pretrain(config, progress)
 
 
 def _measure(settings: Config, label: str, path: Path, out: Path, progress: Progress) -> None:
-    config = _compose(
+    config = compose_command(
         "measure",
-        measure.Config,
-        f"backbone.checkpoint={path}",
-        "data.name=latent_scenes",
-        f"transforms=[{_SPATIAL},{_APPEARANCE}]",
-        f"k={settings.k}",
-        f"num_images={settings.measure_images}",
-        f"seed={settings.seed}",
-        f"device={settings.device}",
-        f"out={out / 'measure' / label}",
+        [
+            f"backbone.checkpoint={path}",
+            "data.name=latent_scenes",
+            f"transforms=[{_SPATIAL},{_APPEARANCE}]",
+            f"k={settings.k}",
+            f"num_images={settings.measure_images}",
+            f"seed={settings.seed}",
+            f"device={settings.device}",
+            f"out={out / 'measure' / label}",
+        ],
     )
 
     def named(what: str, done: int, total: int) -> None:
@@ -94,30 +90,19 @@ def _measure(settings: Config, label: str, path: Path, out: Path, progress: Prog
 
 
 def _transfer(settings: Config, label: str, path: Path, out: Path, progress: Progress) -> None:
-    config = _compose(
+    config = compose_command(
         "transfer",
-        transfer.Config,
-        f"backbone.checkpoint={path}",
-        f"tasks=[{','.join(TASKS)}]",
-        f"task.num_train={settings.train_images}",
-        f"task.num_test={settings.test_images}",
-        f"seed={settings.seed}",
-        f"device={settings.device}",
-        f"out={out / 'transfer' / label}",
+        [
+            f"backbone.checkpoint={path}",
+            f"tasks=[{','.join(TASKS)}]",
+            f"task.num_train={settings.train_images}",
+            f"task.num_test={settings.test_images}",
+            f"seed={settings.seed}",
+            f"device={settings.device}",
+            f"out={out / 'transfer' / label}",
+        ],
     )
     transfer.transfer(config, progress)
-
-
-def _compose(command: str, schema: type, *overrides: str) -> Any:
-    """Compose a command's configuration as the command line would, so that the demo runs what a user would run."""
-    ConfigStore.instance().store(name=f"schema_{command}", node=schema)
-    running = GlobalHydra.instance().hydra
-    GlobalHydra.instance().clear()
-    try:
-        with initialize_config_module(config_module="solo_invariance.config", version_base="1.3"):
-            return compose(command, overrides=[quote(override) for override in overrides])
-    finally:
-        GlobalHydra.instance().hydra = running
 
 
 def _accelerator(device: str) -> str:

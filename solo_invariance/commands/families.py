@@ -5,16 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from PIL import Image
 from rich.markup import escape
-from torch import Tensor
 
 from solo_invariance.commands.terminal import console
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.families import FamiliesConfig as Config
 from solo_invariance.errors import UserError
-from solo_invariance.families import Canvas, Family, default_canvas_size, with_operations
+from solo_invariance.families import Family, with_operations
 from solo_invariance.families.from_config import family_from_config
 from solo_invariance.plugins import discover
 
@@ -99,34 +97,17 @@ def _yaml(value: Any) -> str:
 
 
 def _draw(families: list[Family], settings: Config, out: Path) -> None:
-    from solo_invariance.families.contact_sheet import contact_sheet
+    from solo_invariance.families.contact_sheet import canvases_of, contact_sheet
     from solo_invariance.results.files import write_bytes
 
     kind = Image.registered_extensions().get(out.suffix.lower())
     if kind not in ("PNG", "JPEG", "WEBP"):
         raise UserError(f"out={out}: expected a picture, .png, .jpg or .webp")
-    canvases = _canvases(settings)
+    canvases = canvases_of(
+        settings.data.path, settings.num_images, settings.crop_size, settings.canvas_size, settings.seed
+    )
     sheet = contact_sheet(canvases, families, settings.crop_size, settings.draws, settings.seed)
     buffer = io.BytesIO()
     sheet.save(buffer, kind)
     write_bytes(out, buffer.getvalue())
     console.print(f"contact sheet: {out.resolve()}", soft_wrap=True, highlight=False)
-
-
-def _canvases(settings: Config) -> Tensor:
-    size = settings.canvas_size or default_canvas_size(settings.crop_size)
-    if size < settings.crop_size:
-        raise UserError(f"canvas_size={size}: at least crop_size={settings.crop_size}")
-    canvas = Canvas(size, sharp=size > settings.crop_size)
-    if settings.data.path is None:
-        from solo_invariance.data.latent_scenes.dataset import LatentScenes
-
-        scenes = LatentScenes(settings.num_images, size=max(64, canvas.size), seed=settings.seed)
-        return torch.stack([canvas(image) for image in scenes.images])
-    from solo_invariance.data.decoding import list_images
-
-    paths = list_images(Path(settings.data.path))
-    # Evenly spaced, so that a folder of classes shows several of them.
-    count = min(settings.num_images, len(paths))
-    spaced = [paths[index * len(paths) // count] for index in range(count)]
-    return torch.stack([canvas(canvas.load(str(path))) for path in spaced])

@@ -12,7 +12,8 @@ __all__ = ["Config", "run"]
 
 def run(config: Any) -> None:
     """Print the tables, write the page and say where it is."""
-    from solo_invariance.report import build_report, collect_results, print_tables
+    from solo_invariance.commands.report_tables import print_tables
+    from solo_invariance.report import build_report, collect_results
 
     settings = as_object(config, Config)
     runs = [Path(run) for run in settings.runs]

@@ -1,10 +1,48 @@
-"""From a composed configuration to plain Python."""
+"""Composing a command's configuration, and what was composed as plain Python."""
 
+from collections.abc import Iterable
+from importlib import import_module
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
+from solo_invariance.config.overrides import quote
+
 Schema = TypeVar("Schema")
+
+
+def schema_of(command: str) -> type[Any]:
+    """Return the dataclass of a command's configuration."""
+    schema: type[Any] = getattr(import_module(f"solo_invariance.config.{command}"), f"{command.capitalize()}Config")
+    return schema
+
+
+def compose_command(command: str, overrides: Iterable[str] = ()) -> DictConfig:
+    """Compose a command's configuration as the command line does.
+
+    Args:
+        command: ``measure``, ``pretrain``, ...
+        overrides: As they are typed, ``key=value``.
+
+    Raises:
+        HydraException: A key or value is wrong.
+
+    Example:
+        >>> compose_command("measure", ["k=16"]).k
+        16
+    """
+    from hydra import compose, initialize_config_module
+    from hydra.core.config_store import ConfigStore
+    from hydra.core.global_hydra import GlobalHydra
+
+    ConfigStore.instance().store(name=f"schema_{command}", node=schema_of(command))
+    running = GlobalHydra.instance().hydra  # a command may be at work
+    GlobalHydra.instance().clear()
+    try:
+        with initialize_config_module(config_module=__package__, version_base="1.3"):
+            return compose(command, overrides=[quote(override) for override in overrides])
+    finally:
+        GlobalHydra.instance().hydra = running
 
 
 def as_object(config: Any, schema: type[Schema]) -> Schema:

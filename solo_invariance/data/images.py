@@ -1,10 +1,9 @@
 """Folders of images, and what stands in for them."""
 
-import copy
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +11,6 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from solo_invariance.data.dataset_samples import DatasetSamples
 from solo_invariance.data.decoding import Unreadable, list_images, load_image, readable, resize_short_side, to_tensor
 from solo_invariance.errors import UserError
 
@@ -166,26 +164,6 @@ class KnownImages:
     def digest(self, index: int) -> str:
         """Return the known digest of the image."""
         return self.digests[index]
-
-
-def with_short_side(source: ImageSource, size: int) -> ImageSource:
-    """Return a source whose images have a short side of ``size`` pixels, where it is one that can resize them.
-
-    Files are resized as they are read, once, whatever size they were to have; a source that cannot resize stays as it
-    is.
-    """
-    if isinstance(source, SelectedImages):
-        return replace(source, source=with_short_side(source.source, size))
-    if isinstance(source, KnownImages):
-        inner = with_short_side(source.source, size)
-        return source if inner is source.source else inner  # their digests are of another size
-    if isinstance(source, DatasetSamples):
-        return replace(source, resize=size)
-    if not isinstance(source, ImageFiles | TensorImages) or source.resize == size:
-        return source
-    resized = copy.copy(source)
-    resized.resize = size
-    return resized
 
 
 def digest_of(source: ImageSource, index: int) -> str:

@@ -82,7 +82,14 @@ class ImageReader:
 def load_batches(
     source: ImageSource, indices: Sequence[int], batch_size: int, num_workers: int = 0
 ) -> Iterator[tuple[list[int], list[Tensor]]]:
-    """Read images in the order of ``indices``, in batches of images of any size; arguments as ``read_ahead``.
+    """Read images in the order of ``indices``, in batches of images of any size.
+
+    Args:
+        source: Where from.
+        indices: Of the images.
+        batch_size: How many images a batch has; the last one may have fewer.
+        num_workers: Threads that read ahead; with none, images are read when they are asked for. The order does not
+            depend on it.
 
     Yields:
         The indices of a batch, and its images, uint8 (3, H, W).

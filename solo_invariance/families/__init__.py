@@ -1,5 +1,6 @@
-"""Augmentation families: data, a way to draw parameters and a way to apply them."""
+"""Augmentation families: data, a way to draw parameters and a way to apply them. ``families()`` lists them by name."""
 
+from solo_invariance.callable_package import make_callable
 from solo_invariance.families.canvas import Canvas, default_canvas_size
 from solo_invariance.families.catalogue import OPERATIONS, build_family, compose, with_operations
 from solo_invariance.families.crops import CropEntry, CropPipeline
@@ -12,6 +13,7 @@ from solo_invariance.families.extended import (
     strong_dorsal,
 )
 from solo_invariance.families.family import Family
+from solo_invariance.families.named import families
 from solo_invariance.families.operations.appearance import (
     ColorJitter,
     Equalize,
@@ -91,6 +93,7 @@ __all__ = [
     "default_canvas_size",
     "dorsal",
     "draw_applied",
+    "families",
     "geometric",
     "identity",
     "occlusion",
@@ -100,3 +103,5 @@ __all__ = [
     "ventral",
     "with_operations",
 ]
+
+make_callable(__name__, "solo_invariance.families.named:families")

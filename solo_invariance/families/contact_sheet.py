@@ -1,11 +1,17 @@
 """A picture of what families do: one row an image, and for each family some draws."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from solo_invariance.data.decoding import list_images
+from solo_invariance.data.latent_scenes import LatentScenes
+from solo_invariance.errors import UserError
+from solo_invariance.families.canvas import Canvas, default_canvas_size
 from solo_invariance.families.crops import generator_of
 from solo_invariance.families.family import Family
 
@@ -59,3 +65,32 @@ def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 def _text_width(text: str) -> int:
     return round(_font().getlength(text))
+
+
+def canvases_of(
+    folder: Path | str | None, num_images: int, crop_size: int, canvas_size: int | None = None, seed: int = 0
+) -> Tensor:
+    """Return images as canvases, uint8 (N, 3, C, C), to draw families on.
+
+    Args:
+        folder: Of images, taken evenly spaced so that a folder of classes shows several of them; the embedded data by
+            default.
+        num_images: N, or all if there are fewer.
+        crop_size: Side of the views, in pixels.
+        canvas_size: C, in pixels; as in training by default.
+        seed: Of the embedded data.
+
+    Raises:
+        UserError: The canvas is smaller than the views, or there are no images.
+    """
+    size = canvas_size or default_canvas_size(crop_size)
+    if size < crop_size:
+        raise UserError(f"canvas_size={size}: at least crop_size={crop_size}")
+    canvas = Canvas(size, sharp=size > crop_size)
+    if folder is None:
+        scenes = LatentScenes(num_images, size=max(64, canvas.size), seed=seed)
+        return torch.stack([canvas(image) for image in scenes.images])
+    paths = list_images(Path(folder))
+    count = min(num_images, len(paths))
+    spaced = [paths[index * len(paths) // count] for index in range(count)]
+    return torch.stack([canvas(canvas.load(str(path))) for path in spaced])

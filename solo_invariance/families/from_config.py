@@ -5,7 +5,7 @@ from typing import Any
 
 from solo_invariance.errors import UserError
 from solo_invariance.families import Family, build_family, compose, with_operations
-from solo_invariance.plugins import load_plugin
+from solo_invariance.families.named import family_named
 
 
 def family_from_config(chosen: Any, operations: Any = None, where: str = "") -> Family:
@@ -34,10 +34,7 @@ def family_from_config(chosen: Any, operations: Any = None, where: str = "") -> 
 def _family(choice: Any, where: str) -> Family:
     if isinstance(choice, Mapping):
         return _written_out(choice, f"{where}family")
-    family = load_plugin("families", str(choice))
-    if not isinstance(family, Family):
-        raise UserError(f"{where}family={choice}: the plugin is a {type(family).__name__}, expected a Family")
-    return family
+    return family_named(str(choice), where)
 
 
 def _written_out(content: Mapping[Any, Any], where: str) -> Family:

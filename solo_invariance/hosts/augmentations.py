@@ -8,7 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.config.composed import plain
-from solo_invariance.data.normalization import IMAGENET, KNOWN_DATASETS, Statistics, statistics_of
+from solo_invariance.data.known_datasets import IMAGENET, Statistics, known_dataset
 from solo_invariance.errors import UserError
 from solo_invariance.families import (
     Canvas,
@@ -118,9 +118,9 @@ def _canvas(augmentations: ListConfig, entries: tuple[CropEntry, ...]) -> Canvas
 
 def _statistics(cfg: DictConfig) -> Statistics:
     """What crops are normalised with, as solo-learn has it: its own for a dataset it knows, else the entries'."""
-    dataset = OmegaConf.select(cfg, "data.dataset")
-    if dataset in KNOWN_DATASETS:
-        return statistics_of(dataset)
+    dataset = known_dataset(OmegaConf.select(cfg, "data.dataset"))
+    if dataset.is_normalised_by_name:
+        return dataset.statistics
     mean, std = _shared(cfg.augmentations, "mean", IMAGENET[0]), _shared(cfg.augmentations, "std", IMAGENET[1])
     if min(std) <= 0:
         raise UserError(f"augmentations[0].std={list(std)}: expected numbers above 0")

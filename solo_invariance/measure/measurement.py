@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping
 
-from solo_invariance.data.images import ImageSource, with_short_side
+from solo_invariance.data.images import ImageSource
+from solo_invariance.data.sources import with_short_side
 from solo_invariance.measure.loop.partial_results import PartialResults
 from solo_invariance.measure.loop.plan import Plan, choose_images
 from solo_invariance.measure.loop.summary import Measured

@@ -14,6 +14,7 @@ from solo_invariance.backbones import Backbone, SideBySide, load_backbone, rando
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.measure import DataConfig
 from solo_invariance.data.images import ImageSource
+from solo_invariance.data.sources import Images
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache
@@ -33,7 +34,7 @@ from solo_invariance.measure.record import (
 )
 from solo_invariance.measure.results_so_far import ResultFiles, ResultsSoFar
 from solo_invariance.measure.settings import MeasureSettings
-from solo_invariance.measure.sources import Images, MeasuredData, contents_of, image_source, measured_data
+from solo_invariance.measure.sources import MeasuredData, contents_of, measured_data, sized_source
 from solo_invariance.measure.statistics.moments_cache import find_moments, keep_moments, key_of_moments
 from solo_invariance.measure.transforms.transform import ResizeCrop, Transform
 from solo_invariance.processes import Processes
@@ -139,7 +140,7 @@ def measure(
     shared = _comparable_layers(against, measured.layers, twin, sized, geometry)
     data = measured_data(images, geometry, views)
     chosen = _or_all(chosen, data)
-    source = data.images if reference is None else image_source(reference, geometry.resize)
+    source = data.images if reference is None else sized_source(reference, geometry.resize)
     config = config or config_of_arguments(
         settings,
         backbone=backbone,

@@ -5,15 +5,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from solo_invariance.config.measure import DataConfig
-from solo_invariance.data.dataset_samples import DatasetSamples, eight_bits
-from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages, digest_of, identify, with_short_side
+from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages, digest_of, identify
 from solo_invariance.data.latent_scenes.dataset import VIEW_SETS, LatentScenes, view_groups
+from solo_invariance.data.sources import Images, image_source, with_short_side
 from solo_invariance.data.view_sets import VIEW_SET_NAMES, ViewSet, read_view_set
 from solo_invariance.errors import UserError
 from solo_invariance.measure.loop.groups import Group, ViewGroups
@@ -27,42 +26,24 @@ VIEW_KINDS: dict[str, Literal["spatial", "appearance"]] = {
     "light_hue": "appearance",
 }
 
-Images = ImageSource | Dataset[Any] | Tensor | Path | str
-"""Images in any of their forms: a folder; a tensor (N, 3, H, W), uint8 or of floats in [0, 1]; a torch ``Dataset`` of
-images, or of tuples that begin with one; or whatever else is an ``ImageSource``."""
 
-
-def image_source(images: Images, short_side: int) -> ImageSource:
+def sized_source(images: Images, short_side: int) -> ImageSource:
     """Return images, with their short side resized where they are not of a source that cannot.
 
     Args:
-        images: In any of their forms.
+        images: A folder; a tensor (N, 3, H, W), uint8 or of floats in [0, 1]; a dataset of images, or of tuples that
+            begin with one; or another source.
         short_side: In pixels.
 
     Raises:
         UserError: They are in none of these forms, or a folder has none.
     """
-    if isinstance(images, str | Path):
-        return ImageFiles(Path(images), short_side)
-    if isinstance(images, Tensor):
-        return _tensor_source(images, short_side)
-    if hasattr(images, "name_of"):
-        return with_short_side(cast(ImageSource, images), short_side)
-    if hasattr(images, "__len__") and hasattr(images, "__getitem__"):
-        return DatasetSamples(images, short_side)
-    raise UserError(
-        f"images: {type(images).__name__}, expected a folder, a tensor (N, 3, H, W), a dataset with a length, or an "
-        f"ImageSource"
-    )
-
-
-def _tensor_source(images: Tensor, short_side: int) -> TensorImages:
-    if images.ndim != 4 or images.shape[1] != 3:
-        raise UserError(f"images: a tensor {tuple(images.shape)}, expected (N, 3, H, W)")
-    pixels = eight_bits(images, "images").contiguous()
-    # Runs are compared image by image, which are known by their names.
-    digest = hashlib.sha256(pixels.numpy().tobytes()).hexdigest()[:8]
-    return TensorImages(pixels, short_side, name=f"tensor {digest} image")
+    source = with_short_side(image_source(images, short_side), short_side)
+    if isinstance(images, Tensor) and isinstance(source, TensorImages):
+        # Runs are compared image by image, which are known by their names.
+        digest = hashlib.sha256(source.images.contiguous().numpy().tobytes()).hexdigest()[:8]
+        source.name = f"tensor {digest} image"
+    return source
 
 
 @dataclass(frozen=True)
@@ -113,7 +94,7 @@ def measured_data(
     if images is None or isinstance(images, DataConfig):
         return _configured(images or DataConfig(), geometry, views)
     _choose((), views)
-    return MeasuredData(image_source(images, geometry.resize), known_by_name=isinstance(images, str | Path))
+    return MeasuredData(sized_source(images, geometry.resize), known_by_name=isinstance(images, str | Path))
 
 
 def contents_of(source: ImageSource, known_by_name: bool) -> str:
@@ -128,7 +109,7 @@ def _own_views(
     groups = {name: partial(one.sized, geometry.crop_size) for name, one in views.items()}
     if images is None and views:
         source = next(iter(views.values())).source
-        return MeasuredData(image_source(source, geometry.resize), groups, for_views=True, known_by_name=False)
+        return MeasuredData(sized_source(source, geometry.resize), groups, for_views=True, known_by_name=False)
     data = measured_data(images, geometry, ())
     return MeasuredData(data.images, groups, data.for_views, data.known_by_name)
 

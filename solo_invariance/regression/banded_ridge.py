@@ -39,7 +39,7 @@ class FewFeatures(BandedRidge):
         self.widths = torch.tensor(widths, device=training.device)
 
     def predict(self, weights: Tensor, penalty: float) -> Tensor:
-        """See ``BandedRidge``."""
+        """Return predictions (M, T) for the others, for the bands' weights (B,)."""
         each = weights.repeat_interleave(self.widths)
         on = each.nonzero()[:, 0]
         each = each[on]
@@ -50,7 +50,14 @@ class FewFeatures(BandedRidge):
 
 
 class FewImages(BandedRidge):
-    """By the Gram matrices of the images, one for each band. Arguments as for ``FewFeatures``."""
+    """By the Gram matrices of the images, one for each band.
+
+    Args:
+        training: Features, (N, D), centred.
+        targets: (N, T), centred.
+        others: Features, (M, D), less the mean of those in training.
+        widths: Of the bands; their sum is D.
+    """
 
     def __init__(self, training: Tensor, targets: Tensor, others: Tensor, widths: Sequence[int]) -> None:
         bands = training.split(list(widths), dim=1)
@@ -60,13 +67,20 @@ class FewImages(BandedRidge):
         self.targets = targets
 
     def predict(self, weights: Tensor, penalty: float) -> Tensor:
-        """See ``BandedRidge``."""
+        """Return predictions (M, T) for the others, for the bands' weights (B,)."""
         matrix = torch.tensordot(weights**2, self.kernels, 1)
         matrix.diagonal().add_(penalty)
         return torch.tensordot(weights**2, self.to_others, 1) @ solve_positive(matrix, self.targets)
 
 
 def banded_ridge(training: Tensor, targets: Tensor, others: Tensor, widths: Sequence[int]) -> BandedRidge:
-    """Return the regression by the smaller Gram matrices; arguments as for ``FewFeatures``."""
+    """Return the regression by the smaller Gram matrices.
+
+    Args:
+        training: Features, (N, D), centred.
+        targets: (N, T), centred.
+        others: Features, (M, D), less the mean of those in training.
+        widths: Of the bands; their sum is D.
+    """
     form = FewImages if len(training) < training.shape[1] else FewFeatures
     return form(training, targets, others, widths)

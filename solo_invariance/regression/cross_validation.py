@@ -1,14 +1,12 @@
 """Choosing the penalty of a probe: the grid, the folds, and what their scores say."""
 
-from typing import Literal, get_args
-
 import torch
 from torch import Tensor
 
-Protocol = Literal["clean", "paper"]
+from solo_invariance.protocols import ProtocolName, protocol_named
 
 
-def penalty_grid(num_members: int = 1, protocol: Protocol = "clean") -> Tensor:
+def penalty_grid(num_members: int = 1, protocol: ProtocolName = "clean") -> Tensor:
     """Return the penalties to choose from, ascending, float64 (45,).
 
     They are logarithmically spaced from 1e-6 to 1e5; both exponents rise by 2 for each further member of a fusion
@@ -21,12 +19,13 @@ def penalty_grid(num_members: int = 1, protocol: Protocol = "clean") -> Tensor:
     Raises:
         ValueError: There are fewer members than one, or there is no such protocol.
 
-    >>> penalty_grid()[[0, -1]].log10()
-    tensor([-6.,  5.], dtype=torch.float64)
-    >>> penalty_grid(num_members=3)[[0, -1]].log10()
-    tensor([-2.,  9.], dtype=torch.float64)
+    Example:
+        >>> penalty_grid()[[0, -1]].log10()
+        tensor([-6.,  5.], dtype=torch.float64)
+        >>> penalty_grid(num_members=3)[[0, -1]].log10()
+        tensor([-2.,  9.], dtype=torch.float64)
     """
-    check_protocol(protocol)
+    protocol_named(protocol)
     if num_members < 1:
         raise ValueError(f"num_members={num_members}, expected at least 1")
     shift = 2 * (num_members - 1)
@@ -59,7 +58,7 @@ def assign_folds(count: int, folds: int, seed: int, labels: Tensor | None = None
     return torch.empty(count, dtype=torch.int64).scatter_(0, order, torch.arange(count) % folds)
 
 
-def choose_penalty(penalties: Tensor, scores: Tensor, protocol: Protocol) -> int:
+def choose_penalty(penalties: Tensor, scores: Tensor, protocol: ProtocolName) -> int:
     """Return the index of the penalty whose score is best.
 
     Where several are best, which is common for accuracies, ``clean`` takes the largest of them, the simplest model;
@@ -71,14 +70,8 @@ def choose_penalty(penalties: Tensor, scores: Tensor, protocol: Protocol) -> int
         protocol: ``clean`` or ``paper``.
     """
     best = (scores == scores.max()).nonzero()[:, 0]
-    order = penalties[best].argsort(descending=protocol == "clean")
+    order = penalties[best].argsort(descending=not protocol_named(protocol).takes_smallest_penalty)
     return int(best[order[0]])
-
-
-def check_protocol(protocol: str) -> None:
-    """Raise ValueError where there is no such protocol."""
-    if protocol not in get_args(Protocol):
-        raise ValueError(f"protocol={protocol!r}, expected one of {', '.join(get_args(Protocol))}")
 
 
 def check_penalties(penalties: Tensor) -> Tensor:

@@ -65,7 +65,7 @@ def ridge_paths(features: Tensor, targets: Tensor, held_out: Tensor, deviations:
 
     Args:
         features: (N, D), float64, centred over all images, which keeps sums over them precise.
-        targets: (N, T), float64, likewise.
+        targets: (N, T), float64, centred over all images.
         held_out: (N, F), bool; each image is held out exactly once, so F - 1 folds of them and an empty one give the
             fit on all images as well.
         deviations: What to divide each feature by in each fold, (D, F).

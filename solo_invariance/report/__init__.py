@@ -1,7 +1,9 @@
-"""Results of measuring and transfer as tables in the terminal and as one page."""
+"""Results of measuring and transfer as one page: ``report(runs, out)``, see ``report.page.build_report``."""
 
+from solo_invariance.callable_package import make_callable
 from solo_invariance.report.collect import Results, collect_results
 from solo_invariance.report.page import build_report
-from solo_invariance.report.tables import print_tables
 
-__all__ = ["Results", "build_report", "collect_results", "print_tables"]
+__all__ = ["Results", "build_report", "collect_results"]
+
+make_callable(__name__, "solo_invariance.report.page:build_report")

@@ -13,7 +13,7 @@ from solo_invariance.report.grids import (
     task_column,
     transfer_grid,
 )
-from solo_invariance.results.documents import Result
+from solo_invariance.results import Result
 
 INVARIANCE_SETTINGS = {"protocol": "protocol", "num_images": "number of images", "k": "number of parameters"}
 TRANSFER_SETTINGS = {

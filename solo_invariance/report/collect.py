@@ -7,17 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from solo_invariance.errors import UserError
-from solo_invariance.results.documents import (
-    INVARIANCE_FILE,
-    TRANSFER_FILE,
-    Backbone,
+from solo_invariance.results import (
+    BackboneRecord,
     InvarianceResult,
     Result,
     TransferResult,
     TransformResult,
     ViewResult,
-    read_result,
 )
+
+_FILES: dict[str, type[InvarianceResult | TransferResult]] = {
+    kind.usual_name: kind for kind in (InvarianceResult, TransferResult)
+}
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class Row:
     files: tuple[Result, ...]
 
     @property
-    def backbone(self) -> Backbone:
+    def backbone(self) -> BackboneRecord:
         """The backbone, as the first file describes it."""
         return self.files[0].backbone
 
@@ -75,7 +76,7 @@ class Results:
         return tuple(file for row in self.rows for file in row.files)
 
 
-def collect_results(runs: Sequence[Path]) -> Results:
+def collect_results(runs: Sequence[Path | str]) -> Results:
     """Read every ``invariance.json`` and ``transfer.json`` below ``runs``.
 
     Files with the same label make one row. Where they cannot (the same transform or task twice, or another checkpoint),
@@ -85,8 +86,8 @@ def collect_results(runs: Sequence[Path]) -> Results:
         UserError: A directory holds no result, a file is not a valid result, or rows cannot be told apart.
     """
     by_label: dict[str, list[Result]] = {}
-    for file in find_results(runs):
-        result = read_result(file)
+    for file in find_results([Path(run) for run in runs]):
+        result: Result = _FILES[file.name].read(file)
         by_label.setdefault(result.label, []).append(result)
     rows = [row for label, files in by_label.items() for row in _rows(label, files)]
     return Results(tuple(sorted(rows, key=lambda row: row.is_fused)))
@@ -110,9 +111,9 @@ def find_results(runs: Sequence[Path]) -> list[Path]:
 def _results_below(run: Path) -> list[Path]:
     if not run.is_dir():
         raise UserError(f"{run}: is not a directory. Name a directory that `measure` or `transfer` wrote to.")
-    files = sorted(file for name in (INVARIANCE_FILE, TRANSFER_FILE) for file in run.rglob(name) if file.is_file())
+    files = sorted(file for name in _FILES for file in run.rglob(name) if file.is_file())
     if not files:
-        raise UserError(f"{run}: holds no {INVARIANCE_FILE} and no {TRANSFER_FILE}. Run `measure` or `transfer` first.")
+        raise UserError(f"{run}: holds no {' and no '.join(_FILES)}. Run `measure` or `transfer` first.")
     return files
 
 
@@ -166,5 +167,5 @@ def _contents(file: Result) -> set[tuple[str, ...]]:
     return set()
 
 
-def _differ(one: Backbone, other: Backbone) -> bool:
+def _differ(one: BackboneRecord, other: BackboneRecord) -> bool:
     return one.sha256 is not None and other.sha256 is not None and one.sha256 != other.sha256

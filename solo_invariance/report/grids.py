@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import Literal, NamedTuple, TypeVar
 
 from solo_invariance.report.collect import Results, Row
-from solo_invariance.results.documents import Estimate, TransferResult
+from solo_invariance.results import Estimate, TransferResult
 
 Mark = Literal["", "best", "tied"]
 Quantity = Literal["similarity", "distance"]
@@ -253,7 +253,8 @@ def _mark(estimate: Estimate, best: Estimate | None) -> Mark:
 
 def _mean(estimates: Sequence[Estimate]) -> Estimate:
     means, lows, highs = zip(*((one.mean, one.low, one.high) for one in estimates), strict=True)
-    return Estimate(*(sum(values) / len(values) for values in (means, lows, highs)))
+    mean, low, high = (sum(values) / len(values) for values in (means, lows, highs))
+    return Estimate(mean=mean, ci95=(low, high))
 
 
 def _ranks(scores: Sequence[float]) -> list[float]:

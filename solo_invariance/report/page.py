@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from solo_invariance.errors import UserError
 from solo_invariance.report.caveats import cautions
 from solo_invariance.report.collect import Results, collect_results
 from solo_invariance.report.complementarity import complementarity_matrix
@@ -31,7 +29,8 @@ from solo_invariance.report.grids import (
 )
 from solo_invariance.report.headline import Label, headline, scope
 from solo_invariance.report.provenance import sources
-from solo_invariance.results.documents import Estimate
+from solo_invariance.results import Estimate
+from solo_invariance.results.files import write_bytes
 
 PAGE_NAME = "report.html"
 
@@ -47,7 +46,7 @@ class Scale(NamedTuple):
         return colours.level(estimate.mean, self.least, self.most)
 
 
-def build_report(runs: Sequence[Path], out: Path) -> Path:
+def build_report(runs: Sequence[Path | str], out: Path | str = PAGE_NAME) -> Path:
     """Write one self-contained HTML page on every result below ``runs``, and return its path.
 
     Args:
@@ -58,12 +57,10 @@ def build_report(runs: Sequence[Path], out: Path) -> Path:
     Raises:
         UserError: There is no result, one cannot be read, or the page cannot be written.
     """
+    out = Path(out)
     page = out if out.suffix in {".html", ".htm"} else out / PAGE_NAME
     text = render_page(collect_results(runs), page.parent)
-    try:
-        _write_atomically(page, text)
-    except OSError as error:
-        raise UserError(f"{page}: cannot be written ({error.strerror}). Choose another `out`.") from error
+    write_bytes(page, text.encode())
     return page
 
 
@@ -117,13 +114,3 @@ def _breakable(label: str) -> Markup:
 
 def _domain(grid: Grid) -> tuple[float, float]:
     return round_domain([estimate.mean for estimate in grid.estimates] or [0.0, 1.0])
-
-
-def _write_atomically(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    beside = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        beside.write_text(text, encoding="utf-8")
-        os.replace(beside, file)
-    finally:
-        beside.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from solo_invariance.report.collect import Row
 from solo_invariance.report.grids import readable
-from solo_invariance.results.documents import InvarianceResult, Result, TransferResult
+from solo_invariance.results import InvarianceResult, Result, TransferResult
 
 
 class Source(NamedTuple):

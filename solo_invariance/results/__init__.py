@@ -1,1 +1,33 @@
-"""Result files: who writes a schema reads it."""
+"""Result files: who writes a schema reads it.
+
+from solo_invariance.results import InvarianceResult, read_result
+
+result = InvarianceResult.read("out/invariance.json")
+result.transforms["rotation"].similarity.mean
+"""
+
+from solo_invariance.results.comparison import Difference, InvarianceComparison, TransferComparison
+from solo_invariance.results.estimate import Estimate
+from solo_invariance.results.fusion import FusionResult, FusionStep
+from solo_invariance.results.invariance import InvarianceResult, ReferenceRecord, TransformResult, ViewResult
+from solo_invariance.results.reading import AnyResult, read_result
+from solo_invariance.results.result import BackboneRecord, Result
+from solo_invariance.results.transfer import TransferResult
+
+__all__ = [
+    "AnyResult",
+    "BackboneRecord",
+    "Difference",
+    "Estimate",
+    "FusionResult",
+    "FusionStep",
+    "InvarianceComparison",
+    "InvarianceResult",
+    "ReferenceRecord",
+    "Result",
+    "TransferComparison",
+    "TransferResult",
+    "TransformResult",
+    "ViewResult",
+    "read_result",
+]

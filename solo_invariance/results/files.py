@@ -41,8 +41,16 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON atomically; a NaN or infinity is an error, since JSON has none."""
-    write_bytes(path, (json.dumps(content, indent=2, allow_nan=False) + "\n").encode())
+    """Write JSON atomically; a NaN or infinity is an error, since JSON has none.
+
+    Raises:
+        UserError: The file cannot be written, or a number is not finite.
+    """
+    try:
+        text = json.dumps(content, indent=2, allow_nan=False)
+    except ValueError as error:
+        raise UserError(f"{path}: cannot be written as JSON ({error})") from error
+    write_bytes(path, f"{text}\n".encode())
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -69,14 +77,17 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON mapping.
 
     Raises:
-        UserError: The file is broken; the message names it.
+        UserError: The file cannot be read, or holds no valid JSON; the message names it.
     """
     try:
-        content = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as JSON ({error})") from error
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}). Check the file and its permissions.") from error
+    except ValueError as error:
+        raise UserError(f"{path}: is not valid JSON ({error}). Write the result again or remove it.") from error
     if not isinstance(content, dict):
-        raise UserError(f"{path}: expected a JSON mapping, got {type(content).__name__}")
+        found = type(content).__name__
+        raise UserError(f"{path}: the document must be a mapping, not a {found}. Write the result again or remove it.")
     return content
 
 

@@ -1,18 +1,15 @@
 """The directory that a command writes its results to, and what was done there before."""
 
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from solo_invariance.errors import UserError
 from solo_invariance.results.files import fingerprint_of, read_json, write_json
-
-try:
-    import fcntl
-except ImportError:  # Windows has no such locks
-    fcntl = None  # type: ignore[assignment]
 
 _MANIFEST = "run.json"
 
@@ -42,24 +39,21 @@ class RunDirectory:
         Raises:
             UserError: Another run is at work in the directory, or it cannot be written to.
         """
-        if fcntl is None:
-            yield
-            return
         path = self.path / ".lock"
+        lock = FileLock(path, blocking=False)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            file = path.open("w")
+            lock.acquire()
+        except Timeout as error:
+            raise UserError(f"out={self.path}: another run is at work there; wait for it, or choose another") from error
         except OSError as error:
             raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
-        with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise UserError(
-                    f"out={self.path}: another run is at work there; wait for it, or choose another"
-                ) from error
+        try:
             yield
-            path.unlink(missing_ok=True)
+        finally:
+            with suppress(OSError):  # Windows removes it as it lets go
+                path.unlink()
+            lock.release()
 
 
 def open_run(out: str, identity: Mapping[str, Any]) -> RunDirectory:

@@ -1,22 +1,17 @@
 """Scores of predictions on test images, and how sure they are."""
 
-from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from solo_invariance.bootstrap import Interval, WeightedScore, bootstrap_interval
+
 MetricName = Literal["accuracy", "mean_per_class_accuracy", "r2", "mean_average_precision"]
-Metric = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+Metric = WeightedScore
 
-_WEIGHTS_AT_ONCE = 10_000_000
-
-
-class Interval(NamedTuple):
-    """Ends of a confidence interval."""
-
-    low: float
-    high: float
+CLASS_METRICS: tuple[MetricName, ...] = ("accuracy", "mean_per_class_accuracy")
+"""Those of predicted classes."""
 
 
 def accuracy(predictions: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
@@ -154,8 +149,6 @@ METRICS: dict[MetricName, Metric] = {
     "mean_average_precision": mean_average_precision,
 }
 
-_PROBES_OF_OTHERS = {"r2": "RidgeProbe", "mean_average_precision": "MultiLabelProbe"}
-
 
 def metric_named(name: str) -> Metric:
     """Return a metric by its name.
@@ -176,73 +169,10 @@ def class_metric_named(name: str) -> Metric:
         ValueError: There is none of that name, or it scores something else.
     """
     metric = metric_named(name)
-    if name in _PROBES_OF_OTHERS:
-        raise ValueError(
-            f"metric={name!r} is for {_PROBES_OF_OTHERS[name]}, expected accuracy or mean_per_class_accuracy"
-        )
+    if name not in CLASS_METRICS:
+        other = "RidgeProbe" if metric is r2 else "MultiLabelProbe"
+        raise ValueError(f"metric={name!r} is for {other}, expected {' or '.join(CLASS_METRICS)}")
     return metric
-
-
-def bootstrap_interval(
-    metric: Metric, predictions: Tensor, targets: Tensor, resamples: int = 1000, level: float = 0.95, seed: int = 0
-) -> Interval:
-    """Return the percentile bootstrap interval of a score over test images.
-
-    Images are drawn with replacement, as often as there are images; the interval holds the central ``level`` of the
-    resamples' scores. The same seed gives the same interval on every device. See Efron & Tibshirani (1993),
-    "An Introduction to the Bootstrap", chapter 13.
-
-    Args:
-        metric: A function of predictions, targets and weights.
-        predictions: (N,) or (N, T).
-        targets: (N,) or (N, T).
-        resamples: How many.
-        level: In (0, 1).
-        seed: Of the resamples.
-
-    Raises:
-        ValueError: The shapes do not fit the metric.
-    """
-    draws = _resample(len(targets), resamples, seed)
-    scores = torch.cat([metric(predictions, targets, weights.to(targets.device)) for weights in draws])
-    return _central(scores, level)
-
-
-def paired_interval(
-    metric: Metric,
-    predictions_a: Tensor,
-    predictions_b: Tensor,
-    targets: Tensor,
-    resamples: int = 1000,
-    level: float = 0.95,
-    seed: int = 0,
-    targets_b: Tensor | None = None,
-) -> Interval:
-    """Return the percentile bootstrap interval of how much higher one backbone scores than another: a less b.
-
-    Each resample of the test images scores both, so what makes an image easy or hard for both cancels. An interval
-    without 0 says that the two differ.
-
-    Args:
-        metric: A function of predictions, targets and weights.
-        predictions_a: (N,) or (N, T).
-        predictions_b: Likewise, for the same images.
-        targets: (N,) or (N, T).
-        resamples: How many.
-        level: In (0, 1).
-        seed: Of the resamples.
-        targets_b: What b predicts, where that is measured in other units, as landmarks in pixels of another input are.
-
-    Raises:
-        ValueError: The shapes do not fit the metric.
-    """
-
-    def difference(weights: Tensor) -> Tensor:
-        others = targets if targets_b is None else targets_b
-        return metric(predictions_a, targets, weights) - metric(predictions_b, others, weights)
-
-    draws = _resample(len(targets), resamples, seed)
-    return _central(torch.cat([difference(weights.to(targets.device)) for weights in draws]), level)
 
 
 def score_interval(
@@ -265,26 +195,9 @@ def score_interval(
     return score, bootstrap_interval(function, predictions, targets, resamples, seed=seed)
 
 
-def _central(scores: Tensor, level: float) -> Interval:
-    """Return the interval that holds the central share of scores."""
-    tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=scores.dtype, device=scores.device)
-    low, high = scores.quantile(tails).tolist()
-    return Interval(low, high)
-
-
 def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:
     """Sum (..., N, T) over the images, with weights (N,), or (N, T) with weights (B, N)."""
     return torch.einsum("...n,...nt->...t", weights, values) if weights.ndim == 1 else weights @ values
-
-
-def _resample(count: int, resamples: int, seed: int) -> Iterator[Tensor]:
-    """Yield how often each image is drawn, (at most ``resamples``, N) at once, float64 on the CPU."""
-    generator = torch.Generator().manual_seed(seed)
-    rows = max(1, min(resamples, _WEIGHTS_AT_ONCE // count))
-    for start in range(0, resamples, rows):
-        drawn = torch.randint(count, (min(rows, resamples - start), count), generator=generator)
-        weights = torch.zeros(drawn.shape, dtype=torch.float64)
-        yield weights.scatter_add_(1, drawn, torch.ones_like(weights))
 
 
 def _check_lengths(predicted: int, targets: Tensor, at_least: int = 1) -> None:

@@ -11,7 +11,7 @@ from solo_invariance.data.images import ImageSource, KnownImages
 from solo_invariance.errors import UserError
 from solo_invariance.features import digests_of
 from solo_invariance.plugins import load_plugin
-from solo_invariance.regression.cross_validation import Protocol
+from solo_invariance.protocols import ProtocolName
 from solo_invariance.transfer.tasks import Split, Task, TaskSettings
 
 _LISTED = 3
@@ -24,7 +24,7 @@ class TaskData:
     Args:
         name: What configurations call it.
         label: What results call it.
-        task: See there.
+        task: What the targets are and how they are scored.
         train: Images to choose and to fit by.
         test: Images to score on; seen by nothing else.
         num_workers: Threads that read files.
@@ -95,11 +95,11 @@ class TaskData:
             self.require_unseen(self.train_digests, "the probe is trained on")
 
 
-def load_task(config: TaskConfig, crop_size: int, protocol: Protocol, num_workers: int = 0) -> TaskData:
+def load_task(config: TaskConfig, crop_size: int, protocol: ProtocolName, num_workers: int = 0) -> TaskData:
     """Return the task that a configuration names, with its images.
 
     Args:
-        config: See there.
+        config: Which task, and where it finds its images.
         crop_size: Side of what the network sees of an image, in pixels.
         protocol: Whether the task's splits have the paper's quirks.
         num_workers: Threads that read files.
@@ -117,8 +117,17 @@ def _uncut(images: ImageSource) -> ImageSource:
     return images.source if isinstance(images, SquareCrops) else images
 
 
-def resolved_task(config: TaskConfig, crop_size: int, protocol: Protocol) -> tuple[Task, TaskSettings]:
-    """Return the task that a configuration names, as its settings make it, and these; arguments as ``load_task``."""
+def resolved_task(config: TaskConfig, crop_size: int, protocol: ProtocolName) -> tuple[Task, TaskSettings]:
+    """Return the task that a configuration names, as its settings make it, and these settings.
+
+    Args:
+        config: Which task, and where it finds its images.
+        crop_size: Side of what the network sees of an image, in pixels.
+        protocol: Whether the task's splits have the paper's quirks.
+
+    Raises:
+        UserError: There is no such task, or its settings do not say what it is.
+    """
     options: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in ("name", "label")}
     settings = TaskSettings(crop_size=crop_size, protocol=protocol, **options)
     return task_named(config.name).resolve(settings), settings

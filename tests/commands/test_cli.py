@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from solo_invariance.cli import COMMANDS
-from solo_invariance.commands.overrides import quote
+from solo_invariance.config.overrides import quote
 
 
 def test_usage_lists_every_command_and_is_quick(cli) -> None:

@@ -1,5 +1,4 @@
-from solo_invariance import plugins
-from solo_invariance.commands import doctor
+from solo_invariance import installation, plugins
 
 
 def test_everything_is_named(cli, monkeypatch) -> None:
@@ -21,8 +20,8 @@ def test_everything_is_named(cli, monkeypatch) -> None:
 
 
 def test_what_is_missing_comes_with_advice(monkeypatch) -> None:
-    monkeypatch.setattr(doctor, "find_solo_learn", lambda: None)
-    missing = {finding.what: finding for finding in doctor.examine() if finding.state == "missing"}
+    monkeypatch.setattr(installation, "find_solo_learn", lambda: None)
+    missing = {finding.what: finding for finding in installation.doctor() if finding.state == "missing"}
     assert "SOLO_LEARN_DIR" in missing["solo-learn"].advice
 
 
@@ -34,7 +33,7 @@ def test_a_broken_plugin_or_variable_is_exit_code_2_and_hides_nothing_else(cli, 
     def discover(kind):
         return (*original(kind), broken) if kind == "families" else original(kind)
 
-    monkeypatch.setattr(doctor, "discover", discover)
+    monkeypatch.setattr(installation, "discover", discover)
     code, out, err = cli("doctor")
     assert code == 2
     assert "broken: solo-learn, families: sunrise" in err
@@ -42,8 +41,8 @@ def test_a_broken_plugin_or_variable_is_exit_code_2_and_hides_nothing_else(cli, 
     assert "ventral" in out
 
 
-def _cache_line() -> doctor.Finding:
-    return next(finding for finding in doctor.examine() if finding.what == "feature cache")
+def _cache_line() -> installation.Finding:
+    return next(finding for finding in installation.doctor() if finding.what == "feature cache")
 
 
 def test_the_feature_cache_says_where_it_is_how_large_and_its_limit(feature_cache, monkeypatch) -> None:

@@ -224,6 +224,33 @@ def test_other_images_of_the_same_number_are_another_run(cli, host_checkpoint, p
     assert "images:" in err
 
 
+@pytest.mark.parametrize("change", ["another image", "one more", "one less"])
+def test_other_reference_images_are_another_run(cli, host_checkpoint, photo_folder, tmp_path: Path, change) -> None:
+    paths = sorted((photo_folder / "val").rglob("*.jpg"))
+    for folder, chosen in (("photos", paths[:4]), ("reference", paths[4:8])):
+        (tmp_path / folder).mkdir()
+        for index, path in enumerate(chosen):
+            (tmp_path / folder / f"{index}.jpg").write_bytes(path.read_bytes())
+    arguments = ["measure", f"backbone.checkpoint={host_checkpoint()}", "transforms=[hue]", "k=4"]
+    arguments += [f"data.path={tmp_path / 'photos'}", f"reference.path={tmp_path / 'reference'}"]
+    arguments += ["device=cpu", f"out={tmp_path / 'out'}"]
+    assert cli(*arguments)[0] == 0
+    written = (tmp_path / "out" / "invariance.json").read_bytes()
+    assert cli(*arguments)[0] == 0
+    if change == "one less":
+        (tmp_path / "reference" / "3.jpg").unlink()
+    else:
+        (tmp_path / "reference" / ("3.jpg" if change == "another image" else "4.jpg")).write_bytes(
+            paths[9].read_bytes()
+        )
+    before = (tmp_path / "out" / "invariance.json").read_bytes()
+    assert json.loads(before)["transforms"] == json.loads(written)["transforms"]
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert "holds results of another run (images:" in err
+    assert (tmp_path / "out" / "invariance.json").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -242,6 +242,56 @@ def test_a_weighted_fusion_chooses_its_weights_for_each_task(cli, host_checkpoin
         assert min(weights) >= 0
 
 
+def _misleading(folder: Path) -> list[str]:
+    """Pairs of images that differ in a pixel and have opposite numbers, and the arguments that name this task.
+
+    What is learnt of an image is wrong for its double, so that the probe that learns least is the best.
+    """
+    generator = np.random.default_rng(0)
+    (folder / "images").mkdir(parents=True)
+    rows = ["image,split,number"]
+    for pair in range(24):
+        pixels, number = generator.integers(0, 255, (32, 32, 3), dtype=np.uint8), generator.normal()
+        for name, sign in (("one", 1), ("other", -1)):
+            Image.fromarray(pixels).save(folder / "images" / f"{pair}-{name}.png")
+            rows.append(f"{pair}-{name}.png,{'test' if pair % 4 == 0 else 'train'},{sign * number:.6f}")
+            pixels[16, 16] += 1
+    (folder / "numbers.csv").write_text("\n".join(rows) + "\n")
+    options = f"task.options={{targets: {folder / 'numbers.csv'}, kind: regression, columns: [number]}}"
+    return ["task.name=table", f"task.path={folder / 'images'}", options, "folds=3", "device=cpu"]
+
+
+@pytest.mark.parametrize(
+    ("mode", "members", "largest"),
+    [(None, 1, 1e5), ("concat", 2, 1e7), ("concat", 3, 1e9), ("standardized", 2, 1e7)],
+)
+def test_the_penalties_rise_by_two_decades_for_each_further_member(
+    cli, host_checkpoint, tmp_path: Path, mode: str | None, members: int, largest: float
+) -> None:
+    """Seen by the largest there is, which is chosen where it is best to learn nothing."""
+    task = _misleading(tmp_path / "task")
+    checkpoints = [host_checkpoint(f"member{index}", index) for index in range(members)]
+    checkpoint = checkpoints[0]
+    if mode is not None:
+        checkpoint = tmp_path / "fused.ckpt"
+        names = f"members=[{','.join(map(str, checkpoints))}]"
+        reference = [] if mode == "concat" else ["reference.name=latent_scenes", "reference.num_images=50"]
+        assert cli("fuse", names, f"mode={mode}", *reference, f"out={checkpoint}")[0] == 0
+    code, _, err = cli("transfer", f"backbone.checkpoint={checkpoint}", *task, f"out={tmp_path / 'out'}")
+    assert code == 0, err
+    assert _result(tmp_path / "out")["penalty"] == pytest.approx(largest)
+
+
+@pytest.mark.parametrize(("width", "largest"), [(0.25, 1e5), (1, 1e5), (3, 1e9)])
+def test_the_penalties_of_a_wide_network_are_those_of_a_fusion_of_its_width(
+    cli, tmp_path: Path, width: float, largest: float
+) -> None:
+    backbone = ["backbone.name=random:resnet10", f"+backbone.kwargs.width={width}", "backbone.crop_size=32"]
+    code, _, err = cli("transfer", *backbone, *_misleading(tmp_path / "task"), f"out={tmp_path / 'out'}")
+    assert code == 0, err
+    assert _result(tmp_path / "out")["penalty"] == pytest.approx(largest)
+
+
 def _points(folder: Path) -> list[str]:
     """A table of points on images of different shapes, and the arguments that name it."""
     generator = np.random.default_rng(0)

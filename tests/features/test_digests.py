@@ -1,6 +1,7 @@
 import os
 import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,14 @@ def test_a_backbone_is_known_by_its_weights(make_backbone: Make) -> None:
     changed.network[0].bias[0] += 1e-6
     assert digest_of_backbone(changed) != known
     assert digest_of_backbone(make_backbone(0).half()) != known
+
+
+def test_a_backbone_is_known_by_the_statistics_of_its_batch_normalisation(tiny_backbone: Backbone) -> None:
+    known = digest_of_backbone(tiny_backbone)
+    for name in ("running_mean", "running_var"):
+        changed = deepcopy(tiny_backbone)
+        getattr(changed.network.bn1, name)[3] += 0.25
+        assert digest_of_backbone(changed) != known
 
 
 def test_a_backbone_is_known_by_its_input_and_architecture_but_not_by_its_label(make_backbone: Make) -> None:

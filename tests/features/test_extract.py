@@ -96,6 +96,17 @@ def test_weights_and_precision_are_part_of_the_key(
     assert torch.equal(found, found.bfloat16().float())
 
 
+def test_features_of_other_statistics_are_not_served(
+    tiny_backbone: Backbone, images: TensorImages, cache: FeatureCache
+) -> None:
+    """Two networks of the same weights that batch normalisation scales otherwise."""
+    kept = extract_features(tiny_backbone, images, cache=cache)
+    tiny_backbone.network.bn1.running_mean += 0.5
+    expected = extract_features(tiny_backbone, images)
+    assert not torch.allclose(expected, kept)
+    assert torch.equal(extract_features(tiny_backbone, images, cache=cache), expected)
+
+
 def test_the_framing_is_part_of_the_key(make_backbone: Make, images: TensorImages, cache: FeatureCache) -> None:
     (small,) = member_features([make_backbone()], images, 8, cache=cache)
     backbone = make_backbone()

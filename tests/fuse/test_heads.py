@@ -45,6 +45,24 @@ def test_a_constant_feature_becomes_zero_and_breaks_nothing() -> None:
     assert (fused[:, 1] == 0).all()
 
 
+@pytest.mark.parametrize(
+    ("offset", "jitter"),
+    [
+        (1000.0, 1e-4),  # the last bit of such numbers
+        (0.0, 1e-7),  # of a member whose other features vary by one
+    ],
+)
+def test_a_feature_that_varies_by_rounding_alone_becomes_zero_and_does_not_count(offset: float, jitter: float) -> None:
+    features = _features(widths=(5, 5))
+    without = [features[0][:, [0, 2, 3, 4]], features[1]]
+    expected = Standardized([4, 5]).fit(without)(without)
+    features[0][:, 1] = offset + jitter * torch.randn(40, generator=torch.Generator().manual_seed(7))
+    assert features[0][:, 1].std() > 0
+    fused = Standardized([5, 5]).fit(features)(features)
+    assert (fused[:, 1] == 0).all()
+    torch.testing.assert_close(fused[:, [0, *range(2, 10)]], expected, rtol=1e-4, atol=1e-4)
+
+
 def test_weights_scale_the_members_and_are_open_until_they_are_chosen() -> None:
     features = _features()
     plain = Standardized([3, 12]).fit(features)(features)

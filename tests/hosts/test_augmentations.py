@@ -29,7 +29,7 @@ HOST_KEYS = {
 
 
 @pytest.fixture
-def compose_run(tmp_path: Path):
+def compose_run(tmp_path: Path, in_solo_learn: Any):
     """Compose a run's configuration as Hydra does for a host's script that knows nothing of us."""
     (tmp_path / "run.yaml").write_text("data: {dataset: cifar10, format: image_folder}\nseed: 1\n")
 

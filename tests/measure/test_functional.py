@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.covariance import OAS
 
 from solo_invariance.measure.functional.chance import chance_similarity, same_image
 from solo_invariance.measure.functional.retrieval import retrieval_rank
@@ -91,6 +92,42 @@ def test_the_shrunk_covariance_is_nearer_to_the_truth_than_the_sample() -> None:
         assert 0.1 < shrunk.shrinkage <= 1
         nearer += (shrunk.factor @ shrunk.factor.T - truth).norm() < (covariance - truth).norm()
     assert nearer == 20
+
+
+def _oas(covariance: np.ndarray, count: int) -> float:
+    """The weight of Chen, Wiesel, Eldar & Hero (2010), equation 23."""
+    p, trace, square = len(covariance), np.trace(covariance), np.trace(covariance @ covariance)
+    return min(1.0, ((1 - 2 / p) * square + trace**2) / ((count + 1 - 2 / p) * (square - trace**2 / p)))
+
+
+@pytest.mark.parametrize(("count", "dimensions"), [(3, 6), (5, 6), (8, 20), (20, 20)])
+def test_the_shrinkage_is_that_of_oracle_approximating(count: int, dimensions: int) -> None:
+    generator = np.random.default_rng(0)
+    sample = generator.normal(size=(count, dimensions)) * np.linspace(0.2, 3, dimensions) ** 3
+    covariance = np.cov(sample.T)
+    expected = _oas(covariance, count)
+    found = _whitening(sample, shrink=True)
+    assert 0 < found.shrinkage < 1
+    assert found.shrinkage == pytest.approx(expected, rel=1e-10)
+    target = np.eye(dimensions) * covariance.diagonal().mean()
+    mixed = (1 - expected) * covariance + expected * target
+    np.testing.assert_allclose(found.factor @ found.factor.T, mixed, rtol=1e-9, atol=1e-12)
+
+
+def test_the_shrinkage_of_many_features_is_scikit_learns() -> None:
+    """Which leaves out the equation's 2 / p: of 500 features there is little left of it."""
+    sample = np.random.default_rng(0).normal(size=(25, 500)) * np.linspace(0.1, 3, 500) ** 8
+    expected = OAS().fit(sample).shrinkage_
+    assert 0.1 < expected < 0.9
+    assert _whitening(sample, shrink=True).shrinkage == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_constant_feature_is_mended_by_a_millionth_however_many_images_there_are() -> None:
+    covariance = torch.tensor([1.0, 2.0, 0.0, 3.0], dtype=torch.float64).diag()
+    mended = whitening_from_statistics(torch.zeros(4, dtype=torch.float64), covariance, 10**13, shrink=True)
+    assert mended.shrinkage == 1e-6
+    expected = (1 - 1e-6) * covariance.diagonal() + 1e-6 * 1.5
+    torch.testing.assert_close(mended.factor.diagonal() ** 2, expected, rtol=1e-12, atol=0)
 
 
 def test_groups_against_loops(features) -> None:

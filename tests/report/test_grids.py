@@ -16,7 +16,7 @@ from solo_invariance.report.grids import (
     shared_means,
     transfer_grid,
 )
-from solo_invariance.results.documents import Estimate
+from solo_invariance.results import Estimate
 
 Make = Callable[..., Any]
 
@@ -83,8 +83,8 @@ def test_further_metrics_of_transforms_and_view_sets(
     assert further_metrics(collect_results([tmp_path]).rows) == {
         "mrr": {
             "a": {
-                Column("hue", "appearance"): Estimate(0.3, 0.3 - 0.1, 0.3 + 0.1),
-                Column("pose", "spatial views"): Estimate(0.4, 0.4 - 0.1, 0.4 + 0.1),
+                Column("hue", "appearance"): Estimate(mean=0.3, ci95=(0.3 - 0.1, 0.3 + 0.1)),
+                Column("pose", "spatial views"): Estimate(mean=0.4, ci95=(0.4 - 0.1, 0.4 + 0.1)),
             },
             "b": {},
         }
@@ -122,10 +122,14 @@ def test_nothing_is_ranked_without_a_shared_task(tmp_path: Path, write_transfer:
 
 def test_shared_means_average_what_every_row_has() -> None:
     x, y = Column("x", "spatial"), Column("y", "spatial")
-    rows = [{x: Estimate(0.2, 0.1, 0.3), y: Estimate(0.4, 0.2, 0.6)}, {x: Estimate(0.6, 0.5, 0.7)}, {}]
+    rows = [
+        {x: Estimate(mean=0.2, ci95=(0.1, 0.3)), y: Estimate(mean=0.4, ci95=(0.2, 0.6))},
+        {x: Estimate(mean=0.6, ci95=(0.5, 0.7))},
+        {},
+    ]
     means = shared_means(rows)
     assert means.num_columns == 1
-    assert means.estimates == [Estimate(0.2, 0.1, 0.3), Estimate(0.6, 0.5, 0.7), None]
+    assert means.estimates == [Estimate(mean=0.2, ci95=(0.1, 0.3)), Estimate(mean=0.6, ci95=(0.5, 0.7)), None]
     both = shared_means(rows[:1])
     assert both.num_columns == 2
     assert both.estimates[0] is not None
@@ -133,7 +137,10 @@ def test_shared_means_average_what_every_row_has() -> None:
 
 
 def test_shared_means_are_none_where_nothing_is_shared() -> None:
-    rows = [{Column("x", "spatial"): Estimate(0, 0, 0)}, {Column("y", "spatial"): Estimate(0, 0, 0)}]
+    rows = [
+        {Column("x", "spatial"): Estimate(mean=0, ci95=(0, 0))},
+        {Column("y", "spatial"): Estimate(mean=0, ci95=(0, 0))},
+    ]
     assert shared_means(rows) == ([None, None], 0)
 
 
@@ -149,4 +156,4 @@ def test_numbers_have_a_true_minus_and_no_negative_zero() -> None:
     assert number(-0.256, 2) == "\N{MINUS SIGN}0.26"
     assert number(-0.001, 2) == "0.00"
     assert number(12.0, 1) == "12.0"
-    assert interval(Estimate(0, -0.1, 0.1), 2) == "[\N{MINUS SIGN}0.10, 0.10]"
+    assert interval(Estimate(mean=0, ci95=(-0.1, 0.1)), 2) == "[\N{MINUS SIGN}0.10, 0.10]"

@@ -10,6 +10,7 @@ import pytest
 
 from solo_invariance.errors import UserError
 from solo_invariance.report import build_report, page
+from solo_invariance.results import files
 
 Make = Callable[..., Any]
 
@@ -349,7 +350,7 @@ def test_a_failure_leaves_the_old_page_in_place(
     out = tmp_path / "out" / "report.html"
     out.parent.mkdir()
     out.write_text("old")
-    monkeypatch.setattr(page if failing == "render_page" else page.os, failing, fail)
+    monkeypatch.setattr(page if failing == "render_page" else files.os, failing, fail)
     with pytest.raises(RuntimeError, match="interrupted"):
         build_report([paper_runs], out)
     assert out.read_text() == "old"
@@ -367,5 +368,5 @@ def test_bad_results_leave_the_old_page_in_place(paper_runs: Path, tmp_path: Pat
 
 def test_a_place_that_cannot_be_written_is_an_error_with_its_name(paper_runs: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"file/report\.html: cannot be written .* Choose another `out`"):
+    with pytest.raises(UserError, match=r"file/report\.html: cannot be written \("):
         build_report([paper_runs], tmp_path / "file" / "report.html")

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from solo_invariance.report import collect_results, print_tables
+from solo_invariance.commands.report_tables import print_tables
+from solo_invariance.report import collect_results
 
 Make = Callable[..., Any]
 

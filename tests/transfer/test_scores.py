@@ -5,14 +5,13 @@ import torch
 from sklearn import metrics
 from torch import Tensor
 
-from solo_invariance.transfer import scores
+from solo_invariance import bootstrap
+from solo_invariance.bootstrap import bootstrap_interval, paired_interval
 from solo_invariance.transfer.scores import (
     Metric,
     accuracy,
-    bootstrap_interval,
     mean_average_precision,
     mean_per_class_accuracy,
-    paired_interval,
     r2,
     r2_of_targets,
     score_interval,
@@ -118,7 +117,7 @@ def test_bootstrap_interval_depends_on_the_seed_alone() -> None:
 def test_bootstrap_works_through_resamples_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     predictions, targets = draw_classes(0)
     whole = bootstrap_interval(accuracy, predictions, targets)
-    monkeypatch.setattr(scores, "_WEIGHTS_AT_ONCE", 30 * len(targets))
+    monkeypatch.setattr(bootstrap, "_WEIGHTS_AT_ONCE", 30 * len(targets))
     parts = bootstrap_interval(accuracy, predictions, targets)
     assert parts == pytest.approx(whole, abs=0.01)
 

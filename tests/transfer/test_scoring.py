@@ -5,8 +5,9 @@ from torch import Tensor
 from solo_invariance.config.transfer import FewShotConfig
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import Standardized, Weighted
-from solo_invariance.transfer import scoring as evaluate
-from solo_invariance.transfer.scoring import TransferSettings, score_features
+from solo_invariance.transfer.probes import RidgeProbe
+from solo_invariance.transfer.probes.settings import ProbeSettings
+from solo_invariance.transfer.scoring import TransferScore, score_features
 
 
 def _members(widths: tuple[int, ...] = (32, 32, 32), count: int = 300) -> tuple[list[Tensor], Tensor]:
@@ -19,10 +20,10 @@ def _members(widths: tuple[int, ...] = (32, 32, 32), count: int = 300) -> tuple[
     return members, torch.stack(read).sum(0) + torch.randn(count, 2, generator=generator)
 
 
-def _score(features: Tensor, targets: Tensor, **settings: object) -> evaluate.TransferScore:
+def _score(features: Tensor, targets: Tensor, **settings: object) -> TransferScore:
     usual: dict = {"probe": "ridge", "kind": "regression", "metric": "r2", "num_members": 3}
     split = ((features[:200], targets[:200]), (features[200:], targets[200:]))
-    return score_features(*split, TransferSettings(**{**usual, **settings}))
+    return score_features(*split, ProbeSettings(**{**usual, **settings}))
 
 
 def test_open_weights_that_need_not_differ_score_as_members_of_equal_weight() -> None:
@@ -55,15 +56,15 @@ def test_what_a_fusion_says_of_scales_is_kept(probe: str) -> None:
 
 def test_a_gpu_that_is_too_small_is_not_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     members, targets = _members()
-    fit, calls = evaluate.RidgeProbe.fit, []
+    fit, calls = RidgeProbe.fit, []
 
-    def full(self: evaluate.RidgeProbe, *arguments: Tensor) -> object:
+    def full(self: RidgeProbe, *arguments: Tensor) -> object:
         calls.append(1)
         if len(calls) == 1:
             raise torch.OutOfMemoryError("full")
         return fit(self, *arguments)
 
-    monkeypatch.setattr(evaluate.RidgeProbe, "fit", full)
+    monkeypatch.setattr(RidgeProbe, "fit", full)
     assert _score(members[0], targets).score < 1
     assert len(calls) == 2
 
@@ -78,7 +79,7 @@ def test_episodes_are_of_test_images_alone() -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.arange(60) % 3
     features = torch.nn.functional.one_hot(labels).float() + 0.01 * torch.randn(60, 3, generator=generator)
-    settings = TransferSettings(
+    settings = ProbeSettings(
         "few_shot", "classification", "accuracy", few_shot=FewShotConfig(ways=3, shots=1, queries=2, episodes=20)
     )
     noise = torch.randn(40, 3, generator=generator)

@@ -49,7 +49,13 @@ def nearest_triangles(screen: Tensor, image: Tensor, frame: tuple[int, int, int]
 
 
 def coverage(screen: Tensor, image: Tensor, frame: tuple[int, int, int]) -> Tensor:
-    """1 where anything is and 0 elsewhere, float32 in the shape of `frame`; arguments as for `nearest_triangles`."""
+    """1 where anything is and 0 elsewhere, float32 in the shape of `frame`.
+
+    Args:
+        screen: `(3, 3, M)`, corners on the screen.
+        image: `(M,)`, the image that each triangle belongs to.
+        frame: images, rows and columns.
+    """
     _, pixel = _fragments(screen, image, frame)
     return torch.zeros(frame, device=screen.device).view(-1).scatter(0, pixel, 1.0).view(frame)
 
@@ -62,8 +68,9 @@ def pick(values: Tensor, index: Tensor) -> Tensor:
 def ragged_range(counts: Tensor) -> tuple[Tensor, Tensor]:
     """Count from zero for every entry of `counts`: each step's entry, and the step.
 
-    >>> ragged_range(torch.tensor([2, 0, 3]))
-    (tensor([0, 0, 2, 2, 2]), tensor([0, 1, 0, 1, 2]))
+    Example:
+        >>> ragged_range(torch.tensor([2, 0, 3]))
+        (tensor([0, 0, 2, 2, 2]), tensor([0, 1, 0, 1, 2]))
     """
     entry = torch.repeat_interleave(counts)
     return entry, torch.arange(len(entry), device=counts.device) - pick(counts.cumsum(0) - counts, entry)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from solo_invariance.backbones.architecture import Architecture, num_features_of
 from solo_invariance.backbones.resnet import WideResNet
 from solo_invariance.config.composed import plain
+from solo_invariance.data.known_datasets import known_dataset
 from solo_invariance.errors import UserError
 
 try:
@@ -29,7 +30,6 @@ try:
 except ImportError as error:
     raise UserError("the embedded host needs lightly: pip install 'solo-invariance[lightly]'") from error
 
-_SMALL_DATASETS = ("cifar10", "cifar100")
 _OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
@@ -47,7 +47,7 @@ class EmbeddedMethod(LightningModule):
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__()
         self.cfg = cfg
-        small = cfg.data.dataset in _SMALL_DATASETS
+        small = known_dataset(cfg.data.dataset).has_small_stem
         architecture = Architecture(cfg.backbone.name, plain(cfg.backbone.kwargs), method=cfg.method)
         network = architecture.build()
         if small and isinstance(network, WideResNet):

@@ -16,7 +16,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
 
 from solo_invariance.backbones.checkpoint import read_checkpoint
-from solo_invariance.config.composed import plain
+from solo_invariance.config.composed import compose_command, plain
+from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.data.decoding import list_images
 from solo_invariance.errors import UserError
 from solo_invariance.families import Canvas
@@ -37,19 +38,21 @@ _TALKATIVE = (
 )
 
 
-def pretrain(cfg: DictConfig, progress: Progress = no_progress) -> Path:
-    """Pre-train a backbone and return the path of its last checkpoint.
-
-    Args:
-        cfg: A run's configuration in solo-learn's schema; see ``config/pretrain.yaml``.
-        progress: Told how many steps are done.
+def pretrain(settings: PretrainConfig | DictConfig, progress: Progress = no_progress) -> Path:
+    """Pre-train a backbone with the embedded host and return the path of its last checkpoint.
 
     A run with the same configuration that was interrupted goes on from its last checkpoint; one that was finished is
     not repeated. ``auto_resume.enabled=false`` always begins anew.
 
+    Args:
+        settings: In solo-learn's schema, see ``config/pretrain.yaml``: a ``PretrainConfig``, of which ``invariance``
+            names the family where ``augmentations`` is empty, or what ``compose_command("pretrain", [...])`` gives.
+        progress: Told how many steps are done.
+
     Raises:
         UserError: A key is wrong, or the data cannot be found.
     """
+    cfg = settings if isinstance(settings, DictConfig) else _composed(settings)
     OmegaConf.to_object(cfg)  # checks the values
     # The crops are made before anything is written, so that a wrong family or size leaves no trace.
     _, canvas = crop_pipeline_from_config(cfg)
@@ -93,6 +96,17 @@ def pretrain(cfg: DictConfig, progress: Progress = no_progress) -> Path:
     if checkpointer.last is None:
         raise RuntimeError("training ended without a checkpoint")
     return checkpointer.last
+
+
+def _composed(settings: PretrainConfig) -> DictConfig:
+    """Return a configuration as if it were composed, with the crops of the chosen family where none are written out."""
+    cfg = compose_command("pretrain", ["augmentations=invariance/family"])
+    chosen = OmegaConf.structured(settings)
+    if not settings.augmentations:
+        chosen.augmentations = cfg.augmentations
+    merged = OmegaConf.merge(cfg, chosen)
+    assert isinstance(merged, DictConfig)
+    return merged
 
 
 def _from_worker(error: UserError) -> UserError:

@@ -1,50 +1,65 @@
 """Augmentation families inside an unmodified trainer."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.lightning.datasets import training_dataset, validation_datasets
+from solo_invariance.hosts.lightning.per_trainer import PerTrainerCallback, acts
 
 if TYPE_CHECKING:
     from solo_invariance.families import CropPipeline
 
+# Of the families' state in checkpoints, also where a subclass acts.
+_STATE_KEY = "FamiliesCallback"
 
-class FamiliesCallback(Callback):
+
+@dataclass
+class _Run:
+    """What one Trainer's fitting works with, and what its dataset was before."""
+
+    pipeline: "CropPipeline"
+    canvas_size: int
+    seed: int
+    memory_format: torch.memory_format
+    dataset: Any
+    before: dict[str, Any]
+
+
+class FamiliesCallback(PerTrainerCallback[_Run]):
     """Run augmentation families on the accelerator, inside an unmodified trainer.
 
     When fitting starts, the data workers' transform is replaced by a canvas (and torchvision's way of reading a file by
     one that decodes no more of it than the canvas needs); at each batch, the canvases are replaced by the crops that
     the families make of them. After fitting, the dataset is as it was. A module takes part by a ``cfg`` with
     ``augmentations`` whose entries have the key ``family``; any other is left alone. The families are remembered in
-    checkpoints, and training does not resume with others.
+    checkpoints, and training does not resume with others. Of several such callbacks in a trainer, the first acts.
     """
 
-    def __init__(self) -> None:
-        self._pipeline: CropPipeline | None = None
-        self._seed = 0
-        self._canvas_size = 0
-        self._memory_format = torch.contiguous_format
-        self._restore: Callable[[], None] = _nothing
-
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Replace the data workers' transform, before the workers start."""
+        """Replace the data workers' transform, before the workers start.
+
+        Raises:
+            UserError: The configuration's families are wrong, or the trainer's data cannot be given to them.
+        """
         if stage != "fit":
             return
-        self._pipeline = None
+        self._end(trainer)
+        if not acts(FamiliesCallback, self, trainer):
+            return
         cfg: Any = getattr(pl_module, "cfg", None)
         if not _names_families(cfg):
             _refuse_unused(cfg)
             return
-        from omegaconf import OmegaConf
         from torchvision.datasets.folder import default_loader
 
         from solo_invariance.hosts.augmentations import crop_pipeline_from_config
 
-        cfg = cfg if OmegaConf.is_config(cfg) else OmegaConf.create(cfg)
+        cfg = _as_config(cfg)
         pipeline, canvas = crop_pipeline_from_config(cfg)
         dataset = _dataset_with_transform(trainer)
         if any(dataset is other for other in validation_datasets(trainer)):
@@ -52,52 +67,62 @@ class FamiliesCallback(Callback):
                 "families replace the transform of the training images, and validation reads the same dataset; give it "
                 "a dataset of its own"
             )
-        self._pipeline, self._canvas_size = pipeline, canvas.size
-        self._seed = _seed(cfg)
-        self._memory_format = _memory_format(pl_module)
         before = {name: getattr(dataset, name) for name in ("transform", "loader") if hasattr(dataset, name)}
-        self._restore = lambda: vars(dataset).update(before)
+        self._runs[trainer] = _Run(pipeline, canvas.size, _seed(cfg), _memory_format(pl_module), dataset, before)
         dataset.transform = canvas
         if before.get("loader") is default_loader:
             dataset.loader = canvas.load
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the dataset its own transform back."""
-        self._restore()
-        self._restore = _nothing
+        self._end(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Give the dataset its own transform back: Lightning tears nothing down after an error."""
-        self.teardown(trainer, pl_module, "fit")
+        self._end(trainer)
+
+    def _end(self, trainer: Trainer) -> None:
+        run = self._runs.pop(trainer, None)
+        if run is not None:
+            vars(run.dataset).update(run.before)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Replace the batch's canvases by crops, in place."""
-        if self._pipeline is None:
+        run = self._runs.get(trainer)
+        if run is None:
             return
         canvases = batch[1] if isinstance(batch, list) and len(batch) > 1 else None
-        expected = (3, self._canvas_size, self._canvas_size)
+        expected = (3, run.canvas_size, run.canvas_size)
         if not isinstance(canvases, torch.Tensor) or canvases.dtype != torch.uint8 or canvases.shape[1:] != expected:
             got = f"{canvases.dtype} {tuple(canvases.shape)}" if isinstance(canvases, torch.Tensor) else type(batch)
             raise RuntimeError(
                 f"families expect a batch [indexes, canvases, targets] with canvases of torch.uint8 (N, *{expected}), "
                 f"got {got}: the dataset does not use its transform, or another took its place after fitting started"
             )
-        seed = (self._seed, trainer.global_rank, trainer.current_epoch, batch_idx)
-        crops = self._pipeline(canvases, seed, self._memory_format)
+        seed = (run.seed, trainer.global_rank, trainer.current_epoch, batch_idx)
+        crops = run.pipeline(canvases, seed, run.memory_format)
         # Lightning has converted the canvases' batch already, so crops for half-precision weights are converted here.
         batch[1] = [trainer.precision_plugin.convert_input(crop) for crop in crops]
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the families' fingerprint; nothing, and so no trace in the checkpoint, where dormant."""
-        if self._pipeline is None:
-            return {}
-        return {"families": self._pipeline.fingerprint(), "canvas_size": self._canvas_size}
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Write the families' fingerprint; nothing, and so no trace in the checkpoint, where dormant."""
+        if not acts(FamiliesCallback, self, trainer):
+            return
+        if trainer.state.fn != "fit" and trainer.global_step == 0:  # nothing was trained
+            return
+        state = _state(pl_module)
+        if state:
+            checkpoint.setdefault("callbacks", {})[_STATE_KEY] = state
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Refuse to resume a run with other families than it began with."""
-        if trainer.state.fn != "fit":
+        """Refuse to resume a run with other families than it began with.
+
+        Raises:
+            UserError: The checkpoint's families, or their absence, are not the configuration's.
+        """
+        if trainer.state.fn != "fit" or not acts(FamiliesCallback, self, trainer):
             return
-        before, now = checkpoint.get("callbacks", {}).get(self.state_key, {}), self.state_dict()
+        before, now = checkpoint.get("callbacks", {}).get(_STATE_KEY, {}), _state(pl_module)
         if before != now:
             raise UserError(
                 f"this run would resume from a checkpoint of other augmentations: it was trained with "
@@ -106,8 +131,25 @@ class FamiliesCallback(Callback):
             )
 
 
-def _nothing() -> None:
-    """Restore nothing."""
+def _state(module: LightningModule) -> dict[str, Any]:
+    """Return the fingerprint of the families that a module's configuration names; nothing where it names none.
+
+    It comes from the module and not from the run: the run is over when somebody saves a checkpoint after ``fit``, and
+    took place in other processes where the strategy spawns them.
+    """
+    cfg: Any = getattr(module, "cfg", None)
+    if not _names_families(cfg):
+        return {}
+    from solo_invariance.hosts.augmentations import crop_pipeline_from_config
+
+    pipeline, canvas = crop_pipeline_from_config(_as_config(cfg))
+    return {"families": pipeline.fingerprint(), "canvas_size": canvas.size}
+
+
+def _as_config(cfg: Any) -> Any:
+    from omegaconf import OmegaConf
+
+    return cfg if OmegaConf.is_config(cfg) else OmegaConf.create(cfg)
 
 
 def _described(state: Mapping[str, Any]) -> str:
@@ -142,9 +184,15 @@ def _refuse_unused(cfg: Any) -> None:
     """Refuse keys of ours in a run of a host's that names no family.
 
     That is ``+invariance=NAME`` where Hydra found no configuration of that name (it composes to the bare word), or
-    ``+invariance.KEY`` without ``augmentations=invariance/NAME``. Other programs may have an ``invariance`` too.
+    ``+invariance.KEY`` without ``augmentations=invariance/NAME``. Other programs may have an ``invariance`` too, and
+    ``augmentations``, but not with the host's entries.
     """
-    if type(cfg).__name__ != "DictConfig" or not isinstance(_unresolved(cfg).get("augmentations"), list):
+    if type(cfg).__name__ != "DictConfig":
+        return
+    entries = _unresolved(cfg).get("augmentations")
+    if not isinstance(entries, list) or not entries:
+        return
+    if not all(isinstance(entry, Mapping) and "crop_size" in entry for entry in entries):
         return
     chosen = _unresolved(cfg).get("invariance")
     if isinstance(chosen, str):

@@ -2,34 +2,47 @@
 
 import warnings
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
+from solo_invariance.hosts.lightning.per_trainer import PerTrainerCallback, acts
 
 if TYPE_CHECKING:
     from solo_invariance.hosts.lightning.monitor import Monitor
 
 
-class MonitorCallback(Callback):
+@dataclass
+class _Watch:
+    """How one Trainer's fitting is watched; the monitor is the first process's alone."""
+
+    settings: MonitorSettings
+    monitor: "Monitor | None" = None
+
+
+class MonitorCallback(PerTrainerCallback[_Watch]):
     """Measure the backbone every few epochs and give the numbers to the run's loggers.
 
     A module takes part by a ``cfg`` with ``invariance.monitor`` and a ``backbone``; any other is left alone. A copy of
     the backbone is measured, and the random states are left as they were, so that the run has the same weights, metrics
     and checkpoints as one that is not watched. Of several processes the first measures, while the others wait for it.
+    Of several such callbacks in a trainer, the first acts.
     """
 
-    def __init__(self) -> None:
-        self._settings: MonitorSettings | None = None
-        self._monitor: Monitor | None = None
-
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Read the configuration, before training takes any time."""
+        """Read the configuration, before training takes any time.
+
+        Raises:
+            UserError: The configuration's ``invariance.monitor`` is wrong, or there is nothing to measure.
+        """
         if stage != "fit":
             return
-        self._settings = self._monitor = None
+        self._runs.pop(trainer, None)
+        if not acts(MonitorCallback, self, trainer):
+            return
         chosen = _section(getattr(pl_module, "cfg", None))
         if chosen is None:
             return
@@ -37,30 +50,32 @@ class MonitorCallback(Callback):
 
         if getattr(pl_module, "backbone", None) is None:
             raise UserError(f"invariance.monitor: {type(pl_module).__name__} has no backbone to measure")
-        self._settings = MonitorSettings.from_mapping(chosen)
+        watch = _Watch(MonitorSettings.from_mapping(chosen))
         wrong: str | None = None
         if trainer.is_global_zero:
             try:
                 with unchanged_random_states():
-                    self._monitor = build_monitor(self._settings, trainer, pl_module)
+                    watch.monitor = build_monitor(watch.settings, trainer, pl_module)
             except UserError as error:
                 wrong = str(error)
         wrong = trainer.strategy.broadcast(wrong)  # so that no other process waits for one that has stopped
         if wrong is not None:
             raise UserError(wrong)
+        self._runs[trainer] = watch
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, where it is time, and log."""
-        if self._monitor is None or self._settings is None:
+        watch = self._runs.get(trainer)
+        if watch is None or watch.monitor is None:
             return
         epochs = trainer.current_epoch + 1
-        if epochs % self._settings.every and epochs != trainer.max_epochs:
+        if epochs % watch.settings.every and epochs != trainer.max_epochs:
             return
         from solo_invariance.hosts.lightning.monitor import unchanged_random_states
 
         try:
             with unchanged_random_states():
-                numbers = self._monitor.measure(pl_module.backbone)  # type: ignore[arg-type]
+                numbers = watch.monitor.measure(pl_module.backbone)  # type: ignore[arg-type]
         except UserError as error:
             # Of this module: of the caller's, a host that silences Lightning's warnings would silence it.
             warnings.warn(f"invariance.monitor: nothing measured after {epochs} epochs: {error}", stacklevel=1)
@@ -70,7 +85,11 @@ class MonitorCallback(Callback):
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the images."""
-        self._settings = self._monitor = None
+        self._runs.pop(trainer, None)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Let go of the images: Lightning tears nothing down after an error."""
+        self._runs.pop(trainer, None)
 
 
 def _section(cfg: Any) -> Any:

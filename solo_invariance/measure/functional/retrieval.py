@@ -1,17 +1,12 @@
 """Retrieval of the clean image from its views."""
 
-from functools import cache
-from typing import Any
-
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from solo_invariance.errors import UserError
+from solo_invariance.features.neighbours import MOST_NEIGHBOURS, all_similarities
 from solo_invariance.measure.functional.chance import _check_gallery
 from solo_invariance.measure.functional.similarity import invariance_similarity
-
-_MOST_NEIGHBOURS = 2048  # of one search on a GPU, by faiss
 
 
 def retrieval_rank(clean: Tensor, views: Tensor, gallery: Tensor, own: Tensor) -> Tensor:
@@ -51,8 +46,8 @@ def retrieval_rank(clean: Tensor, views: Tensor, gallery: Tensor, own: Tensor) -
         raise ValueError("retrieval: features of clean images, views or gallery are not finite (NaN or inf)")
     queries, bars = _unit_vectors(views.flatten(0, 1)), to_beat.flatten().cpu()[:, None]
     counts = torch.zeros(len(queries), dtype=torch.int64)
-    for shard, own_shard in zip(gallery.split(_MOST_NEIGHBOURS), own.cpu().split(_MOST_NEIGHBOURS, dim=1), strict=True):
-        similarities, rows = _similarities(queries, _unit_vectors(shard), views.device)
+    for shard, own_shard in zip(gallery.split(MOST_NEIGHBOURS), own.cpu().split(MOST_NEIGHBOURS, dim=1), strict=True):
+        similarities, rows = all_similarities(queries, _unit_vectors(shard), views.device, "retrieval")
         others = ~own_shard.repeat_interleave(views.shape[1], dim=0).gather(1, rows)
         counts += ((similarities > bars) & others).sum(dim=1)
     return 1 + counts.reshape(to_beat.shape).to(views.device)
@@ -64,28 +59,3 @@ def _tie_margin(size: int) -> float:
 
 def _unit_vectors(features: Tensor) -> Tensor:
     return normalize(features.double(), dim=-1).float().cpu()
-
-
-def _similarities(queries: Tensor, unit: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return all inner products of queries (M, D) with vectors (G, D), each query's sorted, and the rows, (M, G)."""
-    faiss = _faiss()
-    index = faiss.IndexFlatIP(unit.shape[1])
-    index.add(unit.numpy())
-    if device.type == "cuda" and faiss.get_num_gpus():
-        index = faiss.index_cpu_to_gpu(_gpu_resources(), device.index, index)
-    similarities, rows = index.search(queries.numpy(), len(unit))
-    return torch.from_numpy(similarities), torch.from_numpy(rows)
-
-
-def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise UserError("retrieval needs faiss: pip install 'solo-invariance[cpu]' (or [gpu])") from error
-    return faiss
-
-
-@cache
-def _gpu_resources() -> Any:
-    # Kept, since they hold memory that takes longer to get than a search takes.
-    return _faiss().StandardGpuResources()

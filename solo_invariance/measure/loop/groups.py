@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from solo_invariance.bootstrap import Statistic, estimate, first_term
-from solo_invariance.data.images import ImageSource, with_short_side
+from solo_invariance.data.images import ImageSource
 from solo_invariance.data.reading import ImageReader
+from solo_invariance.data.sources import with_short_side
 from solo_invariance.errors import UserError
 from solo_invariance.measure.functional.similarity import group_distance, group_similarity
 from solo_invariance.measure.loop.partial_results import Key, PartialResult, PartialResults

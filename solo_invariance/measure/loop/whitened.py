@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from solo_invariance.backbones import Backbone, SideBySide
-from solo_invariance.data.images import ImageSource, with_short_side
+from solo_invariance.data.images import ImageSource
 from solo_invariance.data.reading import ImageReader
+from solo_invariance.data.sources import with_short_side
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
 from solo_invariance.features.feature_stream import FeatureStream, suitable_batch_size

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from solo_invariance.results.documents import TransformResult
+from solo_invariance.results import TransformResult
 
 Array = NDArray[np.float64]
 

@@ -18,7 +18,7 @@ from solo_invariance.report.drawing.abscissa import Array, abscissa
 from solo_invariance.report.drawing.axis import Axis, Tick, tick_text
 from solo_invariance.report.drawing.colours import LIGHT
 from solo_invariance.report.grids import kinds_of, number, readable
-from solo_invariance.results.documents import TransformResult
+from solo_invariance.results import TransformResult
 
 WIDTH, HEIGHT = 320, 200
 LEFT, RIGHT, TOP, BOTTOM = 34, 310, 10, 164

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from solo_invariance.bootstrap import Interval, normal_interval
 from solo_invariance.transfer.probes.inputs import check_features, check_labels
 
 # Episodes whose images are drawn and compared together; the draws, so the scores, depend on it.
@@ -23,7 +24,7 @@ class EpisodeScores:
     """
 
     score: float
-    ci95: tuple[float, float]
+    ci95: Interval
     accuracies: Tensor
 
 
@@ -112,9 +113,7 @@ def _accuracies(features: Tensor, rows: Tensor, shots: int) -> Tensor:
 
 
 def _summary(accuracies: Tensor) -> EpisodeScores:
-    score = float(accuracies.mean())
-    half = 1.96 * float(accuracies.std() / len(accuracies) ** 0.5)
-    return EpisodeScores(score, (score - half, score + half), accuracies)
+    return EpisodeScores(float(accuracies.mean()), normal_interval(accuracies), accuracies)
 
 
 def _check_sizes(ways: int, shots: int, queries: int, episodes: int) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from solo_invariance.regression.cross_validation import Protocol, choose_penalty
+from solo_invariance.protocols import ProtocolName
+from solo_invariance.regression.cross_validation import choose_penalty
 from solo_invariance.regression.logistic_path import LogisticObjective, Solution, logistic_path, minimise
 from solo_invariance.transfer.probes.linear import LinearProbe, Prepared
 
@@ -26,7 +27,7 @@ class IteratedProbe(LinearProbe):
         metric: That chooses the penalty, by name.
         max_iter: Newton steps for each penalty.
         tol: The ``gradient_norm_`` to reach. In cross-validation 0.02 is enough, as only what is predicted counts.
-        feature_weights: See ``LinearProbe``.
+        feature_weights: What to multiply each feature by once it is standardised, (D,). None are 1.
 
     Attributes:
         gradient_norm_: Of the objective, relative to the norm of the penalty's part of it. It bounds the relative error
@@ -44,7 +45,7 @@ class IteratedProbe(LinearProbe):
         self,
         penalties: Tensor | None = None,
         folds: int = 5,
-        protocol: Protocol = "clean",
+        protocol: ProtocolName = "clean",
         seed: int = 0,
         metric: str = "accuracy",
         max_iter: int = 100,

@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from solo_invariance.regression.cross_validation import Protocol, assign_folds, check_penalties, check_protocol
+from solo_invariance.protocols import ProtocolName, protocol_named
+from solo_invariance.regression.cross_validation import assign_folds, check_penalties
 from solo_invariance.regression.positive_definite import solve_positive
 from solo_invariance.regression.standardise import Standardisation, standardisation
 from solo_invariance.transfer.probes.inputs import check_feature_weights, check_features, check_targets
@@ -49,7 +50,7 @@ class KernelRidgeProbe:
         gammas_: Those that were tried, ascending, (G,).
         cv_scores_: R^2 of each target, averaged over the folds, (A, G, T).
         alpha_: The chosen one of each target, (T,).
-        gamma_: Likewise, (T,).
+        gamma_: The chosen one of each target, (T,).
         dual_coef_: Of the training images, (N, T), float64.
         intercept_: Mean of the targets, (T,), or 0 in ``paper``.
     """
@@ -67,7 +68,7 @@ class KernelRidgeProbe:
         alphas: Tensor | None = None,
         gammas: Tensor | None = None,
         folds: int = 5,
-        protocol: Protocol = "clean",
+        protocol: ProtocolName = "clean",
         seed: int = 0,
         feature_weights: Tensor | None = None,
     ) -> None:
@@ -89,7 +90,7 @@ class KernelRidgeProbe:
         Raises:
             ValueError: Shapes do not fit, a row is not finite (the first is named), or there are too many folds.
         """
-        check_protocol(self.protocol)
+        protocol_named(self.protocol)
         features = check_features(features)
         columns = check_targets(targets, features)
         self.alphas_ = _grid(self.alphas, 0, -4).sort(descending=True).values.to(features.device)
@@ -184,7 +185,7 @@ class KernelRidgeProbe:
         return transform.apply(features), transform
 
     def _target_mean(self, targets: Tensor) -> Tensor:
-        return targets.mean(0) if self.protocol == "clean" else torch.zeros_like(targets[0])
+        return targets.mean(0) if protocol_named(self.protocol).centres_targets else torch.zeros_like(targets[0])
 
 
 def squared_distances(left: Tensor, right: Tensor) -> Tensor:

@@ -5,7 +5,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from solo_invariance.regression.cross_validation import Protocol, check_penalties, check_protocol, penalty_grid
+from solo_invariance.protocols import Protocol, ProtocolName, protocol_named
+from solo_invariance.regression.cross_validation import check_penalties, penalty_grid
 from solo_invariance.regression.standardise import Standardisation, standardisation, training_deviations
 from solo_invariance.transfer.probes.inputs import check_feature_weights, check_features
 
@@ -33,7 +34,7 @@ class LinearProbe:
         protocol: ``clean`` or ``paper``.
         seed: Of the folds.
         feature_weights: What to multiply each feature by once it is standardised, (D,); a feature of weight 0 is left
-            out. See ``member_weights``. None are 1.
+            out. ``choose_member_weights`` finds some for a fusion. None are 1.
 
     Attributes:
         penalties_: Those that were tried, (P,).
@@ -53,7 +54,7 @@ class LinearProbe:
         self,
         penalties: Tensor | None = None,
         folds: int = 5,
-        protocol: Protocol = "clean",
+        protocol: ProtocolName = "clean",
         seed: int = 0,
         feature_weights: Tensor | None = None,
     ) -> None:
@@ -87,33 +88,34 @@ def held_out_by(fold_of: Tensor, folds: int) -> Tensor:
     return fold_of[:, None] == torch.arange(folds, device=fold_of.device)
 
 
-def penalties_to_try(penalties: Tensor | None, protocol: Protocol) -> Tensor:
+def penalties_to_try(penalties: Tensor | None, protocol: ProtocolName) -> Tensor:
     """Return the penalties that were given, or the grid, float64 (P,).
 
     Raises:
         ValueError: There is no such protocol, or a penalty is not finite and positive.
     """
-    check_protocol(protocol)
+    protocol_named(protocol)
     return penalty_grid(protocol=protocol) if penalties is None else check_penalties(penalties)
 
 
-def prepare(features: Tensor, held_out: Tensor, protocol: Protocol, feature_weights: Tensor | None) -> Prepared:
+def prepare(features: Tensor, held_out: Tensor, protocol: ProtocolName, feature_weights: Tensor | None) -> Prepared:
     """Centre and, in ``clean``, standardise features (N, D), then weigh them; folds hold out some images (N, F).
 
     Raises:
         ValueError: The weights do not fit; see ``check_feature_weights``.
     """
-    transform = standardisation(features, unit_deviation=protocol == "clean")
+    quirks = protocol_named(protocol)
+    transform = standardisation(features, unit_deviation=quirks.unit_deviation)
     standardised = transform.apply(features)
-    deviations = _deviations(standardised, held_out, protocol)
+    deviations = _deviations(standardised, held_out, quirks)
     if feature_weights is None:
         return Prepared(transform, standardised, deviations)
     weighted = transform._replace(scale=transform.scale / check_feature_weights(feature_weights, features))
     return Prepared(weighted, weighted.apply(features), deviations)
 
 
-def _deviations(standardised: Tensor, held_out: Tensor, protocol: Protocol) -> Tensor:
+def _deviations(standardised: Tensor, held_out: Tensor, quirks: Protocol) -> Tensor:
     """Return what the fit of each fold divides the features by, (D, F)."""
-    if protocol == "paper":
+    if not quirks.unit_deviation:
         return standardised.new_ones(standardised.shape[1], held_out.shape[1])
     return training_deviations(standardised, ~held_out)

@@ -5,6 +5,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from solo_invariance.protocols import protocol_named
 from solo_invariance.regression.cross_validation import assign_folds
 from solo_invariance.regression.logistic_path import Design, LogisticObjective
 from solo_invariance.transfer.probes.inputs import check_features, check_labels
@@ -71,7 +72,8 @@ class LogisticProbe(IteratedProbe):
         features = check_features(features)
         self.classes_, encoded = check_labels(labels, features)
         self.penalties_ = grid.to(features.device)
-        fold_of = assign_folds(len(labels), self.folds, self.seed, labels if self.protocol == "clean" else None)
+        stratified_by = labels if protocol_named(self.protocol).stratifies else None
+        fold_of = assign_folds(len(labels), self.folds, self.seed, stratified_by)
         held_out = held_out_by(fold_of.to(features.device), self.folds)
         prepared = prepare(features, held_out, self.protocol, self.feature_weights)
         design = Design.of(prepared.features)

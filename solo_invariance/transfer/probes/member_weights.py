@@ -6,13 +6,14 @@ from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import one_hot
 
+from solo_invariance.protocols import Protocol, ProtocolName, protocol_named
 from solo_invariance.regression.banded_ridge import banded_ridge
-from solo_invariance.regression.cross_validation import Protocol, assign_folds
-from solo_invariance.transfer.probes.inputs import check_features, check_labels, check_multilabel, check_targets
+from solo_invariance.regression.cross_validation import assign_folds
+from solo_invariance.transfer.kinds import Columns, kind_named
+from solo_invariance.transfer.probes.inputs import check_features
 from solo_invariance.transfer.probes.linear import Prepared, held_out_by, penalties_to_try, prepare
-from solo_invariance.transfer.scores import accuracy, mean_average_precision, r2
+from solo_invariance.transfer.scores import Metric
 
 # Weights are tried so many times larger and smaller, and the penalty by the square, until nothing helps.
 _STEPS = (10.0, 10.0**0.5, 10.0**0.25)
@@ -60,7 +61,7 @@ def choose_member_weights(
     targets: Tensor,
     kind: str,
     folds: int = 5,
-    protocol: Protocol = "clean",
+    protocol: ProtocolName = "clean",
     seed: int = 0,
     penalties: Tensor | None = None,
     feature_weights: Tensor | None = None,
@@ -85,7 +86,7 @@ def choose_member_weights(
             ``regression``.
         kind: One of those.
         folds: Of the cross-validation, stratified for classes in ``clean``, as the probes'.
-        protocol: ``clean`` or ``paper``, as for ``RidgeProbe``.
+        protocol: ``clean`` or ``paper``, by which features are standardised and penalties inverted.
         seed: Of the folds.
         penalties: Where to begin, (P,); ``penalty_grid()`` where left out.
         feature_weights: What standardised features are multiplied by before all this, (D,).
@@ -99,39 +100,40 @@ def choose_member_weights(
     bands = _bands(members)
     widths = [band.shape[1] for band in bands]
     features = torch.cat(bands, dim=1)
-    goal = _goal(kind, targets, features, by_accuracy)
-    strengths = _inverted(penalties_to_try(penalties, protocol), protocol)
-    labels = goal.truth if kind == "classification" and protocol == "clean" else None
+    of_kind, quirks = kind_named(kind), protocol_named(protocol)
+    goal = of_kind.as_columns(targets, features)
+    strengths = _inverted(penalties_to_try(penalties, protocol), quirks)
+    labels = goal.truth if of_kind.has_classes and quirks.stratifies else None
     held_out = held_out_by(assign_folds(len(features), folds, seed, labels, at_least=2).to(features.device), folds)
     prepared = prepare(features, held_out, protocol, feature_weights)
     scales = _scales(widths, prepared.features)
-    evidence = _Evidence(prepared, scales, goal, held_out, widths)
+    by = of_kind.selection if by_accuracy else of_kind.weighting
+    evidence = _Evidence(prepared, scales, goal, by.function, held_out, widths)
     best, trials = _search(evidence.score, len(bands), strengths.tolist())
     per_member = scales.new_tensor(best.weights).repeat_interleave(torch.tensor(widths, device=scales.device))
     return MemberWeights(
         scales.new_tensor(best.weights),
         per_member * scales if feature_weights is None else per_member * scales * feature_weights.to(scales),
-        _inverted(best.penalty, protocol),
+        _inverted(best.penalty, quirks),
         best.score,
-        tuple(trial._replace(penalty=_inverted(trial.penalty, protocol)) for trial in trials),
+        tuple(trial._replace(penalty=_inverted(trial.penalty, quirks)) for trial in trials),
     )
-
-
-class _Goal(NamedTuple):
-    """What is predicted: columns for regression (N, T), and how predictions (N, T) of them score, for each fold."""
-
-    truth: Tensor
-    columns: Tensor
-    score: Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class _Evidence:
     """The folds' regressions, which score any weights and strength of the penalty."""
 
     def __init__(
-        self, prepared: Prepared, scales: Tensor, goal: _Goal, held_out: Tensor, widths: Sequence[int]
+        self,
+        prepared: Prepared,
+        scales: Tensor,
+        goal: Columns,
+        metric: Metric,
+        held_out: Tensor,
+        widths: Sequence[int],
     ) -> None:
         self.goal = goal
+        self.metric = metric
         self.held_out = held_out
         features = prepared.features * scales
         self.means, self.regressions = [], []
@@ -148,7 +150,7 @@ class _Evidence:
         each = predictions.new_tensor(weights)
         for fold, mean, regression in zip(self.held_out.T, self.means, self.regressions, strict=True):
             predictions[fold] = mean + regression.predict(each, strength)
-        return float(self.goal.score(predictions, self.goal.truth, self.held_out.T.double()).mean())
+        return float(self.metric(predictions, self.goal.truth, self.held_out.T.double()).mean())
 
 
 def _some_images(members: Sequence[Tensor], targets: Tensor, seed: int) -> tuple[Sequence[Tensor], Tensor]:
@@ -168,28 +170,6 @@ def _bands(members: Sequence[Tensor]) -> list[Tensor]:
     if len({len(band) for band in bands}) > 1:
         raise ValueError(f"members have features of {', '.join(str(len(band)) for band in bands)} images")
     return bands
-
-
-def _goal(kind: str, targets: Tensor, features: Tensor, by_accuracy: bool) -> _Goal:
-    if kind == "classification":
-        encoded = check_labels(targets, features)[1]
-        indicators = one_hot(encoded).to(features)
-        return _Goal(encoded, indicators, _accuracy_of_largest if by_accuracy else _r2_of_indicators)
-    if kind == "multilabel":
-        labels = check_multilabel(targets, features)
-        return _Goal(labels, 2 * labels.to(features) - 1, mean_average_precision)
-    if kind == "regression":
-        columns = check_targets(targets, features)
-        return _Goal(columns, columns, r2)
-    raise ValueError(f"kind={kind!r}, expected classification, multilabel or regression")
-
-
-def _accuracy_of_largest(predictions: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
-    return accuracy(predictions.argmax(1), truth, weights)
-
-
-def _r2_of_indicators(predictions: Tensor, truth: Tensor, weights: Tensor) -> Tensor:
-    return r2(predictions, one_hot(truth).to(predictions), weights)
 
 
 def _scales(widths: Sequence[int], features: Tensor) -> Tensor:
@@ -253,6 +233,6 @@ def _other_weights(trial: Trial, member: int, step: float) -> Iterator[tuple[Wei
         yield (*before, candidate, *after), trial.penalty
 
 
-def _inverted(penalty: Number, protocol: Protocol) -> Number:
+def _inverted(penalty: Number, quirks: Protocol) -> Number:
     """Return the strength of a penalty, or the penalty of a strength; in ``paper``, one is one over the other."""
-    return 1 / penalty if protocol == "paper" else penalty
+    return 1 / penalty if quirks.penalty_is_inverse else penalty

@@ -5,8 +5,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from solo_invariance.protocols import ProtocolName
 from solo_invariance.regression.binary_logistic import BinaryObjective
-from solo_invariance.regression.cross_validation import Protocol, assign_folds
+from solo_invariance.regression.cross_validation import assign_folds
 from solo_invariance.regression.logistic_path import Design
 from solo_invariance.transfer.probes.inputs import check_features, check_multilabel
 from solo_invariance.transfer.probes.iterated import IteratedProbe, everything
@@ -48,7 +49,7 @@ class MultiLabelProbe(IteratedProbe):
         self,
         penalties: Tensor | None = None,
         folds: int = 5,
-        protocol: Protocol = "clean",
+        protocol: ProtocolName = "clean",
         seed: int = 0,
         max_iter: int = 100,
         tol: float = 1e-4,

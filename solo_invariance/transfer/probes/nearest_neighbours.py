@@ -1,30 +1,20 @@
 """Classification by the labels of the nearest training images."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from solo_invariance.errors import UserError
+from solo_invariance.features.neighbours import MOST_NEIGHBOURS, Neighbours, nearest
 from solo_invariance.regression.cross_validation import assign_folds
 from solo_invariance.transfer.probes.inputs import check_features, check_labels
 from solo_invariance.transfer.probes.linear import held_out_by
 from solo_invariance.transfer.scores import class_metric_named
 
 NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
-
-# Similarities that are nearer than the rounding of float32 are ties: the image that came first is the nearer.
-_SIMILARITY_DIGITS = 6
-_MOST_NEIGHBOURS = 2048  # of one search on a GPU, by faiss
-
-
-class Neighbours(NamedTuple):
-    """Cosine similarities of neighbours, descending, and the rows of the images that they are, each (M, K)."""
-
-    similarities: Tensor
-    rows: Tensor
+_WHAT = "the nearest-neighbour probe"
 
 
 class KNNProbe:
@@ -107,7 +97,7 @@ class KNNProbe:
         width = self._training.shape[1]
         if features.ndim != 2 or features.shape[1] != width:
             raise ValueError(f"features of shape {tuple(features.shape)}, expected (N, {width})")
-        found = nearest(_unit_vectors(features), self._training, self.k_)
+        found = nearest(_unit_vectors(features), self._training, self.k_, _WHAT)
         (votes,) = self._votes(found, self._encoded, [self.k_])
         return self.classes_[votes.argmax(1)]
 
@@ -128,18 +118,18 @@ class KNNProbe:
 
     def _possible(self, images: int) -> list[int]:
         """Return the numbers of neighbours to try, ascending, where there are that many training images."""
-        most = min(images, _MOST_NEIGHBOURS)
+        most = min(images, MOST_NEIGHBOURS)
         if self.k is None:
             return [k for k in NEIGHBOURS if k <= most]
         if not 1 <= self.k <= most:
             raise ValueError(
-                f"k={self.k}, expected 1 to {most}, as many as a fold trains on, and {_MOST_NEIGHBOURS} at most"
+                f"k={self.k}, expected 1 to {most}, as many as a fold trains on, and {MOST_NEIGHBOURS} at most"
             )
         return [self.k]
 
     def _score_fold(self, held_out: Tensor) -> Tensor:
         """Return the score of each k on the images that are held out (N,), (K,)."""
-        found = nearest(self._training[held_out], self._training[~held_out], self.neighbours_[-1])
+        found = nearest(self._training[held_out], self._training[~held_out], self.neighbours_[-1], _WHAT)
         predictions = [votes.argmax(1) for votes in self._votes(found, self._encoded[~held_out], self.neighbours_)]
         return class_metric_named(self.metric)(torch.stack(predictions), self._encoded[held_out], None)
 
@@ -155,35 +145,5 @@ class KNNProbe:
             before = number
 
 
-def nearest(queries: Tensor, gallery: Tensor, count: int) -> Neighbours:
-    """Return the most similar of a gallery's unit vectors (G, D) for queries (M, D), by exact search.
-
-    The search runs on the queries' GPU where they are on one and faiss has GPUs.
-
-    Raises:
-        UserError: faiss is not installed.
-    """
-    faiss = _faiss()
-    index = faiss.IndexFlatIP(gallery.shape[1])
-    if queries.device.type == "cuda" and faiss.get_num_gpus():
-        index = faiss.index_cpu_to_gpu(faiss.StandardGpuResources(), queries.device.index or 0, index)
-    index.add(gallery.cpu().numpy())
-    similarities, rows = (torch.from_numpy(found) for found in index.search(queries.cpu().numpy(), count))
-    similarities = similarities.double().round(decimals=_SIMILARITY_DIGITS)
-    rows, order = rows.sort(dim=1)
-    similarities, again = similarities.gather(1, order).sort(dim=1, descending=True, stable=True)
-    return Neighbours(similarities.to(queries.device), rows.gather(1, again).to(queries.device))
-
-
 def _unit_vectors(features: Tensor) -> Tensor:
     return normalize(check_features(features)).float()
-
-
-def _faiss() -> Any:
-    try:
-        import faiss
-    except ImportError as error:
-        raise UserError(
-            "the nearest-neighbour probe needs faiss: pip install 'solo-invariance[cpu]' (or [gpu])"
-        ) from error
-    return faiss

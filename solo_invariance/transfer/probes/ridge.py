@@ -5,6 +5,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
+from solo_invariance.protocols import protocol_named
 from solo_invariance.regression.cross_validation import assign_folds, choose_penalty
 from solo_invariance.regression.ridge_path import RidgePath, ridge_paths
 from solo_invariance.regression.standardise import standardisation
@@ -102,4 +103,4 @@ class RidgeProbe(LinearProbe):
         return whole
 
     def _strength(self, penalty: Number) -> Number:
-        return 1 / penalty if self.protocol == "paper" else penalty
+        return 1 / penalty if protocol_named(self.protocol).penalty_is_inverse else penalty

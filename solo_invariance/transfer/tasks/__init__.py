@@ -1,5 +1,5 @@
 """Downstream tasks."""
 
-from solo_invariance.transfer.tasks.task import Kind, Split, Task, TaskSettings
+from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings
 
-__all__ = ["Kind", "Split", "Task", "TaskSettings"]
+__all__ = ["Split", "Task", "TaskSettings"]

@@ -9,6 +9,7 @@ from torchvision import datasets
 
 from solo_invariance.data.images import ImageFiles
 from solo_invariance.errors import UserError
+from solo_invariance.protocols import protocol_named
 from solo_invariance.transfer.tasks.class_folders import ClassFolders, read_class_folders
 from solo_invariance.transfer.tasks.requirements import check_options, open_torchvision, require_folder
 from solo_invariance.transfer.tasks.splits import Rows, draw, select
@@ -50,6 +51,7 @@ class Caltech101(Task):
 
     def _rows(self, folders: ClassFolders, settings: TaskSettings) -> tuple[Rows, Rows]:
         generator = np.random.RandomState(settings.seed)
+        replace = protocol_named(settings.protocol).replaces_training_images
         train = []
         for index, name in enumerate(folders.names):
             rows = torch.nonzero(folders.classes == index).flatten().numpy()
@@ -58,7 +60,7 @@ class Caltech101(Task):
                     f"task.path={settings.path}: {len(rows)} images in {name}, expected more than "
                     f"{self.train_per_class}, to train on so many and to test on the rest"
                 )
-            drawn = generator.choice(rows, self.train_per_class, replace=settings.protocol == "paper")
+            drawn = generator.choice(rows, self.train_per_class, replace=replace)
             train.append(np.sort(drawn))
         drawn = np.concatenate(train)
         return drawn, np.setdiff1d(np.arange(len(folders.paths)), drawn)

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision import datasets
 
 from solo_invariance.data.images import ImageFiles
+from solo_invariance.protocols import protocol_named
 from solo_invariance.transfer.tasks.landmarks import whole_images
 from solo_invariance.transfer.tasks.requirements import check_options, open_torchvision
 from solo_invariance.transfer.tasks.splits import Count, draw_rows
@@ -56,7 +57,8 @@ class CelebA(_OfCelebA):
     def _split(self, settings: TaskSettings, count: Count, parts: tuple[str, ...]) -> Split:
         paths, landmarks = _drawn(settings, count, parts, "landmarks_align")
         split = whole_images(paths, landmarks.reshape(len(paths), -1, 2), settings.crop_size)
-        return Split(split.images, split.targets.trunc()) if settings.protocol == "paper" else split
+        truncates = protocol_named(settings.protocol).truncates_landmarks
+        return Split(split.images, split.targets.trunc()) if truncates else split
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,8 @@ def read_class_folders(root: Path, names: Sequence[str] | None = None) -> ClassF
         names: All classes, where this folder may lack some of them; by default those that it has.
 
     Raises:
-        UserError: As ``class_names``; a class has no images, or is none of ``names``.
+        UserError: There is no such folder, no folder in it, or an image that is in none of them; a class has no
+            images, or is none of ``names``.
     """
     present = class_names(root)
     names = present if names is None else tuple(names)

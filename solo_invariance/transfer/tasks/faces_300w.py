@@ -9,6 +9,7 @@ from torch import Tensor
 
 from solo_invariance.data.decoding import image_size
 from solo_invariance.errors import UserError
+from solo_invariance.protocols import protocol_named
 from solo_invariance.transfer.tasks.landmarks import square_crops
 from solo_invariance.transfer.tasks.requirements import check_options, refuse_layout, require_folder
 from solo_invariance.transfer.tasks.splits import Rows, draw_rows, shuffle_split
@@ -54,7 +55,7 @@ class Faces300W(Task):
     def _split(self, paths: list[Path], rows: Rows, settings: TaskSettings) -> Split:
         chosen = [paths[row] for row in rows]
         points = torch.stack([_read_points(path.with_suffix(".pts")) for path in chosen])
-        if settings.protocol == "clean":
+        if not protocol_named(settings.protocol).counts_landmarks_from_one:
             points = points - 1
         squares = torch.stack([_square(path, row) for path, row in zip(chosen, points, strict=True)])
         return square_crops(chosen, points, squares, settings.crop_size)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from os.path import normpath
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,18 +13,14 @@ from torch import Tensor
 from solo_invariance.data.decoding import image_size
 from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages
 from solo_invariance.errors import UserError
+from solo_invariance.transfer.kinds import KINDS, KindName, kind_named
 from solo_invariance.transfer.tasks.landmarks import framed_points
 from solo_invariance.transfer.tasks.requirements import check_options
 from solo_invariance.transfer.tasks.splits import Rows, draw, select, stratified_split
 from solo_invariance.transfer.tasks.target_table import Column, TableColumns, TargetTable, read_table
-from solo_invariance.transfer.tasks.task import Kind, Split, Task, TaskSettings
+from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings
 
 _OPTIONS = ("targets", "columns", "image", "split", "kind", "points")
-_METRICS: Mapping[Kind, str] = {
-    "classification": "accuracy",
-    "multilabel": "mean_average_precision",
-    "regression": "r2",
-}
 _TEST_SHARE = 0.3
 _IN_TEST = {"train": False, "val": False, "valid": False, "validation": False, "0": False, "test": True, "1": True}
 
@@ -53,17 +49,18 @@ class Table(Task):
         metric: The usual score of the kind.
     """
 
-    kind: Kind = "classification"
+    kind: KindName = "classification"
     metric: str = "accuracy"
 
     def resolve(self, settings: TaskSettings) -> "Table":
         """Return the task with the kind that its options or its columns say.
 
         Raises:
-            UserError: As ``load``.
+            UserError: An option is unknown or of another type, or the table cannot be read, lacks a column, or has an
+                empty cell.
         """
         kind = _kind(*_read(settings))
-        return Table(kind, _METRICS[kind])
+        return Table(kind, kind_named(kind).usual_metric)
 
     def load(self, settings: TaskSettings) -> tuple[Split, Split]:
         """Return the splits.
@@ -89,7 +86,7 @@ class Table(Task):
 class _Options:
     file: Path
     columns: TableColumns
-    kind: Kind | None
+    kind: KindName | None
     points: bool
 
 
@@ -104,8 +101,8 @@ def _options(settings: TaskSettings) -> _Options:
     if not isinstance(values.get("targets"), str | Path):
         raise UserError(f"task.options.targets={values.get('targets')!r}: expected the name of a CSV or NPZ file")
     kind, points = values.get("kind"), values.get("points", False)
-    if kind not in (None, *get_args(Kind)):
-        raise UserError(f"task.options.kind={kind!r}: expected {', '.join(get_args(Kind))}")
+    if kind not in (None, *KINDS):
+        raise UserError(f"task.options.kind={kind!r}: expected {', '.join(KINDS)}")
     if not isinstance(points, bool) or (points and kind not in (None, "regression")):
         raise UserError(f"task.options.points={points!r}: expected true or false, and true only for a regression")
     columns = TableColumns(
@@ -139,7 +136,7 @@ def _find(file: Path, settings: TaskSettings) -> Path:
     raise UserError(f"task.options.targets: no such file, neither {' nor '.join(map(str, places))}")
 
 
-def _kind(options: _Options, table: TargetTable) -> Kind:
+def _kind(options: _Options, table: TargetTable) -> KindName:
     columns = list(table.targets.values())
     if options.kind is not None or options.points:
         return options.kind or "regression"
@@ -164,7 +161,7 @@ def _images(table: TargetTable, settings: TaskSettings) -> ImageSource:
     return ImageFiles.of(paths)
 
 
-def _targets(table: TargetTable, kind: Kind) -> Tensor:
+def _targets(table: TargetTable, kind: KindName) -> Tensor:
     if kind == "classification":
         return torch.from_numpy(np.unique(_only_column(table), return_inverse=True)[1].astype(np.int64))
     columns = {name: _numbers(table, name) for name in table.targets}

@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from solo_invariance.data.images import ImageSource
-
-Kind = Literal["classification", "multilabel", "regression"]
+from solo_invariance.protocols import ProtocolName
+from solo_invariance.transfer.kinds import KindName
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class TaskSettings:
         path: The dataset's folder, or the images' where the targets are in a table.
         download: Whether a dataset that is not at ``path`` may be fetched to it.
         num_train: Images to train on, drawn with the seed; None for all of them, or an embedded task's usual number.
-        num_test: Images to test on, likewise.
+        num_test: Images to test on, drawn with the seed; None for all of them, or an embedded task's usual number.
         size: Side of an embedded task's images, in pixels.
         seed: Of an embedded task's images, and of splits and draws that a dataset does not come with.
         crop_size: Side of the square that a network sees of an image (``Framing``), in pixels; landmarks are in its
@@ -49,7 +49,7 @@ class TaskSettings:
     size: int = 64
     seed: int = 2
     crop_size: int = 224
-    protocol: Literal["paper", "clean"] = "clean"
+    protocol: ProtocolName = "clean"
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -65,7 +65,7 @@ class Task(ABC):
             others that is an error.
     """
 
-    kind: Kind
+    kind: KindName
     metric: str
     paper_metric: ClassVar[str | None] = None
     probe: ClassVar[str | None] = None

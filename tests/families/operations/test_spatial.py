@@ -388,3 +388,21 @@ def test_vertical_flip_turns_the_image_upside_down() -> None:
     views = resample(images, [step], 16, axis_aligned=True)
     torch.testing.assert_close(views[0], images[0].flip(-2), atol=1e-6, rtol=0)
     torch.testing.assert_close(views[1], images[1], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("period", "stays"),
+    [
+        (4, False),  # eight points a pixel are two input pixels apart: two to a period, which cancel
+        (2, True),  # one to a period, always at the same place
+    ],
+)
+def test_an_output_pixel_is_the_mean_of_eight_points_along_an_axis_at_most(period: int, stays: bool) -> None:
+    """Of stripes that are seen at a sixteenth of their size, and shifted so that the points are pixels' centres."""
+    columns = torch.arange(256.0)
+    stripes = torch.cos(2 * torch.pi * columns / period).expand(1, 3, 256, 256)
+    shift = torch.eye(3)[None].clone()
+    shift[0, :2, 2] = 1 / 256  # half an input pixel
+    view = resample(stripes, [shift], 16, axis_aligned=False)
+    seen = view[..., 2:-2, 2:-2].abs()
+    torch.testing.assert_close(seen, torch.full_like(seen, float(stays)), atol=1e-4, rtol=0)

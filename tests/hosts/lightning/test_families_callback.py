@@ -14,7 +14,7 @@ from torchvision.datasets import ImageFolder
 
 from solo_invariance.errors import UserError
 from solo_invariance.families import ventral
-from solo_invariance.hosts.lightning.families_callback import FamiliesCallback, _names_families
+from solo_invariance.hosts.lightning.families_callback import _names_families
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(num_workers|GPU available|LeafSpec|isinstance.treespec).*")
 
@@ -76,10 +76,6 @@ def _fit(module: LightningModule, dataset: Any, path: Path, workers: int = 0, **
     return trainer
 
 
-def _callback(trainer: Trainer) -> FamiliesCallback:
-    return next(callback for callback in trainer.callbacks if isinstance(callback, FamiliesCallback))
-
-
 @pytest.mark.parametrize("workers", [0, 1])
 def test_the_method_gets_the_families_crops(tmp_path: Path, workers: int) -> None:
     module = _Method(_config())
@@ -121,6 +117,9 @@ def test_subsets_are_looked_through(tmp_path: Path) -> None:
         OmegaConf.create({"augmentations": "monitor"}),
         OmegaConf.create({"invariance": "rotation"}),
         OmegaConf.create({"augmentations": ["${oc.env:NO_SUCH_VARIABLE}"], "invariance": {"rotation": True}}),
+        OmegaConf.create({"augmentations": [], "invariance": "rotation"}),
+        OmegaConf.create({"augmentations": ["flip", "rotate"], "invariance": "rotation"}),
+        OmegaConf.create({"augmentations": [{"name": "flip"}], "invariance": {"family": "rotations"}}),
         {"augmentations": [{"crop_size": 32}], "invariance": "rotation"},
     ],
 )
@@ -356,7 +355,8 @@ def test_the_families_stay_in_checkpoints_after_testing(tmp_path: Path) -> None:
     trainer = _fit(module, _Images(), tmp_path)
     trainer.test(module, DataLoader(torch.utils.data.TensorDataset(torch.zeros(2))), verbose=False)
     trainer.save_checkpoint(tmp_path / "tested.ckpt")
-    assert _callback(trainer).state_dict()["families"].startswith("2 x ventral@32")
+    content = torch.load(tmp_path / "tested.ckpt", weights_only=True)
+    assert content["callbacks"]["FamiliesCallback"]["families"].startswith("2 x ventral@32")
     _fit(Tested(_config()), _Images(), tmp_path, ckpt_path=tmp_path / "tested.ckpt", max_epochs=2)
     changed = Tested(_config(entry={"canvas_size": 40}))
     with pytest.raises(UserError, match=r"on canvases of 32 px, .* on canvases of 40 px"):

@@ -63,6 +63,12 @@ def _rows(file: Path) -> list[dict[str, str]]:
     return list(csv.DictReader(file.read_text().splitlines()))
 
 
+def _random_states() -> tuple[Any, ...]:
+    """The states of torch, Python and NumPy, the place in NumPy's numbers, too."""
+    kind, numbers, *place = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state(), random.getstate(), kind, np.asarray(numbers).tolist(), place
+
+
 def _equal(one: Any, other: Any) -> bool:
     if isinstance(one, torch.Tensor):
         return torch.equal(one, other)
@@ -77,7 +83,7 @@ def test_weights_checkpoints_metrics_and_random_states_are_those_of_a_run_that_i
     ends, states = [], []
     for name, overrides in (("plain", []), ("watched", [*_WATCH, "invariance.monitor.every=1"])):
         ends.append(_pretrain(tmp_path / name, *overrides))
-        states.append((torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()))  # noqa: NPY002
+        states.append(_random_states())
     plain, watched = (torch.load(path, weights_only=True) for path in ends)
     assert plain.keys() == watched.keys()
     for part in ("state_dict", "optimizer_states", "lr_schedulers", "callbacks", "epoch", "global_step"):
@@ -201,11 +207,18 @@ if __name__ == "__main__":
 """
 
 
+def _trainer() -> tuple[Trainer, MonitorCallback]:
+    """A Trainer and the callback that it was given for being one."""
+    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    (callback,) = (one for one in trainer.callbacks if isinstance(one, MonitorCallback))
+    return trainer, callback
+
+
 def test_every_process_is_told_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    module, callback = _Module(), MonitorCallback()
+    module = _Module()
     module.cfg = {"invariance": {"monitor": {}}}
     module.backbone = torch.nn.Identity()
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer, callback = _trainer()
     monkeypatch.setattr(Trainer, "is_global_zero", False)
     monkeypatch.setattr(trainer.strategy, "broadcast", lambda mine: mine or "the first has no images")
     with pytest.raises(UserError, match=r"^the first has no images$"):
@@ -260,18 +273,18 @@ class _Module(LightningModule):
 
 @pytest.mark.parametrize("cfg", [None, {}, {"invariance": None}, {"invariance": {"family": "ventral"}}, "monitor"])
 def test_other_modules_are_left_alone(cfg: Any) -> None:
-    module, callback = _Module(), MonitorCallback()
+    module = _Module()
     module.cfg = cfg
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer, callback = _trainer()
     callback.setup(trainer, module, "fit")
     callback.on_train_epoch_end(trainer, module)
     assert callback.state_dict() == {}
 
 
 def test_a_module_without_a_backbone_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    module, callback = _Module(), MonitorCallback()
+    module = _Module()
     module.cfg = {"invariance": {"monitor": {}}}
-    trainer = Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False)
+    trainer, callback = _trainer()
     with pytest.raises(UserError, match="_Module has no backbone to measure"):
         callback.setup(trainer, module, "fit")
 
@@ -289,10 +302,10 @@ def test_a_dataset_is_read_without_its_transform_and_keeps_it(photo_folder: Path
 
 def test_random_states_are_given_back_after_an_error_too() -> None:
     torch.manual_seed(0)
-    before = torch.get_rng_state(), random.getstate()
+    before = _random_states()
     with pytest.raises(ZeroDivisionError), unchanged_random_states():
-        _ = torch.rand(3), random.random(), 1 / 0
-    assert _equal((torch.get_rng_state(), random.getstate()), before)
+        _ = torch.rand(3), random.random(), np.random.rand(3), 1 / 0  # noqa: NPY002
+    assert _equal(_random_states(), before)
 
 
 SPIED = Path(__file__).parents[1] / "solo_learn" / "spied_pretrain.py"

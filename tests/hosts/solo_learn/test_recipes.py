@@ -53,6 +53,7 @@ def test_the_readme_has_every_recipe(file: Path) -> None:
 
 
 @pytest.mark.host
+@pytest.mark.usefixtures("in_solo_learn")
 @pytest.mark.parametrize("file", _FILES, ids=_key)
 def test_a_recipe_only_changes_what_it_says(file: Path, solo_learn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(solo_learn)
@@ -115,6 +116,7 @@ def test_the_readme_has_commands() -> None:
 
 
 @pytest.mark.host
+@pytest.mark.usefixtures("in_solo_learn")
 @pytest.mark.parametrize("line", _LINES)
 def test_the_readmes_commands_compose(line: str, solo_learn: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arguments = shlex.split(line)

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from solo_invariance.data.normalization import statistics_of
+from solo_invariance.data.known_datasets import known_dataset
 
 pytestmark = pytest.mark.host
 
@@ -61,7 +61,7 @@ def _picture(image: Tensor) -> Image.Image:
 
 
 def _normalized(images: Tensor, dataset: str) -> Tensor:
-    mean, std = (torch.tensor(values)[:, None, None] for values in statistics_of(dataset))
+    mean, std = (torch.tensor(values)[:, None, None] for values in known_dataset(dataset).statistics)
     return (images.float() / 255 - mean) / std
 
 

@@ -332,10 +332,15 @@ def test_a_metric_with_a_large_state_is_given_the_first_images_only(images, batc
 
 @dataclass(frozen=True)
 class _Numbered(Transform):
-    """A transform that does nothing; its parameters are numbers."""
+    """A transform that does nothing; its parameters are numbers, of which 0 may count as the identity."""
 
     kind = "appearance"
     unit = "number"
+    has_identity: bool = False
+
+    @property
+    def neutral(self) -> tuple[float, ...] | None:
+        return (0.0,) if self.has_identity else None
 
     def grid(self, k: int, geometry: Geometry, protocol: str) -> Tensor:
         return torch.arange(k, dtype=torch.float32)[:, None]
@@ -363,13 +368,13 @@ def _scores(images: int, k: int, of_images: float, of_both: float) -> Tensor:
     )
 
 
-def _measured(scores: Tensor, source: ImageSource, **changes) -> Measured:
+def _measured(scores: Tensor, source: ImageSource, transform: Transform = _Numbered(), **changes: object) -> Measured:
     settings = _settings(
         **{"num_images": None, "k": scores.shape[1], "batch_size": 256, "budget": "adaptive", **changes}
     )
     measurement = InvarianceMeasurement(_backbone(_colour_means), TensorImages(_noise(20)), settings)
     metrics = {"similarity": _planted(scores)}
-    return measurement.measure({"numbered": _Numbered()}, source, metrics)[""]["numbered"]
+    return measurement.measure({"numbered": transform}, source, metrics)[""]["numbered"]
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -385,6 +390,36 @@ def test_adaptive_stops_at_the_target_with_the_full_value_in_its_interval(seed: 
     assert summary["num_views"] == 4 * summary["num_images"]
     assert summary["num_views"] < 200 * (0.2 / 0.012) ** 2 / 10
     np.testing.assert_allclose(np.mean(summary["similarity"]["curve"]), float(scores.mean()), atol=0.1)
+
+
+@pytest.mark.parametrize("protocol", ["clean", "paper"])
+@pytest.mark.parametrize("k", [21, 101])
+def test_adaptive_gives_the_identity_the_share_that_the_full_grid_gives_it(k: int, protocol: str) -> None:
+    """The identity scores far above all others, which score the higher the further on the grid they are."""
+    scores, source = _scores(400, k, 0.05, 0.1), TensorImages(_noise(400))
+    scores += torch.linspace(-0.3, 0.3, k) ** 2
+    scores[:, 0] = 2.0
+    expected = float(scores.mean() if protocol == "paper" else scores[:, 1:].mean())
+    transform = _Numbered(has_identity=True)
+    summary = _measured(scores, source, transform, target_se=0.005, protocol=protocol).summary["similarity"]
+    low, high = summary["ci95"]
+    assert low <= expected <= high
+    assert high - low < 0.025  # a seventeenth of the identity's 2 would be far outside
+    if protocol == "clean":
+        full = _measured(scores, source, transform, budget="full", num_images=400).summary["similarity"]
+        assert full["mean"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_adaptive_and_full_agree_on_rotations(images) -> None:
+    """Of noise, which is like itself at 0 degrees and at no other."""
+    found = {}
+    for budget in ("full", "adaptive"):
+        settings = _settings(k=60, num_images=60, budget=budget, target_se=0.02, batch_size=256)
+        measurement = InvarianceMeasurement(_backbone(_columns), images, settings)
+        measured = measurement.measure_transform("rotation", load_plugin("transforms", "rotation"), images)
+        found[budget] = measured.summary["similarity"]
+    # The images are the same, so that but for the parameters that each was seen with they would be equal.
+    assert found["adaptive"]["mean"] == pytest.approx(found["full"]["mean"], abs=0.02)
 
 
 def test_adaptive_scores_are_those_of_the_full_grid_at_the_indices_that_it_says() -> None:

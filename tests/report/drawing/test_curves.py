@@ -18,14 +18,19 @@ from solo_invariance.report.drawing.curves import (
     has_curve,
     line_style,
 )
-from solo_invariance.results.documents import Estimate, TransformResult
+from solo_invariance.results import Estimate, TransformResult
 
 Make = Callable[..., Any]
 
 
 def result(parameters: list[tuple[float, ...]], similarity: list[float], unit: str = "pixels") -> TransformResult:
-    nothing = Estimate(0, 0, 0)
-    return TransformResult("spatial", unit, tuple(parameters), None, nothing, tuple(similarity), nothing, None, {})
+    return TransformResult(
+        kind="spatial",
+        unit=unit,
+        parameters=tuple(parameters),
+        similarity=Estimate(mean=0, ci95=(0, 0), curve=tuple(similarity)),
+        distance=Estimate(mean=0, ci95=(0, 0)),
+    )
 
 
 def test_one_number_is_drawn_as_it_is_in_rising_order() -> None:

@@ -7,7 +7,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from solo_invariance.regression.cross_validation import Protocol, assign_folds
+from solo_invariance.protocols import ProtocolName
+from solo_invariance.regression.cross_validation import assign_folds
 from solo_invariance.transfer.probes import kernel_ridge
 from solo_invariance.transfer.probes.kernel_ridge import KernelRidgeProbe, squared_distances
 
@@ -25,7 +26,7 @@ def problem(count: int = 90, size: int = 6, seed: int = 0) -> tuple[Tensor, Tens
     return features, truth + torch.tensor([1.0, 0.1, 0.5]) * noise + 0.5
 
 
-def reference(protocol: Protocol, alpha: float, gamma: float, train: tuple[Tensor, Tensor], test: Tensor) -> Tensor:
+def reference(protocol: ProtocolName, alpha: float, gamma: float, train: tuple[Tensor, Tensor], test: Tensor) -> Tensor:
     model = make_pipeline(StandardScaler(), KernelRidge(kernel="rbf", alpha=alpha, gamma=gamma))
     mean = train[1].mean(0) if protocol == "clean" else torch.zeros(3, dtype=torch.float64)
     model.fit(train[0].numpy(), (train[1] - mean).numpy())
@@ -33,7 +34,7 @@ def reference(protocol: Protocol, alpha: float, gamma: float, train: tuple[Tenso
 
 
 def cross_validated(
-    protocol: Protocol, alpha: float, gamma: float, features: Tensor, targets: Tensor, seed: int
+    protocol: ProtocolName, alpha: float, gamma: float, features: Tensor, targets: Tensor, seed: int
 ) -> list[float]:
     fold_of = assign_folds(len(features), 5, seed)
     scores = []
@@ -48,7 +49,7 @@ def cross_validated(
 @pytest.mark.parametrize("protocol", ["clean", "paper"])
 @pytest.mark.parametrize("alpha", [1e-4, 1.0])
 @pytest.mark.parametrize("gamma", [1e-5, 1e-2, 1e2])
-def test_fixed_parameters_are_scikit_learns(protocol: Protocol, alpha: float, gamma: float) -> None:
+def test_fixed_parameters_are_scikit_learns(protocol: ProtocolName, alpha: float, gamma: float) -> None:
     features, targets = problem()
     train, test = (features[:60], targets[:60]), features[60:]
     probe = KernelRidgeProbe(torch.tensor([alpha]).double(), torch.tensor([gamma]).double(), protocol=protocol)
@@ -57,7 +58,7 @@ def test_fixed_parameters_are_scikit_learns(protocol: Protocol, alpha: float, ga
 
 
 @pytest.mark.parametrize("protocol", ["clean", "paper"])
-def test_each_target_chooses_as_ten_single_runs_would(protocol: Protocol) -> None:
+def test_each_target_chooses_as_ten_single_runs_would(protocol: ProtocolName) -> None:
     features, targets = problem()
     probe = KernelRidgeProbe(ALPHAS, GAMMAS, protocol=protocol, seed=2).fit(features, targets)
     pairs = [(alpha, gamma) for alpha in ALPHAS[[1, 2, 0]].tolist() for gamma in GAMMAS[[0, 2, 1]].tolist()]

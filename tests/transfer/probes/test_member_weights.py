@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from solo_invariance.protocols import ProtocolName
 from solo_invariance.regression.banded_ridge import FewFeatures, FewImages, banded_ridge
-from solo_invariance.regression.cross_validation import Protocol, penalty_grid
+from solo_invariance.regression.cross_validation import penalty_grid
 from solo_invariance.transfer.probes.logistic import LogisticProbe
 from solo_invariance.transfer.probes.member_weights import MemberWeights, choose_member_weights
 from solo_invariance.transfer.probes.ridge import RidgeProbe
@@ -27,14 +28,16 @@ def planted(
     return members, signal + 2 * draw(count, targets, seed=99)
 
 
-def fitted_score(members: list[Tensor], targets: Tensor, found: MemberWeights, protocol: Protocol = "clean") -> float:
+def fitted_score(
+    members: list[Tensor], targets: Tensor, found: MemberWeights, protocol: ProtocolName = "clean"
+) -> float:
     probe = RidgeProbe(torch.tensor([found.penalty]).double(), protocol=protocol, feature_weights=found.feature_weights)
     return float(probe.fit(torch.cat(members, 1), targets).cv_scores_.max())
 
 
 @pytest.mark.parametrize("width", [20, 90])
 @pytest.mark.parametrize("protocol", ["clean", "paper"])
-def test_a_member_of_noise_is_left_out_and_the_score_is_the_probes(width: int, protocol: Protocol) -> None:
+def test_a_member_of_noise_is_left_out_and_the_score_is_the_probes(width: int, protocol: ProtocolName) -> None:
     members, targets = planted((1.0, 0.0, 0.5), width=width)
     found = choose_member_weights(members, targets, "regression", protocol=protocol)
     assert found.weights[1] <= 0.1 * found.weights.max()

@@ -7,7 +7,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from solo_invariance.regression.cross_validation import Protocol, assign_folds
+from solo_invariance.protocols import ProtocolName
+from solo_invariance.regression.cross_validation import assign_folds
 from solo_invariance.transfer.probes.multilabel import MultiLabelProbe
 
 PENALTIES = torch.logspace(-2, 3, 6, dtype=torch.float64)
@@ -22,7 +23,7 @@ def problem(count: int = 150, size: int = 10, labels: int = 3, seed: int = 0) ->
     return 4 + features * spread, features @ slopes + noise > torch.linspace(0, 4, labels)
 
 
-def reference(protocol: Protocol, penalty: float, train: tuple[Tensor, Tensor], test: Tensor) -> np.ndarray:
+def reference(protocol: ProtocolName, penalty: float, train: tuple[Tensor, Tensor], test: Tensor) -> np.ndarray:
     columns = []
     for positive in train[1].T.numpy():
         if positive.all() or not positive.any():
@@ -34,7 +35,7 @@ def reference(protocol: Protocol, penalty: float, train: tuple[Tensor, Tensor], 
     return np.stack(columns, axis=1)
 
 
-def cross_validated(protocol: Protocol, penalty: float, features: Tensor, labels: Tensor, seed: int) -> float:
+def cross_validated(protocol: ProtocolName, penalty: float, features: Tensor, labels: Tensor, seed: int) -> float:
     fold_of = assign_folds(len(features), 5, seed)
     scores = []
     for fold in range(5):
@@ -48,7 +49,7 @@ def cross_validated(protocol: Protocol, penalty: float, features: Tensor, labels
 
 @pytest.mark.parametrize("protocol", ["clean", "paper"])
 @pytest.mark.parametrize(("count", "size"), [(150, 10), (60, 90)])
-def test_all_labels_together_are_scikit_learns_one_by_one(count: int, size: int, protocol: Protocol) -> None:
+def test_all_labels_together_are_scikit_learns_one_by_one(count: int, size: int, protocol: ProtocolName) -> None:
     features, labels = problem(count + 40, size)
     train, test = (features[:count], labels[:count]), features[count:]
     probe = MultiLabelProbe(PENALTIES, protocol=protocol, seed=3, tol=1e-7).fit(*train)

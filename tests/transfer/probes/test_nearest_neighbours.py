@@ -5,8 +5,9 @@ import torch
 from torch import Tensor
 
 from solo_invariance.errors import UserError
+from solo_invariance.features.neighbours import nearest
 from solo_invariance.regression.cross_validation import assign_folds
-from solo_invariance.transfer.probes.nearest_neighbours import KNNProbe, nearest
+from solo_invariance.transfer.probes.nearest_neighbours import KNNProbe
 
 
 def problem(count: int = 160, size: int = 12, seed: int = 0) -> tuple[Tensor, Tensor]:

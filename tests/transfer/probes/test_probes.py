@@ -10,11 +10,12 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
-from solo_invariance.regression.cross_validation import Protocol, assign_folds, choose_penalty, penalty_grid
+from solo_invariance.protocols import ProtocolName
+from solo_invariance.regression.cross_validation import assign_folds, choose_penalty, penalty_grid
 from solo_invariance.transfer.probes.logistic import LogisticProbe
 from solo_invariance.transfer.probes.ridge import RidgeProbe
 
-PROTOCOLS: list[Protocol] = ["clean", "paper"]
+PROTOCOLS: list[ProtocolName] = ["clean", "paper"]
 FEW_PENALTIES = torch.logspace(-3, 3, 7, dtype=torch.float64)
 
 
@@ -45,13 +46,13 @@ def classification_problem(count: int, size: int, seed: int = 0, classes: int = 
     return features, 3 * (logits + noise).argmax(1) + 1
 
 
-def ridge_reference(protocol: Protocol, penalty: float) -> Any:
+def ridge_reference(protocol: ProtocolName, penalty: float) -> Any:
     if protocol == "paper":
         return Ridge(1 / penalty)
     return make_pipeline(StandardScaler(), Ridge(penalty))
 
 
-def logistic_reference(protocol: Protocol, penalty: float) -> Any:
+def logistic_reference(protocol: ProtocolName, penalty: float) -> Any:
     model = LogisticRegression(C=1 / penalty, solver="newton-cg", tol=1e-8, max_iter=1000)
     return model if protocol == "paper" else make_pipeline(StandardScaler(), model)
 
@@ -68,7 +69,7 @@ def cross_validate_reference(model: Any, features: Tensor, targets: Tensor, fold
 class TestRidge:
     @pytest.mark.parametrize("protocol", PROTOCOLS)
     @pytest.mark.parametrize(("count", "size"), [(120, 20), (60, 50), (40, 100)])
-    def test_equals_scikit_learn(self, count: int, size: int, protocol: Protocol) -> None:
+    def test_equals_scikit_learn(self, count: int, size: int, protocol: ProtocolName) -> None:
         features, targets = regression_problem(count + 50, size)
         train, test = (features[:count], targets[:count]), (features[count:], targets[count:])
         probe = RidgeProbe(protocol=protocol, seed=3).fit(*train)
@@ -116,7 +117,7 @@ class TestRidge:
         assert torch.allclose(once.cv_scores_, thrice.cv_scores_, atol=1e-9)
 
     @pytest.mark.parametrize("protocol", PROTOCOLS)
-    def test_protocols_read_the_penalty_in_opposite_ways(self, protocol: Protocol) -> None:
+    def test_protocols_read_the_penalty_in_opposite_ways(self, protocol: ProtocolName) -> None:
         features, targets = regression_problem(60, 10)
         weak, strong = (
             RidgeProbe(torch.tensor([penalty]), protocol=protocol).fit(features, targets).coef_.norm()
@@ -176,7 +177,7 @@ class TestRidge:
 class TestLogistic:
     @pytest.mark.parametrize("protocol", PROTOCOLS)
     @pytest.mark.parametrize(("count", "size"), [(200, 12), (60, 80)])
-    def test_equals_scikit_learn(self, count: int, size: int, protocol: Protocol) -> None:
+    def test_equals_scikit_learn(self, count: int, size: int, protocol: ProtocolName) -> None:
         features, labels = classification_problem(count + 100, size)
         train, test = (features[:count], labels[:count]), (features[count:], labels[count:])
         probe = LogisticProbe(FEW_PENALTIES, protocol=protocol, seed=3).fit(*train)
@@ -209,7 +210,7 @@ class TestLogistic:
         assert probe.classes_.tolist() == reference.classes_.tolist()
 
     @pytest.mark.parametrize("protocol", PROTOCOLS)
-    def test_the_gradient_vanishes(self, protocol: Protocol) -> None:
+    def test_the_gradient_vanishes(self, protocol: ProtocolName) -> None:
         features, labels = classification_problem(150, 40)
         probe = LogisticProbe(torch.tensor([0.1]), protocol=protocol, tol=1e-9).fit(features, labels)
         deviation = features.std(0, correction=0)[:, None] if protocol == "clean" else torch.ones(40, 1)
@@ -244,7 +245,7 @@ class TestLogistic:
         assert weakest.score(features, labels) == 1
 
     @pytest.mark.parametrize("protocol", PROTOCOLS)
-    def test_ill_conditioned_and_constant_features_converge(self, protocol: Protocol) -> None:
+    def test_ill_conditioned_and_constant_features_converge(self, protocol: ProtocolName) -> None:
         features, labels = classification_problem(300, 10)
         generator = torch.Generator().manual_seed(5)
         tiny = 1e-4 * torch.randn(300, 5, generator=generator, dtype=torch.float64)
@@ -436,7 +437,7 @@ class TestBoth:
 
     @pytest.mark.parametrize("protocol", PROTOCOLS)
     def test_feature_weights_are_ridges_of_their_own(
-        self, probe: RidgeProbe | LogisticProbe, protocol: Protocol
+        self, probe: RidgeProbe | LogisticProbe, protocol: ProtocolName
     ) -> None:
         features, labels = classification_problem(120, 8)
         train, test = features[:90], features[90:]

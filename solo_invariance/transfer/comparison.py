@@ -7,32 +7,49 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from solo_invariance.commands.terminal import console
+from solo_invariance.bootstrap import paired_interval
 from solo_invariance.errors import UserError
 from solo_invariance.results.files import SCHEMA, read_arrays, read_json, write_json
-from solo_invariance.transfer.scores import metric_named, paired_interval
+from solo_invariance.transfer.scores import metric_named
+
+FILE = "transfer.json"
+ARRAYS = "transfer.npz"
 
 _SAME = ("task", "metric", "num_test", "test_images")
 _SAME_EPISODES = ("seed", "details")
 _LEAST_CORRELATION = 0.95
 
 
+def require_result(against: Path | str, name: str = "") -> None:
+    """Raise UserError unless a directory has a task's result to compare with.
+
+    Args:
+        against: Where an earlier run wrote its results.
+        name: The task's folder in it, where that run was of several.
+    """
+    if not (Path(against) / name / FILE).is_file():
+        raise UserError(f"against={against}: no result of transfer there ({Path(name) / FILE})")
+
+
 def compare_scores(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
-    """Compare two runs of ``transfer`` on one task and write it to ``comparison.json`` in ``ours``; return its content.
+    """Compare the results of two backbones on one task; write ``comparison.json`` to ``ours`` and return its content.
 
     The interval is of the difference: the same test images, or episodes, are drawn for both. It is far surer than
     two intervals side by side, since most of what varies between images varies for both.
 
     Args:
-        ours: A run's directory.
-        theirs: Another's; differences are ours minus theirs.
+        ours: A directory with ``transfer.json`` and ``transfer.npz``.
+        theirs: Another one; differences are ours minus theirs.
         seed: Of the bootstrap.
+
+    Returns:
+        ``difference`` of the scores, its 95 % interval ``ci95``, and what was compared.
 
     Raises:
         UserError: The other run has no result there, or one of another task, metric or other test images.
     """
-    first, second = read_json(ours / "transfer.json"), read_json(theirs / "transfer.json")
-    arrays = [read_arrays(run / "transfer.npz") for run in (ours, theirs)]
+    first, second = read_json(ours / FILE), read_json(theirs / FILE)
+    arrays = [read_arrays(run / ARRAYS) for run in (ours, theirs)]
     one, other = ({name: torch.from_numpy(array) for name, array in run.items()} for run in arrays)
     for key in _SAME + (_SAME_EPISODES if "episodes" in one else ()):
         if first.get(key) != second.get(key):
@@ -85,14 +102,3 @@ def _mean(values: Tensor, targets: Tensor, weights: Tensor | None = None) -> Ten
     """Return the mean of values (N,), each counted as often as its weight (..., N) says."""
     weights = torch.ones_like(values) if weights is None else weights
     return (weights * values).sum(-1) / weights.sum(-1)
-
-
-def print_difference(comparison: Mapping[str, Any]) -> None:
-    """Print one difference with its interval."""
-    low, high = comparison["ci95"]
-    console.print(
-        f"{comparison['label']} minus {comparison['against']['label']} on {comparison['task']}: {comparison['metric']} "
-        f"{comparison['difference']:+.3f} [{low:+.3f}, {high:+.3f}], paired on {comparison['num_test']} test images",
-        highlight=False,
-        soft_wrap=True,
-    )

@@ -5,15 +5,14 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from solo_invariance.data.dataset_samples import DatasetSamples, eight_bits
 from solo_invariance.data.images import (
     ImageFiles,
     ImageSource,
     KnownImages,
     SelectedImages,
     TensorImages,
-    with_short_side,
 )
+from solo_invariance.data.sources import DatasetImages, image_source, with_short_side
 from solo_invariance.errors import UserError
 
 
@@ -26,31 +25,31 @@ def test_pictures_bytes_and_floats_are_the_same_image(labelled: bool) -> None:
     pixels = _pixels(3, 20, 30)
     picture = Image.fromarray(pixels.permute(1, 2, 0).numpy())
     for image in (pixels, pixels.float() / 255, pixels.double() / 255, picture):
-        samples = DatasetSamples([(image, 7) if labelled else image])
+        samples = DatasetImages([(image, 7) if labelled else image])
         assert torch.equal(samples[0], pixels)
         resized = np.asarray(picture.resize((15, 10), Image.Resampling.BILINEAR))
-        assert torch.equal(DatasetSamples([image], 10)[0], torch.from_numpy(resized.copy()).permute(2, 0, 1))
+        assert torch.equal(DatasetImages([image], 10)[0], torch.from_numpy(resized.copy()).permute(2, 0, 1))
 
 
 @pytest.mark.parametrize(
     ("sample", "message"),
     [
-        ("cat", "list image 0: str, expected an image of Pillow's or a tensor"),
-        ((), "list image 0: tuple, expected"),
-        ({"image": torch.zeros(3, 4, 4)}, "list image 0: dict, expected"),
-        (torch.zeros(1, 28, 28), r"list image 0: \(1, 28, 28\), expected"),
-        (torch.full((3, 4, 4), 1.5), "list image 0: values from 1.5 to 1.5, expected floats in"),
-        (torch.full((3, 4, 4), torch.nan), "list image 0: values from nan to nan, expected floats in"),
-        (torch.zeros(3, 4, 4, dtype=torch.int32), "list image 0: torch.int32, expected uint8"),
+        ("cat", "list image 0: is a str, expected an image"),
+        ({"image": torch.zeros(3, 4, 4)}, "list image 0: is a dict, expected"),
+        (torch.zeros(1, 28, 28), r"list image 0: a tensor of shape \(1, 28, 28\), expected"),
+        (torch.full((3, 4, 4), 1.5), "list image 0: a tensor of torch.float32, expected uint8, or numbers in"),
+        (torch.full((3, 4, 4), torch.nan), "list image 0: a tensor of torch.float32, expected uint8, or numbers in"),
+        (torch.zeros(3, 4, 4, dtype=torch.int32), "list image 0: a tensor of torch.int32, expected uint8"),
     ],
 )
 def test_a_sample_that_is_no_image_is_named(sample, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        DatasetSamples([sample])[0]
+        DatasetImages([sample])[0]
 
 
 def test_floats_are_rounded_to_bytes() -> None:
-    assert eight_bits(torch.tensor([0.0, 0.499 / 255, 0.501 / 255, 1.0]), "image").tolist() == [0, 0, 1, 255]
+    values = torch.tensor([0.0, 0.499 / 255, 0.501 / 255, 1.0]).expand(1, 3, 1, 4)
+    assert image_source(values)[0][0, 0].tolist() == [0, 0, 1, 255]  # type: ignore[index]
 
 
 class _Unresizable:
@@ -71,7 +70,7 @@ def test_sources_that_can_resize_do_and_others_stay(photo_folder) -> None:
         tensors,
         SelectedImages(tensors, [2, 0]),
         KnownImages(tensors, ["digest"] * 4),
-        DatasetSamples(TensorDataset(_pixels(4, 3, 20, 30))),
+        DatasetImages(TensorDataset(_pixels(4, 3, 20, 30))),
     ]
     for source in sources:
         resized = with_short_side(source, 12)

@@ -1,0 +1,109 @@
+"""Whatever holds images, as a source of them."""
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from solo_invariance.data.decoding import Unreadable, resize_short_side, to_tensor
+from solo_invariance.data.images import ImageFiles, ImageSource, KnownImages, SelectedImages, TensorImages
+from solo_invariance.errors import UserError
+
+Images = ImageSource | Dataset[Any] | Tensor | Path | str
+"""A folder, a tensor (N, 3, H, W), uint8 or float in [0, 1], a dataset, or a source."""
+
+
+def image_source(images: Images, resize: int | None = None) -> ImageSource:
+    """Return images as a source.
+
+    Args:
+        images: A folder, at any depth of which images lie; a tensor (N, 3, H, W), uint8 or float in [0, 1]; a dataset,
+            of which each sample is an image or begins with one (a PIL image, or a tensor (3, H, W) as above); or a
+            source, which is returned as it is.
+        resize: Short side in pixels (bilinear, antialiased), None to keep the sizes; a source keeps its own.
+
+    Raises:
+        UserError: There is no such folder, or no image in it, or the images are of another kind or shape.
+
+    Example:
+        >>> len(image_source(torch.rand(4, 3, 8, 8)))
+        4
+    """
+    if isinstance(images, str | Path):
+        return ImageFiles(Path(images), resize)
+    if isinstance(images, Tensor):
+        return TensorImages(_bytes(images, 4), resize)
+    if hasattr(images, "name_of"):
+        return images  # type: ignore[return-value]
+    if hasattr(images, "__getitem__") and hasattr(images, "__len__"):
+        return DatasetImages(images, resize)
+    raise UserError(f"images of {type(images).__name__}: expected a folder, a tensor (N, 3, H, W) or a dataset")
+
+
+def with_short_side(source: ImageSource, size: int) -> ImageSource:
+    """Return a source whose images have a short side of ``size`` pixels, where it is one that can resize them.
+
+    Files are resized as they are read, once, whatever size they were to have; a source that cannot resize stays as it
+    is.
+    """
+    if isinstance(source, SelectedImages):
+        return replace(source, source=with_short_side(source.source, size))
+    if isinstance(source, KnownImages):
+        inner = with_short_side(source.source, size)
+        return source if inner is source.source else inner  # their digests are of another size
+    if not isinstance(source, ImageFiles | TensorImages | DatasetImages) or source.resize == size:
+        return source
+    resized = copy.copy(source)
+    resized.resize = size
+    return resized
+
+
+class DatasetImages:
+    """The images of a dataset, without its targets.
+
+    Args:
+        dataset: Each sample is an image or begins with one: a PIL image, or a tensor (3, H, W), uint8 or float in
+            [0, 1].
+        resize: Short side in pixels, None to keep the sizes.
+    """
+
+    def __init__(self, dataset: Any, resize: int | None = None) -> None:
+        self._dataset = dataset
+        self.resize = resize
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def __getitem__(self, index: int) -> Tensor | Unreadable:
+        sample = self._dataset[index]
+        image = sample[0] if isinstance(sample, tuple | list) else sample
+        if isinstance(image, Tensor):
+            pixels = _bytes(image, 3, self.name_of(index))
+            if self.resize is None or min(pixels.shape[-2:]) == self.resize:
+                return pixels
+            image = Image.fromarray(np.asarray(pixels.permute(1, 2, 0)))
+        if not isinstance(image, Image.Image):
+            raise UserError(f"{self.name_of(index)}: is a {type(image).__name__}, expected an image")
+        return to_tensor(resize_short_side(image.convert("RGB"), self.resize))
+
+    def name_of(self, index: int) -> str:
+        """Return the dataset's name and the index."""
+        return f"{type(self._dataset).__name__} image {index}"
+
+
+def _bytes(images: Tensor, ndim: int, what: str = "images") -> Tensor:
+    """Return images (..., 3, H, W), uint8 or float in [0, 1], as uint8."""
+    if images.ndim != ndim or images.shape[-3] != 3:
+        wanted = "(N, 3, H, W)" if ndim == 4 else "(3, H, W)"
+        raise UserError(f"{what}: a tensor of shape {tuple(images.shape)}, expected {wanted}")
+    if images.dtype == torch.uint8:
+        return images.cpu()
+    if not images.is_floating_point() or not (images.min() >= 0 and images.max() <= 1):
+        raise UserError(f"{what}: a tensor of {images.dtype}, expected uint8, or numbers in [0, 1] (not normalised)")
+    return images.mul(255).round().byte().cpu()

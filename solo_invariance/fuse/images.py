@@ -1,0 +1,113 @@
+"""What a fusion is fitted to and chosen by: reference images, and a task's training images."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.config.task import TaskConfig
+from solo_invariance.data.images import ImageSource, KnownImages, SelectedImages, TensorImages
+from solo_invariance.data.latent_scenes import LatentScenes
+from solo_invariance.data.sources import Images, image_source
+from solo_invariance.errors import UserError
+from solo_invariance.features import FeatureCache, digests_of, member_features
+from solo_invariance.fuse.settings import FuseSettings
+from solo_invariance.progress import Progress, no_progress
+from solo_invariance.transfer.task_data import TaskData, load_task
+
+EMBEDDED = "latent_scenes"
+
+
+@dataclass(frozen=True)
+class FusionImages:
+    """The images of a fusion, with the members' features of them.
+
+    Args:
+        mode: The fusion's name, for messages.
+        members: On the device to compute on.
+        reference: The images that it is fitted to: a folder, ``latent_scenes`` or other images; by default the task's
+            training images.
+        task_config: Names the task that decides, if one does.
+        settings: How to fuse.
+        progress: Told how far the work is.
+    """
+
+    mode: str
+    members: Sequence[Backbone]
+    reference: Images | None
+    task_config: TaskConfig | None
+    settings: FuseSettings
+    progress: Progress = no_progress
+
+    def of(self, chosen: Sequence[int]) -> "FusionImages":
+        """Return the images of some of the members, in the size that these want."""
+        members = [self.members[index] for index in chosen]
+        return FusionImages(self.mode, members, self.reference, self.task_config, self.settings, self.progress)
+
+    @property
+    def labels(self) -> list[str]:
+        """What the members are called."""
+        return [member.provenance.label for member in self.members]
+
+    @cached_property
+    def task(self) -> TaskData | None:
+        """The task that decides, if there is one."""
+        if self.task_config is None:
+            return None
+        return load_task(self.task_config, self._crop_size, "clean", self.settings.extraction.num_workers)
+
+    def required_task(self) -> TaskData:
+        """Return the task.
+
+        Raises:
+            UserError: There is none.
+        """
+        if self.task is None:
+            raise UserError(f"mode={self.mode}: name the task that the members are chosen for, task.name=...")
+        return self.task
+
+    @cached_property
+    def task_features(self) -> list[Tensor]:
+        """Of the task's training images, (N, D_i) a member."""
+        return self._features(self.required_task().known_images("train"), "training features")
+
+    def reference_features(self) -> tuple[list[Tensor], frozenset[str]]:
+        """Return the features of the reference images, and the digests of all images that were looked at.
+
+        Raises:
+            UserError: There are none, or images of the task's test are among them.
+        """
+        if self.reference is None and self.task is None:
+            raise UserError(f"mode={self.mode} is fitted to images: name them, reference.path=FOLDER or task.name=...")
+        if self.reference is None:
+            return self.task_features, frozenset(self.required_task().train_digests)
+        source = self._reference_source(self.reference)
+        known = digests_of(source, self.settings.extraction.num_workers)
+        digests = frozenset(known)
+        if self.task is not None:
+            self.task.require_unseen(digests, "the fusion is fitted to")
+            digests |= frozenset(self.task.train_digests)
+        return self._features(KnownImages(source, known), "reference features"), digests
+
+    def _reference_source(self, images: Images) -> ImageSource:
+        wanted = self.settings.reference_images
+        if isinstance(images, str) and images == EMBEDDED:
+            return TensorImages(LatentScenes(wanted).images, name="latent_scenes image")
+        source = image_source(images)
+        if not isinstance(images, str | Path):
+            return source
+        drawn = torch.randperm(len(source), generator=torch.Generator().manual_seed(self.settings.seed))
+        return SelectedImages(source, drawn[:wanted].sort().values.tolist())
+
+    @property
+    def _crop_size(self) -> int:
+        return max(member.input_spec.crop_size for member in self.members)
+
+    def _features(self, source: ImageSource, what: str) -> list[Tensor]:
+        cache = FeatureCache.default() if self.settings.cache else None
+        settings = self.settings.extraction
+        return member_features(self.members, source, self._crop_size, settings, cache, self.progress, what)

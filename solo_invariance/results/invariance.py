@@ -1,0 +1,141 @@
+"""``invariance.json``: what a backbone became invariant to."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
+
+from solo_invariance.results.document import Finite, Record, Text, Whole, wrong
+from solo_invariance.results.estimate import Estimate, Measured
+from solo_invariance.results.result import Result
+
+INVARIANCE_FILE = "invariance.json"
+
+
+def _as_rows(parameters: Any) -> Any:
+    """Make a row of each parameter, which files have as a number where it is one; off and on count as 0 and 1."""
+    if not isinstance(parameters, list | tuple):
+        return parameters
+    numbers = (float(one) if isinstance(one, bool) else one for one in parameters)
+    return [one if isinstance(one, list | tuple) else (one,) for one in numbers]
+
+
+def _of_one_length(rows: tuple[tuple[float, ...], ...]) -> tuple[tuple[float, ...], ...]:
+    if len({len(row) for row in rows}) != 1:
+        raise wrong("a list of numbers, or of lists of the same length")
+    return rows
+
+
+def _as_written(rows: tuple[tuple[float, ...], ...]) -> list[Any]:
+    return [row[0] if len(row) == 1 else list(row) for row in rows]
+
+
+_Parameters = Annotated[
+    tuple[tuple[Finite, ...], ...],
+    BeforeValidator(_as_rows),
+    AfterValidator(_of_one_length),
+    PlainSerializer(_as_written),
+]
+
+
+class TransformResult(Measured):
+    """Invariance to one synthetic transform: averages over its parameters, and curves over them.
+
+    Args:
+        unit: Of the parameters, such as degrees; empty where they have none.
+        parameters: One row per step of the grid, as long as the transform has arguments.
+        identity: Which step changes nothing, if one does.
+        num_images: How many images were looked at, where the file says it.
+        num_views: How many views of them.
+        similarity: In [-1, 1]; 1 is invariant.
+        distance: In standard deviations of whitened features; 0 is invariant.
+        similarity_without_identity: Over all other steps.
+        unreadable: Images that were left out.
+        target_reached: Whether the standard error is as small as was asked for, where it was.
+    """
+
+    unit: Annotated[str, BeforeValidator(lambda unit: "" if unit is None else unit)]
+    parameters: _Parameters = Field(repr=False)
+    identity: Whole | None = None
+    num_images: Whole | None = None
+    num_views: Whole | None = None
+    similarity: Estimate
+    distance: Estimate
+    similarity_without_identity: Estimate | None = None
+    unreadable: tuple[str, ...] = ()
+    target_reached: bool | None = None
+
+    @property
+    def curve(self) -> tuple[float, ...]:
+        """The similarity at each parameter."""
+        return self.similarity.curve or ()
+
+    @model_validator(mode="after")
+    def _fits_the_grid(self) -> "TransformResult":
+        size = len(self.parameters)
+        if len(self.curve) != size:
+            raise wrong(f"a list of {size} numbers, one per parameter", "similarity", "curve")
+        if self.identity is not None and not 0 <= self.identity < size:
+            raise wrong(f"the index of a parameter (0 to {size - 1}) or null", "identity")
+        return self
+
+
+class ViewResult(Measured):
+    """Invariance over one set of real views: ``num_groups`` things, each seen ``num_views`` times.
+
+    Args:
+        num_groups: How many things.
+        num_views: How many views of one, at most.
+        similarity: In [-1, 1]; 1 is invariant.
+        distance: In standard deviations of whitened features; 0 is invariant.
+        unreadable: Images that were left out.
+    """
+
+    num_groups: Whole
+    num_views: Whole
+    similarity: Estimate
+    distance: Estimate
+    unreadable: tuple[str, ...] = ()
+
+
+class ReferenceRecord(Record):
+    """The images whose statistics whiten the features: how many, and how their covariance was estimated.
+
+    Args:
+        num_images: How many were looked at.
+        shrinkage: How far the covariance is shrunk, in [0, 1].
+        estimator: ``oas`` or ``sample``.
+        unreadable: Images that were left out.
+    """
+
+    num_images: Whole
+    shrinkage: Finite | None = None
+    estimator: Text | None = None
+    unreadable: tuple[str, ...] = ()
+
+
+class InvarianceResult(Result):
+    """One ``invariance.json``.
+
+    Args:
+        protocol: ``paper`` or ``clean``.
+        budget: ``full`` or ``adaptive``, where the file says it.
+        num_images: How many images were to be looked at.
+        k: How many parameters of each transform an image is looked at with.
+        geometry: ``resize`` and ``crop_size`` in pixels, where the file says it.
+        reference: See there, where the file says it.
+        transforms: By name.
+        views: By the view set's name.
+    """
+
+    kind: ClassVar[str] = "invariance"
+    usual_name: ClassVar[str] = INVARIANCE_FILE
+
+    protocol: Text
+    budget: Text | None = Field(default=None, repr=False)
+    num_images: Whole
+    k: Whole
+    geometry: Mapping[str, Whole] | None = Field(default=None, repr=False)
+    reference: ReferenceRecord | None = Field(default=None, repr=False)
+    transforms: Mapping[str, TransformResult] = Field(default_factory=dict)
+    views: Mapping[str, ViewResult] = Field(default_factory=dict)

@@ -1,0 +1,37 @@
+"""What the results of measuring and of transfer share: where the numbers come from."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from solo_invariance.results.document import Document, Finite, Record, Text, Whole
+
+
+class BackboneRecord(Record):
+    """The network that was looked at, and the checkpoint that it came from, if any."""
+
+    name: Text
+    checkpoint: Text | None = None
+    sha256: Text | None = None
+    num_features: Whole
+
+
+class Result(Document):
+    """Where the numbers of one backbone come from.
+
+    Args:
+        label: What the backbone is called.
+        backbone: What it is.
+        config: The command's whole configuration.
+        versions: Of the packages that numbers depend on.
+        seed: Of everything that is drawn.
+        timings: In seconds.
+    """
+
+    label: Text
+    backbone: BackboneRecord = Field(repr=False)
+    config: Mapping[str, Any] = Field(repr=False)
+    versions: Mapping[str, str] = Field(repr=False)
+    seed: Whole
+    timings: Mapping[str, Finite] = Field(repr=False)

@@ -1,0 +1,54 @@
+"""``transfer.json``: how well a probe on a backbone's features does on a task."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from pydantic import Field
+
+from solo_invariance.results.document import Finite, Text, Whole
+from solo_invariance.results.estimate import Estimate, Interval
+from solo_invariance.results.result import Result
+
+TRANSFER_FILE = "transfer.json"
+
+
+class TransferResult(Result):
+    """One ``transfer.json``: the test score of a probe on one task; a larger score is better.
+
+    Args:
+        task: Its name.
+        metric: Of the score.
+        mean_score: The score itself, ``score`` in the file.
+        ci95: Its 95 % interval.
+        penalty: That was chosen by cross-validation, where the probe has one.
+        folds: Of the cross-validation.
+        probe: Its kind.
+        num_train: How many images it was fitted to.
+        num_test: How many images it was scored on.
+        protocol: ``paper`` or ``clean``, where the file says it.
+        test_images: A hash of which they were, where the file says it.
+        overlap: How many images are both for training and for the test.
+        details: How the fit came about.
+    """
+
+    kind: ClassVar[str] = "transfer"
+    usual_name: ClassVar[str] = TRANSFER_FILE
+
+    task: Text
+    metric: Text
+    mean_score: Finite = Field(alias="score")
+    ci95: Interval
+    penalty: Finite | None = Field(default=None, repr=False)
+    folds: Whole = Field(repr=False)
+    probe: Text
+    num_train: Whole = Field(repr=False)
+    num_test: Whole = Field(repr=False)
+    protocol: Text | None = None
+    test_images: Text | None = Field(default=None, repr=False)
+    overlap: Whole | None = Field(default=None, repr=False)
+    details: Mapping[str, Any] = Field(default_factory=dict, repr=False)
+
+    @property
+    def score(self) -> Estimate:
+        """The score with its interval."""
+        return Estimate(mean=self.mean_score, ci95=self.ci95)

@@ -1,0 +1,51 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from solo_invariance.errors import UserError
+from solo_invariance.results import (
+    InvarianceComparison,
+    InvarianceResult,
+    TransferComparison,
+    TransferResult,
+    read_result,
+)
+
+
+def test_a_file_says_which_kind_it_is(written: Path) -> None:
+    kinds = {
+        "measure/resnet10/invariance.json": InvarianceResult,
+        "transfer/resnet10/transfer.json": TransferResult,
+        "measure/resnet18/comparison.json": InvarianceComparison,
+        "transfer/resnet18/comparison.json": TransferComparison,
+    }
+    for name, kind in kinds.items():
+        result = read_result(written / name)
+        assert type(result) is kind
+        assert result.file == written / name
+
+
+def test_the_readmes_python_block_on_results_runs(written: Path) -> None:
+    readme = (Path(__file__).parents[2] / "README.md").read_text()
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL) if "read_result" in b)
+    for kind in ("invariance", "transfer"):
+        folder = "measure" if kind == "invariance" else "transfer"
+        block = block.replace(f"OUT/{kind}.json", f"{written}/{folder}/resnet10/{kind}.json")
+    names: dict[str, object] = {}
+    exec(block, names)
+    assert isinstance(names["result"], InvarianceResult)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"schema": 1}, "key 'kind' is missing"),
+        ({"schema": 1, "kind": "poem"}, "key 'kind' must be 'invariance' or 'transfer' or .*, not \"poem\""),
+    ],
+)
+def test_another_file_is_an_error(tmp_path: Path, content: dict[str, object], message: str) -> None:
+    (tmp_path / "x.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"x\.json: {message}"):
+        read_result(tmp_path / "x.json")

@@ -1,0 +1,56 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from solo_invariance.errors import UserError
+from solo_invariance.results.run_directory import RunDirectory
+
+_HOLD = """
+import sys
+from pathlib import Path
+from solo_invariance.results.run_directory import RunDirectory
+with RunDirectory(Path(sys.argv[1]), "", {}).locked():
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_two_runs_never_write_at_once(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "out", "", {})
+    with directory.locked():
+        assert (tmp_path / "out" / ".lock").exists()
+        with pytest.raises(UserError, match="another run is at work there; wait for it, or choose another"):
+            RunDirectory(tmp_path / "out", "", {}).locked().__enter__()
+    assert list((tmp_path / "out").iterdir()) == []
+    with directory.locked():
+        pass
+
+
+def test_another_process_is_kept_out_until_it_ends_however_that_is(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "out", "", {})
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(tmp_path / "out")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "locked\n"
+        with pytest.raises(UserError, match="another run is at work there"), directory.locked():
+            pass
+        other.kill()
+    with directory.locked():
+        pass
+
+
+def test_a_failure_lets_go(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path, "", {})
+    with pytest.raises(ValueError, match="oh"), directory.locked():
+        raise ValueError("oh")
+    with directory.locked():
+        pass
+
+
+def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"), RunDirectory(tmp_path / "file" / "x", "", {}).locked():
+        pass

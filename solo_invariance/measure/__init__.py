@@ -1,6 +1,7 @@
-"""Measuring what a backbone became invariant to."""
+"""Measuring what a backbone became invariant to: ``measure(backbone, images)``, see ``measure.run.measure``."""
 
 from solo_invariance.bootstrap import Estimate, estimate, estimate_difference
+from solo_invariance.callable_package import make_callable
 from solo_invariance.measure.functional.whitening import Whitening, whiten, whitening_from_statistics
 from solo_invariance.measure.loop.groups import Group, ViewGroups, measure_groups
 from solo_invariance.measure.loop.partial_results import PartialResultFiles, PartialResults
@@ -45,3 +46,5 @@ __all__ = [
     "whiten",
     "whitening_from_statistics",
 ]
+
+make_callable(__name__, "solo_invariance.measure.run:measure")

@@ -30,7 +30,7 @@ from solo_invariance.measure import (
     estimate,
 )
 from solo_invariance.measure.loop.adaptive import first_rows, next_rows
-from solo_invariance.measure.loop.sampling import AdaptiveDesign
+from solo_invariance.measure.loop.sampling import AdaptiveSampling
 from solo_invariance.measure.loop.summary import post_stratified
 from solo_invariance.plugins import load_plugin
 
@@ -212,7 +212,7 @@ def _simulate(name: str, values: Tensor, identity: int | None) -> BudgetRow:
 def _adaptive(values: Tensor, identity: int | None, target: float, seed: int) -> tuple[int, tuple[float, float]]:
     """Return the forward passes of one adaptive measurement, clean images included, and its interval."""
     images, parameters = values.shape
-    design = AdaptiveDesign(parameters, identity, seed)
+    design = AdaptiveSampling(parameters, identity, seed)
     order = np.random.default_rng(seed).permutation(images)
     rows: int | None = first_rows(design.rows_to_cover)
     while rows is not None:

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
     from solo_invariance.fuse.settings import FuseSettings
     from solo_invariance.hosts.embedded.pretrain import pretrain
     from solo_invariance.installation import doctor
+    from solo_invariance.measure.run import measure
+    from solo_invariance.measure.settings import MeasureSettings
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Backbone": "solo_invariance.backbones",
     "FuseSettings": "solo_invariance.fuse.settings",
+    "MeasureSettings": "solo_invariance.measure.settings",
     "PretrainConfig": "solo_invariance.config.pretrain",
     "UserError": "solo_invariance.errors",
     "doctor": "solo_invariance.installation",
@@ -35,17 +38,19 @@ _HOMES = {
     "pretrain": "solo_invariance.hosts.embedded.pretrain",
 }
 # Packages that are called by their names; see ``callable_package``.
-_VERBS = ("families", "fuse")
+_VERBS = ("families", "fuse", "measure")
 
 __all__ = [
     "Backbone",
     "FuseSettings",
+    "MeasureSettings",
     "PretrainConfig",
     "UserError",
     "doctor",
     "families",
     "fuse",
     "load_backbone",
+    "measure",
     "pretrain",
 ]
 

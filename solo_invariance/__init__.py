@@ -15,43 +15,65 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from solo_invariance.backbones import Backbone, load_backbone
+    from solo_invariance.comparison import compare
+    from solo_invariance.config.demo import DemoConfig
     from solo_invariance.config.pretrain import PretrainConfig
+    from solo_invariance.config.task import TaskConfig
     from solo_invariance.errors import UserError
     from solo_invariance.families.named import families
     from solo_invariance.fuse.run import fuse
     from solo_invariance.fuse.settings import FuseSettings
+    from solo_invariance.hosts.embedded.demo import demo
     from solo_invariance.hosts.embedded.pretrain import pretrain
     from solo_invariance.installation import doctor
     from solo_invariance.measure.run import measure
     from solo_invariance.measure.settings import MeasureSettings
+    from solo_invariance.report.page import build_report as report
+    from solo_invariance.results import read_result
+    from solo_invariance.transfer.run import transfer
+    from solo_invariance.transfer.settings import TransferSettings
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Backbone": "solo_invariance.backbones",
+    "DemoConfig": "solo_invariance.config.demo",
     "FuseSettings": "solo_invariance.fuse.settings",
     "MeasureSettings": "solo_invariance.measure.settings",
     "PretrainConfig": "solo_invariance.config.pretrain",
+    "TaskConfig": "solo_invariance.config.task",
+    "TransferSettings": "solo_invariance.transfer.settings",
     "UserError": "solo_invariance.errors",
+    "compare": "solo_invariance.comparison",
+    "demo": "solo_invariance.hosts.embedded.demo",
     "doctor": "solo_invariance.installation",
     "load_backbone": "solo_invariance.backbones",
     "pretrain": "solo_invariance.hosts.embedded.pretrain",
+    "read_result": "solo_invariance.results",
 }
 # Packages that are called by their names; see ``callable_package``.
-_VERBS = ("families", "fuse", "measure")
+_VERBS = ("families", "fuse", "measure", "report", "transfer")
 
 __all__ = [
     "Backbone",
+    "DemoConfig",
     "FuseSettings",
     "MeasureSettings",
     "PretrainConfig",
+    "TaskConfig",
+    "TransferSettings",
     "UserError",
+    "compare",
+    "demo",
     "doctor",
     "families",
     "fuse",
     "load_backbone",
     "measure",
     "pretrain",
+    "read_result",
+    "report",
+    "transfer",
 ]
 
 

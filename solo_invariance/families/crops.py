@@ -39,7 +39,7 @@ class CropPipeline:
     Args:
         entries: In the order in which the method gets their crops.
         mean: Channel means that the backbone's input is normalised with.
-        std: Channel standard deviations, likewise.
+        std: Channel standard deviations that crops are divided by, in [0, 1] units.
     """
 
     entries: tuple[CropEntry, ...]

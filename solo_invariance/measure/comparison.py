@@ -11,20 +11,22 @@ from solo_invariance.bootstrap import Estimate, Statistic, estimate_difference
 from solo_invariance.errors import UserError
 from solo_invariance.measure.metrics.view_metric import ViewMetric
 from solo_invariance.plugins import discover, load_plugin
-from solo_invariance.results.files import SCHEMA, read_arrays, read_json, write_json
+from solo_invariance.results import InvarianceComparison, InvarianceResult
+from solo_invariance.results.comparison import COMPARISON_FILE
+from solo_invariance.results.files import SCHEMA, read_arrays
+from solo_invariance.results.invariance import INVARIANCE_FILE
 
 _SUFFIX = "_per_image"
-_RESULT = "invariance.json"
 
 
 def compare_runs(
     ours: Path,
     theirs: Path,
     seed: int,
-    name: str = "comparison.json",
+    name: str = COMPARISON_FILE,
     metrics: Mapping[str, ViewMetric] | None = None,
-) -> dict[str, Any]:
-    """Compare what two runs measured on the same images and write it to a file in ``ours``; return its content.
+) -> InvarianceComparison:
+    """Compare what two runs measured on the same images; write it to a file in ``ours`` and return it.
 
     Args:
         ours: A run's directory.
@@ -36,27 +38,29 @@ def compare_runs(
     Raises:
         UserError: They share no transform and no view set, or measured other images or parameters.
     """
-    first, second = read_json(ours / _RESULT), read_json(theirs / _RESULT)
-    if first["protocol"] != second["protocol"]:
-        raise UserError(f"against={theirs}: protocol {second['protocol']}, here {first['protocol']}")
-    result: dict[str, Any] = {
+    first, second = (InvarianceResult.read(run / INVARIANCE_FILE) for run in (ours, theirs))
+    if first.protocol != second.protocol:
+        raise UserError(f"against={theirs}: protocol {second.protocol}, here {first.protocol}")
+    content: dict[str, Any] = {
         "schema": SCHEMA,
-        "kind": "comparison",
-        "label": first["label"],
-        "against": {"label": second["label"], "out": str(theirs)},
+        "kind": InvarianceComparison.kind,
+        "label": first.label,
+        "against": {"label": second.label, "out": str(theirs)},
         "seed": seed,
     }
-    for kind in ("transforms", "views"):
-        shared = [one for one in first[kind] if one in second[kind]]
-        result[kind] = {one: _compare(one, ours, theirs, first[kind][one], seed, metrics or {}) for one in shared}
-    if not result["transforms"] and not result["views"]:
+    for part in ("transforms", "views"):
+        here, there = getattr(first, part), getattr(second, part)
+        shared = {one: here[one].kind for one in here if one in there}
+        content[part] = {one: _compare(one, ours, theirs, kind, seed, metrics or {}) for one, kind in shared.items()}
+    if not content["transforms"] and not content["views"]:
         raise UserError(f"against={theirs}: has no transform and no view set in common with {ours}")
-    write_json(ours / name, result)
+    result = InvarianceComparison.from_content(content)
+    result.write(ours / name)
     return result
 
 
 def _compare(
-    name: str, ours: Path, theirs: Path, entry: Mapping[str, Any], seed: int, metrics: Mapping[str, ViewMetric]
+    name: str, ours: Path, theirs: Path, kind: str, seed: int, metrics: Mapping[str, ViewMetric]
 ) -> dict[str, Any]:
     own, other = _per_image(ours / f"{name}.npz"), _per_image(theirs / f"{name}.npz")
     known = {*metrics, *(plugin.name for plugin in discover("metrics"))}
@@ -66,7 +70,7 @@ def _compare(
         differences = {m: paired_difference(own, other, m, _metric(m, metrics).value, seed).as_dict() for m in shared}
     except UserError as error:
         raise UserError(f"against={theirs}: {name}: {error}") from error
-    return {"kind": entry["kind"], "num_images": num_paired(own, other), **differences}
+    return {"kind": kind, "num_images": num_paired(own, other), **differences}
 
 
 def _per_image(path: Path) -> dict[str, np.ndarray]:
@@ -88,11 +92,11 @@ def compared_layers(against: Path, layers: Iterable[str]) -> list[str]:
     Raises:
         UserError: It has none of them; the message says what it has.
     """
-    files = {layer: against / layer / _RESULT for layer in layers}
+    files = {layer: against / layer / INVARIANCE_FILE for layer in layers}
     found = [layer for layer, file in files.items() if file.is_file()]
     if not found:
         first = next(iter(files.values()))
-        there = sorted(str(file.parent) for file in against.rglob(_RESULT))
+        there = sorted(str(file.parent) for file in against.rglob(INVARIANCE_FILE))
         hint = f"; there are {', '.join(there)}" if there else ""
         raise UserError(f"against={against}: no result to compare with, such as {first}{hint}")
     return found
@@ -109,8 +113,8 @@ def require_comparable(against: Path, layer: str, here: Mapping[str, Any]) -> No
     Raises:
         UserError: Something is not the same; the message says what.
     """
-    content = read_json(against / layer / _RESULT)
-    there = {**content.get("config", {}), **content}
+    content = InvarianceResult.read(against / layer / INVARIANCE_FILE).as_content()
+    there = {**content["config"], **content}
     for key, value in here.items():
         if there.get(key) != value:
             raise UserError(f"against={against}: measured with {key} {there.get(key)}, here {value}")

@@ -13,6 +13,7 @@ from solo_invariance.measure.loop.summary import Measured
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
 from solo_invariance.measure.statistics.feature_statistics import Moments
 from solo_invariance.results.files import read_arrays, read_json, write_arrays, write_json
+from solo_invariance.results.invariance import INVARIANCE_FILE, InvarianceResult
 from solo_invariance.results.run_directory import RunDirectory
 
 _HINT = "; remove it, and the statistics are computed again"
@@ -77,7 +78,7 @@ class ResultsSoFar:
         """Return what a transform or a view set gave."""
         return self._summaries[layer, name]
 
-    def write(self, layer: str, content: Mapping[str, Any]) -> None:
+    def write(self, layer: str, result: InvarianceResult) -> None:
         """Write a layer's result, where it has a place."""
 
     @contextmanager
@@ -127,9 +128,9 @@ class ResultFiles(ResultsSoFar):
         """Return what a transform or a view set gave."""
         return read_json(self._summary_path(layer, name))
 
-    def write(self, layer: str, content: Mapping[str, Any]) -> None:
+    def write(self, layer: str, result: InvarianceResult) -> None:
         """Write a layer's result."""
-        write_json(self._directory.path / layer / "invariance.json", content)
+        result.write(self._directory.path / layer / INVARIANCE_FILE)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -39,23 +39,26 @@ from solo_invariance.measure.statistics.moments_cache import find_moments, keep_
 from solo_invariance.measure.transforms.transform import ResizeCrop, Transform
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress, no_progress
+from solo_invariance.results import InvarianceComparison, InvarianceResult
 from solo_invariance.results.files import SCHEMA, versions
 from solo_invariance.results.run_directory import open_run
 
 
-class InvarianceResults(dict[str, dict[str, Any]]):
+class InvarianceResults(dict[str, InvarianceResult]):
     """Results by the name of their layer, which is empty for a backbone's output.
 
     Attributes:
         comparisons: With the untrained twin and with another run, as far as these were asked for.
     """
 
-    def __init__(self, results: Mapping[str, dict[str, Any]], comparisons: Sequence[dict[str, Any]] = ()) -> None:
+    def __init__(
+        self, results: Mapping[str, InvarianceResult], comparisons: Sequence[InvarianceComparison] = ()
+    ) -> None:
         super().__init__(results)
         self.comparisons = tuple(comparisons)
 
     @property
-    def only(self) -> dict[str, Any]:
+    def only(self) -> InvarianceResult:
         """The result, where there is one.
 
         Raises:
@@ -110,8 +113,8 @@ def measure(
         config: What results record as their configuration, plain; by default it is made of the other arguments.
 
     Returns:
-        The content of each ``invariance.json``, by layer: ``OUT/LAYER/invariance.json`` with ``out``. Layers of the
-        twin begin with ``untrained``. Nothing in processes but the first.
+        The result of each layer, which ``OUT/LAYER/invariance.json`` holds with ``out``. Layers of the twin begin with
+        ``untrained``. Nothing in processes but the first.
 
     Raises:
         UserError: What was given cannot be measured (the message says what, and which image or argument it is), or
@@ -123,10 +126,10 @@ def measure(
         >>> photographs = torch.rand(40, 3, 48, 64)
         >>> settings = MeasureSettings(k=4, geometry=ResizeCrop.of_crop(32))
         >>> result = measure(network, photographs, ["h_flip", "hue"], settings, device="cpu").only
-        >>> list(result["transforms"])
+        >>> list(result.transforms)
         ['h_flip', 'hue']
-        >>> low, high = result["transforms"]["hue"]["similarity"]["ci95"]
-        >>> bool(-1 <= low <= high <= 1)
+        >>> hue = result.transforms["hue"].similarity
+        >>> -1 <= hue.low <= hue.mean <= hue.high <= 1
         True
     """
     started = time.perf_counter()
@@ -199,11 +202,13 @@ class _Run:
         with self.results.locked() if self.processes.rank == 0 else nullcontext():
             self._measure(measurement, transforms, views)
 
-    def result(self, layer: str, about: Mapping[str, Any], config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    def result(
+        self, layer: str, about: Mapping[str, Any], config: Mapping[str, Any], seconds: float
+    ) -> InvarianceResult:
         """Write the result of a layer of the features and return it."""
         content = {
             "schema": SCHEMA,
-            "kind": "invariance",
+            "kind": InvarianceResult.kind,
             **about,
             "protocol": self.settings.protocol,
             "budget": self.settings.budget,
@@ -218,12 +223,13 @@ class _Run:
             "transforms": {name: self.results.summary(layer, name) for name in self.transforms},
             "views": {name: self.results.summary(layer, name) for name in self.data.views},
         }
-        self.results.write(layer, content)
-        return content
+        result = InvarianceResult.from_content(content)
+        self.results.write(layer, result)
+        return result
 
     def comparisons(
         self, out: Path, against: Path | str | None, shared: Iterable[str], twin: bool
-    ) -> list[dict[str, Any]]:
+    ) -> list[InvarianceComparison]:
         """Compare each layer with its untrained twin and with the other run's, as far as these were asked for."""
         trained = [layer for layer in self.backbone.layers if twin and not is_twin(layer, twin)]
         pairs = [(out / layer, out / TWIN / layer, "comparison_untrained.json") for layer in trained]

@@ -123,7 +123,7 @@ class InvarianceResult(Result):
         num_images: How many images were to be looked at.
         k: How many parameters of each transform an image is looked at with.
         geometry: ``resize`` and ``crop_size`` in pixels, where the file says it.
-        reference: See there, where the file says it.
+        reference: The images whose statistics whiten the features, where the file says it.
         transforms: By name.
         views: By the view set's name.
     """

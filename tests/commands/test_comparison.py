@@ -129,10 +129,10 @@ def test_images_that_both_measured_are_compared_where_an_adaptive_run_needed_mor
         assert code == 0, err
     counts = {name: len(_per_image(tmp_path / name, "h_flip", "similarity")) for name in runs}
     assert counts["fewer"] < counts["more"]
-    found = compare_runs(tmp_path / "fewer", tmp_path / "more", 0)["transforms"]["h_flip"]["similarity"]
+    found = compare_runs(tmp_path / "fewer", tmp_path / "more", 0).transforms["h_flip"].metric("similarity")
     # The images of an adaptive run are the first of one order.
     first, second = (_per_image(tmp_path / name, "h_flip", "similarity") for name in ("fewer", "more"))
-    assert found["mean"] == pytest.approx((first - second[: len(first)]).mean(), abs=1e-12)
+    assert found.mean == pytest.approx((first - second[: len(first)]).mean(), abs=1e-12)
 
 
 @pytest.mark.parametrize(

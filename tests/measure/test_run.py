@@ -27,6 +27,7 @@ from solo_invariance.measure import (
 from solo_invariance.measure.metrics import Equivariance, InvarianceSimilarity, RetrievalRecall
 from solo_invariance.measure.transforms import h_flip, hue, rotation
 from solo_invariance.processes import Processes
+from solo_invariance.results import InvarianceResult
 from solo_invariance.results.files import read_arrays
 
 _SCENES = DataConfig(name="latent_scenes", num_images=40, size=32, num_groups=4, num_views=3)
@@ -58,7 +59,7 @@ def _written(out: Path) -> dict[str, Any]:
 
 def _numbers(results: Mapping[str, Any]) -> dict[str, Any]:
     """Everything but how long it took and what the configuration says of the place."""
-    plain = json.loads(json.dumps(results))
+    plain = {layer: one if isinstance(one, dict) else one.as_content() for layer, one in results.items()}
     return {
         layer: {key: value for key, value in result.items() if key not in ("timings", "config")}
         for layer, result in plain.items()
@@ -122,7 +123,7 @@ def test_the_command_and_python_give_the_same(host_checkpoint, tmp_path: Path, o
             np.testing.assert_array_equal(ours[name], array)
     if arguments.get("twin"):
         (comparison,) = found.comparisons
-        assert comparison == json.loads((tmp_path / "python" / "comparison_untrained.json").read_text())
+        assert comparison.as_content() == json.loads((tmp_path / "python" / "comparison_untrained.json").read_text())
 
 
 def test_photographs_are_measured_at_the_backbones_own_size(photo_folder: Path, tmp_path: Path) -> None:
@@ -131,7 +132,8 @@ def test_photographs_are_measured_at_the_backbones_own_size(photo_folder: Path, 
     assert expected["geometry"] == {"resize": 73, "crop_size": 64}
     settings, backbone = MeasureSettings(k=4, num_images=12), load_backbone(name, crop_size=64)
     found = measure(backbone, photo_folder, ["rotation"], settings, device="cpu").only
-    assert (found["geometry"], found["transforms"]) == (expected["geometry"], expected["transforms"])
+    content = found.as_content()
+    assert (content["geometry"], content["transforms"]) == (expected["geometry"], expected["transforms"])
     for resize in (None, 256):  # whatever the files were to have been resized to
         images = ImageFiles(photo_folder, resize)
         measured = InvarianceMeasurement(backbone, images, settings).measure({"rotation": rotation}, images)[""]
@@ -147,8 +149,8 @@ def test_two_runs_are_compared(host_checkpoint, tmp_path: Path) -> None:
     theirs = measured(host_checkpoint("dorsal", 1), "theirs").only
     ours = measured(host_checkpoint(), "ours", against=tmp_path / "theirs")
     (comparison,) = ours.comparisons
-    difference = comparison["transforms"]["hue"]["similarity"]["mean"]
-    means = [one["transforms"]["hue"]["similarity"]["mean"] for one in (ours.only, theirs)]
+    difference = comparison.transforms["hue"].metric("similarity").mean
+    means = [one.transforms["hue"].similarity.mean for one in (ours.only, theirs)]
     assert difference == pytest.approx(means[0] - means[1], abs=1e-6)
     with pytest.raises(UserError, match="measured with k 4, here 5"):
         measure(host_checkpoint(), _SCENES, settings=MeasureSettings(k=5), against=tmp_path / "theirs", out=tmp_path)
@@ -199,11 +201,11 @@ def test_a_module_of_ones_own_is_known_by_its_weights_and_images_by_their_pixels
     network, images = nn.Sequential(nn.Conv2d(3, 4, 3), _pooled()), _noise(40, 40, 50)
     settings = MeasureSettings(k=4, geometry=ResizeCrop(37, 32))
 
-    def measured(network: nn.Module, images: Tensor, **more: Any) -> dict[str, Any]:
+    def measured(network: nn.Module, images: Tensor, **more: Any) -> InvarianceResult:
         return measure(network, images, ["hue"], settings, out=tmp_path / "out", device="cpu", **more).only
 
     result = measured(network, images)
-    assert measured(network, images)["transforms"] == result["transforms"]
+    assert measured(network, images).transforms == result.transforms
     others = images.clone()
     others[7, 0, 3, 3] += 1
     with pytest.raises(UserError, match="images: "):
@@ -217,7 +219,7 @@ def test_a_module_of_ones_own_is_known_by_its_weights_and_images_by_their_pixels
 def test_a_metric_of_other_options_is_another_run(tmp_path: Path) -> None:
     settings = MeasureSettings(k=4, geometry=ResizeCrop(32, 32))
 
-    def measured(metrics: Any) -> dict[str, Any]:
+    def measured(metrics: Any) -> InvarianceResult:
         return measure(
             _pooled(), _noise(40, 32, 32), ["hue"], settings, metrics=metrics, out=tmp_path, device="cpu"
         ).only
@@ -225,7 +227,7 @@ def test_a_metric_of_other_options_is_another_run(tmp_path: Path) -> None:
     by_name = measured(["equivariance"])
     with pytest.raises(UserError, match=r"holds results of another run \(own"):
         measured({"equivariance": Equivariance(seed=3)})
-    assert measured({"equivariance": Equivariance()})["transforms"] == by_name["transforms"]
+    assert measured({"equivariance": Equivariance()}).transforms == by_name.transforms
 
 
 # Any module, any images
@@ -259,14 +261,14 @@ def test_images_in_any_form_give_the_same(form: Callable[[Tensor], Any]) -> None
     pixels, settings = _noise(40, 48, 60), MeasureSettings(k=4, geometry=ResizeCrop.of_crop(32))
     expected = measure(_pooled(), pixels, ["rotation"], settings, device="cpu").only
     found = measure(_pooled(), form(pixels), {"rotation": rotation}, settings, device="cpu").only
-    assert found["transforms"] == expected["transforms"]
-    assert found["label"] == "Sequential"
+    assert found.transforms == expected.transforms
+    assert found.label == "Sequential"
 
 
 def test_a_module_and_a_folder(photo_folder: Path) -> None:
     settings = MeasureSettings(k=4, geometry=ResizeCrop.of_crop(32))
     result = measure(_pooled(), photo_folder, ["h_flip"], settings, device="cpu").only
-    assert (result["num_images"], list(result["transforms"]), result["views"]) == (72, ["h_flip"], {})
+    assert (result.num_images, list(result.transforms), result.views) == (72, ["h_flip"], {})
 
 
 def test_groups_of_ones_own() -> None:
@@ -274,8 +276,8 @@ def test_groups_of_ones_own() -> None:
     groups = [Group(f"thing {index}", (2 * index, 2 * index + 1)) for index in range(30)]
     views = {"twice": ViewGroups("spatial", TensorImages(pixels), groups)}
     result = measure(_pooled(), views=views, settings=MeasureSettings(geometry=ResizeCrop(32, 32)), device="cpu").only
-    assert (result["transforms"], result["views"]["twice"]["num_groups"]) == ({}, 30)
-    assert result["views"]["twice"]["similarity"]["mean"] == pytest.approx(1)
+    assert (result.transforms, result.views["twice"].num_groups) == ({}, 30)
+    assert result.views["twice"].similarity.mean == pytest.approx(1)
 
 
 class _Unresizable:
@@ -363,11 +365,14 @@ def test_two_metrics_of_one_class_are_measured_side_by_side_and_left_as_they_are
     settings = MeasureSettings(k=4, geometry=ResizeCrop(32, 32))
     images = _noise(40, 32, 32)
     result = measure(_pooled(), images, ["brightness"], settings, metrics=metrics, device="cpu").only
-    entry = result["transforms"]["brightness"]
-    assert entry["first"]["mean"] != entry["second"]["mean"]
+    entry = result.transforms["brightness"]
+    assert entry.metric("first").mean != entry.metric("second").mean
     named = measure(_pooled(), images, ["brightness"], settings, metrics=["equivariance", "recall_at_1"], device="cpu")
-    expected = named.only["transforms"]["brightness"]
-    assert (entry["first"], entry["recall"]) == (expected["equivariance"], expected["recall_at_1"])
+    expected = named.only.transforms["brightness"]
+    assert (entry.metric("first"), entry.metric("recall")) == (
+        expected.metric("equivariance"),
+        expected.metric("recall_at_1"),
+    )
     assert all(not metric.clean for metric in (first, second, few))
     assert metrics["recall"].gallery_features is None
 

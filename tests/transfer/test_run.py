@@ -74,7 +74,7 @@ def test_python_gives_the_numbers_of_the_command(cli, host_checkpoint, fused, tm
     assert list(results) == ["shape", "hue"]
     for name, result in results.items():
         assert _numbers(result) == _numbers(_read(tmp_path / "cli" / name))
-    assert ("member_weights" in results["hue"]["details"]) == (mode == "weighted")
+    assert ("member_weights" in results["hue"].details) == (mode == "weighted")
 
 
 def test_a_fused_backbone_in_memory_is_probed_as_its_checkpoint_is(cli, fused, tmp_path: Path) -> None:

@@ -172,8 +172,8 @@ class ColorJitter(PhotometricOperation):
 
     Args:
         brightness: The factor is drawn from [max(0, 1 - brightness), 1 + brightness].
-        contrast: Likewise.
-        saturation: Likewise.
+        contrast: The factor is drawn from [max(0, 1 - contrast), 1 + contrast].
+        saturation: The factor is drawn from [max(0, 1 - saturation), 1 + saturation].
         hue: The shift is drawn from [-hue, hue], in turns, at most 0.5.
         p: Probability of jittering an image at all, in [0, 1].
     """

@@ -62,7 +62,7 @@ def inside(box: Tensor, height: int, width: int) -> Tensor:
     Args:
         box: (N, 4): left, top, width and height as fractions of the image.
         height: Of the image, in pixels.
-        width: Likewise.
+        width: Of the image, in pixels.
 
     Returns:
         (N, 1, height, width) bool

@@ -36,7 +36,7 @@ class Monitor:
         images: uint8 (N, 3, R, R).
         transforms: By name.
         input_spec: The input that the backbone is trained on.
-        settings: See there.
+        settings: How the run is watched.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ def _source(settings: "MonitorSettings", trainer: Trainer, resize: int) -> Image
         return ImageFiles(Path(settings.data), resize)
     for dataset in [*validation_datasets(trainer), training_dataset(trainer)]:
         if hasattr(dataset, "transform"):
-            return DatasetImages(dataset, resize)
+            return RunImages(dataset, resize)
     raise UserError("invariance.monitor.data=FOLDER is needed: the run's images cannot be read without its transform")
 
 
@@ -109,7 +109,7 @@ def _some_images(source: ImageSource, settings: "MonitorSettings", side: int) ->
     return torch.stack([centre_crop(readable(source[int(index)])[None], squares)[0] for index in chosen])
 
 
-class DatasetImages:
+class RunImages:
     """The images of a run's dataset, without the run's transform.
 
     Args:

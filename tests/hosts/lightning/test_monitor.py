@@ -22,7 +22,7 @@ from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.data.images import TensorImages
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.embedded.pretrain import pretrain
-from solo_invariance.hosts.lightning.monitor import DatasetImages, Monitor, unchanged_random_states
+from solo_invariance.hosts.lightning.monitor import Monitor, RunImages, unchanged_random_states
 from solo_invariance.hosts.lightning.monitor_callback import MonitorCallback
 from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
 from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings
@@ -294,7 +294,7 @@ def test_a_dataset_is_read_without_its_transform_and_keeps_it(photo_folder: Path
         raise AssertionError("the run's own transform")
 
     dataset = ImageFolder(str(photo_folder / "val"), refuse)
-    images = DatasetImages(dataset, 40)
+    images = RunImages(dataset, 40)
     assert len(images) == len(dataset) == 24
     assert all(min(images[index].shape[1:]) == 40 for index in range(0, 24, 5))
     assert dataset.transform is refuse

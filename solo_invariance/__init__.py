@@ -22,31 +22,39 @@ if TYPE_CHECKING:
     from solo_invariance.fuse.settings import FuseSettings
     from solo_invariance.hosts.embedded.pretrain import pretrain
     from solo_invariance.installation import doctor
+    from solo_invariance.transfer.own_images import OwnTask
+    from solo_invariance.transfer.run import transfer
+    from solo_invariance.transfer.settings import TransferSettings
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Backbone": "solo_invariance.backbones",
     "FuseSettings": "solo_invariance.fuse.settings",
+    "OwnTask": "solo_invariance.transfer.own_images",
     "PretrainConfig": "solo_invariance.config.pretrain",
+    "TransferSettings": "solo_invariance.transfer.settings",
     "UserError": "solo_invariance.errors",
     "doctor": "solo_invariance.installation",
     "load_backbone": "solo_invariance.backbones",
     "pretrain": "solo_invariance.hosts.embedded.pretrain",
 }
 # Packages that are called by their names; see ``callable_package``.
-_VERBS = ("families", "fuse")
+_VERBS = ("families", "fuse", "transfer")
 
 __all__ = [
     "Backbone",
     "FuseSettings",
+    "OwnTask",
     "PretrainConfig",
+    "TransferSettings",
     "UserError",
     "doctor",
     "families",
     "fuse",
     "load_backbone",
     "pretrain",
+    "transfer",
 ]
 
 

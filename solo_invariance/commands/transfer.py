@@ -1,6 +1,5 @@
 """``solo-invariance transfer``: how well does a frozen backbone do on a task?"""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -15,6 +14,8 @@ from solo_invariance.config.transfer import TransferConfig as Config
 from solo_invariance.errors import UserError
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress, no_progress
+from solo_invariance.results.comparison import TransferComparison
+from solo_invariance.results.transfer import TransferResult
 from solo_invariance.transfer import run as library
 from solo_invariance.transfer.settings import TransferSettings
 
@@ -93,29 +94,28 @@ def _task(usual: TaskConfig, entry: Any) -> TaskConfig:
         raise UserError(f"tasks: {entry['name']}: {str(error).splitlines()[0]}") from error
 
 
-def _print_score(result: Mapping[str, Any]) -> None:
-    low, high = result["ci95"]
-    penalty = "" if result["penalty"] is None else f", penalty {result['penalty']:.2e}"
+def _print_score(result: TransferResult) -> None:
+    score, penalty = result.score, "" if result.penalty is None else f", penalty {result.penalty:.2e}"
     console.print(
-        f"{result['label']} on {result['task']}: {result['metric']} {result['score']:.3f} [{low:.3f}, {high:.3f}] by "
-        f"{result['probe']}{penalty}",
+        f"{result.label} on {result.task}: {result.metric} {score.mean:.3f} [{score.low:.3f}, {score.high:.3f}] by "
+        f"{result.probe}{penalty}",
         highlight=False,
         soft_wrap=True,
     )
-    if "member_weights" in result["details"]:
-        weights = ", ".join(f"{weight:.3g}" for weight in result["details"]["member_weights"])
+    if "member_weights" in result.details:
+        weights = ", ".join(f"{weight:.3g}" for weight in result.details["member_weights"])
         console.print(f"weights of the members: {weights}", highlight=False)
-    if result["overlap"]:
+    if result.overlap:
         console.print(
-            f"{result['overlap']} of the {result['num_test']} test images are among the training images", style="yellow"
+            f"{result.overlap} of the {result.num_test} test images are among the training images", style="yellow"
         )
 
 
-def _print_difference(comparison: Mapping[str, Any]) -> None:
-    low, high = comparison["ci95"]
+def _print_difference(comparison: TransferComparison) -> None:
+    found = comparison.difference
     console.print(
-        f"{comparison['label']} minus {comparison['against']['label']} on {comparison['task']}: {comparison['metric']} "
-        f"{comparison['difference']:+.3f} [{low:+.3f}, {high:+.3f}], paired on {comparison['num_test']} test images",
+        f"{comparison.label} minus {comparison.against.label} on {comparison.task}: {comparison.metric} "
+        f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}], paired on {comparison.num_test} test images",
         highlight=False,
         soft_wrap=True,
     )

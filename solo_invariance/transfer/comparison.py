@@ -9,10 +9,11 @@ from torch import Tensor
 
 from solo_invariance.bootstrap import paired_interval
 from solo_invariance.errors import UserError
+from solo_invariance.results.comparison import COMPARISON_FILE, TransferComparison
 from solo_invariance.results.files import SCHEMA, read_arrays, read_json, write_json
+from solo_invariance.results.transfer import TRANSFER_FILE
 from solo_invariance.transfer.scores import metric_named
 
-FILE = "transfer.json"
 ARRAYS = "transfer.npz"
 
 _SAME = ("task", "metric", "num_test", "test_images")
@@ -27,12 +28,12 @@ def require_result(against: Path | str, name: str = "") -> None:
         against: Where an earlier run wrote its results.
         name: The task's folder in it, where that run was of several.
     """
-    if not (Path(against) / name / FILE).is_file():
-        raise UserError(f"against={against}: no result of transfer there ({Path(name) / FILE})")
+    if not (Path(against) / name / TRANSFER_FILE).is_file():
+        raise UserError(f"against={against}: no result of transfer there ({Path(name) / TRANSFER_FILE})")
 
 
-def compare_scores(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
-    """Compare the results of two backbones on one task; write ``comparison.json`` to ``ours`` and return its content.
+def compare_scores(ours: Path, theirs: Path, seed: int = 0) -> TransferComparison:
+    """Return the difference between two backbones' scores on one task, and write it to ``comparison.json`` in ``ours``.
 
     The interval is of the difference: the same test images, or episodes, are drawn for both. It is far surer than
     two intervals side by side, since most of what varies between images varies for both.
@@ -42,13 +43,10 @@ def compare_scores(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
         theirs: Another one; differences are ours minus theirs.
         seed: Of the bootstrap.
 
-    Returns:
-        ``difference`` of the scores, its 95 % interval ``ci95``, and what was compared.
-
     Raises:
         UserError: The other run has no result there, or one of another task, metric or other test images.
     """
-    first, second = read_json(ours / FILE), read_json(theirs / FILE)
+    first, second = read_json(ours / TRANSFER_FILE), read_json(theirs / TRANSFER_FILE)
     arrays = [read_arrays(run / ARRAYS) for run in (ours, theirs)]
     one, other = ({name: torch.from_numpy(array) for name, array in run.items()} for run in arrays)
     for key in _SAME + (_SAME_EPISODES if "episodes" in one else ()):
@@ -67,9 +65,9 @@ def compare_scores(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
             seed=seed,
             targets_b=other["targets"],
         )
-    result = {
+    content = {
         "schema": SCHEMA,
-        "kind": "transfer_comparison",
+        "kind": TransferComparison.kind,
         "label": first["label"],
         "against": {"label": second["label"], "out": str(theirs)},
         **{key: first[key] for key in ("task", "metric", "num_test")},
@@ -77,8 +75,8 @@ def compare_scores(ours: Path, theirs: Path, seed: int) -> dict[str, Any]:
         "ci95": list(interval),
         "seed": seed,
     }
-    write_json(ours / "comparison.json", result)
-    return result
+    write_json(ours / COMPARISON_FILE, content)
+    return TransferComparison.read(ours / COMPARISON_FILE)
 
 
 def _columns(result: Mapping[str, Any]) -> dict[str, Any]:

@@ -23,7 +23,8 @@ from solo_invariance.results.files import (
     write_json,
 )
 from solo_invariance.results.run_directory import RunDirectory
-from solo_invariance.transfer.comparison import ARRAYS, FILE
+from solo_invariance.results.transfer import TRANSFER_FILE, TransferResult
+from solo_invariance.transfer.comparison import ARRAYS
 from solo_invariance.transfer.probes.settings import ProbeSettings
 from solo_invariance.transfer.scoring import TransferScore
 from solo_invariance.transfer.settings import TransferSettings
@@ -98,8 +99,14 @@ def keep_result(
     data: TaskData,
     scored: TransferScore,
     about: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return what ``transfer.json`` holds, and write it, with the predictions beside it, where there is a directory.
+) -> TransferResult:
+    """Return the result, and write it, with the predictions beside it, where there is a directory.
+
+    Args:
+        directory: Where to write ``transfer.json`` and ``transfer.npz``, if anywhere.
+        data: The task's images and targets.
+        scored: The score.
+        about: What the result says of how the score came about, see ``about_of``.
 
     Raises:
         UserError: The score is not finite, or the directory cannot be written.
@@ -118,9 +125,9 @@ def keep_result(
         arrays = {name: np.asarray(array) for name, array in scored.arrays.items()}
         directory.claim()
         write_arrays(directory.path / ARRAYS, {**arrays, "targets": np.asarray(data.test.targets)})
-        write_json(directory.path / FILE, content)
-    read: dict[str, Any] = json.loads(json.dumps(content))  # as it is where it is read again: lists for tuples
-    return read
+        write_json(directory.path / TRANSFER_FILE, content)
+        return TransferResult.read(directory.path / TRANSFER_FILE)
+    return TransferResult.from_content(_plain(content))
 
 
 def about_of(

@@ -21,10 +21,11 @@ from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings, FeatureCache, extract_features
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress, no_progress
-from solo_invariance.results.files import read_json
+from solo_invariance.results.comparison import TransferComparison
 from solo_invariance.results.run_directory import RunDirectory, open_run
+from solo_invariance.results.transfer import TRANSFER_FILE, TransferResult
 from solo_invariance.transfer.chosen_tasks import ChosenTask, TaskChoice, chosen_tasks
-from solo_invariance.transfer.comparison import FILE, compare_scores, require_result
+from solo_invariance.transfer.comparison import compare_scores, require_result
 from solo_invariance.transfer.record import (
     BackboneSource,
     about_of,
@@ -45,23 +46,23 @@ _UNLIMITED = 2**62
 _SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 
 
-class TransferResults(dict[str, dict[str, Any]]):
-    """The content of ``transfer.json`` by the tasks' labels.
+class TransferResults(dict[str, TransferResult]):
+    """Results by the tasks' labels.
 
     Attributes:
-        comparisons: The content of ``comparison.json`` by the tasks' labels, where results were compared with others.
+        comparisons: Paired differences by the tasks' labels, where results were compared with others.
     """
 
-    comparisons: dict[str, dict[str, Any]]
+    comparisons: dict[str, TransferComparison]
 
     def __init__(
-        self, results: Mapping[str, dict[str, Any]], comparisons: Mapping[str, dict[str, Any]] | None = None
+        self, results: Mapping[str, TransferResult], comparisons: Mapping[str, TransferComparison] | None = None
     ) -> None:
         super().__init__(results)
         self.comparisons = dict(comparisons or {})
 
     @property
-    def only(self) -> dict[str, Any]:
+    def only(self) -> TransferResult:
         """The result of the only task.
 
         Raises:
@@ -110,8 +111,8 @@ def transfer(
         config: What results say was asked for, where that is not what the arguments say: the command's configuration.
 
     Returns:
-        The content of ``transfer.json`` by the tasks' labels, that of a single task in ``only``: ``score`` in the
-        metric's unit, its 95 % interval ``ci95``, ``penalty``, ``details`` of the fit, and provenance.
+        Results by the tasks' labels, that of a single task in ``only``: ``score`` in the metric's unit with its 95 %
+        interval, ``penalty``, ``details`` of the fit, and provenance; ``as_content()`` is what ``transfer.json`` holds.
 
     Raises:
         UserError: There is no such backbone or task, a setting does not suit it, an image cannot be read, a test image
@@ -124,7 +125,7 @@ def transfer(
         >>> net = Backbone.of(pooled, crop_size=16)
         >>> own = (images[:40], brightness[:40], images[40:], brightness[40:])
         >>> result = transfer(net, own, device="cpu", cache=False).only
-        >>> result["metric"], round(result["score"], 3)
+        >>> result.metric, round(result.score.mean, 3)
         ('r2', 1.0)
     """
     processes, where = processes or Processes(), choose_device(device) if isinstance(device, str) else device
@@ -237,12 +238,12 @@ class _Job:
     bench: _Bench
     out: str | None
 
-    def result(self) -> dict[str, Any]:
+    def result(self) -> TransferResult:
         """Return the result, scored where it is not there yet."""
         started = time.perf_counter()
         data, directory, backbone = self.data, self.directory, self.bench.backbone
         if directory is not None and self.is_done:
-            return read_json(directory.path / FILE)
+            return TransferResult.read(directory.path / TRANSFER_FILE)
         train, test = (self.features(data, split) for split in _SPLITS)
         settings = probe_settings(self.bench.settings, data.task, backbone)
         device = backbone.mean.device
@@ -268,7 +269,7 @@ class _Job:
     @property
     def is_done(self) -> bool:
         """Whether there is a result already."""
-        return self.directory is not None and (self.directory.path / FILE).is_file()
+        return self.directory is not None and (self.directory.path / TRANSFER_FILE).is_file()
 
     @property
     def record(self) -> dict[str, Any]:

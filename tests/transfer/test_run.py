@@ -14,6 +14,7 @@ from solo_invariance.backbones import Backbone, BackboneConfig, load_backbone
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.config.transfer import FewShotConfig, KNNConfig
 from solo_invariance.errors import UserError
+from solo_invariance.results.transfer import TransferResult
 from solo_invariance.transfer.own_images import OwnTask
 from solo_invariance.transfer.run import transfer
 from solo_invariance.transfer.settings import TransferSettings
@@ -23,8 +24,9 @@ _TASK = ["task.num_train=80", "task.num_test=40", "task.size=32", "device=cpu"]
 _NUMBERS = ("score", "ci95", "penalty", "details", "metric", "probe", "num_train", "num_test", "overlap", "test_images")
 
 
-def _numbers(result: dict[str, Any]) -> dict[str, Any]:
-    return {key: result[key] for key in _NUMBERS}
+def _numbers(result: TransferResult) -> dict[str, Any]:
+    content = result.as_content()
+    return {key: content[key] for key in _NUMBERS}
 
 
 def _command(cli, checkpoint: Path, out: Path, *more: str) -> None:
@@ -32,8 +34,8 @@ def _command(cli, checkpoint: Path, out: Path, *more: str) -> None:
     assert code == 0, err
 
 
-def _read(out: Path) -> dict[str, Any]:
-    return json.loads((out / "transfer.json").read_text())
+def _read(out: Path) -> TransferResult:
+    return TransferResult.read(out / "transfer.json")
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,7 @@ def test_python_gives_the_numbers_of_the_command(cli, host_checkpoint, fused, tm
     assert list(results) == ["shape", "hue"]
     for name, result in results.items():
         assert _numbers(result) == _numbers(_read(tmp_path / "cli" / name))
-    assert ("member_weights" in results["hue"]["details"]) == (mode == "weighted")
+    assert ("member_weights" in results["hue"].details) == (mode == "weighted")
 
 
 def test_a_fused_backbone_in_memory_is_probed_as_its_checkpoint_is(cli, fused, tmp_path: Path) -> None:
@@ -103,13 +105,13 @@ def test_python_goes_on_where_the_command_stopped_and_the_other_way_round(cli, h
     _command(cli, checkpoint, tmp_path / "cli", "task.name=hue")
     before = (tmp_path / "cli" / "transfer.json").read_bytes()
     result = transfer(checkpoint, task, out=tmp_path / "cli", device="cpu").only
-    assert result == json.loads(before)
+    assert result.as_content() == json.loads(before)
     assert (tmp_path / "cli" / "transfer.json").read_bytes() == before
     transfer(checkpoint, task, out=tmp_path / "python", device="cpu")
     before = (tmp_path / "python" / "transfer.json").read_bytes()
     _command(cli, checkpoint, tmp_path / "python", "task.name=hue")
     assert (tmp_path / "python" / "transfer.json").read_bytes() == before
-    ours, theirs = (_read(tmp_path / name)["config"] for name in ("python", "cli"))
+    ours, theirs = (_read(tmp_path / name).config for name in ("python", "cli"))
     assert {**ours, "out": None} == {**theirs, "out": None}
     with pytest.raises(UserError, match="seed: 0 there, 1 now"):
         transfer(checkpoint, task, TransferSettings(seed=1), out=tmp_path / "cli", device="cpu")
@@ -117,8 +119,8 @@ def test_python_goes_on_where_the_command_stopped_and_the_other_way_round(cli, h
 
 def test_a_module_and_tensors_of_ones_own(net, own) -> None:
     result = transfer(Backbone.of(net, crop_size=16), own, device="cpu", cache=False).only
-    assert (result["metric"], result["probe"], result["task"]) == ("r2", "ridge", "own")
-    assert result["score"] > 0.9
+    assert (result.metric, result.probe, result.task) == ("r2", "ridge", "own")
+    assert result.score.low > 0.8
     train_images, train_targets, test_images, test_targets = own
     floats = (train_images.float() / 255, train_targets.numpy(), test_images.float() / 255, test_targets.tolist())
     again = transfer(Backbone.of(net, crop_size=16), floats, device="cpu", cache=False).only
@@ -150,7 +152,7 @@ def test_classes_and_labels_of_ones_own_and_a_known_task_in_one_call(net, own) -
     results = transfer(
         Backbone.of(net, crop_size=16), [bright, both, TaskConfig("hue", **SIZES)], device="cpu", cache=False
     )
-    assert {name: result["metric"] for name, result in results.items()} == {
+    assert {name: result.metric for name, result in results.items()} == {
         "bright": "accuracy",
         "both": "mean_average_precision",
         "hue": "r2",
@@ -184,7 +186,7 @@ def test_paired_differences_are_those_of_the_command(cli, host_checkpoint, tmp_p
     results = transfer(second, [task], out=tmp_path / "b", against=tmp_path / "a", device="cpu")
     _command(cli, second, tmp_path / "c", "tasks=[hue]", f"against={tmp_path / 'a'}")
     compared = json.loads((tmp_path / "c" / "hue" / "comparison.json").read_text())
-    assert results.comparisons == {"hue": compared}
+    assert results.comparisons["hue"].as_content() == compared
     assert (tmp_path / "b" / "hue" / "comparison.json").is_file()
     with pytest.raises(UserError, match="so out is needed"):
         transfer(second, [task], against=tmp_path / "a", device="cpu")
@@ -207,7 +209,7 @@ def test_predictions_are_beside_the_result(net, own, tmp_path: Path) -> None:
     assert np.allclose(arrays["targets"][:, 0], own[3])
     residual = ((arrays["predictions"] - arrays["targets"]) ** 2).sum()
     power = ((arrays["targets"] - arrays["targets"].mean()) ** 2).sum()
-    assert result["score"] == pytest.approx(1 - residual / power)
+    assert result.score.mean == pytest.approx(1 - residual / power)
 
 
 def test_processes_share_the_features_and_the_first_has_the_results(in_threads, net, own) -> None:
@@ -242,8 +244,8 @@ def test_what_is_no_backbone_is_said() -> None:
 def test_a_configuration_names_a_backbone(own) -> None:
     config = BackboneConfig(name="random:resnet10", kwargs={"width": 0.125}, crop_size=16)
     result = transfer(config, own, device="cpu", cache=False).only
-    assert result["config"]["backbone"]["kwargs"] == {"width": 0.125}
-    assert result["label"] == "random:resnet10"
+    assert result.config["backbone"]["kwargs"] == {"width": 0.125}
+    assert result.label == "random:resnet10"
 
 
 @pytest.mark.parametrize(("folds", "message"), [(1, "folds=1: cross-validation needs at least 2")])

@@ -248,7 +248,14 @@ def test_a_configuration_names_a_backbone(own) -> None:
     assert result.label == "random:resnet10"
 
 
-@pytest.mark.parametrize(("folds", "message"), [(1, "folds=1: cross-validation needs at least 2")])
-def test_settings_check_themselves(folds: int, message: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"folds": 1}, "folds=1: cross-validation needs at least 2"),
+        ({"seed": -1}, "seed=-1: expected at least 0"),
+        ({"protocol": "dirty"}, "protocol='dirty', expected one of clean, paper"),
+    ],
+)
+def test_settings_check_themselves(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        TransferSettings(folds=folds)
+        TransferSettings(**settings)

@@ -62,7 +62,10 @@ def require_fitting(settings: TransferSettings, task: Task, name: str) -> None:
         task: What the targets are.
         name: What messages call the task.
     """
-    kind = kind_named(task.kind)
+    try:
+        kind = kind_named(task.kind)
+    except ValueError as error:
+        raise UserError(f"task.name={name}: {error}") from error
     if settings.probe is not None and settings.probe not in kind.probes:
         expected = " or ".join(kind.probes)
         raise UserError(f"probe={settings.probe}: task.name={name} is {kind.name}, take {expected}")

@@ -40,7 +40,7 @@ format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: setup ## speed and memory, as JSON and tables
+bench: setup ## speed and memory, row by row, as JSON and tables; benchmarks/device.sh for a GPU
 	$(BIN)/python -m benchmarks
 
 clean: ## remove the environment and what the demo wrote

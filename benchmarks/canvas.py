@@ -4,6 +4,7 @@ import statistics
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from benchmarks.photographs import NAMES, photograph
 from benchmarks.rows import Row
+from benchmarks.running import Step
 from benchmarks.timing import in_turns
 from solo_invariance.data.decoding import decode
 from solo_invariance.families import Canvas, Family, ResizedCrop
@@ -26,9 +28,12 @@ _PHOTO_SIZES = ((500, 375), (1000, 750), (2000, 1500), (4000, 3000))
 _CROP = Family("crop", (ResizedCrop(),))
 
 
-def run(quick: bool = False) -> Iterator[Row]:
-    yield from resolutions(_CROP_SIZES[1:] if quick else _CROP_SIZES)
-    yield from drafts(_PHOTO_SIZES[:2] if quick else _PHOTO_SIZES)
+def steps(quick: bool = False) -> list[Step]:
+    crop_sizes, photo_sizes = (_CROP_SIZES[1:], _PHOTO_SIZES[:2]) if quick else (_CROP_SIZES, _PHOTO_SIZES)
+    return [
+        *(Step(f"what canvases keep for crops of {size} px", 15, partial(resolutions, size)) for size in crop_sizes),
+        *(Step(f"draft decoding of {size[0]} x {size[1]}", 5, partial(drafts, size)) for size in photo_sizes),
+    ]
 
 
 @dataclass(frozen=True)
@@ -67,33 +72,32 @@ class Resolution(Row):
         }
 
 
-def resolutions(crop_sizes: tuple[int, ...]) -> Iterator[Resolution]:
+def resolutions(crop_size: int) -> Iterator[Resolution]:
     squares = [_centre_square(photograph(name)) for name in NAMES]
     boxes = {area: _boxes(area) for area in _AREAS}
+    wanted = [{area: _views(_tensor(square), boxes[area], crop_size) for area in _AREAS} for square in squares]
     with tempfile.TemporaryDirectory() as folder:
         path = _write(Path(folder), _photo((500, 375), "astronaut"))
-        for crop_size in crop_sizes:
-            wanted = [{area: _views(_tensor(square), boxes[area], crop_size) for area in _AREAS} for square in squares]
-            for factor in _CANVAS_FACTORS:
-                canvas = Canvas(round(crop_size * factor), sharp=factor > 1)
-                detail: dict[str, list[float]] = {str(area): [] for area in _AREAS}
-                psnr: dict[str, list[float]] = {str(area): [] for area in _AREAS}
-                for square, views in zip(squares, wanted, strict=True):
-                    small = canvas(Image.fromarray(square))
-                    for area in _AREAS:
-                        kept = _views(small, boxes[area], crop_size)
-                        detail[str(area)].append(_detail(kept, views[area]))
-                        psnr[str(area)].append(_psnr(kept, views[area]))
-                full, draft = _seconds(canvas, path)
-                yield Resolution(
-                    crop_size,
-                    canvas.size,
-                    3 * canvas.size**2 / 1000,
-                    full,
-                    draft,
-                    {area: statistics.mean(values) for area, values in detail.items()},
-                    {area: statistics.mean(values) for area, values in psnr.items()},
-                )
+        for factor in _CANVAS_FACTORS:
+            canvas = Canvas(round(crop_size * factor), sharp=factor > 1)
+            detail: dict[str, list[float]] = {str(area): [] for area in _AREAS}
+            psnr: dict[str, list[float]] = {str(area): [] for area in _AREAS}
+            for square, views in zip(squares, wanted, strict=True):
+                small = canvas(Image.fromarray(square))
+                for area in _AREAS:
+                    kept = _views(small, boxes[area], crop_size)
+                    detail[str(area)].append(_detail(kept, views[area]))
+                    psnr[str(area)].append(_psnr(kept, views[area]))
+            full, draft = _seconds(canvas, path)
+            yield Resolution(
+                crop_size,
+                canvas.size,
+                3 * canvas.size**2 / 1000,
+                full,
+                draft,
+                {area: statistics.mean(values) for area, values in detail.items()},
+                {area: statistics.mean(values) for area, values in psnr.items()},
+            )
 
 
 @dataclass(frozen=True)
@@ -129,23 +133,22 @@ class Draft(Row):
         }
 
 
-def drafts(photo_sizes: tuple[tuple[int, int], ...]) -> Iterator[Draft]:
+def drafts(size: tuple[int, int]) -> Iterator[Draft]:
     with tempfile.TemporaryDirectory() as folder:
-        for size in photo_sizes:
-            paths = [_write(Path(folder), _photo(size, name), name) for name in NAMES]
-            for canvas in (Canvas(96, sharp=True), Canvas(256, sharp=True)):
-                pairs = [(canvas(canvas.load(path)), canvas(decode(path))) for path in paths]
-                same = all(torch.equal(draft, full) for draft, full in pairs)
-                scaled = [(draft[None] / 255, full[None] / 255) for draft, full in pairs]
-                full_seconds, draft_seconds = _seconds(canvas, paths[0])
-                yield Draft(
-                    f"{size[0]} x {size[1]}",
-                    canvas.size,
-                    full_seconds,
-                    draft_seconds,
-                    statistics.mean(_detail(draft, full) for draft, full in scaled),
-                    None if same else statistics.mean(_psnr(draft, full) for draft, full in scaled),
-                )
+        paths = [_write(Path(folder), _photo(size, name), name) for name in NAMES]
+        for canvas in (Canvas(96, sharp=True), Canvas(256, sharp=True)):
+            pairs = [(canvas(canvas.load(path)), canvas(decode(path))) for path in paths]
+            same = all(torch.equal(draft, full) for draft, full in pairs)
+            scaled = [(draft[None] / 255, full[None] / 255) for draft, full in pairs]
+            full_seconds, draft_seconds = _seconds(canvas, paths[0])
+            yield Draft(
+                f"{size[0]} x {size[1]}",
+                canvas.size,
+                full_seconds,
+                draft_seconds,
+                statistics.mean(_detail(draft, full) for draft, full in scaled),
+                None if same else statistics.mean(_psnr(draft, full) for draft, full in scaled),
+            )
 
 
 def _seconds(canvas: Canvas, path: str) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from benchmarks.peers import PEERS, Peer, comparable
 from benchmarks.photographs import canvases_of, photograph
-from benchmarks.rows import Row
+from benchmarks.running import Step
 from benchmarks.timing import Comparison, compare
 from benchmarks.training import training
 from solo_invariance.families import (
@@ -36,13 +37,23 @@ from solo_invariance.families import (
 FAMILIES = (default, ventral, dorsal, geometric, photometric, occlusion, corruption, strong_dorsal, identity)
 
 
-def run(device: torch.device, quick: bool = False) -> Iterator[Row]:
-    yield from workers()
-    for size, batch in ((64, 128), (224, 256 if device.type == "cuda" else 16))[: 1 if quick else 2]:
-        yield from families(device, size, batch)
-        yield from operations(device, size, batch)
-    if not quick:
-        yield from training(device, 256 if device.type == "cuda" else 8)
+def steps(device: torch.device, quick: bool = False) -> list[Step]:
+    sizes = ((64, 128),) if quick else ((224, 256 if device.type == "cuda" else 16), (64, 128))
+    beside = Step("crops beside the training step", 25, partial(training, device, 256 if device.type == "cuda" else 8))
+    return [
+        *(() if quick else (beside,)),
+        Step("canvas in a data worker", 9, workers),
+        *(
+            Step(f"family {family.name}, {size} px", 2, partial(family_against_peers, family, device, size, batch))
+            for size, batch in sizes
+            for family in FAMILIES
+        ),
+        *(
+            Step(f"operation {name}, {size} px", 1, partial(operation_against_peers, name, device, size, batch))
+            for size, batch in sizes
+            for name in OPERATIONS
+        ),
+    ]
 
 
 def workers() -> Iterator[Comparison]:
@@ -100,23 +111,25 @@ def _decode_and_resize(content: bytes) -> np.ndarray:
     return np.array(image.resize((341, 256), Image.Resampling.BILINEAR))
 
 
-def families(device: torch.device, size: int, batch: int) -> Iterator[Comparison]:
-    """Every built-in family, from the canvases that it would get."""
+def family_against_peers(family: Family, device: torch.device, size: int, batch: int) -> Iterator[Comparison]:
+    """A built-in family, from the canvases that it would get."""
     canvases = canvases_of(batch, default_canvas_size(size), device)
-    for family in FAMILIES:
-        for peer in PEERS:
-            if family.operations or canvases.shape[-1] != size:
-                yield from _against(peer, f"family {family.name}", family, canvases, size)
+    for peer in PEERS:
+        if family.operations or canvases.shape[-1] != size:
+            yield from _against(peer, f"family {family.name}", family, canvases, size)
 
 
-def operations(device: torch.device, size: int, batch: int) -> Iterator[Comparison]:
-    """Every operation alone and always applied, to images of the crop size; a crop is cut from the canvas."""
-    for name, kind in OPERATIONS.items():
-        operation: Any = kind()
-        family = Family(name, (replace(operation, p=1.0) if "p" in operation.numbers else operation,))
-        canvases = canvases_of(batch, round(size * 8 / 7) if kind is ResizedCrop else size, device)
-        for peer in PEERS:
-            yield from _against(peer, f"operation {name}", family, canvases, size)
+def operation_against_peers(name: str, device: torch.device, size: int, batch: int) -> Iterator[Comparison]:
+    """An operation alone, of images of the crop size; a crop is cut from the canvas."""
+    canvases = canvases_of(batch, round(size * 8 / 7) if OPERATIONS[name] is ResizedCrop else size, device)
+    for peer in PEERS:
+        yield from _against(peer, f"operation {name}", always(name), canvases, size)
+
+
+def always(name: str) -> Family:
+    """Return an operation alone, applied to every image."""
+    operation: Any = OPERATIONS[name]()
+    return Family(name, (replace(operation, p=1.0) if "p" in operation.numbers else operation,))
 
 
 def _against(peer: Peer, what: str, family: Family, canvases: Tensor, size: int) -> Iterator[Comparison]:

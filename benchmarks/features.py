@@ -5,6 +5,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 
 from benchmarks.photographs import photograph
+from benchmarks.running import Step
 from benchmarks.timing import Comparison, compare
 from solo_invariance.backbones import Backbone, BackboneConfig, load_backbone
 from solo_invariance.data.images import ImageFiles, TensorImages
@@ -22,8 +24,14 @@ from solo_invariance.features.digests import digest_of_backbone
 _PHOTOGRAPHS = ("astronaut", "coffee", "chelsea", "rocket")
 
 
-def run(device: torch.device, quick: bool = False) -> Iterator[Comparison]:
-    count = 256 if quick else 1024
+def steps(device: torch.device, quick: bool = False) -> list[Step]:
+    return [
+        Step("features found in the cache", 55 if quick else 220, partial(_cache, device, 256 if quick else 1024)),
+        Step("features in two processes", 20 if quick else 270, partial(_two_processes, quick)),
+    ]
+
+
+def _cache(device: torch.device, count: int) -> Iterator[Comparison]:
     with tempfile.TemporaryDirectory() as folder:
         files = ImageFiles(_photographs(Path(folder) / "images", count))
         cache = FeatureCache(Path(folder) / "cache", 10**9)
@@ -39,7 +47,6 @@ def run(device: torch.device, quick: bool = False) -> Iterator[Comparison]:
             note=note,
             items=count,
         )
-    yield _two_processes(quick)
 
 
 def _hit(backbone: Backbone, files: ImageFiles, cache: FeatureCache, note: str) -> Comparison:
@@ -66,7 +73,7 @@ def _photographs(folder: Path, count: int) -> Path:
     return folder
 
 
-def _two_processes(quick: bool) -> Comparison:
+def _two_processes(quick: bool) -> Iterator[Comparison]:
     """Time processes that are given the same work and a folder for their features, once they have started."""
     count = 4096 if quick else 16384
     seconds: dict[int, list[float]] = {1: [], 2: []}
@@ -74,7 +81,7 @@ def _two_processes(quick: bool) -> Comparison:
         for processes, found in seconds.items():
             found.append(_together(processes, count))
     ratios = [one / two for one, two in zip(*seconds.values(), strict=True)]
-    return Comparison(
+    yield Comparison(
         "features in two processes",
         "in one",
         statistics.median(seconds[2]),

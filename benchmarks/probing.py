@@ -17,6 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import Tensor
 
 from benchmarks.rows import Row, judged
+from benchmarks.running import Step
 from benchmarks.timing import compare, in_turns
 from solo_invariance.regression.cross_validation import assign_folds, penalty_grid
 from solo_invariance.transfer.probes.few_shot import few_shot_episodes
@@ -50,12 +51,17 @@ class ProbeAgreement(Row):
     """
 
     title: ClassVar[str] = "Scores on test images, by the same folds"
+    is_check: ClassVar[bool] = True
     what: str
     against: str
     score: float
     peer_score: float
     limit: float
     gradient_norm: float | None = None
+
+    def met(self) -> bool:
+        """Return whether the scores agree."""
+        return abs(self.score - self.peer_score) <= self.limit
 
     def cells(self) -> dict[str, str]:
         """Return the numbers, rounded."""
@@ -65,7 +71,7 @@ class ProbeAgreement(Row):
             "against": self.against,
             "ours": f"{self.score:.4f}",
             "peer": f"{self.peer_score:.4f}",
-            "difference": judged(f"{difference:.5f}", difference <= self.limit),
+            "difference": judged(f"{difference:.5f}", self.met()),
             "limit": f"{self.limit:.4f}",
             "gradient norm": "" if self.gradient_norm is None else f"{self.gradient_norm:.0e}",
         }
@@ -114,39 +120,46 @@ class Problem(NamedTuple):
             yield np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def run(quick: bool) -> Iterator[Row]:
+def steps(quick: bool) -> list[Step]:
+    pairs = 3 if quick else 5
+    return [
+        Step("ridge against scikit-learn", 4 if quick else 100, partial(_ridge, quick, pairs), checks=True),
+        Step("logistic against scikit-learn", 4 if quick else 90, partial(_logistic, quick, pairs), checks=True),
+        Step(
+            "kernel ridge against scikit-learn", 20 if quick else 280, partial(_kernel_ridge, quick, pairs), checks=True
+        ),
+        Step("time of the probes by size", 10 if quick else 90, partial(_scaling, quick)),
+        Step("time of the other probes", 5 if quick else 40, partial(_other_probes, *_base(quick))),
+        Step("time of intervals", 5 if quick else 60, partial(_intervals, 2000 if quick else 60_000)),
+    ]
+
+
+def _grid(quick: bool) -> tuple[int, int, Tensor, str]:
     count, width, penalties = (600, 128, 12) if quick else (2000, 512, 45)
     grid = penalty_grid()[torch.linspace(0, 44, penalties).long()]
-    size = f"{penalties} penalties x 5 folds, n = {count}, D = {width}"
-    pairs = 3 if quick else 5
-    ridge, logistic = _numbers(count, width, 8), _classes(count, width)
-    yield from _compared(
-        Peer("scikit-learn's Ridge in a loop", lambda: _ridge_loop(ridge, grid.tolist()), 30, 1e-4),
-        "ridge probe",
-        RidgeProbe(grid),
-        ridge,
-        pairs,
-        f"{size}, 8 targets",
-    )
-    yield from _compared(
-        Peer("scikit-learn's L-BFGS, warm starts", lambda: _logistic_loop(logistic, grid.tolist()), 5, 2e-3),
-        "logistic probe",
-        LogisticProbe(grid),
-        logistic,
-        pairs,
-        f"{size}, 10 classes",
-    )
+    return count, width, grid, f"{penalties} penalties x 5 folds, n = {count}, D = {width}"
+
+
+def _ridge(quick: bool, pairs: int) -> Iterator[Row]:
+    count, width, grid, size = _grid(quick)
+    problem = numbers(count, width, 8)
+    peer = Peer("scikit-learn's Ridge in a loop", lambda: _ridge_loop(problem, grid.tolist()), 30, 1e-4)
+    yield from _compared(peer, "ridge probe", RidgeProbe(grid), problem, pairs, f"{size}, 8 targets")
+
+
+def _logistic(quick: bool, pairs: int) -> Iterator[Row]:
+    count, width, grid, size = _grid(quick)
+    problem = classes(count, width)
+    peer = Peer("scikit-learn's L-BFGS, warm starts", lambda: _logistic_loop(problem, grid.tolist()), 5, 2e-3)
+    yield from _compared(peer, "logistic probe", LogisticProbe(grid), problem, pairs, f"{size}, 10 classes")
+
+
+def _kernel_ridge(quick: bool, pairs: int) -> Iterator[Row]:
     count, width = (200, 16) if quick else (400, 64)
-    latents = _latents(count, width)
-    yield from _compared(
-        Peer("scikit-learn's KernelRidge, target by target", lambda: _kernel_loop(latents), 8, 1e-3),
-        "kernel ridge probe",
-        KernelRidgeProbe(),
-        latents,
-        pairs,
-        f"40 pairs x 5 folds, n = {count}, D = {width}, 10 latents",
-    )
-    yield from _scaling(quick)
+    problem = latents(count, width)
+    peer = Peer("scikit-learn's KernelRidge, target by target", lambda: _kernel_loop(problem), 8, 1e-3)
+    size = f"40 pairs x 5 folds, n = {count}, D = {width}, 10 latents"
+    yield from _compared(peer, "kernel ridge probe", KernelRidgeProbe(), problem, pairs, size)
 
 
 class Peer(NamedTuple):
@@ -221,21 +234,23 @@ def _kernel_loop(problem: Problem) -> float:
     return float(np.mean(scores))
 
 
+def _base(quick: bool) -> tuple[int, int]:
+    return (300, 64) if quick else (2000, 512)
+
+
 def _scaling(quick: bool) -> Iterator[Row]:
-    base, sizes = ((300, 64), [(400, 64), (300, 128)]) if quick else ((2000, 512), [(8000, 512), (2000, 2048)])
+    base, sizes = _base(quick), [(400, 64), (300, 128)] if quick else [(8000, 512), (2000, 2048)]
     for count, width in (base, *sizes):
-        numbers, classes = _numbers(count, width, 10), _classes(count, width)
-        yield from (_time_linear(RidgeProbe, "ridge", numbers), _time_linear(LogisticProbe, "logistic", classes))
+        yield _time_linear(RidgeProbe, "ridge", numbers(count, width, 10))
+        yield _time_linear(LogisticProbe, "logistic", classes(count, width))
     for penalties in (5, 15):
         grid = penalty_grid()[torch.linspace(0, 44, penalties).long()]
-        yield _time_linear(RidgeProbe, "ridge", _numbers(*base, 10), grid)
-        yield _time_linear(LogisticProbe, "logistic", _classes(*base), grid)
+        yield _time_linear(RidgeProbe, "ridge", numbers(*base, 10), grid)
+        yield _time_linear(LogisticProbe, "logistic", classes(*base), grid)
     for count in (200, 400) if quick else (1000, 2000):
-        latents = _latents(count, 64)
+        problem = latents(count, 64)
         fit = KernelRidgeProbe().fit
-        yield _timed("kernel ridge", latents, 10, 40, partial(fit, latents.features, latents.targets))
-    yield from _other_probes(*base)
-    yield from _intervals(2000 if quick else 60_000)
+        yield _timed("kernel ridge", problem, 10, 40, partial(fit, problem.features, problem.targets))
 
 
 def _time_linear(
@@ -246,16 +261,16 @@ def _time_linear(
 
 
 def _other_probes(count: int, width: int) -> Iterator[Row]:
-    classes, labels = _classes(count, width), _numbers(count, width, 20)
+    labelled, labels = classes(count, width), numbers(count, width, 20)
     positive = labels.targets > 1
     yield _timed("multi-label", labels, 20, 45, lambda: MultiLabelProbe().fit(labels.features, positive))
-    yield _timed("nearest neighbours", classes, 10, 7, lambda: KNNProbe().fit(classes.features, classes.targets))
-    episodes = partial(few_shot_episodes, classes.features, classes.targets, episodes=600)
-    yield _timed("few-shot, 600 episodes", classes, 5, 1, episodes)
-    thirds = classes.features.tensor_split(3, dim=1)
-    found = choose_member_weights(thirds, classes.targets, "classification")
-    choose = partial(choose_member_weights, thirds, classes.targets, "classification")
-    yield _timed("weights of three members", classes, 10, len(found.table), choose)
+    yield _timed("nearest neighbours", labelled, 10, 7, lambda: KNNProbe().fit(labelled.features, labelled.targets))
+    episodes = partial(few_shot_episodes, labelled.features, labelled.targets, episodes=600)
+    yield _timed("few-shot, 600 episodes", labelled, 5, 1, episodes)
+    thirds = labelled.features.tensor_split(3, dim=1)
+    found = choose_member_weights(thirds, labelled.targets, "classification")
+    choose = partial(choose_member_weights, thirds, labelled.targets, "classification")
+    yield _timed("weights of three members", labelled, 10, len(found.table), choose)
 
 
 def _intervals(count: int) -> Iterator[Row]:
@@ -276,18 +291,20 @@ def _timed(what: str, problem: Problem, outputs: int, choices: int, fit: Callabl
     return ProbeTime(what, *problem.features.shape, outputs, choices, statistics.median(in_turns([fit], 1)[0]))
 
 
-def _numbers(count: int, width: int, targets: int) -> Problem:
+def numbers(count: int, width: int, targets: int) -> Problem:
+    """Return numbers to predict."""
     features, values, noise = _draw(count, width, targets)
     return _problem(features, values + 0.5 * noise, count)
 
 
-def _classes(count: int, width: int) -> Problem:
+def classes(count: int, width: int) -> Problem:
+    """Return ten classes to predict."""
     features, values, noise = _draw(count, width, 10)
     return _problem(features, (values + noise).argmax(dim=1), count)
 
 
-def _latents(count: int, width: int) -> Problem:
-    """Ten functions of the features, some linear and some not."""
+def latents(count: int, width: int) -> Problem:
+    """Return ten functions of the features, some linear and some not."""
     features, values, noise = _draw(count, width, 10)
     bent = torch.where(torch.arange(10) % 2 == 0, values, (2 * values).sin() + values)
     return _problem(features, bent + 0.3 * noise, count)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
+from benchmarks.running import Step
 from benchmarks.timing import Comparison, compare
 
 _HYDRA = "import hydra; from hydra.core.plugins import Plugins; {hide}; Plugins.instance()"
@@ -23,7 +24,11 @@ def _python(script: str) -> Callable[[], object]:
     return lambda: subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, check=True)
 
 
-def run() -> Iterator[Comparison]:
+def steps() -> list[Step]:
+    return [Step("start of a Hydra application", 5, _hydra), Step("making of a Lightning Trainer", 70, _trainer)]
+
+
+def _hydra() -> Iterator[Comparison]:
     yield compare(
         "start a Hydra application",
         _python(_HYDRA.format(hide="pass")),
@@ -31,6 +36,9 @@ def run() -> Iterator[Comparison]:
         _python(_HYDRA.format(hide=_HIDE_HYDRA)),
         note="whole process",
     )
+
+
+def _trainer() -> Iterator[Comparison]:
     yield compare(
         "make a Lightning Trainer",
         _python(_TRAINER.format(hide="pass")),

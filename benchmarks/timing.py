@@ -43,6 +43,10 @@ class Comparison(Row):
     images_per_second: float | None = None
     peer_images_per_second: float | None = None
 
+    def met(self) -> bool:
+        """Return whether it is as many times faster as is aimed for."""
+        return self.target is None or self.ratio >= self.target
+
     def cells(self) -> dict[str, str]:
         """Return the numbers, rounded."""
         return {
@@ -52,9 +56,43 @@ class Comparison(Row):
             "peer": f"{self.peer_seconds * 1000:.1f} ms",
             "images/s": _rounded(self.images_per_second),
             "peer's": _rounded(self.peer_images_per_second),
-            "ratio": judged(f"{self.ratio:.2f}", self.target is None or self.ratio >= self.target),
+            "ratio": judged(f"{self.ratio:.2f}", self.met()),
             "spread": f"{self.spread[0]:.2f} to {self.spread[1]:.2f}",
             "target": "" if self.target is None else f"{self.target:.2f}",
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True)
+class Timing(Row):
+    """How long something takes, and how long it may.
+
+    Args:
+        what: Is timed.
+        seconds: Median.
+        spread: Least and largest.
+        target: The most seconds aimed for.
+        note: Units and sizes.
+    """
+
+    title: ClassVar[str] = "Time"
+    what: str
+    seconds: float
+    spread: tuple[float, float]
+    target: float
+    note: str = ""
+
+    def met(self) -> bool:
+        """Return whether it takes no longer than is aimed for."""
+        return self.seconds <= self.target
+
+    def cells(self) -> dict[str, str]:
+        """Return the numbers, rounded."""
+        return {
+            "what": self.what,
+            "time": judged(f"{self.seconds * 1000:.2f} ms", self.met()),
+            "spread": " to ".join(f"{seconds * 1000:.2f}" for seconds in self.spread),
+            "target": f"{self.target * 1000:.2f} ms",
             "note": self.note,
         }
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from solo_invariance.fuse.settings import FuseSettings
     from solo_invariance.hosts.embedded.pretrain import pretrain
     from solo_invariance.installation import doctor
+    from solo_invariance.measure.run import measure
+    from solo_invariance.measure.settings import MeasureSettings
     from solo_invariance.transfer.own_images import OwnTask
     from solo_invariance.transfer.run import transfer
     from solo_invariance.transfer.settings import TransferSettings
@@ -31,6 +33,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Backbone": "solo_invariance.backbones",
     "FuseSettings": "solo_invariance.fuse.settings",
+    "MeasureSettings": "solo_invariance.measure.settings",
     "OwnTask": "solo_invariance.transfer.own_images",
     "PretrainConfig": "solo_invariance.config.pretrain",
     "TransferSettings": "solo_invariance.transfer.settings",
@@ -40,11 +43,12 @@ _HOMES = {
     "pretrain": "solo_invariance.hosts.embedded.pretrain",
 }
 # Packages that are called by their names; see ``callable_package``.
-_VERBS = ("families", "fuse", "transfer")
+_VERBS = ("families", "fuse", "measure", "transfer")
 
 __all__ = [
     "Backbone",
     "FuseSettings",
+    "MeasureSettings",
     "OwnTask",
     "PretrainConfig",
     "TransferSettings",
@@ -53,6 +57,7 @@ __all__ = [
     "families",
     "fuse",
     "load_backbone",
+    "measure",
     "pretrain",
     "transfer",
 ]

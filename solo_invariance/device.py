@@ -1,6 +1,9 @@
 """The device to compute on."""
 
+from itertools import chain
+
 import torch
+from torch import nn
 
 from solo_invariance.errors import UserError
 
@@ -19,3 +22,8 @@ def choose_device(name: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"device={name}: not available here ({str(error).splitlines()[0]})") from error
     return device
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Return the device that a network lies on; the CPU where it has neither parameters nor buffers."""
+    return next((tensor.device for tensor in chain(network.parameters(), network.buffers())), torch.device("cpu"))

@@ -11,6 +11,7 @@ from torch import nn
 from torchvision.models.resnet import ResNet
 
 from solo_invariance.backbones.resnet import WideResNet, use_small_stem
+from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
 
 Builder = Callable[..., nn.Module]
@@ -82,7 +83,7 @@ class Architecture:
 
 def num_features_of(network: nn.Module, crop_size: int) -> int:
     """Return the width of a network's features, by looking at its output for one image."""
-    device = next(network.parameters(), torch.empty(0)).device
+    device = device_of(network)
     training = network.training
     network.eval()
     try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.backbones.backbone import Backbone, InputSpec
 
 
 class SideBySide(nn.Module):
@@ -33,6 +33,11 @@ class SideBySide(nn.Module):
     def backbones(self) -> list[Backbone]:
         """The members."""
         return [member for member in self.members if isinstance(member, Backbone)]
+
+    @property
+    def input_spec(self) -> InputSpec:
+        """The first member's input, whose size images are made for; each member resizes and normalises for itself."""
+        return self.backbones[0].input_spec
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features (N, D) of images (N, 3, H, W) in [0, 1]."""

@@ -20,6 +20,16 @@ def print_measured(result: Mapping[str, Any]) -> None:
     _print_left_out(result, entries)
 
 
+def print_comparison(comparison: Mapping[str, Any]) -> None:
+    """Print the differences, and on how many images they are."""
+    entries = {**comparison["transforms"], **comparison["views"]}
+    ours, theirs = comparison["label"], comparison["against"]["label"]
+    named = theirs if theirs != ours else f"{theirs} ({comparison['against']['out']})"
+    counts = sorted({entry["num_images"] for entry in entries.values()})
+    on = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    print_entries(f"{ours} minus {named}: paired differences on {on} images or groups", entries, sign="+")
+
+
 def print_entries(title: str, entries: Mapping[str, Mapping[str, Any]], sign: str = "") -> None:
     """Print a row for each transform or view set, with as many metrics side by side as the terminal has room for.
 

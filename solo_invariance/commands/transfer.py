@@ -14,8 +14,7 @@ from solo_invariance.config.transfer import TransferConfig as Config
 from solo_invariance.errors import UserError
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress, no_progress
-from solo_invariance.results.comparison import TransferComparison
-from solo_invariance.results.transfer import TransferResult
+from solo_invariance.results import TransferComparison, TransferResult
 from solo_invariance.transfer import run as library
 from solo_invariance.transfer.settings import TransferSettings
 
@@ -95,7 +94,8 @@ def _task(usual: TaskConfig, entry: Any) -> TaskConfig:
 
 
 def _print_score(result: TransferResult) -> None:
-    score, penalty = result.score, "" if result.penalty is None else f", penalty {result.penalty:.2e}"
+    score = result.score
+    penalty = "" if result.penalty is None else f", penalty {result.penalty:.2e}"
     console.print(
         f"{result.label} on {result.task}: {result.metric} {score.mean:.3f} [{score.low:.3f}, {score.high:.3f}] by "
         f"{result.probe}{penalty}",

@@ -1,4 +1,4 @@
-"""Squares of images, and where points are in them."""
+"""Sizes of images, squares of them, and where points are in these."""
 
 from dataclasses import dataclass
 
@@ -9,6 +9,16 @@ from torch.nn.functional import pad
 
 from solo_invariance.data.decoding import Unreadable, resize_short_side, to_tensor
 from solo_invariance.data.images import ImageSource, digest_of, hash_bytes
+
+
+def resize_for(crop_size: int) -> int:
+    """Return the short side that images are resized to before a crop of them is taken: 8/7 of its side, in pixels.
+
+    Example:
+        >>> resize_for(224)
+        256
+    """
+    return round(crop_size * 8 / 7)
 
 
 @dataclass(frozen=True)

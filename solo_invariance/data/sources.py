@@ -1,5 +1,7 @@
 """Whatever holds images, as a source of them."""
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from solo_invariance.data.decoding import Unreadable, resize_short_side, to_tensor
-from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages
+from solo_invariance.data.images import ImageFiles, ImageSource, KnownImages, SelectedImages, TensorImages
 from solo_invariance.errors import UserError
 
 Images = ImageSource | Dataset[Any] | Tensor | Path | str
@@ -44,6 +46,24 @@ def image_source(images: Images, resize: int | None = None) -> ImageSource:
     raise UserError(f"images of {type(images).__name__}: expected a folder, a tensor (N, 3, H, W) or a dataset")
 
 
+def with_short_side(source: ImageSource, size: int) -> ImageSource:
+    """Return a source whose images have a short side of ``size`` pixels, where it is one that can resize them.
+
+    Files are resized as they are read, once, whatever size they were to have; a source that cannot resize stays as it
+    is.
+    """
+    if isinstance(source, SelectedImages):
+        return replace(source, source=with_short_side(source.source, size))
+    if isinstance(source, KnownImages):
+        inner = with_short_side(source.source, size)
+        return source if inner is source.source else inner  # their digests are of another size
+    if not isinstance(source, ImageFiles | TensorImages | DatasetImages) or source.resize == size:
+        return source
+    resized = copy.copy(source)
+    resized.resize = size
+    return resized
+
+
 class DatasetImages:
     """The images of a dataset, without its targets.
 
@@ -55,7 +75,7 @@ class DatasetImages:
 
     def __init__(self, dataset: Any, resize: int | None = None) -> None:
         self._dataset = dataset
-        self._resize = resize
+        self.resize = resize
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -65,12 +85,12 @@ class DatasetImages:
         image = sample[0] if isinstance(sample, tuple | list) else sample
         if isinstance(image, Tensor):
             pixels = _bytes(image, 3, self.name_of(index))
-            if self._resize is None or min(pixels.shape[-2:]) == self._resize:
+            if self.resize is None or min(pixels.shape[-2:]) == self.resize:
                 return pixels
             image = Image.fromarray(np.asarray(pixels.permute(1, 2, 0)))
         if not isinstance(image, Image.Image):
             raise UserError(f"{self.name_of(index)}: is a {type(image).__name__}, expected an image")
-        return to_tensor(resize_short_side(image.convert("RGB"), self._resize))
+        return to_tensor(resize_short_side(image.convert("RGB"), self.resize))
 
     def name_of(self, index: int) -> str:
         """Return the dataset's name and the index."""
@@ -83,7 +103,7 @@ def _bytes(images: Tensor, ndim: int, what: str = "images") -> Tensor:
         wanted = "(N, 3, H, W)" if ndim == 4 else "(3, H, W)"
         raise UserError(f"{what}: a tensor of shape {tuple(images.shape)}, expected {wanted}")
     if images.dtype == torch.uint8:
-        return images
+        return images.cpu()
     if not images.is_floating_point() or not (images.min() >= 0 and images.max() <= 1):
         raise UserError(f"{what}: a tensor of {images.dtype}, expected uint8, or numbers in [0, 1] (not normalised)")
-    return images.mul(255).round().byte()
+    return images.mul(255).round().byte().cpu()

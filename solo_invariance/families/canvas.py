@@ -9,6 +9,7 @@ from torch import Tensor
 from torchvision.transforms import functional as F
 
 from solo_invariance.data.decoding import decode_scaled
+from solo_invariance.data.framing import resize_for
 
 _DRAFT_MARGIN = 1.5
 
@@ -18,7 +19,7 @@ def default_canvas_size(crop_size: int) -> int:
 
     Small images (CIFAR, STL) are crops as they are; enlarging them first would only blur them.
     """
-    return crop_size if crop_size <= 96 else round(crop_size * 8 / 7)
+    return crop_size if crop_size <= 96 else resize_for(crop_size)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from itertools import chain
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+
+from solo_invariance.device import device_of
 
 Precision = Literal["fp32", "bf16", "fp16"]
 _AUTOCAST: dict[str, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -39,8 +40,7 @@ class FeatureStream:
         self.batch_size = batch_size
         self._network = torch.compile(backbone, dynamic=False) if compiled else backbone
         self._fill_up = compiled
-        # A network without weights still has a backbone's statistics.
-        self.device = next(chain(backbone.parameters(), backbone.buffers())).device
+        self.device = device_of(backbone)
         self._autocast = _AUTOCAST.get(precision)
 
     @torch.inference_mode()

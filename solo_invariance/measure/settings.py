@@ -1,11 +1,12 @@
 """How to measure."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from solo_invariance.data.reading import ReadingPolicy
 from solo_invariance.features.feature_stream import Precision
-from solo_invariance.measure.transforms.transform import Geometry, Protocol
+from solo_invariance.measure.transforms.transform import ResizeCrop
+from solo_invariance.protocols import Protocol, ProtocolName, protocol_named
 
 
 @dataclass(frozen=True)
@@ -13,17 +14,18 @@ class MeasureSettings:
     """How to measure.
 
     Args:
-        protocol: ``paper`` keeps its quirks: images are drawn with replacement, the identity counts in the mean, the
-            diagonal counts in view groups, translation and scale shear by a degree, views have 8 bits, and too few
-            reference images are an error. ``clean`` repairs them: no replacement, no identity in the mean, no diagonal,
+        protocol: What to do where the official code and a careful one differ; ``quirks`` says it in full. ``paper``
+            keeps its quirks: images are drawn with replacement, the identity counts in the mean, the diagonal counts in
+            view groups, translation and scale shear by a degree, views have 8 bits, and too few reference images are an
+            error. ``clean`` repairs them: no replacement, no identity in the mean, no diagonal,
             no shear, no rounding of views, and a singular covariance is shrunk.
         budget: ``full`` is every parameter on every image; ``adaptive`` a few parameters, at random, on as many images
             as it takes for the standard error of each mean similarity to reach ``target_se``.
         k: Number of parameters a transform, where it has a choice.
         num_images: Number of images to measure on; None is 1000 for ``full`` and all for ``adaptive``.
-        target_se: See ``budget``.
+        target_se: The standard error to reach, where the budget is ``adaptive``.
         gallery: Number of images that a view is compared with, for the metrics that need others.
-        geometry: Sizes; see there.
+        geometry: Sizes of images and crops, in pixels; None is the backbone's own crop, out of images 8/7 as large.
         batch_size: Views in one forward pass, None for what is fastest on the device; changes speed and memory, not
             numbers (to floating point).
         precision: Of the forward passes; ``bf16`` and ``fp16`` are autocast's.
@@ -32,15 +34,24 @@ class MeasureSettings:
         seed: Of the choice of images and parameters, and of the bootstrap.
     """
 
-    protocol: Protocol = "clean"
+    protocol: ProtocolName = "clean"
     budget: Literal["full", "adaptive"] = "full"
     k: int = 256
     num_images: int | None = None
     target_se: float = 0.002
     gallery: int = 1000
-    geometry: Geometry = field(default_factory=Geometry)
+    geometry: ResizeCrop | None = None
     batch_size: int | None = None
     precision: Precision = "fp32"
     compiled: bool = False
     reading: ReadingPolicy = field(default_factory=ReadingPolicy)
     seed: int = 0
+
+    @property
+    def quirks(self) -> Protocol:
+        """What the protocol does, quirk by quirk."""
+        return protocol_named(self.protocol)
+
+    def with_geometry(self, geometry: ResizeCrop) -> "MeasureSettings":
+        """Return the same settings with these sizes."""
+        return replace(self, geometry=geometry)

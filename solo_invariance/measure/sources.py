@@ -1,16 +1,23 @@
-"""What ``data`` of the measuring command names: images, and groups of views."""
+"""What is measured on: images in any of their forms, and groups of views of one thing."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from solo_invariance.config.measure import DataConfig, MeasureConfig
-from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages
+from torch import Tensor
+
+from solo_invariance.config.measure import DataConfig
+from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages, digest_of, identify
 from solo_invariance.data.latent_scenes.dataset import VIEW_SETS, LatentScenes, view_groups
+from solo_invariance.data.sources import Images, image_source, with_short_side
 from solo_invariance.data.view_sets import VIEW_SET_NAMES, ViewSet, read_view_set
 from solo_invariance.errors import UserError
-from solo_invariance.measure import Geometry, Group, ViewGroups
+from solo_invariance.measure.loop.groups import Group, ViewGroups
+from solo_invariance.measure.transforms.transform import ResizeCrop
+from solo_invariance.results.files import fingerprint_of
 
 EMBEDDED = "latent_scenes"
 VIEW_KINDS: dict[str, Literal["spatial", "appearance"]] = {
@@ -20,73 +27,136 @@ VIEW_KINDS: dict[str, Literal["spatial", "appearance"]] = {
 }
 
 
+def sized_source(images: Images, short_side: int) -> ImageSource:
+    """Return images, with their short side resized where they are not of a source that cannot.
+
+    Args:
+        images: A folder; a tensor (N, 3, H, W), uint8 or of floats in [0, 1]; a dataset of images, or of tuples that
+            begin with one; or another source.
+        short_side: In pixels.
+
+    Raises:
+        UserError: They are in none of these forms, or a folder has none.
+    """
+    source = with_short_side(image_source(images, short_side), short_side)
+    if isinstance(images, Tensor) and isinstance(source, TensorImages):
+        # Runs are compared image by image, which are known by their names.
+        digest = hashlib.sha256(source.images.contiguous().numpy().tobytes()).hexdigest()[:8]
+        source.name = f"tensor {digest} image"
+    return source
+
+
 @dataclass(frozen=True)
 class MeasuredData:
     """The images and views of a measurement.
 
     Args:
-        config: What names them.
-        geometry: Their sizes.
         images: With their short side at ``geometry.resize``.
-        views: Names of the view sets to measure.
-        view_set: The one in files, if any.
+        groups: What gives each view set's groups, by its name; with their short side at the crop's size, since nothing
+            of a view is to be cut off that could be kept.
+        for_views: Whether the images are there for their views: transforms are measured only where they are asked for.
+        known_by_name: Whether images of the same names are the same images.
     """
 
-    config: DataConfig
-    geometry: Geometry
     images: ImageSource
-    views: tuple[str, ...]
-    view_set: ViewSet | None
+    groups: Mapping[str, Callable[[], ViewGroups]] = field(default_factory=dict)
+    for_views: bool = False
+    known_by_name: bool = True
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        """The names of the view sets."""
+        return tuple(self.groups)
 
     def view_groups(self, name: str) -> ViewGroups:
-        """Return a view set's groups, at the crop's size: nothing of a view is cut off that could be kept."""
-        if self.view_set is not None:
-            return _groups_of_files(self.view_set, self.geometry.crop_size)
-        config = self.config
-        thing = f"{name} (seed {config.seed}, {config.num_views} views) group"
-        pixels = view_groups(name, config.num_groups, config.num_views, size=self.geometry.crop_size, seed=config.seed)
-        groups = [
-            Group(f"{thing} {index}", tuple(range(index * config.num_views, (index + 1) * config.num_views)))
-            for index in range(config.num_groups)
-        ]
-        return ViewGroups(VIEW_KINDS[name], TensorImages(pixels.flatten(0, 1), name=f"{name} view"), groups)
+        """Return a view set's groups."""
+        return self.groups[name]()
 
 
-def measured_data(settings: MeasureConfig, geometry: Geometry) -> MeasuredData:
-    """Return what a configuration measures on.
+def measured_data(
+    images: Images | DataConfig | None,
+    geometry: ResizeCrop,
+    views: Sequence[str] | Mapping[str, ViewGroups] | None = None,
+) -> MeasuredData:
+    """Return what is measured on.
+
+    Args:
+        images: In any of their forms; or what a configuration calls them: a folder, a view set in a folder, or the
+            embedded dataset. None, where the views are given as groups: their images.
+        geometry: Sizes of images and crops.
+        views: Which of the view sets to measure, all by default; or groups of views, by name.
 
     Raises:
-        UserError: A key is missing or contradicts another, or a folder is not what was expected.
+        UserError: What was given contradicts itself, or a folder is not what was expected.
     """
-    data = settings.data
+    if isinstance(views, Mapping):
+        return _own_views(images, geometry, views)
+    if images is None or isinstance(images, DataConfig):
+        return _configured(images or DataConfig(), geometry, views)
+    _choose((), views)
+    return MeasuredData(sized_source(images, geometry.resize), known_by_name=isinstance(images, str | Path))
+
+
+def contents_of(source: ImageSource, known_by_name: bool) -> str:
+    """Return a hash of what images are known by: their names, or what their pixels are computed from."""
+    known = identify if known_by_name else digest_of
+    return fingerprint_of({"images": [known(source, index) for index in range(len(source))]})
+
+
+def _own_views(
+    images: Images | DataConfig | None, geometry: ResizeCrop, views: Mapping[str, ViewGroups]
+) -> MeasuredData:
+    groups = {name: partial(one.sized, geometry.crop_size) for name, one in views.items()}
+    if images is None and views:
+        source = next(iter(views.values())).source
+        return MeasuredData(sized_source(source, geometry.resize), groups, for_views=True, known_by_name=False)
+    data = measured_data(images, geometry, ())
+    return MeasuredData(data.images, groups, data.for_views, data.known_by_name)
+
+
+def _configured(data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | None) -> MeasuredData:
     if data.name is None:
         if data.path is None:
             raise UserError(f"data: set data.path=FOLDER or data.name={EMBEDDED}")
-        return MeasuredData(data, geometry, ImageFiles(Path(data.path), geometry.resize), _views(settings, ()), None)
-    if data.name == EMBEDDED:
-        if data.path is not None:
-            raise UserError(f"data: {EMBEDDED} is embedded; set data.path or data.name={EMBEDDED}, one of them")
-        scenes = LatentScenes(data.num_images, size=data.size, seed=data.seed)
-        # Runs are compared image by image, which are known by their names.
-        name = f"{EMBEDDED} (seed {data.seed}, {data.size} pixels) image"
-        images = TensorImages(scenes.images, geometry.resize, name=name)
-        return MeasuredData(data, geometry, images, _views(settings, VIEW_SETS), None)
-    return _view_set(settings, geometry, data.name)
+        _choose((), views)
+        return MeasuredData(ImageFiles(Path(data.path), geometry.resize))
+    return _embedded(data, geometry, views) if data.name == EMBEDDED else _view_set(data, geometry, views)
 
 
-def _view_set(settings: MeasureConfig, geometry: Geometry, name: str) -> MeasuredData:
-    data = settings.data
+def _embedded(data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | None) -> MeasuredData:
+    if data.path is not None:
+        raise UserError(f"data: {EMBEDDED} is embedded; set data.path or data.name={EMBEDDED}, one of them")
+    scenes = LatentScenes(data.num_images, size=data.size, seed=data.seed)
+    # Runs are compared image by image, which are known by their names.
+    name = f"{EMBEDDED} (seed {data.seed}, {data.size} pixels) image"
+    chosen = _choose(VIEW_SETS, views)
+    groups = {view: partial(_rendered_groups, view, data, geometry.crop_size) for view in chosen}
+    return MeasuredData(TensorImages(scenes.images, geometry.resize, name=name), groups)
+
+
+def _rendered_groups(name: str, data: DataConfig, size: int) -> ViewGroups:
+    thing = f"{name} (seed {data.seed}, {data.num_views} views) group"
+    pixels = view_groups(name, data.num_groups, data.num_views, size=size, seed=data.seed)
+    groups = [
+        Group(f"{thing} {index}", tuple(range(index * data.num_views, (index + 1) * data.num_views)))
+        for index in range(data.num_groups)
+    ]
+    return ViewGroups(VIEW_KINDS[name], TensorImages(pixels.flatten(0, 1), name=f"{name} view"), groups)
+
+
+def _view_set(data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | None) -> MeasuredData:
+    name = str(data.name)
     if name not in VIEW_SET_NAMES:
         raise UserError(f"data.name={name}: choose the embedded {EMBEDDED}, or a view set: {', '.join(VIEW_SET_NAMES)}")
     if data.path is None:
         raise UserError(f"data.name={name}: set data.path to the folder that the view set is in")
     view_set = read_view_set(name, Path(data.path), None if data.kind is None else data.kind.name)  # type: ignore[arg-type]
-    images = ImageFiles.of(view_set.paths, geometry.resize)
-    return MeasuredData(data, geometry, images, _views(settings, (name,)), view_set)
+    groups = {view: partial(_groups_of_files, view_set, geometry.crop_size) for view in _choose((name,), views)}
+    return MeasuredData(ImageFiles.of(view_set.paths, geometry.resize), groups, for_views=True)
 
 
-def _views(settings: MeasureConfig, known: tuple[str, ...]) -> tuple[str, ...]:
-    chosen = known if settings.views is None else tuple(settings.views)
+def _choose(known: Sequence[str], views: Sequence[str] | None) -> tuple[str, ...]:
+    chosen = tuple(known if views is None else views)
     for name in chosen:
         if not known:
             raise UserError("views: a folder of images has no view sets; set data.name too")

@@ -1,6 +1,5 @@
 """Two backbones' scores on one task, compared on the same test images."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +8,9 @@ from torch import Tensor
 
 from solo_invariance.bootstrap import paired_interval
 from solo_invariance.errors import UserError
-from solo_invariance.results.comparison import COMPARISON_FILE, TransferComparison
-from solo_invariance.results.files import SCHEMA, read_arrays, read_json, write_json
+from solo_invariance.results import TransferComparison, TransferResult
+from solo_invariance.results.comparison import COMPARISON_FILE
+from solo_invariance.results.files import SCHEMA, read_arrays
 from solo_invariance.results.transfer import TRANSFER_FILE
 from solo_invariance.transfer.scores import metric_named
 
@@ -32,8 +32,8 @@ def require_result(against: Path | str, name: str = "") -> None:
         raise UserError(f"against={against}: no result of transfer there ({Path(name) / TRANSFER_FILE})")
 
 
-def compare_scores(ours: Path, theirs: Path, seed: int = 0) -> TransferComparison:
-    """Return the difference between two backbones' scores on one task, and write it to ``comparison.json`` in ``ours``.
+def compare_scores(ours: Path, theirs: Path, seed: int) -> TransferComparison:
+    """Compare the results of two backbones on one task; write ``comparison.json`` to ``ours`` and return it.
 
     The interval is of the difference: the same test images, or episodes, are drawn for both. It is far surer than
     two intervals side by side, since most of what varies between images varies for both.
@@ -43,45 +43,51 @@ def compare_scores(ours: Path, theirs: Path, seed: int = 0) -> TransferCompariso
         theirs: Another one; differences are ours minus theirs.
         seed: Of the bootstrap.
 
+    Returns:
+        ``difference`` of the scores, its 95 % interval ``ci95``, and what was compared.
+
     Raises:
         UserError: The other run has no result there, or one of another task, metric or other test images.
     """
-    first, second = read_json(ours / TRANSFER_FILE), read_json(theirs / TRANSFER_FILE)
+    first, second = (TransferResult.read(run / TRANSFER_FILE) for run in (ours, theirs))
     arrays = [read_arrays(run / ARRAYS) for run in (ours, theirs)]
     one, other = ({name: torch.from_numpy(array) for name, array in run.items()} for run in arrays)
     for key in _SAME + (_SAME_EPISODES if "episodes" in one else ()):
-        if first.get(key) != second.get(key):
-            raise UserError(f"against={theirs}: its {key} is {second.get(key)}, here it is {first.get(key)}")
+        here, there = getattr(first, key), getattr(second, key)
+        if here != there:
+            raise UserError(f"against={theirs}: its {key} is {there}, here it is {here}")
     if _columns(first) != _columns(second) or not _same_targets(one["targets"], other["targets"]):
         raise UserError(f"against={theirs}: other targets are predicted there")
     if "episodes" in one:
         interval = paired_interval(_mean, one["episodes"], other["episodes"], one["episodes"], seed=seed)
     else:
         interval = paired_interval(
-            metric_named(first["metric"]),
+            metric_named(first.metric),
             one["predictions"],
             other["predictions"],
             one["targets"],
             seed=seed,
             targets_b=other["targets"],
         )
-    content = {
-        "schema": SCHEMA,
-        "kind": TransferComparison.kind,
-        "label": first["label"],
-        "against": {"label": second["label"], "out": str(theirs)},
-        **{key: first[key] for key in ("task", "metric", "num_test")},
-        "difference": first["score"] - second["score"],
-        "ci95": list(interval),
-        "seed": seed,
-    }
-    write_json(ours / COMPARISON_FILE, content)
-    return TransferComparison.read(ours / COMPARISON_FILE)
+    result = TransferComparison.from_content(
+        {
+            "schema": SCHEMA,
+            "kind": TransferComparison.kind,
+            "label": first.label,
+            "against": {"label": second.label, "out": str(theirs)},
+            **{key: getattr(first, key) for key in ("task", "metric", "num_test")},
+            "difference": first.score.mean - second.score.mean,
+            "ci95": list(interval),
+            "seed": seed,
+        }
+    )
+    result.write(ours / COMPARISON_FILE)
+    return result
 
 
-def _columns(result: Mapping[str, Any]) -> dict[str, Any]:
+def _columns(result: TransferResult) -> dict[str, Any]:
     """Return what a run's configuration says of its targets, but for where they lie."""
-    task = result["config"]["task"]
+    task = result.config["task"]
     return {"name": task["name"], **{key: value for key, value in task["options"].items() if key != "targets"}}
 
 

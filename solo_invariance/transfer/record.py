@@ -20,7 +20,6 @@ from solo_invariance.results.files import (
     require_finite,
     versions,
     write_arrays,
-    write_json,
 )
 from solo_invariance.results.run_directory import RunDirectory
 from solo_invariance.results.transfer import TRANSFER_FILE, TransferResult
@@ -121,13 +120,14 @@ def keep_result(
         "penalty": scored.penalty,
         "details": dict(scored.details),
     }
+    # As it is when it is read again, with lists for tuples.
+    result = TransferResult.from_content(_plain(content), None if directory is None else directory.path / TRANSFER_FILE)
     if directory is not None:
         arrays = {name: np.asarray(array) for name, array in scored.arrays.items()}
         directory.claim()
         write_arrays(directory.path / ARRAYS, {**arrays, "targets": np.asarray(data.test.targets)})
-        write_json(directory.path / TRANSFER_FILE, content)
-        return TransferResult.read(directory.path / TRANSFER_FILE)
-    return TransferResult.from_content(_plain(content))
+        result.write(directory.path / TRANSFER_FILE)
+    return result
 
 
 def about_of(

@@ -21,9 +21,9 @@ from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings, FeatureCache, extract_features
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress, no_progress
-from solo_invariance.results.comparison import TransferComparison
+from solo_invariance.results import TransferComparison, TransferResult
 from solo_invariance.results.run_directory import RunDirectory, open_run
-from solo_invariance.results.transfer import TRANSFER_FILE, TransferResult
+from solo_invariance.results.transfer import TRANSFER_FILE
 from solo_invariance.transfer.chosen_tasks import ChosenTask, TaskChoice, chosen_tasks
 from solo_invariance.transfer.comparison import compare_scores, require_result
 from solo_invariance.transfer.record import (
@@ -111,8 +111,8 @@ def transfer(
         config: What results say was asked for, where that is not what the arguments say: the command's configuration.
 
     Returns:
-        Results by the tasks' labels, that of a single task in ``only``: ``score`` in the metric's unit with its 95 %
-        interval, ``penalty``, ``details`` of the fit, and provenance; ``as_content()`` is what ``transfer.json`` holds.
+        Results by the tasks' labels, that of a single task in ``only``: ``score`` in the metric's unit, with its 95 %
+        interval, ``penalty``, ``details`` of the fit, and provenance.
 
     Raises:
         UserError: There is no such backbone or task, a setting does not suit it, an image cannot be read, a test image

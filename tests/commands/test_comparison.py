@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from solo_invariance.commands.comparison import compare_runs
 from solo_invariance.errors import UserError
+from solo_invariance.measure.comparison import compare_runs
 
 _METRICS = "metrics=[similarity,distance,chance_corrected_similarity,recall_at_1]"
 

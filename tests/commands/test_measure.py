@@ -15,7 +15,7 @@ from solo_invariance.commands.measure import measure
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.measure import DataConfig, MeasureConfig
 from solo_invariance.data.latent_scenes.dataset import VIEW_SETS
-from solo_invariance.measure import PartFiles
+from solo_invariance.measure import PartialResultFiles
 from solo_invariance.measure.loop.transform_run import TransformRun
 from solo_invariance.measure.sources import VIEW_KINDS
 from solo_invariance.processes import Processes
@@ -72,7 +72,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(cli, host_checkpoint, tm
     assert cli(*arguments, "transforms=[rotation,hue,h_flip]")[0] == 0
     whole = json.loads((tmp_path / "whole" / "invariance.json").read_text())
     kept: list[int] = []
-    original = PartFiles.add
+    original = PartialResultFiles.add
 
     def interrupted(self, part) -> None:
         if len(kept) == 1:
@@ -81,7 +81,7 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(cli, host_checkpoint, tm
         kept.append(len(part.rows))
         original(self, part)
 
-    monkeypatch.setattr(PartFiles, "add", interrupted)
+    monkeypatch.setattr(PartialResultFiles, "add", interrupted)
     again = [*arguments, "transforms=[rotation,hue,h_flip]", f"out={tmp_path / 'parts'}"]
     code, _, err = cli(*again)
     assert (code, "interrupted" in err) == (130, True)
@@ -316,18 +316,18 @@ def test_a_process_that_was_killed_is_gone_on_with_to_the_same_numbers(
         time.sleep(0.01)
     killed.send_signal(signal.SIGKILL)
     assert killed.wait() == -signal.SIGKILL
-    kept = PartFiles(parts).done("rotation")
+    kept = PartialResultFiles(parts).done("rotation")
     assert 0 < len(kept) < 200
     assert not (tmp_path / "killed" / "invariance.json").exists()
 
     measured: list[int] = []
-    original = PartFiles.add
+    original = PartialResultFiles.add
 
     def counted(self, part) -> None:
         measured.extend(part.rows if "rotation" in part.names else [])
         original(self, part)
 
-    monkeypatch.setattr(PartFiles, "add", counted)
+    monkeypatch.setattr(PartialResultFiles, "add", counted)
     code, _, err = cli(*arguments, f"out={tmp_path / 'killed'}")
     assert code == 0, err
     assert sorted([*measured, *kept]) == list(range(200))
@@ -380,9 +380,9 @@ def test_the_parts_stay_until_the_slowest_process_has_read_them(
     measured(["hue"])  # and the statistics, for which threads would need a process group
     summary = TransformRun.summary
 
-    def slow(self, name: str, block: str):
-        time.sleep(0.5 * self.measurement.processes.rank)
-        return summary(self, name, block)
+    def slow(self, name: str, layer: str):
+        time.sleep(0.5 * self.whitened.processes.rank)
+        return summary(self, name, layer)
 
     monkeypatch.setattr(TransformRun, "summary", slow)
     first, second = in_threads(2, lambda processes: measured(["hue", "h_flip"], processes))
@@ -467,13 +467,13 @@ def test_a_view_that_cannot_be_read_is_left_out_with_a_group_of_one(
 def _spy(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Note what is measured from now on."""
     measured: list[tuple[str, ...]] = []
-    original = PartFiles.add
+    original = PartialResultFiles.add
 
     def noted(self, part) -> None:
         measured.append(tuple(part.names))
         original(self, part)
 
-    monkeypatch.setattr(PartFiles, "add", noted)
+    monkeypatch.setattr(PartialResultFiles, "add", noted)
     return measured
 
 
@@ -615,7 +615,7 @@ def test_the_adaptive_budget_says_whether_its_target_was_reached(cli, host_check
 
 
 def test_reference_statistics_of_an_earlier_run_are_found(cli, tmp_path: Path, monkeypatch) -> None:
-    from solo_invariance.measure import measurement as evaluate
+    from solo_invariance.measure.loop import whitened
 
     options = (
         "backbone.name=random:resnet10",
@@ -630,6 +630,6 @@ def test_reference_statistics_of_an_earlier_run_are_found(cli, tmp_path: Path, m
         code, _, err = cli("measure", *options, f"out={tmp_path / out}")
         assert code == 0, err
         results.append(json.loads((tmp_path / out / "invariance.json").read_text()))
-        monkeypatch.setattr(evaluate, "reference_statistics", None)
+        monkeypatch.setattr(whitened, "reference_statistics", None)
     assert results[0]["transforms"] == results[1]["transforms"]
     assert results[0]["reference"] == results[1]["reference"]

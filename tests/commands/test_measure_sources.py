@@ -9,7 +9,7 @@ from PIL import Image
 
 from solo_invariance.backbones import load_backbone
 from solo_invariance.config.backbone import BackboneConfig
-from solo_invariance.config.measure import DataConfig, MeasureConfig, ViewKind
+from solo_invariance.config.measure import DataConfig, ViewKind
 from solo_invariance.data.images import ImageFiles, TensorImages
 from solo_invariance.data.latent_scenes.dataset import VIEW_SETS
 from solo_invariance.errors import UserError
@@ -194,13 +194,13 @@ def test_folders_and_names_that_do_not_fit(
 
 
 def _data(views: list[str] | None = None, **data):
-    return measured_data(MeasureConfig(data=DataConfig(**data), views=views), Geometry(37, 32))
+    return measured_data(DataConfig(**data), Geometry(37, 32), views)
 
 
 def test_a_folder_has_images_and_no_views(photo_folder: Path) -> None:
     found = _data(path=str(photo_folder))
     assert isinstance(found.images, ImageFiles)
-    assert (len(found.images), found.images.resize, found.views, found.view_set) == (72, 37, (), None)
+    assert (len(found.images), found.images.resize, found.views, found.for_views) == (72, 37, (), False)
 
 
 def test_the_embedded_data_has_images_and_view_groups_of_the_sizes_asked_for() -> None:

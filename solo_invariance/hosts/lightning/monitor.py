@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
 from solo_invariance.backbones.load import input_spec_of
 from solo_invariance.data.decoding import readable, resize_short_side, to_tensor
+from solo_invariance.data.framing import resize_for
 from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.lightning.datasets import training_dataset, validation_datasets
@@ -80,7 +81,7 @@ def build_monitor(settings: "MonitorSettings", trainer: Trainer, pl_module: Ligh
         spec = input_spec_of(content)
     except ValueError as error:
         raise UserError(f"invariance.monitor: {error}") from error
-    resize = round(spec.crop_size * 8 / 7)
+    resize = resize_for(spec.crop_size)
     images = _some_images(_source(settings, trainer, resize), settings, resize)
     return Monitor(images, _transforms(settings.transforms), spec, settings)
 

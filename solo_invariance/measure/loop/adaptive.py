@@ -10,7 +10,7 @@ _NEGLIGIBLE = 0.05
 
 
 def first_rows(rows_to_cover: int) -> int:
-    """Return how many rows of a design to measure before the first look at the standard error."""
+    """Return how many rows of a sampling to measure before the first look at the standard error."""
     return max(_FIRST_ROWS, rows_to_cover)
 
 

@@ -1,28 +1,20 @@
-"""One unit of a measurement: from images to views, through the backbone, to the states of metrics."""
+"""A piece of a measurement: from images to views, through the backbone, to the states of metrics."""
 
 from collections import deque
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from solo_invariance.data.reading import by_shape
-from solo_invariance.measure.loop.partial_results import Key, Part
+from solo_invariance.measure.loop.partial_results import Key, PartialResult
+from solo_invariance.measure.loop.plan import Chunk, Plan
+from solo_invariance.measure.loop.whitened import WhitenedBackbone
 from solo_invariance.measure.metrics.view_metric import ViewMetric
-from solo_invariance.measure.statistics.reference import clean_views, require_finite_features
-
-if TYPE_CHECKING:
-    from solo_invariance.measure.loop.transform_run import TransformRun
+from solo_invariance.measure.statistics.reference import clean_views, require_finite_features, require_short_side
 
 _CLEAN = ""
-
-
-class Unit(NamedTuple):
-    """A piece of work: rows of the designs of some transforms."""
-
-    names: tuple[str, ...]
-    rows: tuple[int, ...]
 
 
 class _Piece(NamedTuple):
@@ -30,7 +22,7 @@ class _Piece(NamedTuple):
 
     Args:
         name: Of their transform, empty for clean images.
-        positions: Their images' places among those of the unit that could be read.
+        positions: Their images' places among those of the chunk that could be read.
         complete: Whether these images have no more views of this transform.
     """
 
@@ -39,36 +31,48 @@ class _Piece(NamedTuple):
     complete: bool
 
 
-class UnitMeasurement:
-    """A unit that is being measured.
+class ChunkMeasurement:
+    """A chunk that is being measured.
 
     Args:
-        run: What to measure, and how.
-        unit: The rows.
+        plan: What is measured on what.
+        whitened: The backbone.
+        prototypes: The metrics of each layer, by name.
+        chunk: The rows.
         readable: Which of them have an image that could be read.
         pixels: These images, uint8 (3, H, W).
     """
 
-    def __init__(self, run: "TransformRun", unit: Unit, readable: list[int], pixels: list[Tensor]) -> None:
-        self._run = run
-        self._unit = unit
+    def __init__(
+        self,
+        plan: Plan,
+        whitened: WhitenedBackbone,
+        prototypes: Mapping[str, Mapping[str, ViewMetric]],
+        chunk: Chunk,
+        readable: list[int],
+        pixels: list[Tensor],
+    ) -> None:
+        self._plan = plan
+        self._whitened = whitened
+        self._chunk = chunk
         self._pixels = pixels
-        self._rows = [unit.rows[position] for position in readable]
+        self._rows = [chunk.rows[position] for position in readable]
+        require_short_side(pixels, plan.geometry.resize, plan.source, [plan.image(row) for row in self._rows])
         self._metrics = {
-            (name, block, metric): run.new_metric(block, metric)
-            for name in unit.names
-            for block in run.measurement.backbone.layers
-            for metric in run.metrics_of(name)
+            (name, layer, metric): metrics[metric].clone()
+            for name in chunk.names
+            for layer, metrics in prototypes.items()
+            for metric in plan.metrics_of(name)
         }
-        self._order: dict[str, list[int]] = {name: [] for name in unit.names}
+        self._order: dict[str, list[int]] = {name: [] for name in chunk.names}
 
     def measure(self) -> Iterator[int]:
         """Give the features of all views to the metrics; yield the numbers of views that are done in between."""
-        measurement = self._run.measurement
-        clean = torch.empty(len(self._rows), measurement.backbone.num_features, device=measurement.device)
+        whitened = self._whitened
+        clean = torch.empty(len(self._rows), whitened.backbone.num_features, device=whitened.device)
         waiting: deque[_Piece] = deque()
         held: list[Tensor] = []
-        for features in measurement.stream.stream(self._views(waiting)):
+        for features in whitened.stream.stream(self._views(waiting)):
             piece = waiting.popleft()
             if piece.name == _CLEAN:
                 self._require_finite(features, piece.positions)
@@ -81,72 +85,67 @@ class UnitMeasurement:
                 held.clear()
             yield len(features)
 
-    def part(self) -> Part:
+    def partial_result(self) -> PartialResult:
         """Return the metrics' states, in the order of the rows."""
         states: dict[Key, Tensor] = {}
         for key, metric in self._metrics.items():
-            kind = self._run.metrics[key[2]]
-            given = [position for position in self._order[key[0]] if _takes(kind, self._rows[position])]
+            given = [position for position in self._order[key[0]] if _takes(metric, self._rows[position])]
             in_order = sorted(range(len(given)), key=given.__getitem__)
             if given:
                 states |= {(*key, name): state[in_order] for name, state in metric.states().items()}
-        unreadable = sorted({*self._unit.rows} - {*self._rows})
-        left_out = [self._run.source.name_of(self._run.image(row)) for row in unreadable]
-        return Part(self._unit.names, self._unit.rows, unreadable, states, left_out)
+        unreadable = sorted({*self._chunk.rows} - {*self._rows})
+        left_out = [self._plan.source.name_of(self._plan.image(row)) for row in unreadable]
+        return PartialResult(self._chunk.names, self._chunk.rows, unreadable, states, left_out)
 
     def _views(self, waiting: deque[_Piece]) -> Iterator[Tensor]:
         """Make the views, clean images first, and note in ``waiting`` what each piece of them is."""
-        device, geometry = self._run.measurement.device, self._run.settings.geometry
-        stacks = [(positions, stack.to(device)) for positions, stack in by_shape(self._pixels)]
+        stacks = [(positions, stack.to(self._whitened.device)) for positions, stack in by_shape(self._pixels)]
         for positions, stack in stacks:
             waiting.append(_Piece(_CLEAN, positions, True))
-            yield clean_views(stack, geometry)
+            yield clean_views(stack, self._plan.geometry)
         for positions, stack in stacks:
             images = stack.float().div(255)
-            for name in self._unit.names:
+            for name in self._chunk.names:
                 yield from self._views_of(name, positions, images, waiting)
 
     def _views_of(self, name: str, positions: list[int], images: Tensor, waiting: deque[_Piece]) -> Iterator[Tensor]:
         """Make the views of images (n, 3, H, W) of one size by one transform, at most a batch at a time."""
-        run, design, size = self._run, self._run.designs[name], self._run.measurement.stream.batch_size
-        transform, geometry = run.transforms[name], run.settings.geometry
-        apply = transform.apply_in_eight_bits if run.settings.protocol == "paper" else transform.apply
-        for some in torch.arange(len(images)).split(max(1, size // design.num_views)):
+        plan, sampling, size = self._plan, self._plan.samplings[name], self._whitened.stream.batch_size
+        apply = plan.apply(name)
+        for some in torch.arange(len(images)).split(max(1, size // sampling.num_views)):
             chosen = [positions[place] for place in some]
-            parameters = torch.cat([run.grids[name][design.parameters(self._rows[p])] for p in chosen])
-            owners = some.repeat_interleave(design.num_views)
+            parameters = torch.cat([plan.grids[name][sampling.parameters(self._rows[p])] for p in chosen])
+            owners = some.repeat_interleave(sampling.num_views)
             slices = torch.arange(len(owners)).split(size)
             for index, part in enumerate(slices):
                 waiting.append(_Piece(name, chosen, index == len(slices) - 1))
-                yield apply(_gather(images, owners[part]), parameters[part], geometry)
+                yield apply(_gather(images, owners[part]), parameters[part], plan.geometry)
 
     def _update(self, name: str, positions: list[int], clean: Tensor, views: Tensor) -> None:
         """Give features of clean images (n, D) and of their views (n, V, D) to the metrics."""
         self._require_finite(views, positions)
-        run, rows = self._run, [self._rows[position] for position in positions]
-        design, transform = run.designs[name], run.transforms[name]
-        indices = torch.stack([design.indices(row) for row in rows])
-        coordinates = transform.coordinates(run.grids[name])[indices].to(views.device)
-        images = torch.tensor([run.image(row) for row in rows])
-        whitened_views = run.measurement.whiten(views.flatten(0, 1))
-        for block, own in run.measurement.whiten(clean).items():
-            others = whitened_views[block].unflatten(0, views.shape[:2])
-            if design.adds_identity:
+        plan, rows = self._plan, [self._rows[position] for position in positions]
+        sampling, coordinates = plan.samplings[name], plan.coordinates(name, rows).to(views.device)
+        images = torch.tensor([plan.image(row) for row in rows])
+        whitened_views = self._whitened.whiten(views.flatten(0, 1))
+        for layer, own in self._whitened.whiten(clean).items():
+            others = whitened_views[layer].unflatten(0, views.shape[:2])
+            if sampling.adds_identity:
                 others = torch.cat([others, own[:, None]], dim=1)
-            for metric, kind in run.metrics_of(name).items():
-                some = [place for place, row in enumerate(rows) if _takes(kind, row)]
+            for metric in plan.metrics_of(name):
+                one = self._metrics[name, layer, metric]
+                some = [place for place, row in enumerate(rows) if _takes(one, row)]
                 # A few views that the identity is always one of are no sample of the grid: weights see to that, but
                 # only where each view has a number of its own.
-                shown = indices.shape[1] if kind.per_parameter or design.strata is None else design.num_views
+                every = one.per_parameter or sampling.strata is None
+                shown = coordinates.shape[1] if every else sampling.num_views
                 if some:
-                    self._metrics[name, block, metric].update(
-                        own[some], others[some][:, :shown], coordinates[some][:, :shown], images[some]
-                    )
+                    one.update(own[some], others[some][:, :shown], coordinates[some][:, :shown], images[some])
         self._order[name] += positions
 
     def _require_finite(self, features: Tensor, positions: list[int]) -> None:
-        images = [self._run.image(self._rows[position]) for position in positions]
-        require_finite_features(features, self._run.source, images)
+        images = [self._plan.image(self._rows[position]) for position in positions]
+        require_finite_features(features, self._plan.source, images)
 
 
 def _gather(images: Tensor, owners: Tensor) -> Tensor:
@@ -157,6 +156,6 @@ def _gather(images: Tensor, owners: Tensor) -> Tensor:
     return images[owners.to(images.device)]
 
 
-def _takes(metric: type[ViewMetric], row: int) -> bool:
-    """Return whether a metric is given a row of a design."""
+def _takes(metric: ViewMetric, row: int) -> bool:
+    """Return whether a metric is given a row of a sampling."""
     return metric.max_rows is None or row < metric.max_rows

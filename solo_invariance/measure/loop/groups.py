@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -11,17 +11,16 @@ from torch import Tensor
 from solo_invariance.bootstrap import Statistic, estimate, first_term
 from solo_invariance.data.images import ImageSource
 from solo_invariance.data.reading import ImageReader
+from solo_invariance.data.sources import with_short_side
 from solo_invariance.errors import UserError
 from solo_invariance.measure.functional.similarity import group_distance, group_similarity
-from solo_invariance.measure.loop.partial_results import Key, Part, Parts
+from solo_invariance.measure.loop.partial_results import Key, PartialResult, PartialResults
 from solo_invariance.measure.loop.summary import Measured
-from solo_invariance.measure.metrics.view_metric import ViewMetric
-from solo_invariance.measure.statistics.reference import clean_features, require_finite_features
+from solo_invariance.measure.loop.whitened import WhitenedBackbone
+from solo_invariance.measure.metrics.view_metric import GalleryMetric, ViewMetric, prototypes_of, prototypes_of_layers
+from solo_invariance.measure.statistics.reference import clean_features, require_finite_features, require_short_side
 
-if TYPE_CHECKING:
-    from solo_invariance.measure.measurement import InvarianceMeasurement
-
-_UNIT_VIEWS = 1024
+_CHUNK_VIEWS = 1024
 _NO_PARAMETERS = torch.empty(2, 0)
 _PAIRWISE: Mapping[str, Callable[[Tensor], Tensor]] = {
     "similarity_without_diagonal": partial(group_similarity, include_diagonal=False),
@@ -42,7 +41,8 @@ class ViewGroups(NamedTuple):
 
     Args:
         kind: What changes: where the pixels are (``spatial``) or their values (``appearance``).
-        source: The images, with their short side at the crop size: nothing of a view is to be cut off.
+        source: The images. Nothing of a view is to be cut off: files and tensors are resized so that their short side
+            is the crop's, and the images of other sources must be of that size.
         groups: Of at least two views each.
     """
 
@@ -50,36 +50,41 @@ class ViewGroups(NamedTuple):
     source: ImageSource
     groups: Sequence[Group]
 
+    def sized(self, short_side: int) -> "ViewGroups":
+        """Return the same groups, of images that have another short side, in pixels, where the source can do that."""
+        return self._replace(source=with_short_side(self.source, short_side))
+
 
 def measure_groups(
-    measurement: "InvarianceMeasurement",
+    whitened: WhitenedBackbone,
     name: str,
     views: ViewGroups,
-    metrics: Mapping[str, type[ViewMetric]] | None = None,
-    parts: Parts | None = None,
+    metrics: Mapping[str, ViewMetric | type[ViewMetric]] | None = None,
+    parts: PartialResults | None = None,
 ) -> dict[str, Measured]:
     """Measure the invariance within groups of views of one thing.
 
     Args:
-        measurement: What to measure, and how.
+        whitened: The backbone, and how to measure it.
         name: Of the view set.
         views: The groups.
-        metrics: By name. Similarity and distance are always measured, over all pairs of a group's views. Others take
-            the first view for the clean image, and the first views of other groups for the gallery; those that need
-            the parameters of a transform say nothing of groups.
+        metrics: By name, configured or as a class. Similarity and distance are always measured, over all pairs of a
+            group's views. Others take the first view for the clean image, and the first views of other groups for the
+            gallery; those that need the parameters of a transform say nothing of groups.
         parts: Where to keep what is done, and where what was done before is found; several processes share it.
 
     Returns:
-        By block of the backbone's features: the summary has an estimate for each metric; the arrays its terms, one row
+        By layer of the backbone's features: the summary has an estimate for each metric; the arrays its terms, one row
         a group. Under ``protocol=paper`` a group's similarity counts each view's with itself; the other number is given
         as well.
 
     Raises:
         UserError: An image is unreadable, its features are not finite (the message names it), or nothing was left.
     """
-    run = _GroupRun(measurement, name, views, metrics or {}, Parts() if parts is None else parts)
+    kept = PartialResults() if parts is None else parts
+    run = _GroupRun(whitened, name, views.sized(whitened.geometry.crop_size), prototypes_of(metrics or {}), kept)
     run.measure()
-    return {block: run.summary(block) for block in measurement.backbone.layers}
+    return {layer: run.summary(layer) for layer in whitened.backbone.layers}
 
 
 class _GroupRun:
@@ -87,43 +92,43 @@ class _GroupRun:
 
     def __init__(
         self,
-        measurement: "InvarianceMeasurement",
+        whitened: WhitenedBackbone,
         name: str,
         views: ViewGroups,
-        metrics: Mapping[str, type[ViewMetric]],
-        parts: Parts,
+        metrics: Mapping[str, ViewMetric],
+        parts: PartialResults,
     ) -> None:
-        self.measurement = measurement
+        self.whitened = whitened
         self.name = name
         self.views = views
         self.metrics = {
-            metric: kind
-            for metric, kind in metrics.items()
-            if metric not in ("similarity", "distance") and kind.applies(_NO_PARAMETERS)
+            name: metric
+            for name, metric in metrics.items()
+            if name not in ("similarity", "distance") and metric.applies(_NO_PARAMETERS)
         }
         self.parts = parts
 
     def measure(self) -> None:
-        """Measure every group that is not in the parts."""
-        measurement, groups = self.measurement, self.views.groups
-        units = _units(groups, self.parts.done(self.name))
-        measurement.processes.wait()  # until everyone knows what is left to do
-        mine = measurement.processes.share(units)
+        """Measure every group that is not in the partial results."""
+        whitened, groups = self.whitened, self.views.groups
+        chunks = _chunks(groups, self.parts.done(self.name))
+        whitened.processes.wait()  # until everyone knows what is left to do
+        mine = whitened.processes.share(chunks)
         metrics = self._metrics() if mine else {}
-        reader = ImageReader(self.views.source, measurement.settings.reading, sum(len(g.images) for g in groups))
-        images = reader.units([[i for g in unit for i in groups[g].images] for unit in mine])
-        for number, (unit, (readable, pixels)) in enumerate(zip(mine, images, strict=True)):
-            self.parts.add(self._measure_unit(unit, readable, pixels, metrics))
-            measurement.progress(self.name, number + 1, len(mine))
-        measurement.processes.wait()  # until everything is there
+        reader = ImageReader(self.views.source, whitened.settings.reading, sum(len(g.images) for g in groups))
+        images = reader.units([[i for g in chunk for i in groups[g].images] for chunk in mine])
+        for number, (chunk, (readable, pixels)) in enumerate(zip(mine, images, strict=True)):
+            self.parts.add(self._measure_chunk(chunk, readable, pixels, metrics))
+            whitened.progress(self.name, number + 1, len(mine))
+        whitened.processes.wait()  # until everything is there
 
-    def summary(self, block: str) -> Measured:
-        """Return what the groups gave on a block of the features."""
-        terms, seed = self.parts.states((self.name, block)), self.measurement.settings.seed
+    def summary(self, layer: str) -> Measured:
+        """Return what the groups gave on a layer of the features."""
+        terms, seed = self.parts.states((self.name, layer)), self.whitened.settings.seed
         if not terms:
             raise UserError(f"{self.name}: no group has two views that can be read")
-        in_paper = self.measurement.settings.protocol == "paper"
-        similarity = terms["similarity_with_diagonal" if in_paper else "similarity_without_diagonal"]
+        counted = self.whitened.settings.quirks.counts_diagonal
+        similarity = terms["similarity_with_diagonal" if counted else "similarity_without_diagonal"]
         terms = {"similarity": similarity, "distance": terms["distance"], **terms}
         rows = self.parts.rows(self.name)
         groups = [self.views.groups[row] for row in rows]
@@ -140,51 +145,49 @@ class _GroupRun:
     def _value(self, metric: str) -> Statistic:
         return self.metrics[metric].value if metric in self.metrics else first_term
 
-    def _metrics(self) -> dict[tuple[str, str], ViewMetric]:
-        """Return the metrics, by block and name."""
-        measurement = self.measurement
+    def _metrics(self) -> dict[str, dict[str, ViewMetric]]:
+        """Return the metrics of each layer, by name."""
+        whitened = self.whitened
         first_views = [group.images[0] for group in self.views.groups]
-        needs_gallery = any(kind.needs_gallery for kind in self.metrics.values())
-        galleries = measurement.gallery(self.views.source, first_views) if needs_gallery else {}
-        return {
-            (block, name): (kind(gallery=galleries[block]) if kind.needs_gallery else kind()).to(measurement.device)
-            for block in measurement.backbone.layers
-            for name, kind in self.metrics.items()
-        }
+        needs_gallery = any(isinstance(metric, GalleryMetric) for metric in self.metrics.values())
+        size = whitened.geometry.crop_size
+        galleries = whitened.gallery(self.views.source, first_views, size) if needs_gallery else {}
+        return prototypes_of_layers(self.metrics, whitened.backbone.layers, galleries, whitened.device)
 
-    def _measure_unit(
+    def _measure_chunk(
         self,
-        unit: list[int],
+        chunk: list[int],
         readable: list[int],
         pixels: list[Tensor],
-        metrics: Mapping[tuple[str, str], ViewMetric],
-    ) -> Part:
+        metrics: Mapping[str, Mapping[str, ViewMetric]],
+    ) -> PartialResult:
         groups, source = self.views.groups, self.views.source
-        images = [image for group in unit for image in groups[group].images]
-        owners = [group for group in unit for _ in groups[group].images]
-        members = {group: [place for place, p in enumerate(readable) if owners[p] == group] for group in unit}
-        measured = [group for group in unit if len(members[group]) > 1]
+        images = [image for group in chunk for image in groups[group].images]
+        owners = [group for group in chunk for _ in groups[group].images]
+        members = {group: [place for place, p in enumerate(readable) if owners[p] == group] for group in chunk}
+        measured = [group for group in chunk if len(members[group]) > 1]
         features = self._features([images[position] for position in readable], pixels)
         states: dict[Key, Tensor] = {}
-        for block, whitened in (self.measurement.whiten(features) if measured else {}).items():
-            of_groups = [whitened[members[group]] for group in measured]
+        for layer, features_of in (self.whitened.whiten(features) if measured else {}).items():
+            of_groups = [features_of[members[group]] for group in measured]
             for name, function in _PAIRWISE.items():
-                states[self.name, block, name] = torch.cat([function(own[None]) for own in of_groups])[:, None]
+                states[self.name, layer, name] = torch.cat([function(own[None]) for own in of_groups])[:, None]
             for name in self.metrics:
-                metric = metrics[block, name]
+                metric = metrics[layer][name]
                 ids = [groups[group].images[0] for group in measured]
                 terms = [_terms(metric, own, image) for own, image in zip(of_groups, ids, strict=True)]
-                states[self.name, block, name] = torch.cat(terms)
+                states[self.name, layer, name] = torch.cat(terms)
         found = {*readable}
         left_out = [source.name_of(image) for place, image in enumerate(images) if place not in found]
-        return Part([self.name], unit, sorted({*unit} - {*measured}), states, left_out)
+        return PartialResult([self.name], chunk, sorted({*chunk} - {*measured}), states, left_out)
 
     def _features(self, indices: list[int], pixels: list[Tensor]) -> Tensor:
-        measurement = self.measurement
-        features = torch.empty(len(pixels), measurement.backbone.num_features, device=measurement.device)
-        for positions, part in clean_features(measurement.stream, pixels, measurement.settings.geometry):
-            require_finite_features(part, self.views.source, [indices[position] for position in positions])
-            features[positions] = part
+        whitened = self.whitened
+        require_short_side(pixels, whitened.geometry.crop_size, self.views.source, indices)
+        features = torch.empty(len(pixels), whitened.backbone.num_features, device=whitened.device)
+        for positions, some in clean_features(whitened.stream, pixels, whitened.geometry):
+            require_finite_features(some, self.views.source, [indices[position] for position in positions])
+            features[positions] = some
         return features
 
 
@@ -202,18 +205,18 @@ def _terms(metric: ViewMetric, views: Tensor, image: int) -> Tensor:
     return terms
 
 
-def _units(groups: Sequence[Group], done: set[int]) -> list[list[int]]:
+def _chunks(groups: Sequence[Group], done: set[int]) -> list[list[int]]:
     """Return the groups that are left, in pieces of about as many views.
 
     The pieces are the same for any number of processes and where the work was interrupted.
     """
-    units: list[list[int]] = []
-    views = _UNIT_VIEWS
+    chunks: list[list[int]] = []
+    views = _CHUNK_VIEWS
     for index, group in enumerate(groups):
-        if views + len(group.images) > _UNIT_VIEWS:
-            units.append([])
+        if views + len(group.images) > _CHUNK_VIEWS:
+            chunks.append([])
             views = 0
-        units[-1].append(index)
+        chunks[-1].append(index)
         views += len(group.images)
-    left = ([index for index in unit if index not in done] for unit in units)
-    return [unit for unit in left if unit]
+    left = ([index for index in chunk if index not in done] for chunk in chunks)
+    return [chunk for chunk in left if chunk]

@@ -1,4 +1,4 @@
-"""What was measured so far, in parts that can be written down, merged and taken up again."""
+"""What was measured so far, in partial results that can be written down, merged and taken up again."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from torch import Tensor
 from solo_invariance.results.files import fingerprint_of, read_arrays, write_arrays
 
 Key = tuple[str, ...]
-"""What was measured, on which block of the features, by which metric, and so on; the last is the state."""
+"""What was measured, on which layer, by which metric, and so on; the last is the state."""
 
 _SEPARATOR = "|"
 _OF_EACH = ("names", "rows", "unreadable", "left_out")
@@ -19,7 +19,7 @@ _HINT = "; remove it, and what it held is measured again"
 
 
 @dataclass(frozen=True)
-class Part:
+class PartialResult:
     """The states of metrics on some rows of a measurement.
 
     Args:
@@ -37,14 +37,14 @@ class Part:
     left_out: Sequence[str] = ()
 
 
-class Parts:
-    """Parts in memory."""
+class PartialResults:
+    """Partial results in memory."""
 
     def __init__(self) -> None:
         self._held: list[Mapping[str, np.ndarray]] = []
 
-    def add(self, part: Part) -> None:
-        """Keep a part."""
+    def add(self, part: PartialResult) -> None:
+        """Keep a partial result."""
         self._keep(
             {
                 "names": np.asarray(part.names),
@@ -81,14 +81,14 @@ class Parts:
         return {name: _sorted_by_row(pieces) for name, pieces in found.items()}
 
     def drop(self, finished: Callable[[str], bool]) -> None:
-        """Forget the parts of what is finished, by its name."""
+        """Forget the partial results of what is finished, by its name."""
         self._held = [part for part in self._held if not all(finished(str(name)) for name in part["names"])]
 
     def _keep(self, arrays: Mapping[str, np.ndarray]) -> None:
         self._held.append(arrays)
 
     def _all(self, prefix: str = "") -> Iterator[Mapping[str, np.ndarray]]:
-        """Yield all parts; of their states, those that begin with a prefix are enough."""
+        """Yield all of them; of their states, those that begin with a prefix are enough."""
         yield from self._held
 
 
@@ -101,8 +101,8 @@ def _array(state: Tensor) -> np.ndarray:
     return (state.float() if state.is_floating_point() else state).cpu().numpy()
 
 
-class PartFiles(Parts):
-    """Parts in a directory, one file each, which several processes may fill at the same time.
+class PartialResultFiles(PartialResults):
+    """Partial results in a directory, one file each, which several processes may fill at the same time.
 
     Args:
         directory: It need not be there.

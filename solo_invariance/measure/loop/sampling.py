@@ -12,10 +12,10 @@ _FEW = 8
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
-class FullDesign:
+class FullSampling:
     """Every parameter on every image.
 
-    Rows of a design are numbered; which image a row looks at is none of its business.
+    Rows of a sampling are numbered; which image a row looks at is none of its business.
 
     Args:
         num_parameters: K, of the grid.
@@ -58,7 +58,7 @@ class FullDesign:
         return torch.where(is_identity, share, others)
 
 
-class AdaptiveDesign(FullDesign):
+class AdaptiveSampling(FullSampling):
     """A few parameters in each row, at random and evenly spaced over the grid.
 
     Every parameter but the identity is as likely as any other, so that means over images are unbiased. Rows that follow
@@ -67,7 +67,7 @@ class AdaptiveDesign(FullDesign):
 
     Args:
         num_parameters: K, of the grid.
-        identity: See ``FullDesign``.
+        identity: See ``FullSampling``.
         seed: Of the random start.
         exact: Whether the identity gives the clean image itself; else a view of it is made in each row.
     """

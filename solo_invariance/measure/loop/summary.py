@@ -12,7 +12,7 @@ from torch import Tensor
 
 from solo_invariance.bootstrap import Estimate, estimate
 from solo_invariance.errors import UserError
-from solo_invariance.measure.loop.sampling import FullDesign
+from solo_invariance.measure.loop.sampling import FullSampling
 from solo_invariance.measure.metrics.view_metric import ViewMetric
 from solo_invariance.measure.transforms.transform import Transform
 
@@ -30,14 +30,14 @@ class Scores:
     """The scores of one transform.
 
     Args:
-        design: By which parameters were chosen.
-        rows: The rows of the design that were measured, ascending, (N,).
+        sampling: By which parameters were chosen.
+        rows: The rows of the sampling that were measured, ascending, (N,).
         items: What each row looked at, (N,): images, unless the protocol draws some twice; an item may have many rows.
         names: What the items are called, by item.
         metrics: By name, with the states of all rows.
     """
 
-    design: FullDesign
+    sampling: FullSampling
     rows: np.ndarray
     items: np.ndarray
     names: Mapping[int, str]
@@ -50,11 +50,11 @@ class Scores:
         if not self.metrics[metric].per_parameter:
             return terms[:, 0]
         indices = self._indices[: len(terms)]
-        weights = self.design.weights(indices, count_identity=count_identity)
-        if self.design.strata is None:
+        weights = self.sampling.weights(indices, count_identity=count_identity)
+        if self.sampling.strata is None:
             return (terms * weights[..., None]).sum(dim=1)
-        grid = self.design.weights(torch.arange(self.design.num_parameters)[None], count_identity=count_identity)[0]
-        return post_stratified(terms, weights, self.design.strata[indices], grid, self.design.strata)
+        grid = self.sampling.weights(torch.arange(self.sampling.num_parameters)[None], count_identity=count_identity)[0]
+        return post_stratified(terms, weights, self.sampling.strata[indices], grid, self.sampling.strata)
 
     def per_item(self, metric: str, *, count_identity: bool) -> Tensor:
         """Return the terms (N', T), float64, averaged over parameters and over the rows of an item."""
@@ -70,7 +70,7 @@ class Scores:
         if not self.metrics[metric].per_parameter:
             return None
         indices = self._indices[: len(terms)]
-        flat, size = indices.flatten(), self.design.num_parameters
+        flat, size = indices.flatten(), self.sampling.num_parameters
         totals = torch.zeros(size, terms.shape[2], dtype=torch.float64).index_add_(0, flat, terms.flatten(0, 1))
         return self.metrics[metric].value(totals / flat.bincount(minlength=size)[:, None]).tolist()
 
@@ -97,11 +97,11 @@ class Scores:
     @property
     def cover_the_grid(self) -> bool:
         """Whether there are scores at every parameter."""
-        return len(self._indices.unique()) == self.design.num_parameters
+        return len(self._indices.unique()) == self.sampling.num_parameters
 
     @cached_property
     def _indices(self) -> Tensor:
-        return torch.stack([self.design.indices(int(row)) for row in self.rows])
+        return torch.stack([self.sampling.indices(int(row)) for row in self.rows])
 
     def _terms(self, metric: str) -> Tensor:
         if metric not in self._known:  # some are fitted, which takes its time
@@ -154,9 +154,9 @@ def summarise(transform: Transform, grid: Tensor, scores: Scores, *, count_ident
         "kind": transform.kind,
         "unit": transform.unit,
         "parameters": grid[:, 0].tolist() if grid.shape[1] == 1 else grid.tolist(),
-        "identity": scores.design.identity,
+        "identity": scores.sampling.identity,
         "num_images": len(np.unique(scores.items)),
-        "num_views": len(scores.rows) * scores.design.num_views,
+        "num_views": len(scores.rows) * scores.sampling.num_views,
     }
     for metric in scores.metrics:
         curve = scores.curve(metric)

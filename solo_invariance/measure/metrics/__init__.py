@@ -5,12 +5,13 @@ from solo_invariance.measure.metrics.distance import InvarianceDistance
 from solo_invariance.measure.metrics.equivariance import Equivariance
 from solo_invariance.measure.metrics.retrieval import RetrievalMRR, RetrievalRecall
 from solo_invariance.measure.metrics.similarity import InvarianceSimilarity
-from solo_invariance.measure.metrics.view_metric import Gallery, ViewMetric
+from solo_invariance.measure.metrics.view_metric import Gallery, GalleryMetric, ViewMetric
 
 __all__ = [
     "ChanceCorrectedSimilarity",
     "Equivariance",
     "Gallery",
+    "GalleryMetric",
     "InvarianceDistance",
     "InvarianceSimilarity",
     "RetrievalMRR",

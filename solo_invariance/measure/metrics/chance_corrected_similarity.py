@@ -1,16 +1,14 @@
 """Similarity of whitened features under a transform, corrected for what other images score."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from solo_invariance.measure.functional.chance import chance_similarity, same_image
 from solo_invariance.measure.functional.similarity import invariance_similarity
-from solo_invariance.measure.metrics.view_metric import Gallery, ViewMetric
+from solo_invariance.measure.metrics.view_metric import GalleryMetric
 
 
-class ChanceCorrectedSimilarity(ViewMetric):
+class ChanceCorrectedSimilarity(GalleryMetric):
     """Similarity of clean image and view, on a scale on which a view of another image has 0 and an invariant one 1.
 
     The functional twins are ``functional.chance_similarity`` and ``functional.correct_for_chance``, with the formulas
@@ -21,6 +19,7 @@ class ChanceCorrectedSimilarity(ViewMetric):
 
     Example:
         >>> import torch
+        >>> from solo_invariance.measure.metrics import Gallery
         >>> gallery = Gallery(torch.tensor([[1.0, 0.0], [0.0, 1.0], [3.0, 4.0]]), torch.tensor([0, 1, 2]))
         >>> metric = ChanceCorrectedSimilarity(gallery)
         >>> views = torch.tensor([[[2.0, 0.0], [3.0, 4.0]]])
@@ -30,14 +29,6 @@ class ChanceCorrectedSimilarity(ViewMetric):
     """
 
     higher_is_better = True
-    needs_gallery = True
-    gallery_features: Tensor
-    gallery_images: Tensor
-
-    def __init__(self, gallery: Gallery, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.register_buffer("gallery_features", gallery.features, persistent=False)
-        self.register_buffer("gallery_images", gallery.images, persistent=False)
 
     def score(self, clean: Tensor, views: Tensor, coordinates: Tensor | None, images: Tensor | None) -> Tensor:
         """Return the similarity and what it is by chance, (N, K, 2)."""

@@ -1,6 +1,6 @@
 """Equivariance: how well the transform's parameters can be read from the features of clean image and view."""
 
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -37,9 +37,9 @@ class Equivariance(ViewMetric):
     """
 
     higher_is_better = True
-    name_of_states: ClassVar[tuple[str, ...]] = ("clean", "views", "coordinates", "images")
-    per_parameter: ClassVar[bool] = False
-    max_rows: ClassVar[int | None] = 1000
+    name_of_states = ("clean", "views", "coordinates", "images")
+    per_parameter = False
+    max_rows: int | None = 1000
     clean: list[Tensor] | Tensor
     views: list[Tensor] | Tensor
     coordinates: list[Tensor] | Tensor

@@ -1,29 +1,19 @@
 """Retrieval of the clean image from a view of it, among other images."""
 
-from typing import Any
-
 from torch import Tensor
 
 from solo_invariance.measure.functional.chance import same_image
 from solo_invariance.measure.functional.retrieval import retrieval_rank
-from solo_invariance.measure.metrics.view_metric import Gallery, ViewMetric
+from solo_invariance.measure.metrics.view_metric import GalleryMetric
 
 
-class _Retrieval(ViewMetric):
+class _Retrieval(GalleryMetric):
     """What the ranks of the clean images say; they are by ``functional.retrieval_rank``, with the formula.
 
     Needs faiss, which the extras ``cpu`` and ``gpu`` bring.
     """
 
     higher_is_better = True
-    needs_gallery = True
-    gallery_features: Tensor
-    gallery_images: Tensor
-
-    def __init__(self, gallery: Gallery, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.register_buffer("gallery_features", gallery.features, persistent=False)
-        self.register_buffer("gallery_images", gallery.images, persistent=False)
 
     def ranks(self, clean: Tensor, views: Tensor, images: Tensor | None) -> Tensor:
         """Return the ranks (N, K), int64, from 1."""
@@ -41,6 +31,7 @@ class RetrievalRecall(_Retrieval):
 
     Example:
         >>> import torch
+        >>> from solo_invariance.measure.metrics import Gallery
         >>> gallery = Gallery(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]))
         >>> metric = RetrievalRecall(gallery)
         >>> metric.update(gallery.features, torch.tensor([[[2.0, 1.0]], [[2.0, 1.0]]]), images=gallery.images)
@@ -64,6 +55,7 @@ class RetrievalMRR(_Retrieval):
 
     Example:
         >>> import torch
+        >>> from solo_invariance.measure.metrics import Gallery
         >>> gallery = Gallery(torch.tensor([[1.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 1]))
         >>> metric = RetrievalMRR(gallery)
         >>> metric.update(gallery.features, torch.tensor([[[2.0, 1.0]], [[2.0, 1.0]]]), images=gallery.images)

@@ -1,11 +1,15 @@
 """What the metrics over views of images have in common."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+
+Own = TypeVar("Own", bound="ViewMetric")
+OwnGallery = TypeVar("OwnGallery", bound="GalleryMetric")
 
 
 class Gallery(NamedTuple):
@@ -27,18 +31,16 @@ class ViewMetric(Metric):
 
     Attributes:
         name_of_states: The states, each a list of tensors whose rows are images.
-        needs_gallery: Whether ``__init__`` takes ``gallery``, the images to compare with.
         per_parameter: Whether there is a number for each view; else ``per_image`` gives one an image, (N, 1, T).
-        max_rows: How many rows of a design a measurement gives it, None for all: where the state has more than a few
+        max_rows: How many rows of a sampling a measurement gives it, None for all: where the state has more than a few
             numbers an image, it must not grow with the images.
     """
 
     is_differentiable = False
     full_state_update = False
-    name_of_states: ClassVar[tuple[str, ...]] = ("rows",)
-    needs_gallery: ClassVar[bool] = False
-    per_parameter: ClassVar[bool] = True
-    max_rows: ClassVar[int | None] = None
+    name_of_states: tuple[str, ...] = ("rows",)
+    per_parameter: bool = True
+    max_rows: int | None = None
     rows: list[Tensor] | Tensor
 
     def __init__(self, **kwargs: Any) -> None:
@@ -92,6 +94,10 @@ class ViewMetric(Metric):
         """Return the curve (K,) over the views' parameters; a number where there is one parameter."""
         return self.value(self.per_image().mean(dim=0))
 
+    def clone(self: Own) -> Own:
+        """Return a copy with the images that it has seen."""
+        return deepcopy(self)
+
     def states(self) -> dict[str, Tensor]:
         """Return the states, each with one row an image; ``add_states`` takes them."""
         found = {name: getattr(self, name) for name in self.name_of_states}
@@ -102,3 +108,90 @@ class ViewMetric(Metric):
         self._computed, self._update_count = None, self._update_count + 1  # as torchmetrics does for an update
         for name in self.name_of_states:
             getattr(self, name).append(states[name])
+
+
+class GalleryMetric(ViewMetric):
+    """A metric that compares views with other images, too.
+
+    A measurement gives it the gallery once that is there: ``metric.with_gallery(gallery)``; a metric that is used by
+    itself is made with one.
+
+    Args:
+        gallery: The images to compare with. Each image itself is left out of them, so ``update`` needs ``images``.
+    """
+
+    gallery_features: Tensor
+    gallery_images: Tensor
+
+    def __init__(self, gallery: Gallery | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        features, images = (None, None) if gallery is None else gallery
+        self.register_buffer("gallery_features", features, persistent=False)
+        self.register_buffer("gallery_images", images, persistent=False)
+
+    def with_gallery(self: OwnGallery, gallery: Gallery) -> OwnGallery:
+        """Return a copy that compares with these images."""
+        other = self.clone()
+        other.gallery_features, other.gallery_images = gallery
+        return other
+
+    def clone(self: OwnGallery) -> OwnGallery:
+        """Return a copy, which shares the gallery: it is large, and nobody writes to it."""
+        gallery = (self.gallery_features, self.gallery_images)
+        return deepcopy(self, {id(tensor): tensor for tensor in gallery if tensor is not None})
+
+    def update(
+        self, clean: Tensor, views: Tensor, coordinates: Tensor | None = None, images: Tensor | None = None
+    ) -> None:
+        """Add images; arguments as ``ViewMetric.update``.
+
+        Raises:
+            ValueError: The shapes do not fit, or there is no gallery.
+        """
+        if self.gallery_features is None:
+            raise ValueError(f"{type(self).__name__} compares with other images: expected a gallery, got none")
+        super().update(clean, views, coordinates, images)
+
+
+def prototypes_of(metrics: Mapping[str, ViewMetric | type[ViewMetric]]) -> dict[str, ViewMetric]:
+    """Return metrics, each configured and as yet without an image, of which others are made.
+
+    Args:
+        metrics: By name; a class stands for a metric of its defaults. They are left as they are.
+
+    Raises:
+        TypeError: One of them is no ``ViewMetric``; the message names it.
+    """
+    return {name: _prototype(name, metric) for name, metric in metrics.items()}
+
+
+def _prototype(name: str, metric: ViewMetric | type[ViewMetric]) -> ViewMetric:
+    if isinstance(metric, type) and issubclass(metric, ViewMetric):
+        return metric()
+    if not isinstance(metric, ViewMetric):
+        raise TypeError(f"metrics: {name} is {metric!r}, expected a subclass of ViewMetric, or one that is configured")
+    prototype = metric.clone()
+    prototype.reset()
+    return prototype
+
+
+def prototypes_of_layers(
+    metrics: Mapping[str, ViewMetric],
+    layers: Iterable[str],
+    galleries: Mapping[str, Gallery],
+    device: torch.device,
+) -> dict[str, dict[str, ViewMetric]]:
+    """Return the metrics of each layer, with its gallery.
+
+    Args:
+        metrics: By name, without an image; they are left as they are.
+        layers: Their names.
+        galleries: By layer, where a metric needs them.
+        device: Where the metrics are to be.
+    """
+
+    def prepared(metric: ViewMetric, layer: str) -> ViewMetric:
+        own = metric.with_gallery(galleries[layer]) if isinstance(metric, GalleryMetric) and galleries else metric
+        return own.clone().to(device)
+
+    return {layer: {name: prepared(metric, layer) for name, metric in metrics.items()} for layer in layers}

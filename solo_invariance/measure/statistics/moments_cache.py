@@ -9,13 +9,22 @@ from solo_invariance.backbones import Backbone, SideBySide
 from solo_invariance.data.images import ImageSource
 from solo_invariance.features.cache import FeatureCache
 from solo_invariance.features.digests import digest_of_backbone, digests_of
-from solo_invariance.measure.settings import MeasureSettings
+from solo_invariance.features.feature_stream import Precision
 from solo_invariance.measure.statistics.feature_statistics import Moments
 from solo_invariance.results.files import fingerprint_of
 
 
-def key_of_moments(backbone: Backbone | SideBySide, reference: ImageSource, settings: MeasureSettings) -> str:
+def key_of_moments(
+    backbone: Backbone | SideBySide, reference: ImageSource, crop_size: int, precision: Precision, num_workers: int = 4
+) -> str:
     """Return what the moments are known by: all that they depend on, but for floating point.
+
+    Args:
+        backbone: Gives the features.
+        reference: The images.
+        crop_size: Side of the crops that it is given, in pixels.
+        precision: Of its forward passes.
+        num_workers: Threads that hash the images.
 
     Raises:
         UserError: An image cannot be read; the message names it.
@@ -26,28 +35,28 @@ def key_of_moments(backbone: Backbone | SideBySide, reference: ImageSource, sett
             "format": 1,
             "kind": "moments",
             "backbones": [digest_of_backbone(member) for member in members],
-            "images": digests_of(reference, settings.reading.num_workers),
-            "crop_size": settings.geometry.crop_size,
-            "precision": settings.precision,
+            "images": digests_of(reference, num_workers),
+            "crop_size": crop_size,
+            "precision": precision,
         }
     )
 
 
 def find_moments(
-    cache: FeatureCache, key: str, blocks: Mapping[str, int], num_images: int
+    cache: FeatureCache, key: str, layers: Mapping[str, int], num_images: int
 ) -> dict[str, Moments] | None:
-    """Return the moments of each block, of which the names and widths are given; None where one is not there."""
+    """Return the moments of each layer, of which the names and widths are given; None where one is not there."""
     found = {}
-    for block, width in blocks.items():
-        rows = cache.find(fingerprint_of({"moments": key, "block": block}), (1 + width, width), np.float64)
+    for layer, width in layers.items():
+        rows = cache.find(fingerprint_of({"moments": key, "block": layer}), (1 + width, width), np.float64)
         if rows is None:
             return None
-        found[block] = Moments(rows[0], rows[1:], num_images)
+        found[layer] = Moments(rows[0], rows[1:], num_images)
     return found
 
 
 def keep_moments(cache: FeatureCache, key: str, moments: Mapping[str, Moments]) -> None:
-    """Keep the moments of each block."""
-    for block, one in moments.items():
+    """Keep the moments of each layer."""
+    for layer, one in moments.items():
         rows = torch.cat([one.mean[None], one.covariance]).cpu()
-        cache.keep(fingerprint_of({"moments": key, "block": block}), rows)
+        cache.keep(fingerprint_of({"moments": key, "block": layer}), rows)

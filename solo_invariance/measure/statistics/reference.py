@@ -12,19 +12,19 @@ from solo_invariance.data.reading import ImageReader, ReadingPolicy, by_shape
 from solo_invariance.errors import UserError
 from solo_invariance.features.feature_stream import FeatureStream
 from solo_invariance.measure.statistics.feature_statistics import FeatureStatistics, Moments
-from solo_invariance.measure.transforms.transform import Geometry, centre_crop
+from solo_invariance.measure.transforms.transform import ResizeCrop, centre_crop
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress, no_progress
 
 # The same whatever the batch size and the number of processes, and so are the numbers.
-_UNIT = 256
+_CHUNK = 256
 
 
 class ReferenceStatistics(NamedTuple):
     """What the reference images gave, over all processes.
 
     Args:
-        moments: Of each block of the features.
+        moments: Of each layer.
         unreadable: Images that were left out.
     """
 
@@ -34,20 +34,20 @@ class ReferenceStatistics(NamedTuple):
 
 def reference_statistics(
     stream: FeatureStream,
-    blocks: Mapping[str, int],
+    layers: Mapping[str, int],
     reference: ImageSource,
-    geometry: Geometry,
+    geometry: ResizeCrop,
     policy: ReadingPolicy,
     processes: Processes,
     progress: Progress = no_progress,
 ) -> ReferenceStatistics:
-    """Return the statistics of each block of the features over all reference images.
+    """Return the statistics of each layer over all reference images.
 
     Args:
         stream: Gives the features.
-        blocks: Their columns' blocks: name and width.
+        layers: The layers that lie side by side in them: name and width.
         reference: The images; each process reads its share.
-        geometry: See there.
+        geometry: Sizes of images and crops.
         policy: How images are read.
         processes: Those that share the work.
         progress: Told how far this process's share is.
@@ -58,26 +58,27 @@ def reference_statistics(
     # One process of several may measure for itself, and must not wait for the others then.
     statistics = {
         name: FeatureStatistics(width, sync_on_compute=processes.count > 1).to(stream.device)
-        for name, width in blocks.items()
+        for name, width in layers.items()
     }
-    for name, width in blocks.items():
+    for name, width in layers.items():
         statistics[name].update(torch.empty(0, width, device=stream.device))  # a process may have no share
-    units = processes.share(torch.arange(len(reference)).split(_UNIT))
-    reader = ImageReader(reference, policy, sum(map(len, units)))
+    chunks = processes.share(torch.arange(len(reference)).split(_CHUNK))
+    reader = ImageReader(reference, policy, sum(map(len, chunks)))
     done = 0
-    for unit, (positions, images) in zip(units, reader.units([unit.tolist() for unit in units]), strict=True):
-        indices = [int(unit[position]) for position in positions]
+    for chunk, (positions, images) in zip(chunks, reader.units([chunk.tolist() for chunk in chunks]), strict=True):
+        indices = [int(chunk[position]) for position in positions]
+        require_short_side(images, geometry.resize, reference, indices)
         for chosen, features in clean_features(stream, images, geometry):
             require_finite_features(features, reference, [indices[position] for position in chosen])
-            parts = features.split(list(blocks.values()), dim=1)
-            for one, part in zip(statistics.values(), parts, strict=True):
-                one.update(part)
-        done += len(unit)
-        progress("reference", done, sum(map(len, units)))
+            slices = features.split(list(layers.values()), dim=1)
+            for one, some in zip(statistics.values(), slices, strict=True):
+                one.update(some)
+        done += len(chunk)
+        progress("reference", done, sum(map(len, chunks)))
     unreadable = processes.gather([str(image.path) for image in reader.unreadable])
     if len(reference) - len(unreadable) < 2:
         raise UserError(f"reference: {len(reference) - len(unreadable)} images can be read, at least 2 are needed")
-    return ReferenceStatistics({name: _moments(one, blocks[name]) for name, one in statistics.items()}, unreadable)
+    return ReferenceStatistics({name: _moments(one, layers[name]) for name, one in statistics.items()}, unreadable)
 
 
 def _moments(statistics: FeatureStatistics, width: int) -> Moments:
@@ -87,7 +88,7 @@ def _moments(statistics: FeatureStatistics, width: int) -> Moments:
 
 
 def clean_features(
-    stream: FeatureStream, images: list[Tensor], geometry: Geometry
+    stream: FeatureStream, images: list[Tensor], geometry: ResizeCrop
 ) -> Iterator[tuple[list[int], Tensor]]:
     """Return the features of images uint8 (3, H, W) that no transform has touched.
 
@@ -105,7 +106,7 @@ def clean_features(
         yield waiting.popleft(), features
 
 
-def clean_views(images: Tensor, geometry: Geometry) -> Tensor:
+def clean_views(images: Tensor, geometry: ResizeCrop) -> Tensor:
     """Return the centre crops (n, 3, S, S) in [0, 1] of images uint8 (n, 3, H, W)."""
     return centre_crop(images, geometry).float().div(255)
 
@@ -116,3 +117,17 @@ def require_finite_features(features: Tensor, source: ImageSource, indices: list
     if not finite.all():
         culprit = indices[int((~finite).int().argmax())]
         raise UserError(f"{source.name_of(culprit)}: the backbone's features are not finite (NaN or inf)")
+
+
+def require_short_side(images: list[Tensor], size: int, source: ImageSource, indices: list[int]) -> None:
+    """Raise UserError, naming the image, unless the short sides of images (3, H, W) of a source have a size, in pixels.
+
+    Smaller ones would be padded with black by what crops them, and larger ones be cut more than others.
+    """
+    for image, index in zip(images, indices, strict=True):
+        height, width = image.shape[-2:]
+        if min(height, width) != size:
+            raise UserError(
+                f"{source.name_of(index)}: {width} x {height} pixels, expected a short side of {size}: have the source "
+                f"resize its images, or measure with another geometry"
+            )

@@ -26,10 +26,11 @@ from solo_invariance.measure.transforms.spatial import (
     translation,
     v_flip,
 )
-from solo_invariance.measure.transforms.transform import Geometry, Transform, centre_crop
+from solo_invariance.measure.transforms.transform import Geometry, ResizeCrop, Transform, centre_crop
 
 __all__ = [
     "Geometry",
+    "ResizeCrop",
     "Transform",
     "blur",
     "brightness",

@@ -23,12 +23,12 @@ from solo_invariance.families.operations.operation import send
 from solo_invariance.measure.transforms.spatial import _on_a_circle, _OnOff
 from solo_invariance.measure.transforms.transform import (
     _ROUNDING,
-    Geometry,
-    Protocol,
+    ResizeCrop,
     Transform,
     _CentreBox,
     in_eight_bits,
 )
+from solo_invariance.protocols import ProtocolName
 
 
 class _Photometric(Transform):
@@ -37,23 +37,23 @@ class _Photometric(Transform):
     kind = "appearance"
     unit = "factor"
 
-    def reach(self, geometry: Geometry) -> int | None:
+    def reach(self, geometry: ResizeCrop) -> int | None:
         """Return from how far, in pixels, a pixel's new value depends on others, None for the whole image."""
         return 0
 
     @abstractmethod
-    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+    def adjust(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
         """Return the changed images; ``amount`` is (N,), on the CPU."""
 
-    def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+    def apply(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
         return self._apply(self.adjust, images, parameters, geometry)
 
     def _apply(
         self,
-        adjust: Callable[[Tensor, Tensor, Geometry], Tensor],
+        adjust: Callable[[Tensor, Tensor, ResizeCrop], Tensor],
         images: Tensor,
         parameters: Tensor,
-        geometry: Geometry,
+        geometry: ResizeCrop,
     ) -> Tensor:
         amount = parameters[:, 0].to(images.dtype)
         box, reach = _CentreBox.of(images, geometry), self.reach(geometry)
@@ -69,16 +69,16 @@ class _Blend(_Photometric):
     def others(self, images: Tensor) -> Tensor:
         """Return what images (N, 3, H, W) are blended with, of the same shape or one that is expanded to it."""
 
-    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         return torch.linspace(0.25, 5, k)[:, None]
 
-    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+    def adjust(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
         return blend(images, self.others(images), send(amount, images.device))
 
-    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
         return self._apply(self._adjust_in_eight_bits, images, parameters, geometry)
 
-    def _adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+    def _adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
         """Blend as Pillow does: the other image is rounded, and of the blend, decimals are cut off."""
         levels, others = images.mul(255).round_(), self.others(images).mul(255).round_()
         blended = others + send(amount, images.device)[:, None, None, None] * (levels - others)
@@ -104,7 +104,7 @@ class Contrast(_Blend):
     def others(self, images: Tensor) -> Tensor:
         return mean_grey(images)
 
-    def reach(self, geometry: Geometry) -> int | None:
+    def reach(self, geometry: ResizeCrop) -> int | None:
         return None
 
 
@@ -122,16 +122,16 @@ class Hue(_Photometric):
 
     unit = "turns"
 
-    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         return torch.linspace(-0.5, 0.5, k)[:, None]
 
-    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+    def adjust(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
         return adjust_hue(images, send(amount, images.device))
 
-    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
         return self._apply(self._adjust_in_eight_bits, images, parameters, geometry)
 
-    def _adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+    def _adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
         """Shift the hue of 8-bit HSV images, as Pillow makes them: hue and saturation are cut off to whole levels."""
         hue, high, spread = hue_and_range(images)
         hue = hue.remainder_(1).mul_(255).add_(_ROUNDING).floor_()
@@ -153,17 +153,17 @@ class Blur(_Photometric):
 
     unit = "pixels"
 
-    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         return torch.linspace(1e-5, 20, k)[:, None]
 
-    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+    def adjust(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
         return gaussian_blur(images, amount, self._kernel_size(geometry))
 
-    def reach(self, geometry: Geometry) -> int | None:
+    def reach(self, geometry: ResizeCrop) -> int | None:
         return self._kernel_size(geometry) // 2
 
     @staticmethod
-    def _kernel_size(geometry: Geometry) -> int:
+    def _kernel_size(geometry: ResizeCrop) -> int:
         return 1 + geometry.crop_size // 20 * 2
 
     @property
@@ -175,7 +175,7 @@ class Blur(_Photometric):
 class Sharpness(_Blend):
     """Blend with the 3x3 smoothing (1 1 1; 1 5 1; 1 1 1) / 13; ``linspace(1, 30, k)``."""
 
-    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         return torch.linspace(1, 30, k)[:, None]
 
     def others(self, images: Tensor) -> Tensor:
@@ -185,7 +185,7 @@ class Sharpness(_Blend):
         smooth[..., 1:-1, 1:-1] = sums.add_(inner, alpha=4).div_(13)
         return smooth
 
-    def reach(self, geometry: Geometry) -> int | None:
+    def reach(self, geometry: ResizeCrop) -> int | None:
         return 1
 
 
@@ -195,10 +195,10 @@ class Posterize(_Photometric):
 
     unit = "bits"
 
-    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         return torch.arange(1.0, 8.0)[:, None]
 
-    def adjust(self, images: Tensor, amount: Tensor, geometry: Geometry) -> Tensor:
+    def adjust(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
         return keep_highest_bits(images, send(amount, images.device))
 
 

@@ -16,12 +16,12 @@ from solo_invariance.families.operations.resampling import warp_nearest
 from solo_invariance.families.operations.spatial import rotation_matrix, shear_matrix
 from solo_invariance.measure.transforms.transform import (
     _ROUNDING,
-    Geometry,
-    Protocol,
+    ResizeCrop,
     Transform,
     _CentreBox,
     centre_crop,
 )
+from solo_invariance.protocols import ProtocolName, protocol_named
 
 
 class _Affine(Transform):
@@ -33,15 +33,11 @@ class _Affine(Transform):
     def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return the map from output to input pixels about the centre: linear (N, 2, 2) and offset (N, 2)."""
 
-    def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+    def apply(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
         linear, offset = self.inverse(parameters.double())
         centre = torch.tensor([images.shape[3] / 2, images.shape[2] / 2], dtype=torch.float64)
         maps = torch.cat([linear, (centre + offset - linear @ centre)[..., None]], dim=2)
         return warp_nearest(images, maps, *_CentreBox.of(images, geometry))  # nothing but the crop is looked up
-
-
-# The official code passes shear=1 (a degree) where it means none.
-_SHEAR_QUIRK = {"paper": 1.0, "clean": 0.0}
 
 
 @dataclass(frozen=True)
@@ -50,7 +46,7 @@ class Rotation(_Affine):
 
     unit = "degrees"
 
-    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         return torch.linspace(0, 360, k + 1)[:k, None]
 
     def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +71,7 @@ class Translation(_Affine):
 
     unit = "pixels"
 
-    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         side = math.isqrt(k)
         reach = (geometry.resize - geometry.crop_size) / 2
         steps = torch.linspace(-reach, reach, side + 1)[:side]
@@ -102,7 +98,7 @@ class Scale(_Affine):
 
     unit = "factor"
 
-    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         return _with_shear(torch.linspace(1 / 4, 2, k)[:, None], protocol)
 
     def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
@@ -125,8 +121,8 @@ def _on_a_circle(turns: Tensor) -> Tensor:
     return torch.cat([angle.cos(), angle.sin()], dim=-1)
 
 
-def _with_shear(grid: Tensor, protocol: Protocol) -> Tensor:
-    return torch.cat([grid, torch.full((len(grid), 1), _SHEAR_QUIRK[protocol])], dim=1)
+def _with_shear(grid: Tensor, protocol: ProtocolName) -> Tensor:
+    return torch.cat([grid, torch.full((len(grid), 1), protocol_named(protocol).shear_of_affine)], dim=1)
 
 
 def _quirk_degrees(degrees: Tensor) -> Tensor:
@@ -139,7 +135,7 @@ class Shear(_Affine):
 
     unit = "degrees"
 
-    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         side = math.isqrt(k)
         steps = torch.linspace(-160, 160, side + 1)[:side]
         return torch.cartesian_prod(steps, steps)
@@ -164,17 +160,17 @@ class ResizedCrop(Transform):
     kind = "spatial"
     unit = "pixels (top, left, height, width)"
 
-    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         n = math.isqrt(math.isqrt(k))
         corner = torch.linspace(0, 0.25, n) * geometry.resize
         side = torch.linspace(0.75, 0.25, n) * geometry.resize
         return torch.cartesian_prod(corner, corner, side, side).reshape(-1, 4)
 
-    def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+    def apply(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
         size = [geometry.crop_size, geometry.crop_size]
         return self._apply(lambda crops: F.resize(crops, size, antialias=True), images, parameters, geometry)
 
-    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
         """Resize as Pillow does: first the width, then the height, and after both, halves are rounded up."""
 
         def resize(crops: Tensor) -> Tensor:
@@ -185,7 +181,7 @@ class ResizedCrop(Transform):
         return self._apply(resize, images, parameters, geometry)
 
     @staticmethod
-    def _apply(resize: Callable[[Tensor], Tensor], images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+    def _apply(resize: Callable[[Tensor], Tensor], images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
         views = images.new_empty(len(images), images.shape[1], geometry.crop_size, geometry.crop_size)
         boxes, owner = parameters.int().unique(dim=0, return_inverse=True)
         for index, (top, left, height, width) in enumerate(boxes.tolist()):
@@ -203,10 +199,10 @@ class _OnOff(Transform):
     def change(self, images: Tensor) -> Tensor:
         """Return the changed images, same shape."""
 
-    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         return torch.tensor([[0.0], [1.0]])
 
-    def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+    def apply(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
         views = centre_crop(images, geometry).clone()
         on = (parameters[:, 0] > 0.5).nonzero()[:, 0].to(images.device)
         if len(on):
@@ -250,11 +246,11 @@ class Deform(Transform):
     kind = "spatial"
     unit = "(sigma in pixels, field)"
 
-    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         sigma = torch.linspace(10, 50, 8).repeat(math.ceil(k / 8))[:k]
         return torch.stack([sigma, torch.arange(k).float()], dim=1)
 
-    def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+    def apply(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
         rows, owner = parameters.unique(dim=0, return_inverse=True)
         height, width = images.shape[-2:]
         box = _CentreBox.of(images, geometry)

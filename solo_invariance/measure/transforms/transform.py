@@ -7,17 +7,42 @@ import torch
 import torchvision.transforms.v2.functional as F
 from torch import Tensor
 
-Protocol = Literal["paper", "clean"]
-
+from solo_invariance.data.framing import resize_for
+from solo_invariance.protocols import ProtocolName
 
 _ROUNDING = 1e-3  # in levels of 8 bits, more than floating point is off by
 
 
-class Geometry(NamedTuple):
-    """Sizes in pixels: images have their short side at ``resize``; the backbone sees crops of ``crop_size``."""
+class ResizeCrop(NamedTuple):
+    """Sizes in pixels: images have their short side at ``resize``; the backbone sees crops of ``crop_size``.
+
+    Four classes say that a short side is resized and a square cut out, each at its own place: an ``InputSpec`` is what
+    a network was trained on, and its size is what ``ResizeCrop.of_crop`` starts from; a ``ResizeCrop`` is for
+    measuring, where transforms need what lies around the crop; a ``Framing`` is for tasks, whose images are resized to
+    the crop itself and whose targets move along; and a ``Canvas`` is the square that data workers keep of an image in
+    training, out of which random crops are taken.
+
+    Args:
+        resize: Short side of the images.
+        crop_size: Side of the crops, not more than ``resize``.
+    """
 
     resize: int = 256
     crop_size: int = 224
+
+    @classmethod
+    def of_crop(cls, crop_size: int) -> "ResizeCrop":
+        """Return the sizes for crops of some pixels, out of images 8/7 as large.
+
+        Example:
+            >>> ResizeCrop.of_crop(64)
+            ResizeCrop(resize=73, crop_size=64)
+        """
+        return cls(resize_for(crop_size), crop_size)
+
+
+Geometry = ResizeCrop
+"""Its former name."""
 
 
 class Transform(ABC):
@@ -32,23 +57,23 @@ class Transform(ABC):
     unit: str
 
     @abstractmethod
-    def grid(self, k: int, geometry: Geometry, protocol: Protocol) -> Tensor:
+    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         """Return the parameters (K, P) to measure at; K is at most ``k``, or fixed where the transform is on or off."""
 
     @abstractmethod
-    def apply(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+    def apply(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
         """Return the transformed images.
 
         Args:
             images: (N, 3, H, W) in [0, 1], short side ``geometry.resize``.
             parameters: (N, P), a row an image.
-            geometry: See there.
+            geometry: Sizes of images and crops.
 
         Returns:
             (N, 3, crop_size, crop_size) in [0, 1]
         """
 
-    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: Geometry) -> Tensor:
+    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
         """Return the transformed images as the official code has them, which keeps 8 bits of them.
 
         Values are multiples of 1/255, in the images and in what is returned; arguments as ``apply``, whose result is
@@ -88,7 +113,7 @@ def in_eight_bits(values: Tensor) -> Tensor:
     return values.mul(255).round_().div_(255)
 
 
-def centre_crop(images: Tensor, geometry: Geometry) -> Tensor:
+def centre_crop(images: Tensor, geometry: ResizeCrop) -> Tensor:
     """Cut the centre square of ``geometry.crop_size`` pixels out of images (N, 3, H, W)."""
     return F.center_crop(images, [geometry.crop_size, geometry.crop_size])
 
@@ -101,7 +126,7 @@ class _CentreBox(NamedTuple):
     size: int
 
     @classmethod
-    def of(cls, images: Tensor, geometry: Geometry) -> "_CentreBox":
+    def of(cls, images: Tensor, geometry: ResizeCrop) -> "_CentreBox":
         """Return the box that ``centre_crop`` cuts out of images (N, 3, H, W), which are not smaller than it."""
         size, (height, width) = geometry.crop_size, images.shape[-2:]
         return cls(round((height - size) / 2), round((width - size) / 2), size)

@@ -7,7 +7,7 @@ import torch
 
 from solo_invariance.bootstrap import Estimate
 from solo_invariance.measure.loop.adaptive import first_rows, next_rows, standard_error
-from solo_invariance.measure.loop.sampling import AdaptiveDesign
+from solo_invariance.measure.loop.sampling import AdaptiveSampling
 from solo_invariance.measure.loop.summary import Scores
 from solo_invariance.measure.metrics.view_metric import ViewMetric
 
@@ -109,20 +109,20 @@ def _measured(scores: np.ndarray, seed: int, target: float) -> _Run:
     """The adaptive budget on a matrix of scores (images, parameters): the loop of a run, and its interval."""
     generator = np.random.default_rng(seed)
     count, size = scores.shape
-    design, indices, images = AdaptiveDesign(size, None, seed), [], []
-    rows: int | None = first_rows(design.rows_to_cover)
+    sampling, indices, images = AdaptiveSampling(size, None, seed), [], []
+    rows: int | None = first_rows(sampling.rows_to_cover)
     while rows is not None:
         while len(images) < rows:
             images += generator.permutation(count).tolist()
-        indices += [design.indices(row) for row in range(len(indices), rows)]
+        indices += [sampling.indices(row) for row in range(len(indices), rows)]
         items = np.asarray(images[:rows])
         metric = ViewMetric()
         metric.add_states({"rows": torch.from_numpy(scores[items[:, None], torch.stack(indices).numpy()])[..., None]})
-        found = Scores(design, np.arange(rows), items, {}, {"planted": metric})
+        found = Scores(sampling, np.arange(rows), items, {}, {"planted": metric})
         values = found.per_row("planted", count_identity=False)[:, 0].numpy()
-        rows = next_rows(rows, values, items, count, target, design.visits)
+        rows = next_rows(rows, values, items, count, target, sampling.visits)
     estimate = found.estimate("planted", seed, count_identity=False)
-    return _Run(estimate, standard_error(values, items), len(values) * design.num_views)
+    return _Run(estimate, standard_error(values, items), len(values) * sampling.num_views)
 
 
 def _matrix(images: int, of_images: float, of_parameters: float, of_both: float) -> np.ndarray:

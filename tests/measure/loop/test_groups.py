@@ -17,8 +17,8 @@ from solo_invariance.measure import (
     InvarianceMeasurement,
     Measured,
     MeasureSettings,
-    PartFiles,
-    Parts,
+    PartialResultFiles,
+    PartialResults,
     ViewGroups,
     measure_groups,
 )
@@ -72,7 +72,7 @@ def _measurement(**changes) -> InvarianceMeasurement:
 
 
 def _measured(
-    broken: Sequence[int] = (), sizes: Sequence[int] = _SIZES, parts: Parts | None = None, **changes
+    broken: Sequence[int] = (), sizes: Sequence[int] = _SIZES, parts: PartialResults | None = None, **changes
 ) -> Measured:
     views = ViewGroups("spatial", _Images(_pixels(60), broken), _groups(sizes))
     return measure_groups(_measurement(**changes), "things", views, parts=parts)[""]
@@ -224,17 +224,17 @@ def test_groups_that_were_kept_are_not_measured_again(tmp_path: Path) -> None:
     network.views = 0
     whole = measure_groups(measurement, "things", views)[""]
     assert network.views == sum(_MANY)
-    measure_groups(measurement, "things", views, parts=PartFiles(tmp_path))
+    measure_groups(measurement, "things", views, parts=PartialResultFiles(tmp_path))
     kept = sorted(tmp_path.glob("rows-*.npz"))
     assert len(kept) == 4
     kept[1].unlink()
     network.views = 0
-    _same(measure_groups(measurement, "things", views, parts=PartFiles(tmp_path))[""], whole)
+    _same(measure_groups(measurement, "things", views, parts=PartialResultFiles(tmp_path))[""], whole)
     assert network.views == 64 * 16
 
 
 def test_parts_of_transforms_lie_beside_those_of_groups(tmp_path: Path) -> None:
-    measurement, views, parts = _measurement(num_images=20, k=4), _many_groups(), PartFiles(tmp_path)
+    measurement, views, parts = _measurement(num_images=20, k=4), _many_groups(), PartialResultFiles(tmp_path)
     transforms = {"hue": load_plugin("transforms", "hue")}
     source = TensorImages(_pixels(60))
     hue = measurement.measure(transforms, source, parts=parts)[""]["hue"]
@@ -253,7 +253,7 @@ def test_two_processes_share_the_groups(in_threads, tmp_path: Path) -> None:
         measurement = _measurement(gallery=50)
         measurement.processes = processes
         measurement.backbone.network.views = 0
-        measured = measure_groups(measurement, "things", views, metrics, PartFiles(tmp_path))[""]
+        measured = measure_groups(measurement, "things", views, metrics, PartialResultFiles(tmp_path))[""]
         return measured, measurement.backbone.network.views
 
     for measured, count in in_threads(2, work):

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from solo_invariance.errors import UserError
-from solo_invariance.measure import PartFiles, Parts
-from solo_invariance.measure.loop.partial_results import Part
+from solo_invariance.measure import PartialResultFiles, PartialResults
+from solo_invariance.measure.loop.partial_results import PartialResult
 
 _KEY = ("hue", "", "similarity")
 
@@ -21,7 +21,7 @@ def _scores(rows: Sequence[int]) -> Tensor:
 
 def _part(
     rows: Sequence[int], unreadable: Sequence[int] = (), names: Sequence[str] = ("hue",), most: int = 10**9
-) -> Part:
+) -> PartialResult:
     kept = [row for row in rows if row not in unreadable]
     states = {
         (name, block, metric, "rows"): _scores([row for row in kept if row < (most if metric == "capped" else 10**9)])
@@ -30,16 +30,16 @@ def _part(
         for metric in ("similarity", "capped")
     }
     states = {key: state for key, state in states.items() if len(state)}
-    return Part(names, rows, unreadable, states, [f"{row}.png" for row in unreadable])
+    return PartialResult(names, rows, unreadable, states, [f"{row}.png" for row in unreadable])
 
 
 @pytest.fixture(params=["memory", "files"])
-def new_parts(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Parts]:
+def new_parts(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], PartialResults]:
     """Make empty parts, in memory or in a directory of their own."""
-    made: list[Parts] = []
+    made: list[PartialResults] = []
 
-    def new() -> Parts:
-        made.append(Parts() if request.param == "memory" else PartFiles(tmp_path / str(len(made))))
+    def new() -> PartialResults:
+        made.append(PartialResults() if request.param == "memory" else PartialResultFiles(tmp_path / str(len(made))))
         return made[-1]
 
     return new
@@ -86,7 +86,7 @@ def test_whole_numbers_stay_whole_and_others_are_float32(new_parts) -> None:
     parts = new_parts()
     ids = torch.tensor([2**40, 7])
     scores = torch.tensor([[0.1], [0.2]], dtype=torch.float64)
-    parts.add(Part(["hue"], [3, 4], [], {(*_KEY, "images"): ids, (*_KEY, "rows"): scores}))
+    parts.add(PartialResult(["hue"], [3, 4], [], {(*_KEY, "images"): ids, (*_KEY, "rows"): scores}))
     states = parts.states(_KEY)
     assert torch.equal(states["images"], ids)
     assert torch.equal(states["rows"], scores.float())
@@ -108,21 +108,21 @@ def test_parts_of_what_is_not_finished_are_kept(new_parts) -> None:
 
 
 def test_another_process_goes_on_with_the_files_of_one_that_died(tmp_path: Path) -> None:
-    PartFiles(tmp_path / "parts").add(_part([0, 1, 2], [1]))
-    later = PartFiles(tmp_path / "parts")
+    PartialResultFiles(tmp_path / "parts").add(_part([0, 1, 2], [1]))
+    later = PartialResultFiles(tmp_path / "parts")
     assert later.done("hue") == {0, 1, 2}
     later.add(_part([3]))
-    assert torch.equal(PartFiles(tmp_path / "parts").states(_KEY)["rows"], _scores([0, 2, 3]))
+    assert torch.equal(PartialResultFiles(tmp_path / "parts").states(_KEY)["rows"], _scores([0, 2, 3]))
     later.drop(lambda name: True)
     assert list((tmp_path / "parts").iterdir()) == []
 
 
 def test_a_directory_that_is_not_there_has_no_parts(tmp_path: Path) -> None:
-    assert PartFiles(tmp_path / "nowhere").done("hue") == set()
+    assert PartialResultFiles(tmp_path / "nowhere").done("hue") == set()
 
 
 def test_units_of_the_same_rows_and_other_names_do_not_overwrite_each_other(tmp_path: Path) -> None:
-    parts = PartFiles(tmp_path)
+    parts = PartialResultFiles(tmp_path)
     for names in (["hue"], ["blur"], ["hue_shift", "scale"]):
         parts.add(_part([0, 1, 5], names=names))
     parts.add(_part([0, 2, 5], names=["blur_more"]))
@@ -132,7 +132,7 @@ def test_units_of_the_same_rows_and_other_names_do_not_overwrite_each_other(tmp_
 
 @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04 and no more"])
 def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
-    parts = PartFiles(tmp_path)
+    parts = PartialResultFiles(tmp_path)
     parts.add(_part([0, 1]))
     (path,) = tmp_path.glob("rows-*.npz")
     path.write_bytes(content)
@@ -143,7 +143,7 @@ def test_a_broken_file_is_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_file_that_was_cut_off_is_named(tmp_path: Path) -> None:
-    parts = PartFiles(tmp_path)
+    parts = PartialResultFiles(tmp_path)
     parts.add(_part(list(range(100))))
     (path,) = tmp_path.glob("rows-*.npz")
     path.write_bytes(path.read_bytes()[:-100])
@@ -155,7 +155,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
     def fail(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    parts = PartFiles(tmp_path)
+    parts = PartialResultFiles(tmp_path)
     monkeypatch.setattr("os.replace", fail)
     with pytest.raises(KeyboardInterrupt):
         parts.add(_part([0]))
@@ -164,9 +164,9 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
-    parts = PartFiles(tmp_path)
+    parts = PartialResultFiles(tmp_path)
     noise = torch.rand(50, 40, generator=torch.Generator().manual_seed(0))
-    parts.add(Part(["hue"], list(range(50)), [], {(*_KEY, "rows"): noise}))
+    parts.add(PartialResult(["hue"], list(range(50)), [], {(*_KEY, "rows"): noise}))
     (path,) = tmp_path.glob("rows-*.npz")
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 0xFF

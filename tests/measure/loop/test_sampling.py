@@ -4,13 +4,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from solo_invariance.measure.loop.sampling import AdaptiveDesign, FullDesign
+from solo_invariance.measure.loop.sampling import AdaptiveSampling, FullSampling
 
 _GOLDEN = (1 + math.sqrt(5)) / 2
 
 
-def _weights(design: FullDesign, row: int, count_identity: bool) -> list[float]:
-    return design.weights(design.indices(row)[None], count_identity=count_identity)[0].tolist()
+def _weights(sampling: FullSampling, row: int, count_identity: bool) -> list[float]:
+    return sampling.weights(sampling.indices(row)[None], count_identity=count_identity)[0].tolist()
 
 
 def _smooth(num_parameters: int) -> Tensor:
@@ -37,10 +37,10 @@ def _grid_mean(scores: Tensor, identity: int | None, count_identity: bool) -> fl
     ],
 )
 def test_full_weights_leave_the_identity_out_unless_it_counts(size, identity, count_identity, expected) -> None:
-    design = FullDesign(size, identity)
-    assert design.indices(5).tolist() == list(range(size))
-    assert design.num_views == size
-    assert _weights(design, 5, count_identity) == pytest.approx(expected, abs=1e-15)
+    sampling = FullSampling(size, identity)
+    assert sampling.indices(5).tolist() == list(range(size))
+    assert sampling.num_views == size
+    assert _weights(sampling, 5, count_identity) == pytest.approx(expected, abs=1e-15)
 
 
 @pytest.mark.parametrize(
@@ -58,17 +58,17 @@ def test_full_weights_leave_the_identity_out_unless_it_counts(size, identity, co
 def test_adaptive_weights_give_the_identity_the_share_that_it_has_in_the_grid(
     size, identity, count_identity, expected
 ) -> None:
-    assert _weights(AdaptiveDesign(size, identity, seed=0), 3, count_identity) == pytest.approx(expected, abs=1e-15)
+    assert _weights(AdaptiveSampling(size, identity, seed=0), 3, count_identity) == pytest.approx(expected, abs=1e-15)
 
 
 @pytest.mark.parametrize("count_identity", [False, True])
 @pytest.mark.parametrize(("size", "identity"), [(1, 0), (1, None), (2, 0), (2, None), (7, 3), (8, None), (9, 8)])
 def test_a_small_grid_is_measured_whole_in_every_row(size, identity, count_identity) -> None:
-    design, scores = AdaptiveDesign(size, identity, seed=1), _smooth(size)
+    sampling, scores = AdaptiveSampling(size, identity, seed=1), _smooth(size)
     for row in (0, 1, 17, 10_000):
-        indices = design.indices(row)
+        indices = sampling.indices(row)
         assert sorted(indices.tolist()) == list(range(size))
-        mean = (scores[indices] * design.weights(indices[None], count_identity=count_identity)[0]).sum()
+        mean = (scores[indices] * sampling.weights(indices[None], count_identity=count_identity)[0]).sum()
         assert float(mean) == pytest.approx(_grid_mean(scores, identity, count_identity), abs=1e-12)
 
 
@@ -79,11 +79,11 @@ def test_means_over_rows_are_those_of_the_grid(size, identity, count_identity, s
     """By Koksma's inequality: the error is at most the variation of a row's mean, as a function of its start, times the
     discrepancy of the starts, N D_N <= 3 + (1 / ln golden + 1 / ln 2) ln N (Kuipers & Niederreiter 1974, "Uniform
     Distribution of Sequences", chapter 2, theorems 3.4 and 5.1)."""
-    design, scores, rows = AdaptiveDesign(size, identity, seed), _smooth(size), 2000
-    indices = torch.stack([design.indices(row) for row in range(rows)])
-    means = (scores[indices] * design.weights(indices, count_identity=count_identity)).sum(dim=1)
+    sampling, scores, rows = AdaptiveSampling(size, identity, seed), _smooth(size), 2000
+    indices = torch.stack([sampling.indices(row) for row in range(rows)])
+    means = (scores[indices] * sampling.weights(indices, count_identity=count_identity)).sum(dim=1)
     discrepancy = (3 + (1 / math.log(_GOLDEN) + 1 / math.log(2)) * math.log(rows)) / rows
-    variation = float(scores.diff().abs().sum()) / design.num_views
+    variation = float(scores.diff().abs().sum()) / sampling.num_views
     assert float(means.mean()) == pytest.approx(
         _grid_mean(scores, identity, count_identity), abs=variation * discrepancy
     )
@@ -93,31 +93,31 @@ def test_means_over_rows_are_those_of_the_grid(size, identity, count_identity, s
 @pytest.mark.parametrize(("size", "identity"), [(2, 0), (9, None), (10, 0), (81, 40), (255, 3), (256, None), (1000, 7)])
 def test_every_parameter_is_measured_after_so_many_rows(size, identity, first) -> None:
     for seed in range(5):
-        design = AdaptiveDesign(size, identity, seed)
-        seen = {int(i) for row in range(first, first + design.rows_to_cover) for i in design.parameters(row)}
+        sampling = AdaptiveSampling(size, identity, seed)
+        seen = {int(i) for row in range(first, first + sampling.rows_to_cover) for i in sampling.parameters(row)}
         assert seen == set(range(size)) - {identity}
 
 
 def test_the_rows_to_cover_are_hardly_more_than_there_must_be() -> None:
-    design = AdaptiveDesign(257, 0, seed=0)
-    assert (design.num_views, design.visits, design.rows_to_cover) == (4, 64, 128)
-    assert (AdaptiveDesign(9, 0, seed=0).num_views, AdaptiveDesign(10, 0, seed=0).num_views) == (8, 4)
+    sampling = AdaptiveSampling(257, 0, seed=0)
+    assert (sampling.num_views, sampling.visits, sampling.rows_to_cover) == (4, 64, 128)
+    assert (AdaptiveSampling(9, 0, seed=0).num_views, AdaptiveSampling(10, 0, seed=0).num_views) == (8, 4)
 
 
 @pytest.mark.parametrize(("size", "identity"), [(2, 0), (7, 6), (100, 99), (256, 40)])
 def test_no_view_is_made_of_the_identity_though_every_row_has_it(size, identity) -> None:
-    design = AdaptiveDesign(size, identity, seed=3)
-    assert design.adds_identity
+    sampling = AdaptiveSampling(size, identity, seed=3)
+    assert sampling.adds_identity
     for row in range(200):
-        assert identity not in design.parameters(row)
-        assert len(design.parameters(row)) == design.num_views
-        assert design.indices(row).tolist() == [*design.parameters(row).tolist(), identity]
+        assert identity not in sampling.parameters(row)
+        assert len(sampling.parameters(row)) == sampling.num_views
+        assert sampling.indices(row).tolist() == [*sampling.parameters(row).tolist(), identity]
 
 
 @pytest.mark.parametrize("count_identity", [False, True])
 @pytest.mark.parametrize(("size", "drawn"), [(2, 1), (7, 6), (256, 4)])
 def test_an_identity_that_changes_something_after_all_is_made_and_weighed_as_any(size, drawn, count_identity) -> None:
-    inexact, exact = (AdaptiveDesign(size, 1, seed=3, exact=exact) for exact in (False, True))
+    inexact, exact = (AdaptiveSampling(size, 1, seed=3, exact=exact) for exact in (False, True))
     assert (inexact.num_views, exact.num_views) == (drawn + 1, drawn)
     assert not inexact.adds_identity
     for row in range(50):
@@ -127,7 +127,7 @@ def test_an_identity_that_changes_something_after_all_is_made_and_weighed_as_any
 
 @pytest.mark.parametrize(("size", "identity"), [(9, None), (10, 4), (100, 99), (256, None), (257, 0)])
 def test_strata_are_of_neighbours_and_of_about_one_size(size, identity) -> None:
-    strata = AdaptiveDesign(size, identity, seed=0).strata
+    strata = AdaptiveSampling(size, identity, seed=0).strata
     assert strata is not None
     others = [int(strata[index]) for index in range(size) if index != identity]
     assert others == sorted(others)
@@ -139,21 +139,21 @@ def test_strata_are_of_neighbours_and_of_about_one_size(size, identity) -> None:
 
 @pytest.mark.parametrize(("size", "identity"), [(2, 0), (8, None), (9, 3)])
 def test_where_every_row_has_every_parameter_there_are_no_strata(size, identity) -> None:
-    assert AdaptiveDesign(size, identity, seed=0).strata is None
-    assert FullDesign(256, 0).strata is None
+    assert AdaptiveSampling(size, identity, seed=0).strata is None
+    assert FullSampling(256, 0).strata is None
 
 
 @pytest.mark.parametrize("identity", [None, 100])
 def test_a_rows_parameters_are_evenly_spaced(identity) -> None:
-    design = AdaptiveDesign(256, identity, seed=5)
+    sampling = AdaptiveSampling(256, identity, seed=5)
     for row in range(100):
-        steps = (design.parameters(row)).diff()
+        steps = (sampling.parameters(row)).diff()
         assert steps.min() >= 63
         assert steps.max() <= 65
 
 
-def test_a_seed_gives_one_design_and_another_seed_another() -> None:
-    first, again, other = (AdaptiveDesign(256, None, seed) for seed in (1, 1, 2))
+def test_a_seed_gives_one_sampling_and_another_seed_another() -> None:
+    first, again, other = (AdaptiveSampling(256, None, seed) for seed in (1, 1, 2))
     rows = range(20)
     assert all(torch.equal(first.parameters(row), again.parameters(row)) for row in rows)
     assert not all(torch.equal(first.parameters(row), other.parameters(row)) for row in rows)

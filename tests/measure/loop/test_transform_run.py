@@ -19,8 +19,8 @@ from solo_invariance.measure import (
     InvarianceSimilarity,
     Measured,
     MeasureSettings,
-    PartFiles,
-    Parts,
+    PartialResultFiles,
+    PartialResults,
     Transform,
     ViewMetric,
 )
@@ -543,7 +543,7 @@ class _Stopped(Exception):
     pass
 
 
-class _StoppedAfter(PartFiles):
+class _StoppedAfter(PartialResultFiles):
     """Parts that are kept until the work stops, as a process does that is killed."""
 
     def __init__(self, directory: Path, count: int) -> None:
@@ -603,7 +603,7 @@ def test_several_processes_share_the_work_and_have_the_same_numbers(
 
     def work(processes: Processes) -> Mapping[str, Measured]:
         measurement = InvarianceMeasurement(backbones[processes.rank], alone.moments, settings, processes=processes)
-        return measurement.measure(transforms, source, parts=PartFiles(tmp_path))[""]
+        return measurement.measure(transforms, source, parts=PartialResultFiles(tmp_path))[""]
 
     for found in in_threads(count, work):
         _same(found, expected)
@@ -613,7 +613,7 @@ def test_several_processes_share_the_work_and_have_the_same_numbers(
 
 
 def test_parts_in_memory_are_for_one_measurement(images) -> None:
-    measurement, parts = InvarianceMeasurement(_backbone(_columns), images, _settings()), Parts()
+    measurement, parts = InvarianceMeasurement(_backbone(_columns), images, _settings()), PartialResults()
     first = measurement.measure(_load("transforms", ["hue"]), images, parts=parts)[""]
     measurement.backbone.network.views = 0
     _same(measurement.measure(_load("transforms", ["hue"]), images, parts=parts)[""], first)

@@ -21,7 +21,7 @@ from solo_invariance.measure.metrics.distance import InvarianceDistance
 from solo_invariance.measure.metrics.equivariance import Equivariance
 from solo_invariance.measure.metrics.retrieval import RetrievalMRR, RetrievalRecall
 from solo_invariance.measure.metrics.similarity import InvarianceSimilarity
-from solo_invariance.measure.metrics.view_metric import Gallery, ViewMetric
+from solo_invariance.measure.metrics.view_metric import Gallery, GalleryMetric, ViewMetric
 from solo_invariance.regression.cross_validation import assign_folds, penalty_grid
 
 METRICS: dict[str, type[ViewMetric]] = {
@@ -52,7 +52,7 @@ class Problem(NamedTuple):
     gallery: Gallery
 
     def metric(self, name: str) -> ViewMetric:
-        return METRICS[name](self.gallery) if METRICS[name].needs_gallery else METRICS[name]()
+        return METRICS[name](self.gallery) if issubclass(METRICS[name], GalleryMetric) else METRICS[name]()
 
     def update(self, metric: ViewMetric, rows: slice | Tensor) -> ViewMetric:
         metric.update(self.clean[rows], self.views[rows], self.coordinates[rows], self.images[rows])
@@ -232,7 +232,7 @@ def test_wrong_shapes_are_refused(name: str, shapes: tuple[tuple[int, ...], tupl
         PROBLEM.metric(name).update(clean, views, torch.zeros(*views.shape[:2], 1), torch.arange(4))
 
 
-@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if metric.needs_gallery])
+@pytest.mark.parametrize("name", [name for name, metric in METRICS.items() if issubclass(metric, GalleryMetric)])
 def test_a_gallery_needs_the_images_ids(name: str) -> None:
     with pytest.raises(ValueError, match=r"expected images \(N,\), got none"):
         PROBLEM.metric(name).update(PROBLEM.clean, PROBLEM.views)

@@ -6,7 +6,7 @@ import torch
 
 from solo_invariance.bootstrap import first_term
 from solo_invariance.errors import UserError
-from solo_invariance.measure.compare import paired_difference
+from solo_invariance.measure.comparison import paired_difference
 from solo_invariance.measure.metrics.chance_corrected_similarity import ChanceCorrectedSimilarity
 
 

@@ -1,0 +1,134 @@
+"""A backbone that is ready to be measured: its features, whitened by their statistics on clean reference images."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from solo_invariance.backbones import Backbone, SideBySide
+from solo_invariance.data.images import ImageSource
+from solo_invariance.data.reading import ImageReader
+from solo_invariance.data.sources import with_short_side
+from solo_invariance.device import device_of
+from solo_invariance.errors import UserError
+from solo_invariance.features.feature_stream import FeatureStream, suitable_batch_size
+from solo_invariance.measure.functional.whitening import Whitening, whiten, whitening_from_statistics
+from solo_invariance.measure.metrics.view_metric import Gallery
+from solo_invariance.measure.settings import MeasureSettings
+from solo_invariance.measure.statistics.feature_statistics import Moments
+from solo_invariance.measure.statistics.reference import (
+    ReferenceStatistics,
+    clean_features,
+    reference_statistics,
+    require_short_side,
+)
+from solo_invariance.measure.transforms.transform import ResizeCrop
+from solo_invariance.processes import Processes
+from solo_invariance.progress import Progress, no_progress
+
+_GALLERY_CHUNK = 256
+
+
+class WhitenedBackbone:
+    """A backbone with the statistics of its features on clean reference images.
+
+    Args:
+        backbone: On the device to compute on.
+        reference: The images of the mean and covariance; or these moments themselves, one for each of the backbone's
+            layers, as ``moments`` has them.
+        settings: How to measure. Sizes that they leave open are the backbone's.
+        progress: Told how far this process's share of the work is.
+        processes: Those that share the work.
+
+    Attributes:
+        geometry: Sizes of images and crops.
+        moments: Mean and covariance of each layer.
+        unreadable: Reference images that were left out.
+        whitenings: What each layer's features are whitened with.
+
+    Raises:
+        UserError: An image is unreadable, a feature is not finite (the message names the image), or the covariance is
+            singular under ``protocol=paper``.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone | SideBySide,
+        reference: ImageSource | Mapping[str, Moments],
+        settings: MeasureSettings,
+        progress: Progress = no_progress,
+        processes: Processes | None = None,
+    ) -> None:
+        self.backbone = backbone
+        self.geometry = settings.geometry or ResizeCrop.of_crop(backbone.input_spec.crop_size)
+        self.settings = settings.with_geometry(self.geometry)
+        self.progress = progress
+        self.processes = processes or Processes()
+        device = device_of(backbone)
+        batch_size = settings.batch_size or suitable_batch_size(device, self.geometry.crop_size)
+        self.stream = FeatureStream(backbone, batch_size, settings.precision, settings.compiled)
+        self.device = self.stream.device
+        self.moments, self.unreadable = (
+            ReferenceStatistics(dict(reference), []) if isinstance(reference, Mapping) else self._statistics(reference)
+        )
+        self.whitenings = {name: self._whitening(moments) for name, moments in self.moments.items()}
+
+    def whiten(self, features: Tensor) -> dict[str, Tensor]:
+        """Return the whitened features (N, D) of each layer, float64, of the backbone's features."""
+        slices = features.split(list(self.backbone.layers.values()), dim=1)
+        return {
+            name: whiten(one, whitening) for (name, whitening), one in zip(self.whitenings.items(), slices, strict=True)
+        }
+
+    def gallery(
+        self, source: ImageSource, among: Sequence[int] | None = None, short_side: int | None = None
+    ) -> dict[str, Gallery]:
+        """Return, for each layer, images to compare with, of which the ids are indices; the same in every process.
+
+        Args:
+            source: The images.
+            among: The indices of those to choose from, all by default.
+            short_side: Of the images, in pixels; ``geometry.resize`` by default.
+        """
+        short_side = short_side or self.geometry.resize
+        source = with_short_side(source, short_side)
+        generator = np.random.default_rng((self.settings.seed, 1))
+        indices = sorted(
+            generator.permutation(len(source) if among is None else among)[: self.settings.gallery].tolist()
+        )
+        chunks = [indices[start : start + _GALLERY_CHUNK] for start in range(0, len(indices), _GALLERY_CHUNK)]
+        reader = ImageReader(source, self.settings.reading, len(indices))
+        features: list[Tensor] = []
+        images: list[int] = []
+        for chunk, (positions, pixels) in zip(chunks, reader.units(chunks), strict=True):
+            require_short_side(pixels, short_side, source, [chunk[position] for position in positions])
+            for chosen, some in clean_features(self.stream, pixels, self.geometry):
+                features.append(some)
+                images += [chunk[positions[place]] for place in chosen]
+            self.progress("gallery", len(images), len(indices))
+        if len(images) < 2:
+            raise UserError(f"gallery: {len(images)} images to compare with, at least 2 are needed")
+        return {
+            name: Gallery(whitened, torch.tensor(images)) for name, whitened in self.whiten(torch.cat(features)).items()
+        }
+
+    def _statistics(self, reference: ImageSource) -> ReferenceStatistics:
+        return reference_statistics(
+            self.stream,
+            self.backbone.layers,
+            with_short_side(reference, self.geometry.resize),
+            self.geometry,
+            self.settings.reading,
+            self.processes,
+            self.progress,
+        )
+
+    def _whitening(self, moments: Moments) -> Whitening:
+        shrink = self.settings.quirks.shrinks_covariance
+        mean, covariance = moments.mean.to(self.device), moments.covariance.to(self.device)
+        try:
+            return whitening_from_statistics(mean, covariance, moments.num_images, shrink=shrink)
+        except ValueError as error:
+            hint = "" if shrink else " (protocol=paper; protocol=clean shrinks the covariance)"
+            raise UserError(f"{error}{hint}") from error

@@ -1,0 +1,67 @@
+"""Transforms and metrics by the names of their plugins."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from solo_invariance.errors import UserError
+from solo_invariance.measure.measurement import METRICS
+from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_of
+from solo_invariance.measure.transforms.transform import Transform
+from solo_invariance.plugins import Kind, discover, load_plugin
+
+
+def transforms_named(chosen: Any) -> dict[str, Transform]:
+    """Return the transforms that are chosen, by name, in that order.
+
+    Args:
+        chosen: Names, or ``all``.
+
+    Raises:
+        UserError: There is no such transform, or the choice is neither.
+
+    Example:
+        >>> list(transforms_named(["rotation", "hue"]))
+        ['rotation', 'hue']
+    """
+    return {name: _transform(name) for name in _names("transforms", chosen, "[rotation,hue]")}
+
+
+def metrics_named(chosen: Any) -> dict[str, ViewMetric]:
+    """Return the metrics that are chosen, by name, after the paper's two: these cost nothing, and reports show them.
+
+    Args:
+        chosen: Names, or ``all``.
+
+    Raises:
+        UserError: There is no such metric, or the choice is neither.
+
+    Example:
+        >>> list(metrics_named(["mrr"]))
+        ['similarity', 'distance', 'mrr']
+    """
+    names = dict.fromkeys([*METRICS, *_names("metrics", chosen, "[similarity,distance]")])
+    return {name: _metric(name) for name in names}
+
+
+def _names(kind: Kind, chosen: Any, example: str) -> list[str]:
+    if chosen == "all":
+        return [plugin.name for plugin in discover(kind)]
+    listed = isinstance(chosen, Iterable) and not isinstance(chosen, str)
+    if not listed or not all(isinstance(name, str) for name in chosen):
+        raise UserError(f"{kind}={chosen}: expected all, or a list such as {example}")
+    return list(dict.fromkeys(chosen))
+
+
+def _transform(name: str) -> Transform:
+    transform = load_plugin("transforms", name)
+    if not isinstance(transform, Transform):
+        raise UserError(f"transforms: the plugin {name!r} is {transform!r}, expected a Transform")
+    return transform
+
+
+def _metric(name: str) -> ViewMetric:
+    metric = load_plugin("metrics", name)
+    try:
+        return prototypes_of({name: metric})[name]
+    except TypeError as error:
+        raise UserError(f"metrics: the plugin {name!r} is {metric!r}, expected a subclass of ViewMetric") from error

@@ -1,0 +1,180 @@
+"""What results say of how they were made, and what a run is known by."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+
+from solo_invariance.backbones import Backbone, LayerFeatures
+from solo_invariance.backbones.load import config_of
+from solo_invariance.config.backbone import BackboneConfig
+from solo_invariance.config.composed import as_dict
+from solo_invariance.config.measure import Budget, DataConfig, MeasureConfig, OnError, PrecisionName, ReferenceConfig
+from solo_invariance.config.protocol import ProtocolName
+from solo_invariance.features.digests import digest_of_backbone
+from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_of
+from solo_invariance.measure.settings import MeasureSettings
+from solo_invariance.measure.transforms.transform import ResizeCrop, Transform
+from solo_invariance.plugins import Kind, discover, load_plugin
+from solo_invariance.results.files import versions
+
+TWIN = "untrained"
+"""Name of the untrained backbone that a measured one may have beside it."""
+
+# They change the speed, where results go, or what else is measured; not what the numbers are.
+_OTHER_KEYS = (
+    *("out", "against", "device", "devices", "batch_size", "num_workers", "transforms", "views"),
+    *("on_error", "max_unreadable"),
+)
+
+
+def is_twin(layer: str, twin: bool) -> bool:
+    """Return whether a layer is the untrained backbone's, where one was measured, too."""
+    return twin and layer.split("/")[0] == TWIN
+
+
+def config_of_arguments(
+    settings: MeasureSettings,
+    *,
+    backbone: Any,
+    images: Any,
+    reference: Any,
+    transforms: Any,
+    views: Any,
+    metrics: Any,
+    twin: bool,
+    against: Path | str | None,
+    out: Path | str | None,
+    device: Any,
+    devices: int,
+) -> dict[str, Any]:
+    """Return the configuration, plain, by which the measuring command would be given the arguments of ``measure``.
+
+    What no configuration can name, such as a module or a tensor of images, is left out.
+    """
+    resize, crop_size = settings.geometry or (None, None)
+    config = MeasureConfig(
+        backbone=_backbone_config(backbone),
+        data=_data_config(images),
+        reference=ReferenceConfig(_path(reference)),
+        twin=twin,
+        transforms=_names(transforms),
+        views=None if views is None else list(views),
+        metrics=_names(metrics),
+        protocol=ProtocolName[settings.protocol],
+        budget=Budget[settings.budget],
+        target_se=settings.target_se,
+        k=settings.k,
+        num_images=settings.num_images,
+        gallery=settings.gallery,
+        resize=resize,
+        crop_size=crop_size,
+        precision=PrecisionName[settings.precision],
+        compile=settings.compiled,
+        seed=settings.seed,
+        on_error=OnError[settings.reading.on_error],
+        max_unreadable=settings.reading.max_unreadable,
+        device=str(device),
+        devices=devices,
+        batch_size=settings.batch_size,
+        num_workers=settings.reading.num_workers,
+        against=None if against is None else str(against),
+        out="" if out is None else str(out),
+    )
+    return as_dict(OmegaConf.structured(config))
+
+
+def _backbone_config(backbone: Any) -> BackboneConfig:
+    if isinstance(backbone, BackboneConfig):
+        return backbone
+    if isinstance(backbone, str | Path):
+        return config_of(backbone)
+    if not isinstance(backbone, Backbone) or backbone.provenance.sha256 is None:
+        return BackboneConfig()
+    names = _layers(backbone)
+    layer = list(names) if isinstance(names, tuple) else names
+    return BackboneConfig(checkpoint=backbone.provenance.checkpoint, layer=layer)
+
+
+def _data_config(images: Any) -> DataConfig:
+    return images if isinstance(images, DataConfig) else DataConfig(path=_path(images))
+
+
+def _path(images: Any) -> str | None:
+    return str(images) if isinstance(images, str | Path) else None
+
+
+def _names(chosen: Any) -> Any:
+    return chosen if chosen is None or isinstance(chosen, str) else list(chosen)
+
+
+def identity_of(
+    config: Mapping[str, Any], backbone: Backbone, geometry: ResizeCrop, contents: list[str], own: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return everything that a run's numbers depend on, as plain data.
+
+    Args:
+        config: The configuration, plain.
+        backbone: The measured one. It is known by its checkpoint's hash; where the configuration names neither
+            checkpoint nor model, by its weights.
+        geometry: Sizes of images and crops.
+        contents: Hashes of the images and of the reference images.
+        own: Descriptions of what is measured and no name stands for.
+    """
+    kept = {key: value for key, value in config.items() if key not in _OTHER_KEYS}
+    named = kept["backbone"]["checkpoint"] is not None or kept["backbone"]["name"] is not None
+    sha256 = backbone.provenance.sha256 if named else digest_of_backbone(backbone)
+    return {
+        **kept,
+        "backbone": {**kept["backbone"], "sha256": sha256},
+        **geometry._asdict(),
+        "images": contents,
+        "version": versions()["solo-invariance"],
+        **({"own": dict(own)} if own else {}),
+    }
+
+
+def backbone_entry(backbone: Backbone, layer: str, twin: bool) -> dict[str, Any]:
+    """Return the label, and what a result says of the backbone, of one of its layers or of its untrained twin's."""
+    of_twin = is_twin(layer, twin)
+    layer = layer.removeprefix(TWIN).removeprefix("/") if of_twin else layer
+    names = _layers(backbone)
+    entry = {
+        **backbone.describe(),
+        "layer": layer or (names if isinstance(names, str) else None),
+        "num_features": backbone.layers[layer],
+    }
+    return {
+        "label": " ".join(filter(None, (backbone.provenance.label, layer, f"({TWIN})" if of_twin else ""))),
+        "backbone": entry | ({"checkpoint": None, "sha256": None} if of_twin else {}),
+    }
+
+
+def descriptions(transforms: Mapping[str, Transform], metrics: Mapping[str, ViewMetric]) -> dict[str, dict[str, str]]:
+    """Return descriptions of transforms and metrics that are not the plugins of their names, by kind and name."""
+    found = {"transforms": _unlike_plugins("transforms", transforms), "metrics": _unlike_plugins("metrics", metrics)}
+    return {kind: described for kind, described in found.items() if described}
+
+
+def _unlike_plugins(kind: Kind, chosen: Mapping[str, Any]) -> dict[str, str]:
+    known = {plugin.name for plugin in discover(kind)}
+    described = {name: _describe(one) for name, one in chosen.items()}
+    return {name: text for name, text in described.items() if name not in known or text != _plugin(kind, name)}
+
+
+def _plugin(kind: Kind, name: str) -> str:
+    plugin = load_plugin(kind, name)
+    return _describe(prototypes_of({name: plugin})[name] if kind == "metrics" else plugin)
+
+
+def _describe(thing: Any) -> str:
+    """Return a thing's class and options: what the same thing, made anew, has in common with it."""
+    plain = (bool, int, float, str, tuple, type(None))
+    options = {key: value for key, value in vars(thing).items() if not key.startswith("_") and isinstance(value, plain)}
+    listed = ", ".join(f"{key}={value!r}" for key, value in sorted(options.items()))
+    return f"{type(thing).__module__}.{type(thing).__qualname__}({listed})"
+
+
+def _layers(backbone: Backbone) -> str | tuple[str, ...] | None:
+    return backbone.network.names if isinstance(backbone.network, LayerFeatures) else None

@@ -1,0 +1,158 @@
+"""What a run has measured so far: in memory, or in a directory where a later run takes it up again."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from solo_invariance.measure.loop.partial_results import PartialResultFiles, PartialResults
+from solo_invariance.measure.loop.summary import Measured
+from solo_invariance.measure.loop.whitened import WhitenedBackbone
+from solo_invariance.measure.statistics.feature_statistics import Moments
+from solo_invariance.results.files import read_arrays, read_json, write_arrays, write_json
+from solo_invariance.results.run_directory import RunDirectory
+
+_HINT = "; remove it, and the statistics are computed again"
+
+
+class ResultsSoFar:
+    """Results in memory.
+
+    Args:
+        layers: Names of the layers that have results.
+    """
+
+    def __init__(self, layers: Iterable[str]) -> None:
+        self.layers = tuple(layers)
+        self._partial = PartialResults()
+        self._statistics: Mapping[str, np.ndarray] = {}
+        self._summaries: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def partial_results(self) -> PartialResults:
+        """Return what was begun and is not finished."""
+        return self._partial
+
+    def is_done(self, name: str) -> bool:
+        """Return whether a transform or a view set is finished, in all layers."""
+        return all((layer, name) in self._summaries for layer in self.layers)
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether the statistics on the reference images are there."""
+        return bool(self._statistics)
+
+    def moments(self) -> dict[str, Moments]:
+        """Return mean and covariance of each layer."""
+        arrays = self._read_statistics()
+        return {
+            layer: Moments(
+                torch.from_numpy(arrays[f"{layer}|mean"]),
+                torch.from_numpy(arrays[f"{layer}|covariance"]),
+                int(arrays["count"]),
+            )
+            for layer in self.layers
+        }
+
+    def reference(self, layer: str) -> dict[str, Any]:
+        """Return what a layer's result says of the reference images."""
+        arrays = self._read_statistics()
+        return {
+            "num_images": int(arrays["count"]),
+            **{key: arrays[f"{layer}|{key}"].item() for key in ("shrinkage", "estimator")},
+            "unreadable": arrays["unreadable"].tolist(),
+        }
+
+    def keep_statistics(self, whitened: WhitenedBackbone) -> None:
+        """Keep the statistics on the reference images."""
+        self._statistics = _statistics_of(whitened)
+
+    def keep(self, layer: str, name: str, measured: Measured) -> None:
+        """Keep what a transform or a view set gave."""
+        self._summaries[layer, name] = measured.summary
+
+    def summary(self, layer: str, name: str) -> dict[str, Any]:
+        """Return what a transform or a view set gave."""
+        return self._summaries[layer, name]
+
+    def write(self, layer: str, content: Mapping[str, Any]) -> None:
+        """Write a layer's result, where it has a place."""
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out."""
+        yield
+
+    def _read_statistics(self) -> Mapping[str, np.ndarray]:
+        return self._statistics
+
+
+class ResultFiles(ResultsSoFar):
+    """Results in a directory, whose files are whole when they appear.
+
+    Args:
+        layers: Names of the layers that have results, each of which has a folder of its own.
+        directory: The run's.
+    """
+
+    def __init__(self, layers: Iterable[str], directory: RunDirectory) -> None:
+        super().__init__(layers)
+        self._directory = directory
+        self._partial = PartialResultFiles(directory.path / "parts")
+        self._statistics_path = directory.path / "parts" / "moments.npz"
+
+    def is_done(self, name: str) -> bool:
+        """Return whether a transform or a view set is finished, in all layers."""
+        return all(self._summary_path(layer, name).is_file() for layer in self.layers)
+
+    @property
+    def has_statistics(self) -> bool:
+        """Whether the statistics on the reference images are there."""
+        return self._statistics_path.is_file()
+
+    def keep_statistics(self, whitened: WhitenedBackbone) -> None:
+        """Keep the statistics on the reference images: the first file, by which the directory becomes the run's."""
+        self._directory.claim()
+        write_arrays(self._statistics_path, _statistics_of(whitened))
+
+    def keep(self, layer: str, name: str, measured: Measured) -> None:
+        """Keep what a transform or a view set gave."""
+        # The summary comes last: where it is, the arrays are too.
+        write_arrays(self._directory.path / layer / f"{name}.npz", measured.arrays)
+        write_json(self._summary_path(layer, name), measured.summary)
+
+    def summary(self, layer: str, name: str) -> dict[str, Any]:
+        """Return what a transform or a view set gave."""
+        return read_json(self._summary_path(layer, name))
+
+    def write(self, layer: str, content: Mapping[str, Any]) -> None:
+        """Write a layer's result."""
+        write_json(self._directory.path / layer / "invariance.json", content)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other runs out."""
+        with self._directory.locked():
+            yield
+
+    def _read_statistics(self) -> Mapping[str, np.ndarray]:
+        return read_arrays(self._statistics_path, hint=_HINT)
+
+    def _summary_path(self, layer: str, name: str) -> Path:
+        return self._directory.path / layer / "parts" / f"{name}.json"
+
+
+def _statistics_of(whitened: WhitenedBackbone) -> dict[str, np.ndarray]:
+    arrays: dict[str, np.ndarray] = {"unreadable": np.asarray(whitened.unreadable, dtype=str)}
+    for layer, moments in whitened.moments.items():
+        shrinkage = whitened.whitenings[layer].shrinkage
+        arrays |= {
+            "count": np.asarray(moments.num_images),
+            f"{layer}|mean": moments.mean.cpu().numpy(),
+            f"{layer}|covariance": moments.covariance.cpu().numpy(),
+            f"{layer}|shrinkage": np.asarray(shrinkage),
+            f"{layer}|estimator": np.asarray("oas" if shrinkage else "sample"),
+        }
+    return arrays

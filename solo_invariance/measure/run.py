@@ -1,0 +1,332 @@
+"""Measuring in one call: a backbone, images, and what to measure; in memory, or to a directory that is gone on with."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import nn
+
+from solo_invariance.backbones import Backbone, SideBySide, load_backbone, random_init_of
+from solo_invariance.config.backbone import BackboneConfig
+from solo_invariance.config.measure import DataConfig
+from solo_invariance.data.images import ImageSource
+from solo_invariance.data.sources import Images
+from solo_invariance.device import choose_device
+from solo_invariance.errors import UserError
+from solo_invariance.features import FeatureCache
+from solo_invariance.measure.comparison import compare_runs, compared_layers, require_comparable
+from solo_invariance.measure.loop.groups import ViewGroups, measure_groups
+from solo_invariance.measure.loop.plan import num_images
+from solo_invariance.measure.measurement import METRICS, InvarianceMeasurement
+from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_of
+from solo_invariance.measure.named import metrics_named, transforms_named
+from solo_invariance.measure.record import (
+    TWIN,
+    backbone_entry,
+    config_of_arguments,
+    descriptions,
+    identity_of,
+    is_twin,
+)
+from solo_invariance.measure.results_so_far import ResultFiles, ResultsSoFar
+from solo_invariance.measure.settings import MeasureSettings
+from solo_invariance.measure.sources import MeasuredData, contents_of, measured_data, sized_source
+from solo_invariance.measure.statistics.moments_cache import find_moments, keep_moments, key_of_moments
+from solo_invariance.measure.transforms.transform import ResizeCrop, Transform
+from solo_invariance.processes import Processes
+from solo_invariance.progress import Progress, no_progress
+from solo_invariance.results.files import SCHEMA, versions
+from solo_invariance.results.run_directory import open_run
+
+
+class InvarianceResults(dict[str, dict[str, Any]]):
+    """Results by the name of their layer, which is empty for a backbone's output.
+
+    Attributes:
+        comparisons: With the untrained twin and with another run, as far as these were asked for.
+    """
+
+    def __init__(self, results: Mapping[str, dict[str, Any]], comparisons: Sequence[dict[str, Any]] = ()) -> None:
+        super().__init__(results)
+        self.comparisons = tuple(comparisons)
+
+    @property
+    def only(self) -> dict[str, Any]:
+        """The result, where there is one.
+
+        Raises:
+            ValueError: There are several, or none.
+        """
+        if len(self) != 1:
+            raise ValueError(f"{len(self)} results ({', '.join(map(repr, self)) or 'none'}), expected one")
+        return next(iter(self.values()))
+
+
+def measure(
+    backbone: Backbone | nn.Module | BackboneConfig | Path | str,
+    images: Images | DataConfig | None = None,
+    transforms: Sequence[str] | Mapping[str, Transform] | Literal["all"] | None = None,
+    settings: MeasureSettings | None = None,
+    *,
+    reference: Images | None = None,
+    views: Sequence[str] | Mapping[str, ViewGroups] | None = None,
+    metrics: Sequence[str] | Mapping[str, ViewMetric | type[ViewMetric]] | Literal["all"] = ("similarity", "distance"),
+    twin: bool = False,
+    against: Path | str | None = None,
+    out: Path | str | None = None,
+    device: torch.device | str = "auto",
+    progress: Progress = no_progress,
+    processes: Processes | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> InvarianceResults:
+    """Measure what a backbone became invariant to.
+
+    Args:
+        backbone: A checkpoint's path or a model's name, as for ``load_backbone``; a ``Backbone``, which is moved to the
+            device; or any other module, which takes normalised images (N, 3, S, S) and gives features (N, D): it is
+            copied, and S is ``settings.geometry.crop_size``, 224 by default.
+        images: What to measure on: a folder; a tensor (N, 3, H, W), uint8 or of floats in [0, 1], which are rounded to
+            8 bits; a torch ``Dataset`` of such tensors or of Pillow's images, or of tuples that begin with one; an
+            ``ImageSource``, whose images have their short side at ``geometry.resize``; or a ``DataConfig``, which names
+            the embedded dataset or a view set. All others are resized. None, where ``views`` has them.
+        transforms: Names of plugins, ``all``, or transforms of your own by name; by default all, none for a view set.
+        settings: How to measure, as ``MeasureSettings()`` says by default. Where it gives no sizes, these are the
+            backbone's crop, out of images 8/7 as large.
+        reference: The images of the features' mean and covariance; by default those that are measured on.
+        views: Which of the view sets of ``images`` to measure, all by default; or groups of views of your own, by name.
+        metrics: Names of plugins, ``all``, or metrics by name, each configured or a class; they are left as they are.
+            Similarity and distance are always measured.
+        twin: Measure the same architecture with random weights beside it; with ``out``, compare the two.
+        against: The directory of another run, to compare with; needs ``out``.
+        out: A directory to write to. What an earlier run with the same arguments has done there is kept, whether it was
+            begun in Python or by the command. By default, results stay in memory.
+        device: ``auto`` is a GPU where there is one.
+        progress: Told how far the work is.
+        processes: Those that share the work, which all call this; several need ``out``.
+        config: What results record as their configuration, plain; by default it is made of the other arguments.
+
+    Returns:
+        The content of each ``invariance.json``, by layer: ``OUT/LAYER/invariance.json`` with ``out``. Layers of the
+        twin begin with ``untrained``. Nothing in processes but the first.
+
+    Raises:
+        UserError: What was given cannot be measured (the message says what, and which image or argument it is), or
+            ``out`` holds results of other arguments.
+
+    Example:
+        >>> import torch
+        >>> network = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten())
+        >>> photographs = torch.rand(40, 3, 48, 64)
+        >>> settings = MeasureSettings(k=4, geometry=ResizeCrop.of_crop(32))
+        >>> result = measure(network, photographs, ["h_flip", "hue"], settings, device="cpu").only
+        >>> list(result["transforms"])
+        ['h_flip', 'hue']
+        >>> low, high = result["transforms"]["hue"]["similarity"]["ci95"]
+        >>> bool(-1 <= low <= high <= 1)
+        True
+    """
+    started = time.perf_counter()
+    settings, processes = settings or MeasureSettings(), processes or Processes()
+    _require_out(out, against, processes)
+    chosen_metrics, chosen = _metrics(metrics), _transforms(transforms)
+    loaded = _loaded(backbone, settings)
+    measured = SideBySide({"": loaded, TWIN: random_init_of(loaded, settings.seed)}) if twin else loaded
+    geometry = _geometry(settings, loaded)
+    sized = settings.with_geometry(geometry)
+    shared = _comparable_layers(against, measured.layers, twin, sized, geometry)
+    data = measured_data(images, geometry, views)
+    chosen = _or_all(chosen, data)
+    source = data.images if reference is None else sized_source(reference, geometry.resize)
+    config = config or config_of_arguments(
+        settings,
+        backbone=backbone,
+        images=images,
+        reference=reference,
+        transforms=transforms,
+        views=views,
+        metrics=metrics,
+        twin=twin,
+        against=against,
+        out=out,
+        device=device,
+        devices=processes.count,
+    )
+    results = ResultsSoFar(measured.layers)
+    if out is not None:
+        named = data.known_by_name if reference is None else isinstance(reference, str | Path)
+        contents = [contents_of(data.images, data.known_by_name), contents_of(source, named)]
+        own = descriptions(chosen, chosen_metrics) | _own_views(views)
+        directory = open_run(str(out), identity_of(config, loaded, geometry, contents, own))
+        results = ResultFiles(measured.layers, directory)
+    measured = measured.to(choose_device(str(device)))
+    run = _Run(measured, sized, geometry, chosen, data, source, chosen_metrics, results, processes, progress)
+    run.finish()
+    if processes.rank > 0:
+        return InvarianceResults({})
+    seconds = time.perf_counter() - started
+    found = {
+        layer: run.result(layer, backbone_entry(loaded, layer, twin), config, seconds) for layer in measured.layers
+    }
+    return InvarianceResults(found, [] if out is None else run.comparisons(Path(out), against, shared, twin))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What is measured, and what was found so far."""
+
+    backbone: Backbone | SideBySide
+    settings: MeasureSettings
+    geometry: ResizeCrop
+    transforms: Mapping[str, Transform]
+    data: MeasuredData
+    reference: ImageSource
+    metrics: Mapping[str, ViewMetric]
+    results: ResultsSoFar
+    processes: Processes
+    progress: Progress
+
+    def finish(self) -> None:
+        """Measure what is not there yet."""
+        transforms = {name: one for name, one in self.transforms.items() if not self.results.is_done(name)}
+        views = [name for name in self.data.views if not self.results.is_done(name)]
+        if not transforms and not views and self.results.has_statistics:
+            return
+        measurement = self._measurement()
+        with self.results.locked() if self.processes.rank == 0 else nullcontext():
+            self._measure(measurement, transforms, views)
+
+    def result(self, layer: str, about: Mapping[str, Any], config: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+        """Write the result of a layer of the features and return it."""
+        content = {
+            "schema": SCHEMA,
+            "kind": "invariance",
+            **about,
+            "protocol": self.settings.protocol,
+            "budget": self.settings.budget,
+            "num_images": num_images(len(self.data.images), self.settings),
+            "k": self.settings.k,
+            "geometry": self.geometry._asdict(),
+            "config": dict(config),
+            "versions": versions(),
+            "seed": self.settings.seed,
+            "timings": {"total_seconds": seconds},
+            "reference": self.results.reference(layer),
+            "transforms": {name: self.results.summary(layer, name) for name in self.transforms},
+            "views": {name: self.results.summary(layer, name) for name in self.data.views},
+        }
+        self.results.write(layer, content)
+        return content
+
+    def comparisons(
+        self, out: Path, against: Path | str | None, shared: Iterable[str], twin: bool
+    ) -> list[dict[str, Any]]:
+        """Compare each layer with its untrained twin and with the other run's, as far as these were asked for."""
+        trained = [layer for layer in self.backbone.layers if twin and not is_twin(layer, twin)]
+        pairs = [(out / layer, out / TWIN / layer, "comparison_untrained.json") for layer in trained]
+        if against is not None:
+            pairs += [(out / layer, Path(against) / layer, "comparison.json") for layer in shared]
+        seed = self.settings.seed
+        return [compare_runs(ours, theirs, seed, name, self.metrics) for ours, theirs, name in pairs]
+
+    def _measure(
+        self, measurement: InvarianceMeasurement, transforms: Mapping[str, Transform], views: Sequence[str]
+    ) -> None:
+        if self.processes.rank == 0 and not self.results.has_statistics:
+            self.results.keep_statistics(measurement)
+        partial = self.results.partial_results()
+        found = measurement.measure(transforms, self.data.images, self.metrics, partial) if transforms else {}
+        for name in views:
+            groups = measure_groups(measurement, name, self.data.view_groups(name), self.metrics, partial)
+            for layer, one in groups.items():
+                found.setdefault(layer, {})[name] = one
+        if self.processes.rank == 0:
+            for layer, results in found.items():
+                for name, one in results.items():
+                    self.results.keep(layer, name, one)
+        self.processes.wait()  # until nobody reads the partial results any more
+        if self.processes.rank == 0:
+            partial.drop(self.results.is_done)
+        self.processes.wait()  # until they are gone
+
+    def _measurement(self) -> InvarianceMeasurement:
+        """Return the measurement with its statistics, which are computed once."""
+        backbone, settings, arguments = self.backbone, self.settings, (self.settings, self.progress, self.processes)
+        if self.results.has_statistics:
+            return InvarianceMeasurement(backbone, self.results.moments(), *arguments)
+        cache = FeatureCache.default()
+        lists_left_out = settings.reading.on_error == "skip"
+        if cache is None or lists_left_out or not hasattr(self.reference, "digest"):  # which costs less than features
+            return InvarianceMeasurement(backbone, self.reference, *arguments)
+        crop_size, workers = self.geometry.crop_size, settings.reading.num_workers
+        key = key_of_moments(backbone, self.reference, crop_size, settings.precision, workers)
+        known = find_moments(cache, key, backbone.layers, len(self.reference))
+        everywhere = all(self.processes.gather([known is not None]))
+        reference = known if known is not None and everywhere else self.reference
+        measurement = InvarianceMeasurement(backbone, reference, *arguments)
+        if not everywhere and self.processes.rank == 0:
+            keep_moments(cache, key, measurement.moments)
+        return measurement
+
+
+def _require_out(out: Path | str | None, against: Path | str | None, processes: Processes) -> None:
+    if out is None and against is not None:
+        raise UserError(f"against={against}: set out, too: runs are compared by their files")
+    if out is None and processes.count > 1:
+        raise UserError(f"{processes.count} processes share their work by files: set out")
+
+
+def _metrics(chosen: Any) -> dict[str, ViewMetric]:
+    return prototypes_of({**METRICS, **chosen}) if isinstance(chosen, Mapping) else metrics_named(chosen)
+
+
+def _transforms(chosen: Any) -> Mapping[str, Transform] | None:
+    return chosen if chosen is None or isinstance(chosen, Mapping) else transforms_named(chosen)
+
+
+def _loaded(backbone: Backbone | nn.Module | BackboneConfig | Path | str, settings: MeasureSettings) -> Backbone:
+    if isinstance(backbone, Backbone):
+        return backbone
+    if isinstance(backbone, nn.Module):
+        return (
+            Backbone.of(backbone) if settings.geometry is None else Backbone.of(backbone, settings.geometry.crop_size)
+        )
+    return load_backbone(backbone, settings.seed)
+
+
+def _geometry(settings: MeasureSettings, backbone: Backbone) -> ResizeCrop:
+    geometry = settings.geometry or ResizeCrop.of_crop(backbone.input_spec.crop_size)
+    if geometry.resize < geometry.crop_size:
+        raise UserError(f"resize={geometry.resize} is smaller than crop_size={geometry.crop_size}")
+    return geometry
+
+
+def _comparable_layers(
+    against: Path | str | None, layers: Iterable[str], twin: bool, settings: MeasureSettings, geometry: ResizeCrop
+) -> list[str]:
+    """Return which layers to compare with another run, after making sure that they can be."""
+    if against is None:
+        return []
+    shared = compared_layers(Path(against), [layer for layer in layers if not is_twin(layer, twin)])
+    here = {key: getattr(settings, key) for key in ("protocol", "k", "seed", "gallery")}
+    require_comparable(Path(against), shared[0], {**here, "geometry": geometry._asdict()})
+    return shared
+
+
+def _or_all(chosen: Mapping[str, Transform] | None, data: MeasuredData) -> Mapping[str, Transform]:
+    """Return the transforms that were chosen; where none were, all of them, or none on images that are for views."""
+    transforms = ({} if data.for_views else transforms_named("all")) if chosen is None else chosen
+    if not transforms and not data.views:
+        raise UserError("transforms and views are both empty: nothing to measure")
+    return transforms
+
+
+def _own_views(views: Any) -> dict[str, dict[str, str]]:
+    """Return hashes of groups of views that no name stands for."""
+    if not isinstance(views, Mapping):
+        return {}
+    found = {name: f"{contents_of(one.source, False)} {list(one.groups)}" for name, one in views.items()}
+    return {"views": found}

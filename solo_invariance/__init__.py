@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from solo_invariance.measure.settings import MeasureSettings
     from solo_invariance.report.page import build_report as report
     from solo_invariance.results import read_result
+    from solo_invariance.transfer.own_images import OwnTask
     from solo_invariance.transfer.run import transfer
     from solo_invariance.transfer.settings import TransferSettings
 
@@ -40,6 +41,7 @@ _HOMES = {
     "DemoConfig": "solo_invariance.config.demo",
     "FuseSettings": "solo_invariance.fuse.settings",
     "MeasureSettings": "solo_invariance.measure.settings",
+    "OwnTask": "solo_invariance.transfer.own_images",
     "PretrainConfig": "solo_invariance.config.pretrain",
     "TaskConfig": "solo_invariance.config.task",
     "TransferSettings": "solo_invariance.transfer.settings",
@@ -59,6 +61,7 @@ __all__ = [
     "DemoConfig",
     "FuseSettings",
     "MeasureSettings",
+    "OwnTask",
     "PretrainConfig",
     "TaskConfig",
     "TransferSettings",

@@ -1,9 +1,20 @@
+import math
+
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binom
+from scipy.stats import binom, norm
+from torch import Tensor
 
-from solo_invariance.measure import estimate, estimate_difference
+from solo_invariance import bootstrap
+from solo_invariance.bootstrap import (
+    bootstrap_interval,
+    estimate,
+    estimate_difference,
+    normal_interval,
+    paired_interval,
+)
+from solo_invariance.transfer.scores import accuracy, r2
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -76,3 +87,89 @@ def test_many_images_are_resampled_in_pieces_that_give_the_same() -> None:
     sample = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
     found = estimate(sample, resamples=900)
     assert found.standard_error == pytest.approx(float(sample[:, 0].std()) / 5000**0.5, rel=0.1)
+
+
+def draw_classes(seed: int, count: int = 200, classes: int = 5) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    targets = torch.randint(classes, (count,), generator=generator) ** 2
+    guesses = torch.randint(classes, (count,), generator=generator) ** 2
+    right = torch.rand(count, generator=generator) < 0.6
+    return torch.where(right, targets, guesses), targets
+
+
+def draw_numbers(seed: int, count: int = 200, targets: int = 3) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    truth = 100 + torch.randn(count, targets, generator=generator, dtype=torch.float64) * torch.arange(1, targets + 1)
+    return truth + 0.7 * torch.randn(count, targets, generator=generator, dtype=torch.float64), truth
+
+
+def test_bootstrap_interval_of_an_accuracy_is_the_binomial_one() -> None:
+    predictions, targets = draw_classes(0, count=2000)
+    share = float(accuracy(predictions, targets))
+    half = 1.96 * math.sqrt(share * (1 - share) / len(targets))
+    low, high = bootstrap_interval(accuracy, predictions, targets, resamples=4000)
+    assert low == pytest.approx(share - half, abs=half / 10)
+    assert high == pytest.approx(share + half, abs=half / 10)
+
+
+def test_bootstrap_interval_covers_as_often_as_it_says() -> None:
+    covered = 0
+    for seed in range(200):
+        right = torch.rand(300, generator=torch.Generator().manual_seed(seed)) < 0.7
+        low, high = bootstrap_interval(accuracy, right.long(), torch.ones(300, dtype=torch.int64), 400, seed=seed)
+        covered += low <= 0.7 <= high
+    assert 0.91 <= covered / 200 <= 0.985
+
+
+def test_bootstrap_interval_depends_on_the_seed_alone() -> None:
+    predictions, targets = draw_numbers(0)
+    torch.manual_seed(1)
+    first = bootstrap_interval(r2, predictions, targets, seed=3)
+    torch.manual_seed(2)
+    assert bootstrap_interval(r2, predictions, targets, seed=3) == first
+    assert bootstrap_interval(r2, predictions, targets, seed=4) != first
+
+
+def test_bootstrap_works_through_resamples_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictions, targets = draw_classes(0)
+    whole = bootstrap_interval(accuracy, predictions, targets)
+    monkeypatch.setattr(bootstrap, "_WEIGHTS_AT_ONCE", 30 * len(targets))
+    parts = bootstrap_interval(accuracy, predictions, targets)
+    assert parts == whole
+
+
+def test_paired_interval_of_accuracies_is_the_difference_of_paired_proportions() -> None:
+    first, targets = draw_classes(0, count=3000)
+    flipped = torch.rand(len(targets), generator=torch.Generator().manual_seed(9)) < 0.1
+    second = torch.where(flipped, targets.roll(1), first)
+    gains = (first == targets).double() - (second == targets).double()
+    half = 1.96 * float(gains.std() / len(gains) ** 0.5)
+    low, high = paired_interval(accuracy, first, second, targets, resamples=4000)
+    assert (low, high) == pytest.approx((float(gains.mean()) - half, float(gains.mean()) + half), abs=half / 10)
+    apart = bootstrap_interval(accuracy, first, targets, resamples=4000)
+    assert high - low < 0.6 * (apart.high - apart.low) * 2**0.5
+
+
+def test_paired_interval_of_equals_is_zero_and_turns_with_the_order() -> None:
+    first, targets = draw_numbers(0)
+    second, _ = draw_numbers(1)
+    assert paired_interval(r2, first, first, targets) == (0, 0)
+    low, high = paired_interval(r2, first, second, targets, seed=2)
+    assert paired_interval(r2, second, first, targets, seed=2) == pytest.approx((-high, -low))
+
+
+def test_means_and_weighted_scores_are_of_the_same_draws() -> None:
+    values = torch.rand(50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+
+    def mean(predictions: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
+        assert weights is not None
+        return weights @ predictions / weights.sum(-1)
+
+    found = estimate(values[:, None], seed=3, resamples=400)
+    assert bootstrap_interval(mean, values, values, resamples=400, seed=3) == pytest.approx((found.low, found.high))
+
+
+def test_the_normal_interval_is_scipys() -> None:
+    values = torch.rand(200, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    expected = norm.interval(0.95, float(values.mean()), float(values.std()) / 200**0.5)
+    assert normal_interval(values) == pytest.approx(expected, abs=1e-5)

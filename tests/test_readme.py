@@ -148,3 +148,12 @@ def test_the_tasks_that_are_named_are_there() -> None:
     known = {plugin.name for plugin in discover("tasks") if "solo-invariance" in plugin.distribution}
     assert named <= known
     assert {name for name in known if not name.startswith("causal3dident_")} <= named
+
+
+def test_the_python_block_on_transfer_runs() -> None:
+    (block,) = (
+        b for b in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "import Backbone, transfer" in b
+    )
+    names: dict[str, object] = {}
+    exec(block, names)
+    assert names["result"].score.low > 0.5  # type: ignore[attr-defined]

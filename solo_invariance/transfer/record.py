@@ -101,6 +101,12 @@ def keep_result(
 ) -> TransferResult:
     """Return the result, and write it, with the predictions beside it, where there is a directory.
 
+    Args:
+        directory: Where to write ``transfer.json`` and ``transfer.npz``, if anywhere.
+        data: The task's images and targets.
+        scored: The score.
+        about: What the result says of how the score came about, see ``about_of``.
+
     Raises:
         UserError: The score is not finite, or the directory cannot be written.
     """
@@ -114,7 +120,8 @@ def keep_result(
         "penalty": scored.penalty,
         "details": dict(scored.details),
     }
-    result = TransferResult.from_content(content)
+    # As it is when it is read again, with lists for tuples.
+    result = TransferResult.from_content(_plain(content), None if directory is None else directory.path / TRANSFER_FILE)
     if directory is not None:
         arrays = {name: np.asarray(array) for name, array in scored.arrays.items()}
         directory.claim()

@@ -50,7 +50,7 @@ class TransferResults(dict[str, TransferResult]):
     """Results by the tasks' labels.
 
     Attributes:
-        comparisons: By the tasks' labels, where results were compared with others.
+        comparisons: Paired differences by the tasks' labels, where results were compared with others.
     """
 
     comparisons: dict[str, TransferComparison]
@@ -146,7 +146,10 @@ def transfer(
             _compute_together(jobs, processes)
         if processes.rank > 0:
             return TransferResults({})
-        results = {job.chosen.label: job.result() for job in jobs}
+        results = {}
+        while jobs:  # one at a time: each holds its task's images
+            job = jobs.pop(0)
+            results[job.chosen.label] = job.result()
     if out is None or against is None:
         return TransferResults(results)
     places = {one.label: (Path(one.place_in(out)), Path(one.place_in(against))) for one in chosen}

@@ -30,7 +30,7 @@ class TransferSettings:
         num_workers: Threads that read images.
 
     Raises:
-        UserError: A number is too small.
+        UserError: A number is too small, or there is no such protocol.
     """
 
     probe: ProbeKind | None = None
@@ -48,6 +48,10 @@ class TransferSettings:
         require_at_least(0, self, "seed", "num_workers")
         if self.folds < 2:
             raise UserError(f"folds={self.folds}: cross-validation needs at least 2")
+        try:
+            protocol_named(self.protocol)
+        except ValueError as error:
+            raise UserError(str(error)) from error
 
 
 def require_fitting(settings: TransferSettings, task: Task, name: str) -> None:
@@ -58,7 +62,10 @@ def require_fitting(settings: TransferSettings, task: Task, name: str) -> None:
         task: What the targets are.
         name: What messages call the task.
     """
-    kind = kind_named(task.kind)
+    try:
+        kind = kind_named(task.kind)
+    except ValueError as error:
+        raise UserError(f"task.name={name}: {error}") from error
     if settings.probe is not None and settings.probe not in kind.probes:
         expected = " or ".join(kind.probes)
         raise UserError(f"probe={settings.probe}: task.name={name} is {kind.name}, take {expected}")

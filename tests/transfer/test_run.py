@@ -14,7 +14,7 @@ from solo_invariance.backbones import Backbone, BackboneConfig, load_backbone
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.config.transfer import FewShotConfig, KNNConfig
 from solo_invariance.errors import UserError
-from solo_invariance.results import TransferResult
+from solo_invariance.results.transfer import TransferResult
 from solo_invariance.transfer.own_images import OwnTask
 from solo_invariance.transfer.run import transfer
 from solo_invariance.transfer.settings import TransferSettings
@@ -24,8 +24,8 @@ _TASK = ["task.num_train=80", "task.num_test=40", "task.size=32", "device=cpu"]
 _NUMBERS = ("score", "ci95", "penalty", "details", "metric", "probe", "num_train", "num_test", "overlap", "test_images")
 
 
-def _numbers(result: TransferResult | dict[str, Any]) -> dict[str, Any]:
-    content = result if isinstance(result, dict) else result.as_content()
+def _numbers(result: TransferResult) -> dict[str, Any]:
+    content = result.as_content()
     return {key: content[key] for key in _NUMBERS}
 
 
@@ -34,8 +34,8 @@ def _command(cli, checkpoint: Path, out: Path, *more: str) -> None:
     assert code == 0, err
 
 
-def _read(out: Path) -> dict[str, Any]:
-    return json.loads((out / "transfer.json").read_text())
+def _read(out: Path) -> TransferResult:
+    return TransferResult.read(out / "transfer.json")
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +111,7 @@ def test_python_goes_on_where_the_command_stopped_and_the_other_way_round(cli, h
     before = (tmp_path / "python" / "transfer.json").read_bytes()
     _command(cli, checkpoint, tmp_path / "python", "task.name=hue")
     assert (tmp_path / "python" / "transfer.json").read_bytes() == before
-    ours, theirs = (_read(tmp_path / name)["config"] for name in ("python", "cli"))
+    ours, theirs = (_read(tmp_path / name).config for name in ("python", "cli"))
     assert {**ours, "out": None} == {**theirs, "out": None}
     with pytest.raises(UserError, match="seed: 0 there, 1 now"):
         transfer(checkpoint, task, TransferSettings(seed=1), out=tmp_path / "cli", device="cpu")
@@ -120,7 +120,7 @@ def test_python_goes_on_where_the_command_stopped_and_the_other_way_round(cli, h
 def test_a_module_and_tensors_of_ones_own(net, own) -> None:
     result = transfer(Backbone.of(net, crop_size=16), own, device="cpu", cache=False).only
     assert (result.metric, result.probe, result.task) == ("r2", "ridge", "own")
-    assert result.score.mean > 0.9
+    assert result.score.low > 0.8
     train_images, train_targets, test_images, test_targets = own
     floats = (train_images.float() / 255, train_targets.numpy(), test_images.float() / 255, test_targets.tolist())
     again = transfer(Backbone.of(net, crop_size=16), floats, device="cpu", cache=False).only
@@ -137,7 +137,7 @@ def test_the_module_that_was_given_stays_as_it_is(own) -> None:
 def test_weights_that_changed_are_another_run(own, tmp_path: Path) -> None:
     backbone = Backbone.of(nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 4)), crop_size=16)
     first = transfer(backbone, own, out=tmp_path / "out", device="cpu").only
-    assert transfer(backbone, own, out=tmp_path / "out", device="cpu").only.as_content() == first.as_content()
+    assert transfer(backbone, own, out=tmp_path / "out", device="cpu").only == first
     with torch.no_grad():
         backbone.network[2].weight.add_(1)
     with pytest.raises(UserError, match="holds results of another run"):
@@ -248,7 +248,14 @@ def test_a_configuration_names_a_backbone(own) -> None:
     assert result.label == "random:resnet10"
 
 
-@pytest.mark.parametrize(("folds", "message"), [(1, "folds=1: cross-validation needs at least 2")])
-def test_settings_check_themselves(folds: int, message: str) -> None:
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"folds": 1}, "folds=1: cross-validation needs at least 2"),
+        ({"seed": -1}, "seed=-1: expected at least 0"),
+        ({"protocol": "dirty"}, "protocol='dirty', expected one of clean, paper"),
+    ],
+)
+def test_settings_check_themselves(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        TransferSettings(folds=folds)
+        TransferSettings(**settings)

@@ -1,12 +1,9 @@
-import math
-
 import pytest
 import torch
 from sklearn import metrics
 from torch import Tensor
 
-from solo_invariance import bootstrap
-from solo_invariance.bootstrap import bootstrap_interval, paired_interval
+from solo_invariance.bootstrap import bootstrap_interval
 from solo_invariance.transfer.scores import (
     Metric,
     accuracy,
@@ -87,41 +84,6 @@ def test_a_class_without_images_is_left_out_of_the_mean() -> None:
     assert mean_per_class_accuracy(predictions, targets, first_class_alone).tolist() == [1.0]
 
 
-def test_bootstrap_interval_of_an_accuracy_is_the_binomial_one() -> None:
-    predictions, targets = draw_classes(0, count=2000)
-    share = float(accuracy(predictions, targets))
-    half = 1.96 * math.sqrt(share * (1 - share) / len(targets))
-    low, high = bootstrap_interval(accuracy, predictions, targets, resamples=4000)
-    assert low == pytest.approx(share - half, abs=half / 10)
-    assert high == pytest.approx(share + half, abs=half / 10)
-
-
-def test_bootstrap_interval_covers_as_often_as_it_says() -> None:
-    covered = 0
-    for seed in range(200):
-        right = torch.rand(300, generator=torch.Generator().manual_seed(seed)) < 0.7
-        low, high = bootstrap_interval(accuracy, right.long(), torch.ones(300, dtype=torch.int64), 400, seed=seed)
-        covered += low <= 0.7 <= high
-    assert 0.91 <= covered / 200 <= 0.985
-
-
-def test_bootstrap_interval_depends_on_the_seed_alone() -> None:
-    predictions, targets = draw_numbers(0)
-    torch.manual_seed(1)
-    first = bootstrap_interval(r2, predictions, targets, seed=3)
-    torch.manual_seed(2)
-    assert bootstrap_interval(r2, predictions, targets, seed=3) == first
-    assert bootstrap_interval(r2, predictions, targets, seed=4) != first
-
-
-def test_bootstrap_works_through_resamples_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    predictions, targets = draw_classes(0)
-    whole = bootstrap_interval(accuracy, predictions, targets)
-    monkeypatch.setattr(bootstrap, "_WEIGHTS_AT_ONCE", 30 * len(targets))
-    parts = bootstrap_interval(accuracy, predictions, targets)
-    assert parts == pytest.approx(whole, abs=0.01)
-
-
 def test_score_interval_is_the_score_with_its_interval() -> None:
     predictions, targets = draw_classes(0)
     score, interval = score_interval(predictions, targets, "mean_per_class_accuracy", seed=1)
@@ -195,23 +157,3 @@ def test_r2_of_targets_is_scikit_learns() -> None:
     predictions, targets = draw_numbers(2)
     expected = metrics.r2_score(targets, predictions, multioutput="raw_values")
     assert r2_of_targets(predictions, targets).tolist() == pytest.approx(expected.tolist())
-
-
-def test_paired_interval_of_accuracies_is_the_difference_of_paired_proportions() -> None:
-    first, targets = draw_classes(0, count=3000)
-    flipped = torch.rand(len(targets), generator=torch.Generator().manual_seed(9)) < 0.1
-    second = torch.where(flipped, targets.roll(1), first)
-    gains = (first == targets).double() - (second == targets).double()
-    half = 1.96 * float(gains.std() / len(gains) ** 0.5)
-    low, high = paired_interval(accuracy, first, second, targets, resamples=4000)
-    assert (low, high) == pytest.approx((float(gains.mean()) - half, float(gains.mean()) + half), abs=half / 10)
-    apart = bootstrap_interval(accuracy, first, targets, resamples=4000)
-    assert high - low < 0.6 * (apart.high - apart.low) * 2**0.5
-
-
-def test_paired_interval_of_equals_is_zero_and_turns_with_the_order() -> None:
-    first, targets = draw_numbers(0)
-    second, _ = draw_numbers(1)
-    assert paired_interval(r2, first, first, targets) == (0, 0)
-    low, high = paired_interval(r2, first, second, targets, seed=2)
-    assert paired_interval(r2, second, first, targets, seed=2) == pytest.approx((-high, -low))

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+# The wheel and the environment take long to make: one process makes them, for all of these.
+pytestmark = pytest.mark.xdist_group("packaging")
+
 BEYOND_THE_PAPER = ("geometric", "photometric", "occlusion", "corruption", "strong_dorsal", "identity")
 ROOT = Path(__file__).parents[1]
 _IGNORED = shutil.ignore_patterns(".git", ".venv", "runs", "*.egg-info", "__pycache__", ".*_cache", "build", "dist")
@@ -75,6 +78,12 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     options = ["--no-deps", "--no-index", "--force-reinstall"]
     _pip(home / "bin" / "python", "install", *options, str(wheel), *examples)
     return home
+
+
+@pytest.fixture(autouse=True)
+def _only_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out a PYTHONPATH that the tests were started with: the source tree would hide the wheel."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
 
 
 def test_the_wheel_holds_the_configurations_the_templates_and_the_typing_marker(wheel: Path) -> None:

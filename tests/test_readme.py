@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 import yaml
 
 from solo_invariance.cli import COMMANDS
@@ -129,8 +130,20 @@ def test_the_python_block_on_measuring_runs(host_checkpoint, photo_folder: Path,
     names: dict[str, Any] = {}
     exec(block.replace('"photos"', f'"{photo_folder}"').replace("=100)", "=4)"), names)
     for name in ("rotation", "hue"):
-        similarity = names["result"]["transforms"][name]["similarity"]
-        assert names["measured"][name].summary["similarity"] == similarity
+        similarity = names["result"].transforms[name].similarity
+        assert names["measured"][name].summary["similarity"] == similarity.as_content()
+
+
+def test_the_python_block_on_fusing_runs(host_checkpoint, photo_folder: Path, tmp_path: Path, monkeypatch) -> None:
+    (block,) = (b for b in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL) if "import fuse" in b)
+    for index, family in enumerate(("ventral", "dorsal")):
+        checkpoint = host_checkpoint(family, index)
+        monkeypatch.chdir(checkpoint.parent)
+        block = block.replace(f'"{family}.ckpt"', repr(str(checkpoint)))
+    names: dict[str, Any] = {"images": torch.rand(2, 3, 40, 50)}
+    exec(block.replace('"photos"', f'"{photo_folder}"'), names)
+    assert names["features"].shape == (2, 128)
+    assert Path("fused.ckpt").is_file()
 
 
 def test_the_python_block_on_probes_runs() -> None:

@@ -77,6 +77,12 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture(autouse=True)
+def _only_what_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out a PYTHONPATH that the tests were started with: the source tree would hide the wheel."""
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+
+
 def test_the_wheel_holds_the_configurations_the_templates_and_the_typing_marker(wheel: Path) -> None:
     import zipfile
 

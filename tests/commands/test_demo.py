@@ -1,7 +1,27 @@
 import json
 from pathlib import Path
 
+import pytest
+from torch import Tensor
 
+from solo_invariance.data.latent_scenes import dataset
+
+
+@pytest.fixture
+def rendered_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the images of latents that were rendered before, which takes most of the time, again."""
+    render, known = dataset.render, {}
+
+    def look_up(classes: Tensor, latents: Tensor, *size: int) -> Tensor:
+        key = (classes.numpy().tobytes(), latents.numpy().tobytes(), *size)
+        if key not in known:
+            known[key] = render(classes, latents, *size)
+        return known[key].clone()
+
+    monkeypatch.setattr(dataset, "render", look_up)
+
+
+@pytest.mark.usefixtures("rendered_once")
 def test_the_whole_story_small(cli, tmp_path: Path) -> None:
     out = tmp_path / "demo"
     arguments = [

@@ -111,7 +111,10 @@ def test_a_folder_of_reference_images(cli, members, photo_folder: Path, tmp_path
         (["mode=concat", "max_members=2"], "max_members: mode=concat takes all members"),
         (["mode=standardized", "width=3", "reference.name=latent_scenes"], "does not take these options: width"),
         (["mode=weighted", "options.weights=[1]", "reference.name=latent_scenes"], "expected 2 finite numbers"),
-        (["mode=weighted", "options.weights=[1,2]", "task.name=hue"], "options.weights and task.name are both set"),
+        (
+            ["mode=weighted", "options.weights=[1,2]", "task.name=hue", "task.num_train=20"],
+            "options.weights and task.name are both set",
+        ),
         (["mode=weightd"], "did you mean 'weighted'?"),
     ],
 )
@@ -195,9 +198,8 @@ def test_what_measured_backbones_see_that_others_ignore(cli, host_checkpoint, tm
     for seed, family in enumerate(("ventral", "dorsal")):
         runs.append(tmp_path / "measured" / family)
         arguments = ["transforms=[hue,rotation]", "k=4", "num_images=12", "device=cpu", f"out={runs[-1]}"]
-        code, _, err = cli(
-            "measure", f"backbone.checkpoint={host_checkpoint(family, seed)}", "data.name=latent_scenes", *arguments
-        )
+        arguments += ["data.name=latent_scenes", "data.num_images=40", "data.size=32", "views=[]"]
+        code, _, err = cli("measure", f"backbone.checkpoint={host_checkpoint(family, seed)}", *arguments)
         assert code == 0, err
     code, printed, err = cli("fuse", f"measured=[{tmp_path / 'measured'}]")
     assert code == 0, err

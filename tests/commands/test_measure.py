@@ -142,7 +142,7 @@ def test_photographs_under_both_protocols(cli, photo_folder: Path, tmp_path: Pat
         (["data.path={photos}", "data.name=latent_scenes"], "one of them"),
         (["data.name=latent_senes"], "choose the embedded latent_scenes, or a view set: coil100"),
         (["data.path={photos}", "views=[pose]"], "a folder of images has no view sets"),
-        (["data.name=latent_scenes", "views=[poses]"], "views: there is no 'poses'"),
+        (["data.name=latent_scenes", "data.num_images=20", "views=[poses]"], "views: there is no 'poses'"),
         (["data.path={tmp}/nowhere"], "nowhere: no such folder of images"),
         (["data.path={tmp}"], "no images in it"),
         (["data.path={photos}", "resize=8"], "resize=8 is smaller than crop_size=32"),
@@ -619,11 +619,14 @@ def test_reference_statistics_of_an_earlier_run_are_found(cli, tmp_path: Path, m
 
     options = (
         "backbone.name=random:resnet10",
+        "+backbone.kwargs.width=0.25",
         "backbone.crop_size=32",
         "transforms=[h_flip]",
+        "views=[]",
         "data.name=latent_scenes",
         "num_images=20",
         "data.num_images=200",
+        "data.size=32",
     )
     results = []
     for out in ("first", "second"):

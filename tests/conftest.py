@@ -15,6 +15,7 @@ from PIL import Image
 from skimage import data as photographs
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
+from solo_invariance.cli import main
 from solo_invariance.processes import Processes
 
 # Here and in what tests start: everything is small, and the tests themselves share the cores.
@@ -22,6 +23,7 @@ torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 Result = TypeVar("Result")
+Cli = Callable[..., tuple[int, str, str]]
 
 
 class _Threads(Processes):
@@ -75,6 +77,23 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[Proc
         barrier = threading.Barrier(count)
         with ThreadPoolExecutor(count) as pool:
             return list(pool.map(work, [_Threads(rank, count, barrier) for rank in range(count)]))
+
+    return run
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """Run a command in this process; returns the exit code, what it printed and what it complained about."""
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        capfd.readouterr()
+        try:
+            code = main(arguments)
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+        out, err = capfd.readouterr()
+        return code, out, err
 
     return run
 

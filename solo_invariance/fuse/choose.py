@@ -8,10 +8,8 @@ from torch import Tensor
 from solo_invariance.errors import UserError
 from solo_invariance.fuse.images import FusionImages
 from solo_invariance.fuse.select import Step, forward_selection
+from solo_invariance.transfer.kinds import kind_named
 from solo_invariance.transfer.probes.member_weights import choose_member_weights
-
-# A ridge regression decides, of class indicators where there are classes: a hundred are fitted in a second.
-SELECTION_METRICS = {"classification": "accuracy", "multilabel": "mean_average_precision", "regression": "r2"}
 
 
 @dataclass(frozen=True)
@@ -80,8 +78,8 @@ def choose_weights(images: FusionImages) -> Choice:
     except ValueError as error:
         raise UserError(f"mode=weighted: {error}") from error
     weights = found.weights.tolist()
-    metric = "mean_average_precision" if task.task.kind == "multilabel" else "r2"
-    record = {**_about(images), "weights": weights, "metric": metric, "score": found.cv_score}
+    weighed_by = kind_named(task.task.kind).weighting.name
+    record = {**_about(images), "weights": weights, "metric": weighed_by, "score": found.cv_score}
     return Choice(record, list(range(len(images.members))), weights)
 
 
@@ -101,7 +99,7 @@ def _as_dict(step: Step, images: FusionImages, names: list[str]) -> dict[str, An
     return {
         "member": step.member,
         "label": images.labels[step.member],
-        "metric": SELECTION_METRICS[images.required_task().task.kind],
+        "metric": kind_named(images.required_task().task.kind).selection_metric,
         "score": step.score,
         "gain": step.gain,
         "accepted": step.accepted,

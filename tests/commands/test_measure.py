@@ -15,7 +15,7 @@ from solo_invariance.commands.measure import measure
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.measure import DataConfig, MeasureConfig
 from solo_invariance.data.latent_scenes.dataset import VIEW_SETS
-from solo_invariance.measure import PartialResultFiles
+from solo_invariance.measure import InvarianceResults, PartialResultFiles
 from solo_invariance.measure.loop.transform_run import TransformRun
 from solo_invariance.measure.sources import VIEW_KINDS
 from solo_invariance.processes import Processes
@@ -365,7 +365,7 @@ def test_the_parts_stay_until_the_slowest_process_has_read_them(
 ) -> None:
     checkpoint = str(host_checkpoint())
 
-    def measured(transforms: list[str], processes: Processes | None = None) -> dict:
+    def measured(transforms: list[str], processes: Processes | None = None) -> InvarianceResults:
         config = MeasureConfig(
             backbone=BackboneConfig(checkpoint),
             data=DataConfig(name="latent_scenes", num_images=40, size=32),
@@ -386,7 +386,7 @@ def test_the_parts_stay_until_the_slowest_process_has_read_them(
 
     monkeypatch.setattr(TransformRun, "summary", slow)
     first, second = in_threads(2, lambda processes: measured(["hue", "h_flip"], processes))
-    assert list(first[""]["transforms"]) == ["hue", "h_flip"]
+    assert list(first[""].transforms) == ["hue", "h_flip"]
     assert second == {}
     assert not list((tmp_path / "out" / "parts").glob("rows-*"))
 

@@ -33,7 +33,7 @@ from benchmarks.timing import compare
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
 from solo_invariance.data.decoding import load_image, resize_short_side
 from solo_invariance.data.images import ImageFiles
-from solo_invariance.data.known_datasets import IMAGENET
+from solo_invariance.known_datasets import IMAGENET
 from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings
 from solo_invariance.plugins import load_plugin
 

@@ -14,7 +14,6 @@ from torchvision.models import get_model
 from benchmarks.photographs import canvases_of
 from benchmarks.rows import Check, Row, Unmeasured, judged
 from benchmarks.timing import Timing, in_turns
-from solo_invariance.data.known_datasets import IMAGENET
 from solo_invariance.families import (
     CropEntry,
     CropPipeline,
@@ -26,6 +25,7 @@ from solo_invariance.families import (
     photometric,
     ventral,
 )
+from solo_invariance.known_datasets import IMAGENET
 
 _FAMILIES = (default, ventral, dorsal, photometric, geometric)
 

@@ -15,7 +15,7 @@ def crop_size(dataset: str, chosen: int | None = None) -> int:
     """Return the crop size that was chosen, or the one that solo-learn's recipes use for the dataset (224 else)."""
     if chosen is not None:
         return chosen
-    from solo_invariance.data.known_datasets import known_dataset
+    from solo_invariance.known_datasets import known_dataset
 
     return known_dataset(dataset).crop_size
 

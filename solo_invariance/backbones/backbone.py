@@ -12,7 +12,7 @@ from torchvision.transforms import functional as F
 
 from solo_invariance.backbones.architecture import Architecture, num_features_of
 from solo_invariance.backbones.layers import LayerFeatures
-from solo_invariance.data.known_datasets import IMAGENET
+from solo_invariance.known_datasets import IMAGENET
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.moco import moco_architecture, moco_weights
 from solo_invariance.backbones.seeded_init import seeded
 from solo_invariance.config.backbone import BackboneConfig
-from solo_invariance.data.known_datasets import known_dataset
 from solo_invariance.errors import UserError
+from solo_invariance.known_datasets import known_dataset
 
 MODELS = ("timm:", "torchvision:", "random:")
 """How the names of models begin that need no checkpoint."""

@@ -8,7 +8,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.config.composed import plain
-from solo_invariance.data.known_datasets import IMAGENET, Statistics, known_dataset
 from solo_invariance.errors import UserError
 from solo_invariance.families import (
     Canvas,
@@ -17,6 +16,7 @@ from solo_invariance.families import (
     default_canvas_size,
 )
 from solo_invariance.families.from_config import family_from_config
+from solo_invariance.known_datasets import IMAGENET, Statistics, known_dataset
 
 _FAMILY_KEYS = ("family", "families")
 _ENTRY_KEYS = (*_FAMILY_KEYS, "operations", "crop_size", "num_crops", "canvas_size", "mean", "std")

@@ -6,7 +6,7 @@ from torch import Tensor
 from solo_invariance.regression.logistic_path import (
     ABSENT,
     LEAST_PROBABILITY,
-    Design,
+    DesignMatrix,
     LogisticObjective,
     Product,
     multiply_stack,
@@ -27,7 +27,7 @@ class BinaryObjective(LogisticObjective):
         feature_weights: How much each feature is penalised, (D, F), float64.
     """
 
-    def __init__(self, design: Design, labels: Tensor, subsets: Tensor, feature_weights: Tensor) -> None:
+    def __init__(self, design: DesignMatrix, labels: Tensor, subsets: Tensor, feature_weights: Tensor) -> None:
         self._build(design, labels.to(design.exact)[:, :, None], subsets, feature_weights)
         # A label that no image of a subset has pulls at nothing, but the images do.
         self.largest_gradient += norm_of_stack(multiply_stack(design.exact.T, self.subsets))

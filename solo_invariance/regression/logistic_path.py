@@ -85,7 +85,7 @@ class Solution(NamedTuple):
         return Solution(Point(coefficients, logits), probabilities, gradient, norm, gain)
 
 
-class Design(NamedTuple):
+class DesignMatrix(NamedTuple):
     """Features in the forms that the solver needs; the same for all subsets of the images.
 
     Attributes:
@@ -101,7 +101,7 @@ class Design(NamedTuple):
     scatter: Tensor
 
     @classmethod
-    def of(cls, features: Tensor) -> "Design":
+    def of(cls, features: Tensor) -> "DesignMatrix":
         """Return the design of centred features (N, D), float64."""
         axes, scatter = principal_axes(features)
         exact = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
@@ -118,11 +118,11 @@ class LogisticObjective:
         feature_weights: How much each feature is penalised, (D, F), float64.
     """
 
-    def __init__(self, design: Design, labels: Tensor, subsets: Tensor, feature_weights: Tensor) -> None:
+    def __init__(self, design: DesignMatrix, labels: Tensor, subsets: Tensor, feature_weights: Tensor) -> None:
         targets = torch.nn.functional.one_hot(labels)[:, None].expand(-1, subsets.shape[1], -1)
         self._build(design, targets.to(design.exact), subsets, feature_weights)
 
-    def _build(self, design: Design, targets: Tensor, subsets: Tensor, feature_weights: Tensor) -> None:
+    def _build(self, design: DesignMatrix, targets: Tensor, subsets: Tensor, feature_weights: Tensor) -> None:
         """Take targets (N, F, C), float64."""
         self.design = design
         self.targets = targets

@@ -43,7 +43,7 @@ class RidgePath(NamedTuple):
         return slopes, self.target_mean - self.mean @ slopes
 
 
-class Moments(NamedTuple):
+class Sums(NamedTuple):
     """Sums over images, which add up to those of their union; a fold's training part is the sum of the other folds."""
 
     images: int
@@ -53,7 +53,7 @@ class Moments(NamedTuple):
     cross: Tensor
 
     @classmethod
-    def of(cls, features: Tensor, targets: Tensor) -> "Moments":
+    def of(cls, features: Tensor, targets: Tensor) -> "Sums":
         """Return the sums over features (N, D) and targets (N, T)."""
         return cls(len(features), features.sum(0), targets.sum(0), features.T @ features, features.T @ targets)
 
@@ -74,10 +74,10 @@ def ridge_paths(features: Tensor, targets: Tensor, held_out: Tensor, deviations:
         for fold, deviation in zip(held_out.T, deviations.T, strict=True):
             yield _path_of_images(features[~fold], targets[~fold], deviation)
         return
-    left_out = [Moments.of(features[fold], targets[fold]) for fold in held_out.T]
+    left_out = [Sums.of(features[fold], targets[fold]) for fold in held_out.T]
     for index, deviation in enumerate(deviations.T):
         others = left_out[:index] + left_out[index + 1 :]
-        yield _path_of_moments(Moments(*(sum(sums) for sums in zip(*others, strict=True))), deviation)
+        yield _path_of_sums(Sums(*(sum(sums) for sums in zip(*others, strict=True))), deviation)
 
 
 def _path_of_images(features: Tensor, targets: Tensor, deviation: Tensor) -> RidgePath:
@@ -87,7 +87,7 @@ def _path_of_images(features: Tensor, targets: Tensor, deviation: Tensor) -> Rid
     return _path(principal_axes(centred), cross, mean, target_mean, deviation)
 
 
-def _path_of_moments(moments: Moments, deviation: Tensor) -> RidgePath:
+def _path_of_sums(sums: Sums, deviation: Tensor) -> RidgePath:
     mean, target_mean = moments.features / moments.images, moments.targets / moments.images
     gram = (moments.gram - moments.images * mean.outer(mean)) / deviation.outer(deviation)
     cross = (moments.cross - moments.images * mean.outer(target_mean)) / deviation[:, None]

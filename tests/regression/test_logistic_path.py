@@ -7,7 +7,7 @@ from torch import Tensor
 
 from solo_invariance.regression.binary_logistic import BinaryObjective
 from solo_invariance.regression.logistic_path import (
-    Design,
+    DesignMatrix,
     LogisticObjective,
     Point,
     logistic_path,
@@ -31,7 +31,7 @@ def build(size: int) -> LogisticObjective:
     features, labels, subsets = draw(size)
     generator = torch.Generator().manual_seed(1)
     weights = 0.5 + torch.rand(size, 3, generator=generator, dtype=torch.float64)
-    return LogisticObjective(Design.of(features), labels, subsets, weights)
+    return LogisticObjective(DesignMatrix.of(features), labels, subsets, weights)
 
 
 def build_binary(size: int) -> BinaryObjective:
@@ -39,7 +39,7 @@ def build_binary(size: int) -> BinaryObjective:
     features, labels, subsets = draw(size)
     generator = torch.Generator().manual_seed(1)
     weights = 0.5 + torch.rand(size, 3, generator=generator, dtype=torch.float64)
-    return BinaryObjective(Design.of(features), labels[:, None] == torch.arange(3), subsets, weights)
+    return BinaryObjective(DesignMatrix.of(features), labels[:, None] == torch.arange(3), subsets, weights)
 
 
 Builder = Callable[[int], LogisticObjective]
@@ -97,7 +97,7 @@ def test_classes_that_are_barely_inseparable_converge_at_weak_penalties() -> Non
     labels = (features @ slopes + 0.3 * torch.randn(150, 5, generator=generator, dtype=torch.float64)).argmax(1)
     subsets = torch.arange(150)[:, None] % 5 != torch.arange(5)
     weights = torch.ones(16, 5, dtype=torch.float64)
-    objective = LogisticObjective(Design.of(features - features.mean(0)), labels, subsets, weights)
+    objective = LogisticObjective(DesignMatrix.of(features - features.mean(0)), labels, subsets, weights)
     penalties = torch.logspace(2, -6, 33, dtype=torch.float64)
     for solution in logistic_path(objective, penalties, 2e-2, 20):
         assert solution.converged(2e-2).all()
@@ -141,7 +141,7 @@ def test_logits_keep_up_with_coefficients_along_the_path() -> None:
 def test_a_class_that_a_subset_lacks_keeps_no_slope_and_no_probability() -> None:
     features, labels, subsets = draw(5)
     subsets[labels == 2, 0] = False
-    objective = LogisticObjective(Design.of(features), labels, subsets, torch.ones(5, 3, dtype=torch.float64))
+    objective = LogisticObjective(DesignMatrix.of(features), labels, subsets, torch.ones(5, 3, dtype=torch.float64))
     *_, solution = logistic_path(objective, torch.tensor([1.0, 0.1]), 1e-6, 50)
     assert solution.point.coefficients[:-1, 0, 2].abs().max() < 1e-9
     assert solution.probabilities[:, 0, 2].max() < 1e-50
@@ -207,7 +207,7 @@ def test_a_label_that_all_or_none_of_a_subset_have_keeps_no_slope() -> None:
     features, labels, subsets = draw(5)
     positive = labels[:, None] == torch.arange(3)
     positive[:, 0], positive[:, 1] = True, False
-    objective = BinaryObjective(Design.of(features), positive, subsets, torch.ones(5, 3, dtype=torch.float64))
+    objective = BinaryObjective(DesignMatrix.of(features), positive, subsets, torch.ones(5, 3, dtype=torch.float64))
     *_, solution = logistic_path(objective, torch.tensor([1.0, 0.1]), 1e-6, 50)
     assert solution.gradient_norm.max() <= 1e-6
     assert solution.point.coefficients[:-1, :2].abs().max() < 1e-9

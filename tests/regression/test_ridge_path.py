@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from solo_invariance.regression.ridge_path import Moments, ridge_paths
+from solo_invariance.regression.ridge_path import Sums, ridge_paths
 
 
 def draw(count: int, size: int) -> tuple[Tensor, Tensor]:
@@ -39,8 +39,8 @@ def test_every_fold_and_penalty_is_a_ridge_regression_on_the_other_images(count:
 
 def test_moments_of_parts_add_up_to_those_of_the_whole() -> None:
     features, targets = draw(20, 3)
-    first, second = Moments.of(features[:7], targets[:7]), Moments.of(features[7:], targets[7:])
-    whole = Moments.of(features, targets)
+    first, second = Sums.of(features[:7], targets[:7]), Sums.of(features[7:], targets[7:])
+    whole = Sums.of(features, targets)
     assert first.images + second.images == whole.images
     assert torch.allclose(first.gram + second.gram, whole.gram)
     assert torch.allclose(first.cross + second.cross, whole.cross)

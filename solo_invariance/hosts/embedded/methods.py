@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from solo_invariance.backbones.architecture import Architecture, num_features_of
 from solo_invariance.backbones.resnet import WideResNet
 from solo_invariance.config.composed import plain
-from solo_invariance.data.known_datasets import known_dataset
 from solo_invariance.errors import UserError
+from solo_invariance.known_datasets import known_dataset
 
 try:
     from lightly.loss import NTXentLoss

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from solo_invariance.protocols import protocol_named
 from solo_invariance.regression.cross_validation import assign_folds
-from solo_invariance.regression.logistic_path import Design, LogisticObjective
+from solo_invariance.regression.logistic_path import DesignMatrix, LogisticObjective
 from solo_invariance.transfer.probes.inputs import check_features, check_labels
 from solo_invariance.transfer.probes.iterated import IteratedProbe, everything
 from solo_invariance.transfer.probes.linear import held_out_by, penalties_to_try, prepare
@@ -76,7 +76,7 @@ class LogisticProbe(IteratedProbe):
         fold_of = assign_folds(len(labels), self.folds, self.seed, stratified_by)
         held_out = held_out_by(fold_of.to(features.device), self.folds)
         prepared = prepare(features, held_out, self.protocol, self.feature_weights)
-        design = Design.of(prepared.features)
+        design = DesignMatrix.of(prepared.features)
         in_folds = LogisticObjective(design, encoded, ~held_out, prepared.deviations**2)
         chosen = self._select(in_folds, partial(self._score_folds, encoded, held_out))
         on_all = LogisticObjective(design, encoded, *everything(prepared))

@@ -8,7 +8,7 @@ from torch import Tensor
 from solo_invariance.protocols import ProtocolName
 from solo_invariance.regression.binary_logistic import BinaryObjective
 from solo_invariance.regression.cross_validation import assign_folds
-from solo_invariance.regression.logistic_path import Design
+from solo_invariance.regression.logistic_path import DesignMatrix
 from solo_invariance.transfer.probes.inputs import check_features, check_multilabel
 from solo_invariance.transfer.probes.iterated import IteratedProbe, everything
 from solo_invariance.transfer.probes.linear import held_out_by, penalties_to_try, prepare
@@ -76,7 +76,7 @@ class MultiLabelProbe(IteratedProbe):
         fold_of = assign_folds(len(labels), self.folds, self.seed).to(features.device)
         held_out = held_out_by(fold_of, self.folds)
         prepared = prepare(features, held_out, self.protocol, self.feature_weights)
-        design = Design.of(prepared.features)
+        design = DesignMatrix.of(prepared.features)
         # One column for each fold and label, the labels of a fold side by side.
         columns = labels.shape[1]
         training, weights = (part.repeat_interleave(columns, 1) for part in (~held_out, prepared.deviations**2))

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from solo_invariance.data.known_datasets import known_dataset
+from solo_invariance.known_datasets import known_dataset
 
 pytestmark = pytest.mark.host
 

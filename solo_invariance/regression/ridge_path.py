@@ -77,7 +77,7 @@ def ridge_paths(features: Tensor, targets: Tensor, held_out: Tensor, deviations:
     left_out = [Sums.of(features[fold], targets[fold]) for fold in held_out.T]
     for index, deviation in enumerate(deviations.T):
         others = left_out[:index] + left_out[index + 1 :]
-        yield _path_of_sums(Sums(*(sum(sums) for sums in zip(*others, strict=True))), deviation)
+        yield _path_of_sums(Sums(*(sum(parts) for parts in zip(*others, strict=True))), deviation)
 
 
 def _path_of_images(features: Tensor, targets: Tensor, deviation: Tensor) -> RidgePath:
@@ -88,9 +88,9 @@ def _path_of_images(features: Tensor, targets: Tensor, deviation: Tensor) -> Rid
 
 
 def _path_of_sums(sums: Sums, deviation: Tensor) -> RidgePath:
-    mean, target_mean = moments.features / moments.images, moments.targets / moments.images
-    gram = (moments.gram - moments.images * mean.outer(mean)) / deviation.outer(deviation)
-    cross = (moments.cross - moments.images * mean.outer(target_mean)) / deviation[:, None]
+    mean, target_mean = sums.features / sums.images, sums.targets / sums.images
+    gram = (sums.gram - sums.images * mean.outer(mean)) / deviation.outer(deviation)
+    cross = (sums.cross - sums.images * mean.outer(target_mean)) / deviation[:, None]
     scatter, axes = torch.linalg.eigh(gram)
     return _path(PrincipalAxes(axes, scatter.clamp_min(0)), cross, mean, target_mean, deviation)
 

@@ -12,10 +12,8 @@ import torch
 from solo_invariance.backbones import Architecture, BackboneConfig, load_backbone
 from solo_invariance.backbones.fused_checkpoint import save_fused
 from solo_invariance.backbones.solo_learn import find_solo_learn
-from solo_invariance.commands.fuse import fuse as fuse_checkpoints
-from solo_invariance.config.fuse import FuseConfig, FusionReferenceConfig
 from solo_invariance.errors import UserError
-from solo_invariance.fuse import concatenate, fit_fusion
+from solo_invariance.fuse import concatenate, fit_fusion, fuse
 from solo_invariance.hosts.script import run_script
 from solo_invariance.hosts.solo_learn.registry import build_fusion, build_resnet
 
@@ -100,12 +98,9 @@ def test_unmodified_scripts_pretrain_with_families_and_evaluate_their_fusion(
         assert len(fingerprints) == 1
         assert fingerprints[0].startswith(f"2 x {family}@32")
     fused = tmp_path / "fused" / "fused.ckpt"
-    reference = FusionReferenceConfig(path=str(photo_folder / "train"))
     names = [str(path) for path in paths.values()]
-    made = fuse_checkpoints(
-        FuseConfig(members=names, mode="standardized", reference=reference, device="cpu", out=str(fused))
-    )
-    assert [member.provenance.label for member in made.backbones] == list(paths)
+    made = fuse(names, "standardized", reference=photo_folder / "train", device="cpu", out=fused)
+    assert [member.provenance.label for member in made.members] == list(paths)
     run_host(
         "main_linear.py",
         "--config-path=scripts/linear/imagenet-100",

@@ -80,26 +80,34 @@ def fuse(
         ('random:resnet10+random:resnet18', 1024)
     """
     job = _Fusing(mode, reference, TaskConfig(name=task) if isinstance(task, str) else task, settings, progress)
-    path = None if out is None else _checked_out(Path(out), members)
-    if not members:
-        raise UserError("members: name the checkpoints to fuse, members=[a.ckpt,b.ckpt]")
-    if export is not None:
-        check_export(Path(export))
+    _check_files(members, out, export)
     job.check()
     backbones = [_loaded(member, settings.seed) for member in members]
-    for backbone in backbones:
-        require_single(backbone)
-    labels = [backbone.provenance.label for backbone in backbones]
-    names = [one if isinstance(one, str) else label for one, label in zip(members, labels, strict=True)]
-    fused, choice = job.fused(backbones, names, device)
-    if path is not None:
-        _save(fused, path)
+    fused, choice = job.fused(backbones, _names(members, backbones), device)
+    if out is not None:
+        _save(fused, Path(out))
         if choice is not None:
-            _record(choice, names, mode, settings).write(path.with_suffix(".json"))
-        write_knn_arguments(path)
+            _record(choice, _names(members, backbones), mode, settings).write(Path(out).with_suffix(".json"))
+        write_knn_arguments(Path(out))
     if export is not None:
         export_network(fused, Path(export))
     return fused
+
+
+def _names(members: Sequence[Member], backbones: Sequence[Backbone]) -> list[str]:
+    """Return what the record calls members: as they were named, or by their labels."""
+    labels = [backbone.provenance.label for backbone in backbones]
+    return [one if isinstance(one, str) else label for one, label in zip(members, labels, strict=True)]
+
+
+def _check_files(members: Sequence[Member], out: Path | str | None, export: Path | str | None) -> None:
+    """Raise UserError where there is nothing to fuse, or something would be lost where it goes."""
+    if not members:
+        raise UserError("members: name the checkpoints to fuse, members=[a.ckpt,b.ckpt]")
+    if out is not None:
+        _check_out(Path(out), members)
+    if export is not None:
+        check_export(Path(export))
 
 
 class _Fusing:
@@ -178,20 +186,22 @@ def _plugin(mode: str) -> FusionPlugin:
 
 
 def _loaded(member: Member, seed: int) -> Backbone:
-    if isinstance(member, Backbone):
-        return member
-    return Backbone.of(member) if isinstance(member, nn.Module) else load_backbone(member, seed)
+    if isinstance(member, nn.Module):
+        backbone = member if isinstance(member, Backbone) else Backbone.of(member)
+    else:
+        backbone = load_backbone(member, seed)
+    require_single(backbone)
+    return backbone
 
 
-def _checked_out(out: Path, members: Sequence[Member]) -> Path:
-    """Return where the checkpoint goes, and refuse what would be lost there."""
+def _check_out(out: Path, members: Sequence[Member]) -> None:
+    """Raise UserError where the checkpoint would replace what is no fusion, or is not called as solo-learn wants it."""
     if out.suffix not in (".ckpt", ".pth", ".pt"):
         raise UserError(f"out={out}: solo-learn reads checkpoints called .ckpt, .pth or .pt")
     if out.resolve() in {path.resolve() for path in map(_path_of, members) if path is not None}:
         raise UserError(f"out={out}: is one of the members, and would be overwritten")
     if out.exists() and FUSION_KEY not in read_checkpoint(out):
         raise UserError(f"out={out}: is there already and is no fused checkpoint; choose another out")
-    return out
 
 
 def _path_of(member: Member) -> Path | None:

@@ -1,5 +1,6 @@
 """Hydra's door: our configurations on the search paths of those who train with them. Imports nothing heavy."""
 
+import re
 import sys
 from typing import Any
 
@@ -9,6 +10,8 @@ from omegaconf import OmegaConf
 
 _SOLO_LEARN = "solo.methods.base"
 _OUR_CONFIGS, _OUR_PRETRAINING = "pkg://solo_invariance.config", "solo_invariance.commands.pretrain"
+# Whoever types one of these asks for ours, whatever the application.
+_ASKED_FOR = re.compile(r"\+*augmentations=invariance/|\++invariance=monitor\b")
 
 
 def crop_size(dataset: str, chosen: int | None = None) -> int:
@@ -32,11 +35,13 @@ def family(chosen: Any = None) -> Any:
 
 
 class SoloInvarianceSearchPath(SearchPathPlugin):
-    """Append ``augmentations/invariance/*`` and ``invariance/monitor`` to the search path of solo-learn and our own.
+    """Append ``augmentations/invariance/*`` and ``invariance/monitor`` to the search path of who asks for them.
+
+    These are solo-learn's scripts, our own commands, and a command line that names one of them.
 
     Every Hydra application in the environment comes by here, and a group that an application does not know would change
     what its command line means: where there is a group ``augmentations``, ``augmentations=false`` no longer sets a
-    value. So all others are left as they are; one that wants these configurations lists
+    value. So all others are left as they are; one that names these configurations in its own lists
     ``pkg://solo_invariance.plugin_configs`` in its ``hydra.searchpath``.
     """
 
@@ -45,7 +50,8 @@ class SoloInvarianceSearchPath(SearchPathPlugin):
         for resolver in (crop_size, small_crop_size, family):
             OmegaConf.register_new_resolver(f"solo_invariance.{resolver.__name__}", resolver, replace=True)
         hosted = _SOLO_LEARN in sys.modules
-        if hosted or _OUR_PRETRAINING in sys.modules or any(one.path == _OUR_CONFIGS for one in search_path.get_path()):
+        ours = _OUR_PRETRAINING in sys.modules or any(one.path == _OUR_CONFIGS for one in search_path.get_path())
+        if hosted or ours or any(map(_ASKED_FOR.match, sys.argv[1:])):
             search_path.append("solo-invariance", "pkg://solo_invariance.plugin_configs")
         if hosted:
             from solo_invariance.hosts.solo_learn.registry import register_backbones

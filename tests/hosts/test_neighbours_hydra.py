@@ -181,6 +181,38 @@ def test_solo_learn_and_our_own_commands_have_them(monkeypatch: pytest.MonkeyPat
     assert _ours_on("file:///somewhere")
 
 
+_APPLICATION = """
+import hydra
+from omegaconf import OmegaConf
+
+@hydra.main(version_base="1.3", config_path=None, config_name=None)
+def main(cfg):
+    print(OmegaConf.select(cfg, "augmentations.0.family"), OmegaConf.select(cfg, "invariance.monitor.every"))
+
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "printed"),
+    [
+        (["+augmentations=invariance/dorsal", "+invariance=monitor", "+data.dataset=cifar10"], "dorsal 5"),
+        (["+augmentations=invariance/ventral", "+data.dataset=cifar10"], "ventral None"),
+        (["+augmentations=false", "+invariance=high"], "None None"),
+    ],
+)
+def test_a_command_line_that_names_one_of_ours_has_them(arguments: list[str], printed: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _APPLICATION, *arguments, "hydra.run.dir=."],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.strip() == printed
+
+
 def test_an_application_of_anybodys_may_ask_for_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "solo_invariance.commands.pretrain", raising=False)
     searchpath = "hydra: {searchpath: [pkg://solo_invariance.plugin_configs]}\n"

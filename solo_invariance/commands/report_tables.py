@@ -10,7 +10,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from solo_invariance.report.caveats import cautions
+from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import Results
 from solo_invariance.report.grids import (
     Cell,
@@ -32,8 +32,8 @@ def print_tables(results: Results, console: Console) -> None:
     """Print the headline and the tables of invariance and transfer to a terminal."""
     for sentence in headline(results):
         console.print(Text.assemble(*((part, "bold" if isinstance(part, Label) else "") for part in sentence)))
-    for caution in cautions(results):
-        console.print(Text(caution, "yellow"))
+    for caveat in caveats(results):
+        console.print(Text(caveat, "yellow"))
     similarity, distance = invariance_grid(results, "similarity"), invariance_grid(results, "distance")
     _print_table(lambda between: invariance_table(similarity, "Similarity: 1 is invariant", between), console)
     _print_table(lambda between: invariance_table(distance, "Distance: 0 is invariant", between), console)

@@ -27,7 +27,7 @@ TRANSFER_SETTINGS = {
 Labelled = Sequence[tuple[str, Result]]
 
 
-def cautions(results: Results) -> list[str]:
+def caveats(results: Results) -> list[str]:
     """Settings that differ between results that are compared, and averages for which nothing is shared."""
     measured = [(row.label, result) for row in results.rows for result in row.invariance]
     found = list(_differences(measured, INVARIANCE_SETTINGS, "the invariance results"))

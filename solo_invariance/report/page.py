@@ -12,7 +12,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from solo_invariance.report.caveats import cautions
+from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import Results, collect_results
 from solo_invariance.report.complementarity import complementarity_matrix
 from solo_invariance.report.drawing import colours, curves, whiskers
@@ -77,7 +77,7 @@ def render_page(results: Results, directory: Path) -> str:
         lines=[(row.label, curves.line_style(i)) for i, row in enumerate(results.rows) if row.transforms],
         headline=headline(results),
         scope=scope(results),
-        cautions=cautions(results),
+        cautions=caveats(results),
         similarity=similarity,
         similarity_scale=Scale(*_domain(similarity)),
         distance=distance,

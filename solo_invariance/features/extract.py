@@ -63,7 +63,7 @@ def extract_features(
         cache: Where features are found and kept; None computes all of them, to the same numbers.
         progress: Told how many images are done.
         what: What to call the work.
-        processes: Those that have the same work; each starts elsewhere, and they share it through the cache.
+        processes: Those that have the same work: each does its share first, and finds the others' in the cache.
 
     Returns:
         (N, D) float32 on the CPU, in the order of the source.
@@ -101,7 +101,7 @@ def member_features(
         cache: Where features are found and kept; None computes all of them, to the same numbers.
         progress: Told how many images are done.
         what: What to call the work.
-        processes: Those that have the same work; each starts elsewhere, and they share it through the cache.
+        processes: Those that have the same work: each does its share first, and finds the others' in the cache.
 
     Returns:
         For each backbone, (N, D) float32 on the CPU, in the order of the source.
@@ -120,8 +120,7 @@ def member_features(
         looking = f"{what}: looking for known ones"
         images = digests_of(source, settings.num_workers, progress, looking)
         keys = _keys(backbones, units, images, crop_size, settings.precision)
-    everyone = processes or Processes()
-    work.do(_from(everyone.rank * len(units) // everyone.count, units, keys))
+    work.do(_own_first(processes or Processes(), units, keys))
     return work.features
 
 
@@ -146,9 +145,14 @@ def _no_keys(num_backbones: int, units: Sequence[range]) -> list[list[str]]:
     return [[""] * num_backbones for _ in units]
 
 
-def _from(first: int, units: Sequence[range], keys: Sequence[Sequence[str]]) -> list[Piece]:
-    """Return the pieces of all units, from one of them on and around."""
-    order = [*range(first, len(units)), *range(first)]
+def _own_first(processes: Processes, units: Sequence[range], keys: Sequence[Sequence[str]]) -> list[Piece]:
+    """Return the pieces of all units, this process's share first: the others' are most often there when it is done.
+
+    What is not there yet is left to whoever is at it, or done if nobody is: the cache sees to that, and keeps runs that
+    know nothing of each other from the same work.
+    """
+    own = processes.share(range(len(units)))
+    order = [*own, *(index for index in range(len(units)) if index not in own)]
     return [Piece(units[index], member, key) for index in order for member, key in enumerate(keys[index])]
 
 

@@ -243,7 +243,7 @@ def test_an_unreadable_image_is_named(make_backbone: Make, tmp_path: Path, cache
     assert not _files(cache)
 
 
-def test_processes_start_at_units_of_their_own(make_backbone: Make, images: TensorImages) -> None:
+def test_processes_do_their_own_share_first(make_backbone: Make, images: TensorImages) -> None:
     for index in range(10):
         images.images[index] = index
     backbone = make_backbone(mean=(0.0,) * 3)
@@ -252,7 +252,7 @@ def test_processes_start_at_units_of_their_own(make_backbone: Make, images: Tens
     second = Processes()
     second.rank, second.count = 1, 2
     found = extract_features(backbone, images, processes=second)
-    assert seen == [4, 5, 6, 7, 8, 9, 0, 1, 2, 3]
+    assert seen == [4, 5, 6, 7, 0, 1, 2, 3, 8, 9]
     assert torch.equal(found, extract_features(backbone, images))
 
 

@@ -4,8 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= cpu,lightly,dev
 CONSTRAINTS ?= constraints.txt
-# One process a core, eight at most; each takes test after test, and whole groups of those that share costly fixtures.
-PYTEST := -m pytest --numprocesses auto --maxprocesses 8 --dist loadgroup
+# One process a core, eight at most; each begins with neighbours, and who has finished takes over from the others.
+PYTEST := -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test oldest lint format bench clean

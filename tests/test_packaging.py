@@ -10,9 +10,6 @@ from pathlib import Path
 
 import pytest
 
-# The wheel and the environment take long to make: one process makes them, for all of these.
-pytestmark = pytest.mark.xdist_group("packaging")
-
 BEYOND_THE_PAPER = ("geometric", "photometric", "occlusion", "corruption", "strong_dorsal", "identity")
 ROOT = Path(__file__).parents[1]
 _IGNORED = shutil.ignore_patterns(".git", ".venv", "runs", "*.egg-info", "__pycache__", ".*_cache", "build", "dist")

@@ -15,7 +15,8 @@ ProtocolName = Literal["clean", "paper"]
 class Protocol:
     """What a protocol does where the official code and a careful one differ.
 
-    Measuring (official code: ``eval_synthetic_invariance.py``, ``eval_real_invariance.py``):
+    The first six are of measuring (official code: ``eval_synthetic_invariance.py``, ``eval_realworld_invariance.py``),
+    the next five of probes (``eval_downstream.py``, ``eval_causal3dident.py``), the last four of tasks (``datasets/``).
 
     Args:
         name: What settings call it.
@@ -26,18 +27,12 @@ class Protocol:
         shear_of_affine: Degrees by which translation and scale shear, too.
         rounds_to_eight_bits: Views have 8 bits a channel, as Pillow's images have.
         shrinks_covariance: A covariance that cannot be inverted is shrunk (``clean``), in place of being an error.
-
-    Probes (official code: ``eval_downstream.py``):
-
         penalty_is_inverse: Ridge regression is given 1 / penalty.
         takes_smallest_penalty: Of several best penalties, the smallest, which is met first; else the largest, the
             simplest model.
         stratifies: Folds have the same shares of each class.
         unit_deviation: Features are scaled to unit deviation before a linear probe, not centred alone.
         centres_targets: Kernel ridge regression does not penalise the mean of its targets.
-
-    Tasks (official code: ``datasets/``):
-
         takes_published_metric: A task is scored as the paper scores it, where that is another metric than usual.
         replaces_training_images: Caltech-101's 30 training images a class are drawn with replacement.
         truncates_landmarks: CelebA's landmarks are cut to whole pixels.

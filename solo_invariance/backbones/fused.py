@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
 from solo_invariance.backbones.fusion import FusionHead
+from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
 
 
@@ -22,7 +23,8 @@ class FusedNetwork(nn.Module):
         fitted_on: Digests of the images that the fusion was fitted on, or its members were chosen by: none of them may
             be an image that it is scored on.
 
-    ``num_features`` is the fused width, the name by which solo-learn asks for it.
+    All of it lies on the first member's device. ``num_features`` is the fused width, the name by which solo-learn asks
+    for it.
 
     Raises:
         UserError: There are no members.
@@ -46,6 +48,7 @@ class FusedNetwork(nn.Module):
         self.num_features = fusion.num_features
         self.register_buffer("input_mean", None, persistent=False)
         self.register_buffer("input_std", None, persistent=False)
+        self.to(device_of(self.members[0]))  # the fusion was fitted on the CPU, wherever its members are
         self.eval().requires_grad_(False)
 
     @property

@@ -8,7 +8,7 @@ from solo_invariance.backbones import Architecture, Backbone, BackboneConfig, In
 from solo_invariance.backbones.fused import FusedNetwork, network_of
 from solo_invariance.backbones.fused_checkpoint import save_fused
 from solo_invariance.errors import UserError
-from solo_invariance.fuse import add, average, concatenate, fit_fusion
+from solo_invariance.fuse import Standardized, add, average, concatenate, fit_fusion
 
 
 def _member(seed: int, width: float = 0.125, crop_size: int = 32, mean: float = 0.5) -> Backbone:
@@ -104,3 +104,11 @@ def test_in_the_host_images_come_normalised() -> None:
     torch.testing.assert_close(fused((images - 0.5) / 0.25), expected, atol=1e-4, rtol=1e-4)
     fused.expect_normalized([0.1] * 3, [0.3] * 3)
     torch.testing.assert_close(fused((images - 0.1) / 0.3), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_head_that_was_fitted_elsewhere_goes_to_the_members() -> None:
+    members = [_member(seed).to("meta") for seed in range(2)]
+    widths = [member.num_features for member in members]
+    head = Standardized(widths).fit([torch.randn(20, width) for width in widths])
+    fused = fit_fusion(members, head, "standardized")
+    assert {tensor.device.type for tensor in fused.state_dict().values()} == {"meta"}

@@ -17,7 +17,7 @@ class Protocol:
     """What a protocol does where the official code and a careful one differ.
 
     The first is of all that is drawn, the next six are of measuring (official code: ``eval_synthetic_invariance.py``,
-    ``eval_realworld_invariance.py``, ``datasets/alot.py``), the next seven of probes (``eval_downstream.py``,
+    ``eval_realworld_invariance.py``, ``datasets/alot.py``), the next eight of probes (``eval_downstream.py``,
     ``eval_causal3dident.py``), the last four of tasks (``datasets/``).
 
     Args:
@@ -34,6 +34,7 @@ class Protocol:
         rounds_to_eight_bits: Views have 8 bits a channel, as Pillow's images have.
         shrinks_covariance: A covariance that cannot be inverted is shrunk (``clean``), in place of being an error.
         penalty_is_inverse: Ridge regression is given 1 / penalty.
+        rounds_penalties: The grid of penalties is computed in single precision.
         takes_smallest_penalty: Of several best penalties, the smallest, which is met first; else the largest, the
             simplest model.
         logistic_solver: How logistic regression is fitted where settings leave it open: ``official`` is
@@ -58,6 +59,7 @@ class Protocol:
     rounds_to_eight_bits: bool
     shrinks_covariance: bool
     penalty_is_inverse: bool
+    rounds_penalties: bool
     takes_smallest_penalty: bool
     logistic_solver: LogisticSolver
     redraws_folds: bool
@@ -85,6 +87,7 @@ PAPER = Protocol(
     rounds_to_eight_bits=True,
     shrinks_covariance=False,
     penalty_is_inverse=True,
+    rounds_penalties=True,
     takes_smallest_penalty=True,
     logistic_solver="official",
     redraws_folds=True,
@@ -108,6 +111,7 @@ CLEAN = Protocol(
     rounds_to_eight_bits=False,
     shrinks_covariance=True,
     penalty_is_inverse=False,
+    rounds_penalties=False,
     takes_smallest_penalty=False,
     logistic_solver="converged",
     redraws_folds=False,

@@ -195,9 +195,8 @@ def test_the_paper_has_each_material_of_alot_under_one_light_alone(tmp_path: Pat
         touch(tmp_path, f"{material}/{material}_c{camera}l{light}{rotation}.png")
     paper = read_view_set("alot_viewpoint", tmp_path, protocol="paper")
     # Materials take turns: the sixth has the last light, l8, the seventh the first one again, the 250th the fourth.
-    assert [group.name for group in paper.groups] == [
-        f"{m} light {light}" for m, light in zip(materials, (1, 2, 8, 1, 4))
-    ]
+    under = zip(materials, (1, 2, 8, 1, 4), strict=True)
+    assert [group.name for group in paper.groups] == [f"{material} light {light}" for material, light in under]
     assert {len(group.paths) for group in paper.groups} == {16}
     assert len(read_view_set("alot_viewpoint", tmp_path, protocol="clean").groups) == 6 * len(materials)
     assert (

@@ -14,7 +14,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from solo_invariance.backbones import Backbone, load_backbone
+    from solo_invariance.backbones import Backbone, load_backbone, mean_embedding
     from solo_invariance.comparison import compare
     from solo_invariance.config.demo import DemoConfig
     from solo_invariance.config.pretrain import PretrainConfig
@@ -50,6 +50,7 @@ _HOMES = {
     "demo": "solo_invariance.hosts.embedded.demo",
     "doctor": "solo_invariance.installation",
     "load_backbone": "solo_invariance.backbones",
+    "mean_embedding": "solo_invariance.backbones",
     "pretrain": "solo_invariance.hosts.embedded.pretrain",
     "read_result": "solo_invariance.results",
 }
@@ -72,6 +73,7 @@ __all__ = [
     "families",
     "fuse",
     "load_backbone",
+    "mean_embedding",
     "measure",
     "pretrain",
     "read_result",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from solo_invariance import __version__
-from solo_invariance.config.overrides import allow_new_keys, open_mappings, quote
+from solo_invariance.config.overrides import allow_new_keys, name_sections, open_mappings, quote
 from solo_invariance.errors import UserError
 
 COMMANDS = {
@@ -55,7 +55,8 @@ def _run(command: str, overrides: list[str]) -> int:
         module = importlib.import_module(f"solo_invariance.commands.{command}")
         ConfigStore.instance().store(name=f"schema_{command}", node=module.Config)
         mappings = list(open_mappings(module.Config))
-        _hydra(command, module.run, [allow_new_keys(override, mappings) for override in overrides])
+        named = [name_sections(override, module.Config) for override in overrides]
+        _hydra(command, module.run, [allow_new_keys(override, mappings) for override in named])
     except UserError as error:
         return _fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:

@@ -39,6 +39,7 @@ def doctor() -> list[Finding]:
         *(Finding(name, "ok", found) for name, found in versions().items()),
         _devices(),
         _solo_learn(),
+        _optional("scikit-learn", "probe.solver=official, of protocol=paper", "pip install 'solo-invariance[paper]'"),
         _optional("lightly", "the embedded host and demo", "pip install 'solo-invariance[lightly]'"),
         _faiss(),
         _hydra(),

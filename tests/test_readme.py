@@ -26,13 +26,15 @@ def test_every_command_of_ours_is_shown() -> None:
 @pytest.mark.parametrize("line", _OURS)
 def test_our_commands_compose(line: str, tmp_path: Path, monkeypatch, capsys) -> None:
     from solo_invariance.cli import main
+    from solo_invariance.config.composed import schema_of
+    from solo_invariance.config.overrides import name_sections
 
     monkeypatch.chdir(tmp_path)
     arguments = shlex.split(line)[1:]
     assert main([*arguments, "--cfg", "job"]) == 0
     out = capsys.readouterr().out
     for override in arguments[1:]:
-        key, value = override.split("=", 1)
+        key, value = name_sections(override, schema_of(arguments[0])).split("=", 1)
         if "/" not in value and "[" not in value and not key.startswith("+"):
             assert f"{key.split('.')[-1]}: {value}" in out
 

@@ -4,9 +4,10 @@ from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.load import load_backbone
+from solo_invariance.backbones.mean_embedding import mean_embedding
 from solo_invariance.backbones.random_init import random_init_of
 from solo_invariance.backbones.side_by_side import SideBySide
-from solo_invariance.config.backbone import BackboneConfig
+from solo_invariance.config.backbone import BackboneConfig, ViewsConfig
 
 __all__ = [
     "Architecture",
@@ -16,6 +17,8 @@ __all__ = [
     "LayerFeatures",
     "Provenance",
     "SideBySide",
+    "ViewsConfig",
     "load_backbone",
+    "mean_embedding",
     "random_init_of",
 ]

@@ -12,6 +12,7 @@ from torchvision.transforms import functional as F
 
 from solo_invariance.backbones.architecture import Architecture, num_features_of
 from solo_invariance.backbones.layers import LayerFeatures
+from solo_invariance.backbones.views import DrawnViews
 from solo_invariance.known_datasets import IMAGENET
 
 
@@ -75,6 +76,7 @@ class Backbone(nn.Module):
         architecture: How to build the network again.
         input_spec: Size and normalisation of its input.
         provenance: Where the weights came from.
+        views: Over which the features of each image are averaged, if any; see ``mean_embedding``.
 
     Attributes:
         num_features: D, the width of the features.
@@ -87,7 +89,12 @@ class Backbone(nn.Module):
     std: Tensor
 
     def __init__(
-        self, network: nn.Module, architecture: Architecture, input_spec: InputSpec, provenance: Provenance
+        self,
+        network: nn.Module,
+        architecture: Architecture,
+        input_spec: InputSpec,
+        provenance: Provenance,
+        views: DrawnViews | None = None,
     ) -> None:
         super().__init__()
         # Channels last is the faster layout for convolutions, on GPUs and CPUs alike.
@@ -95,6 +102,7 @@ class Backbone(nn.Module):
         self.architecture = architecture
         self.input_spec = input_spec
         self.provenance = provenance
+        self.views = views
         self.num_features = num_features_of(network, input_spec.crop_size)
         # The pass that told the width told the layers' widths, too.
         self.layers = dict(network.widths) if isinstance(network, LayerFeatures) else {"": self.num_features}
@@ -172,6 +180,18 @@ class Backbone(nn.Module):
         size = self.input_spec.crop_size
         if images.shape[-2:] != (size, size):
             images = F.resize(images, [size, size], antialias=True)
+        if self.views is None:
+            return self._features(images)
+        # One view of all images after the other: a batch takes as much memory as it does without views.
+        features = [self._features(view).float() for view in self.views.of(images)]
+        return torch.stack(features).mean(0)
+
+    def averaged_over(self, views: DrawnViews) -> "Backbone":
+        """Return a backbone of the same network whose features are averaged over views of each image."""
+        return Backbone(self.network, self.architecture, self.input_spec, self.provenance, views)
+
+    def _features(self, images: Tensor) -> Tensor:
+        """Return the features (N, D) of images (N, 3, S, S) in [0, 1], of the network's size."""
         normalized = (images - self.mean) / self.std
         return self.network(normalized.contiguous(memory_format=torch.channels_last))
 
@@ -187,4 +207,5 @@ class Backbone(nn.Module):
             "sha256": self.provenance.sha256,
             "num_features": self.num_features,
             "input": asdict(self.input_spec),
+            "views": next((one.views.describe() for one in (self, *self.members) if one.views is not None), None),
         }

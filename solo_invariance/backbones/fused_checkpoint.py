@@ -110,7 +110,12 @@ def describe_fused(content: Mapping[str, Any]) -> tuple[str, str, int]:
 
 
 def require_single(member: Backbone) -> None:
-    """Raise UserError where a backbone is a fused one, which cannot be a member."""
+    """Raise UserError where a backbone cannot be a member: a fused one, or one that averages over views."""
+    if member.views is not None:
+        raise UserError(
+            f"{member.provenance.label}: its features are averaged over views, which no fused checkpoint keeps; set "
+            f"backbone.views where the fused backbone is used"
+        )
     if member.members:
         raise UserError(
             f"{member.provenance.checkpoint}: a fused backbone cannot be a member; name its members instead"

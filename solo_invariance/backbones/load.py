@@ -21,9 +21,10 @@ from solo_invariance.backbones.checkpoint import (
 from solo_invariance.backbones.fused import as_backbone
 from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.layers import LayerFeatures
+from solo_invariance.backbones.mean_embedding import mean_embedding
 from solo_invariance.backbones.moco import moco_architecture, moco_weights
 from solo_invariance.backbones.seeded_init import seeded
-from solo_invariance.config.backbone import BackboneConfig
+from solo_invariance.config.backbone import BackboneConfig, ViewsConfig
 from solo_invariance.errors import UserError
 from solo_invariance.known_datasets import known_dataset
 
@@ -40,19 +41,23 @@ def load_backbone(
     layer: str | Sequence[str] | None = None,
     crop_size: int | None = None,
     label: str | None = None,
+    views: ViewsConfig | None = None,
 ) -> Backbone:
     """Return the backbone that a checkpoint, or the name of a model, stands for.
 
     Args:
         source: ``timm:NAME``, ``torchvision:NAME`` or ``random:NAME``; or the path of a checkpoint: a host's or a fused
             one, one of MoCo's own code, or a bare state dict. A ``BackboneConfig`` has all of these and the keys below.
-        seed: Seeds the weights of ``random:NAME``; the global random state stays as it was.
+        seed: Seeds the weights of ``random:NAME`` and what is drawn for ``views``; the global random state stays as it
+            was.
         name: The architecture of a checkpoint without ``args.json``; it overrides that.
         kwargs: Further arguments for building the network.
         layer: A layer to take the features from, averaged over positions, or several, whose features are put side by
             side; the network's output by default.
         crop_size: Side of the input in pixels, where the checkpoint does not say it.
         label: What tables and results call it.
+        views: A family and how many of its views of each image the features are averaged over; see ``mean_embedding``,
+            which does the same to a backbone at hand.
 
     Raises:
         UserError: Neither checkpoint nor name, an unknown name, or a checkpoint that is missing, broken or foreign.
@@ -61,7 +66,7 @@ def load_backbone(
         >>> load_backbone("random:resnet10", kwargs={"width": 0.125}, crop_size=32).num_features
         64
     """
-    given = {"name": name, "kwargs": kwargs, "layer": layer, "crop_size": crop_size, "label": label}
+    given = {"name": name, "kwargs": kwargs, "layer": layer, "crop_size": crop_size, "label": label, "views": views}
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if "layer" in changes and not isinstance(layer, str):
         changes["layer"] = list(changes["layer"])
@@ -77,7 +82,9 @@ def load_backbone(
         backbone = Backbone(network, backbone.architecture, backbone.input_spec, backbone.provenance)
     if config.label is not None:
         backbone.provenance = replace(backbone.provenance, label=config.label)
-    return backbone
+    if config.views.family is None:
+        return backbone
+    return mean_embedding(backbone, config.views.family, config.views.num_views, seed)
 
 
 def config_of(source: Path | str) -> BackboneConfig:

@@ -33,7 +33,8 @@ def random_init_of(backbone: Backbone, seed: int) -> Backbone:
 def _baseline(backbone: Backbone) -> Backbone:
     network = _untrained(backbone.network, backbone)
     provenance = Provenance(label=f"{backbone.provenance.label} (untrained)")
-    return Backbone(network, backbone.architecture.without_weights(), backbone.input_spec, provenance)
+    architecture = backbone.architecture.without_weights()
+    return Backbone(network, architecture, backbone.input_spec, provenance, backbone.views)
 
 
 def _untrained(network: nn.Module, backbone: Backbone) -> nn.Module:

@@ -57,7 +57,8 @@ def transfer(
         settings.backbone,
         settings.task if settings.tasks is None else _tasks(settings),
         TransferSettings(
-            probe=None if settings.probe is None else settings.probe.value,
+            probe=None if settings.probe.name is None else settings.probe.name.value,
+            solver=None if settings.probe.solver is None else settings.probe.solver.value,
             metric=settings.metric,
             protocol=settings.protocol.value,
             folds=settings.folds,

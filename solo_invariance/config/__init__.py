@@ -9,7 +9,7 @@ from solo_invariance.config.measure import DataConfig, MeasureConfig, ReferenceC
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.config.report import ReportConfig
 from solo_invariance.config.task import TaskConfig
-from solo_invariance.config.transfer import FewShotConfig, KNNConfig, TransferConfig
+from solo_invariance.config.transfer import FewShotConfig, KNNConfig, ProbeConfig, TransferConfig
 
 __all__ = [
     "BackboneConfig",
@@ -23,6 +23,7 @@ __all__ = [
     "KNNConfig",
     "MeasureConfig",
     "PretrainConfig",
+    "ProbeConfig",
     "ReferenceConfig",
     "ReportConfig",
     "TaskConfig",

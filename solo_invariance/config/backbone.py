@@ -3,7 +3,24 @@
 from dataclasses import dataclass, field
 from typing import Any
 
+from solo_invariance.config.checks import require_positive
 from solo_invariance.errors import UserError
+
+
+@dataclass
+class ViewsConfig:
+    """Views of each image over which a backbone's features are averaged, at test time; none by default.
+
+    Args:
+        family: Whose views: a name, a mapping that writes one out, or a list of these.
+        num_views: How many.
+    """
+
+    family: Any = None
+    num_views: int = 32
+
+    def __post_init__(self) -> None:
+        require_positive(self, "num_views", prefix="backbone.views.")
 
 
 @dataclass
@@ -19,6 +36,7 @@ class BackboneConfig:
             side by side; the network's output by default.
         crop_size: Side of the input in pixels, where the checkpoint does not say it.
         label: The name in tables and reports.
+        views: Of each image, over which the features are averaged.
     """
 
     checkpoint: str | None = None
@@ -27,6 +45,7 @@ class BackboneConfig:
     layer: Any = None
     crop_size: int | None = None
     label: str | None = None
+    views: ViewsConfig = field(default_factory=ViewsConfig)
 
     def __post_init__(self) -> None:
         if self.layer is None:

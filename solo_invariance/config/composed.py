@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from solo_invariance.config.overrides import quote
+from solo_invariance.config.overrides import name_sections, quote
 
 Schema = TypeVar("Schema")
 
@@ -40,7 +40,8 @@ def compose_command(command: str, overrides: Iterable[str] = ()) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module(config_module=__package__, version_base="1.3"):
-            return compose(command, overrides=[quote(override) for override in overrides])
+            named = [name_sections(override, schema_of(command)) for override in overrides]
+            return compose(command, overrides=[quote(override) for override in named])
     finally:
         GlobalHydra.instance().hydra = running
 

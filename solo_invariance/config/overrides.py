@@ -37,6 +37,24 @@ def open_mappings(schema: type[Any], prefix: str = "") -> Iterator[str]:
             yield from open_mappings(kind, f"{prefix}{name}.")
 
 
+def name_sections(override: str, schema: type[Any]) -> str:
+    """Let an override name what a section is about in place of the whole section.
+
+    A section's dataclass says so by ``named_by``, the key that has the name.
+
+    Example:
+        >>> from solo_invariance.config.transfer import TransferConfig
+        >>> name_sections("probe=knn", TransferConfig)
+        'probe.name=knn'
+        >>> name_sections("probe={name: logistic, solver: official}", TransferConfig)
+        'probe={name: logistic, solver: official}'
+    """
+    key, separator, value = override.partition("=")
+    section = get_type_hints(schema).get(key)
+    named_by = getattr(section, "named_by", None)
+    return override if named_by is None or not separator or value.startswith("{") else f"{key}.{named_by}={value}"
+
+
 def allow_new_keys(override: str, mappings: Collection[str]) -> str:
     """Let an override set a key that an open mapping does not have yet, for which Hydra wants a plus.
 

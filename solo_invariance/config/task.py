@@ -17,7 +17,8 @@ class TaskConfig:
         num_train: Images to train on; default: all, or 2000 rendered ones.
         num_test: Images to test on; default: all, or 1000 rendered ones.
         size: Side of rendered images, in pixels.
-        seed: Of rendered images, and of splits and draws that a dataset does not come with.
+        seed: Of rendered images, and of splits and draws that a dataset does not come with. ``protocol=paper`` has the
+            official code's seed 0 for those of ``300w``, ``lsp`` and ``caltech101``, whatever this one is.
         options: Further keys of the task's own, such as a table's columns.
         label: The name in tables, reports and folders; default: the task's.
     """

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_at_least, require_positive
@@ -19,6 +19,26 @@ class ProbeName(Enum):
     kernel_ridge = "kernel_ridge"
     knn = "knn"
     few_shot = "few_shot"
+
+
+class SolverName(Enum):
+    """How logistic regression is fitted: as the paper's official code does, or until it has converged."""
+
+    official = "official"
+    converged = "converged"
+
+
+@dataclass
+class ProbeConfig:
+    """What is trained on frozen features, by default what the task is usually scored by.
+
+    ``solver`` is of logistic regression; by default ``official`` with ``protocol=paper``, and ``converged`` otherwise.
+    """
+
+    named_by: ClassVar[str] = "name"
+
+    name: ProbeName | None = None
+    solver: SolverName | None = None
 
 
 @dataclass
@@ -55,7 +75,7 @@ class TransferConfig:
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
     tasks: Any = None
-    probe: ProbeName | None = None
+    probe: ProbeConfig = field(default_factory=ProbeConfig)
     metric: str | None = None
     knn: KNNConfig = field(default_factory=KNNConfig)
     few_shot: FewShotConfig = field(default_factory=FewShotConfig)

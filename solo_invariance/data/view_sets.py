@@ -10,6 +10,7 @@ from typing import Literal, NamedTuple, NoReturn, get_args
 
 from solo_invariance.data.decoding import EXTENSIONS
 from solo_invariance.errors import UserError
+from solo_invariance.protocols import ProtocolName, protocol_named
 
 Kind = Literal["spatial", "appearance"]
 
@@ -18,6 +19,9 @@ _JPEG = r"\.(?i:jpe?g)"
 _ANY_IMAGE = rf"\.(?i:{'|'.join(sorted(extension[1:] for extension in EXTENSIONS))})"
 _ALOT_LIT = r"(?P<material>[0-9]+)/(?P=material)_c(?P<camera>[1-4])l(?P<light>[1-58])(?:r(?P<rotation>[0-9]+))?" + _PNG
 _ALOT_REDDISH = r"(?P<material>[0-9]+)/(?P=material)_c(?P<camera>[1-4])i" + _PNG
+# The official code takes the light from the material's number, so that they take turns.
+_ALOT_LIGHTS = (1, 2, 3, 4, 5, 8)
+_ALOT_ONE_LIGHT_EACH = frozenset(f"{material} light {_ALOT_LIGHTS[(material - 1) % 6]}" for material in range(1, 251))
 # Deeper than any layout, with room for the folders above it; a link that leads back up must not be walked for ever.
 _DEEPEST = 6
 _SHOWN = 3
@@ -78,6 +82,7 @@ class _Layout:
         views: How many views of each part every group has, in the order of the views; empty: any number from two.
         groups: How many groups the whole set has, None where it is not known.
         left_out: Images of the set that are no views here.
+        official: The only groups that the official code looks at, where it does not look at all.
     """
 
     name: str
@@ -89,6 +94,7 @@ class _Layout:
     views: Mapping[str, int] = field(default_factory=dict)
     groups: int | None = None
     left_out: str | None = None
+    official: frozenset[str] | None = None
 
     def view(self, file: str) -> _View | None:
         match = re.fullmatch(self.pattern, file)
@@ -155,6 +161,7 @@ _LAYOUTS = (
         views={"view": 16},  # 4 cameras x 4 rotations
         groups=1500,
         left_out=_ALOT_REDDISH,
+        official=_ALOT_ONE_LIGHT_EACH,
     ),
     _Layout(
         name="alot_illumination",
@@ -232,7 +239,7 @@ VIEW_SET_NAMES: tuple[str, ...] = tuple(layout.name for layout in _LAYOUTS)
 """The names that `read_view_set` knows; ``view_folders`` is any folder with a folder of images for each group."""
 
 
-def read_view_set(name: str, root: Path, kind: Kind | None = None) -> ViewSet:
+def read_view_set(name: str, root: Path, kind: Kind | None = None, protocol: ProtocolName = "clean") -> ViewSet:
     """Find the groups of views of a real view set; no image is opened.
 
     Some of the groups are enough, but each must have all the views that the set was published with. Files that are no
@@ -244,6 +251,8 @@ def read_view_set(name: str, root: Path, kind: Kind | None = None) -> ViewSet:
         kind: What differs between the views of a group, in place of the set's own kind: ``spatial`` for COIL-100, the
             viewpoints of ALOI and ALOT, DaLI (whose views differ in light as well as in deformation), Flickr1024 and
             ``view_folders``, ``appearance`` for the rest.
+        protocol: ``clean`` has ALOT's viewpoints under each of its six lights, 1500 groups. ``paper`` has each material
+            under one light, as the official code, which counts each of these 250 groups six times.
 
     Returns:
         The groups and the views of each in natural order, whatever the order of the file system.
@@ -258,6 +267,8 @@ def read_view_set(name: str, root: Path, kind: Kind | None = None) -> ViewSet:
     if kind is not None and kind not in get_args(Kind):
         raise UserError(f"kind is {kind!r}; expected {' or '.join(get_args(Kind))}")
     groups = _groups_of(layout, _views_below(layout, root))
+    if layout.official is not None and protocol_named(protocol).one_light_a_material:
+        groups = {group: views for group, views in groups.items() if group in layout.official}
     _check_groups(layout, root, groups)
     return ViewSet(
         name,

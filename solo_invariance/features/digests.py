@@ -51,6 +51,11 @@ def digest_of_backbone(backbone: Backbone) -> str:
         "architecture": asdict(backbone.architecture),
         "input": asdict(backbone.input_spec),
         "layers": layers,
+        "views": [
+            module.views.describe()
+            for module in backbone.modules()
+            if isinstance(module, Backbone) and module.views is not None
+        ],
         "fusions": [module.mode for module in backbone.modules() if isinstance(module, FusedNetwork)],
         "versions": {name: version(name) for name in _LIBRARIES},
     }

@@ -90,7 +90,7 @@ def _backbone_config(backbone: Any) -> BackboneConfig:
         return backbone
     if isinstance(backbone, str | Path):
         return config_of(backbone)
-    if not isinstance(backbone, Backbone) or backbone.provenance.sha256 is None:
+    if not isinstance(backbone, Backbone) or backbone.provenance.sha256 is None or backbone.describe()["views"]:
         return BackboneConfig()
     names = _layers(backbone)
     layer = list(names) if isinstance(names, tuple) else names

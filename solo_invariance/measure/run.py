@@ -141,7 +141,7 @@ def measure(
     geometry = _geometry(settings, loaded)
     sized = settings.with_geometry(geometry)
     shared = _comparable_layers(against, measured.layers, twin, sized, geometry)
-    data = measured_data(images, geometry, views)
+    data = measured_data(images, geometry, views, settings.protocol)
     chosen = _or_all(chosen, data)
     source = data.images if reference is None else sized_source(reference, geometry.resize)
     config = config or config_of_arguments(

@@ -31,7 +31,8 @@ class MeasureSettings:
         precision: Of the forward passes; ``bf16`` and ``fp16`` are autocast's.
         compiled: Compile the backbone.
         reading: How images are read.
-        seed: Of the choice of images and parameters, and of the bootstrap.
+        seed: Of the choice of images and parameters, and of the bootstrap. ``paper`` chooses its images with seed 0,
+            whatever this one is, unless the budget is ``adaptive``, which the paper does not know.
     """
 
     protocol: ProtocolName = "clean"

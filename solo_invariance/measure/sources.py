@@ -17,6 +17,7 @@ from solo_invariance.data.view_sets import VIEW_SET_NAMES, ViewSet, read_view_se
 from solo_invariance.errors import UserError
 from solo_invariance.measure.loop.groups import Group, ViewGroups
 from solo_invariance.measure.transforms.transform import ResizeCrop
+from solo_invariance.protocols import ProtocolName
 from solo_invariance.results.files import fingerprint_of
 
 EMBEDDED = "latent_scenes"
@@ -77,6 +78,7 @@ def measured_data(
     images: Images | DataConfig | None,
     geometry: ResizeCrop,
     views: Sequence[str] | Mapping[str, ViewGroups] | None = None,
+    protocol: ProtocolName = "clean",
 ) -> MeasuredData:
     """Return what is measured on.
 
@@ -85,6 +87,7 @@ def measured_data(
             embedded dataset. None, where the views are given as groups: their images.
         geometry: Sizes of images and crops.
         views: Which of the view sets to measure, all by default; or groups of views, by name.
+        protocol: Whether a view set has the groups of the official code.
 
     Raises:
         UserError: What was given contradicts itself, or a folder is not what was expected.
@@ -92,7 +95,7 @@ def measured_data(
     if isinstance(views, Mapping):
         return _own_views(images, geometry, views)
     if images is None or isinstance(images, DataConfig):
-        return _configured(images or DataConfig(), geometry, views)
+        return _configured(images or DataConfig(), geometry, views, protocol)
     _choose((), views)
     return MeasuredData(sized_source(images, geometry.resize), known_by_name=isinstance(images, str | Path))
 
@@ -114,13 +117,17 @@ def _own_views(
     return MeasuredData(data.images, groups, data.for_views, data.known_by_name)
 
 
-def _configured(data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | None) -> MeasuredData:
+def _configured(
+    data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | None, protocol: ProtocolName
+) -> MeasuredData:
     if data.name is None:
         if data.path is None:
             raise UserError(f"data: set data.path=FOLDER or data.name={EMBEDDED}")
         _choose((), views)
         return MeasuredData(ImageFiles(Path(data.path), geometry.resize))
-    return _embedded(data, geometry, views) if data.name == EMBEDDED else _view_set(data, geometry, views)
+    if data.name == EMBEDDED:
+        return _embedded(data, geometry, views)
+    return _view_set(data, geometry, views, protocol)
 
 
 def _embedded(data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | None) -> MeasuredData:
@@ -144,13 +151,16 @@ def _rendered_groups(name: str, data: DataConfig, size: int) -> ViewGroups:
     return ViewGroups(VIEW_KINDS[name], TensorImages(pixels.flatten(0, 1), name=f"{name} view"), groups)
 
 
-def _view_set(data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | None) -> MeasuredData:
+def _view_set(
+    data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | None, protocol: ProtocolName
+) -> MeasuredData:
     name = str(data.name)
     if name not in VIEW_SET_NAMES:
         raise UserError(f"data.name={name}: choose the embedded {EMBEDDED}, or a view set: {', '.join(VIEW_SET_NAMES)}")
     if data.path is None:
         raise UserError(f"data.name={name}: set data.path to the folder that the view set is in")
-    view_set = read_view_set(name, Path(data.path), None if data.kind is None else data.kind.name)  # type: ignore[arg-type]
+    kind = None if data.kind is None else data.kind.name
+    view_set = read_view_set(name, Path(data.path), kind, protocol)  # type: ignore[arg-type]
     groups = {view: partial(_groups_of_files, view_set, geometry.crop_size) for view in _choose((name,), views)}
     return MeasuredData(ImageFiles.of(view_set.paths, geometry.resize), groups, for_views=True)
 

@@ -1,5 +1,8 @@
 """Choosing the penalty of a probe: the grid, the folds, and what their scores say."""
 
+from collections.abc import Iterator
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,7 +13,8 @@ def penalty_grid(num_members: int = 1, protocol: ProtocolName = "clean") -> Tens
     """Return the penalties to choose from, ascending, float64 (45,).
 
     They are logarithmically spaced from 1e-6 to 1e5; both exponents rise by 2 for each further member of a fusion
-    (Ericsson et al. 2022, official code). Both protocols search the same grid.
+    (Ericsson et al. 2022, official code). Both protocols search the same grid, but that ``paper`` rounds it to single
+    precision, as the official code does: where many penalties score the same to the last digit, that can matter.
 
     Args:
         num_members: Of a fused backbone, or how many times wider than usual a single one is; 1 for most.
@@ -25,11 +29,11 @@ def penalty_grid(num_members: int = 1, protocol: ProtocolName = "clean") -> Tens
         >>> penalty_grid(num_members=3)[[0, -1]].log10()
         tensor([-2.,  9.], dtype=torch.float64)
     """
-    protocol_named(protocol)
+    precision = torch.float32 if protocol_named(protocol).rounds_penalties else torch.float64
     if num_members < 1:
         raise ValueError(f"num_members={num_members}, expected at least 1")
     shift = 2 * (num_members - 1)
-    return torch.logspace(-6 + shift, 5 + shift, 45, dtype=torch.float64)
+    return torch.logspace(-6 + shift, 5 + shift, 45, dtype=precision).double()
 
 
 def assign_folds(count: int, folds: int, seed: int, labels: Tensor | None = None, at_least: int = 1) -> Tensor:
@@ -48,14 +52,41 @@ def assign_folds(count: int, folds: int, seed: int, labels: Tensor | None = None
     Raises:
         ValueError: There are too few images for so many folds, or fewer folds than two.
     """
-    if not 2 <= folds <= count // at_least:
-        raise ValueError(
-            f"folds={folds} for {count} images, expected at least 2 folds, each of at least {at_least} images"
-        )
+    _check_folds(count, folds, at_least)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
     if labels is not None:
         order = order[labels.cpu()[order].argsort(stable=True)]
     return torch.empty(count, dtype=torch.int64).scatter_(0, order, torch.arange(count) % folds)
+
+
+def redrawn_folds(count: int, folds: int, seed: int, at_least: int = 1) -> Iterator[Tensor]:
+    """Yield, again and again, the fold in which each of N images is held out, as ``assign_folds``; new ones each time.
+
+    They are those of scikit-learn's ``KFold(folds, shuffle=True)``, split once for each that is asked for, where
+    NumPy's global generator has the seed; that is left alone.
+
+    Args:
+        count: N.
+        folds: How many, two at least.
+        seed: Of the shuffles.
+        at_least: How many images each fold needs.
+
+    Raises:
+        ValueError: There are too few images for so many folds, or fewer folds than two.
+    """
+    _check_folds(count, folds, at_least)
+    generator, sizes = np.random.RandomState(seed), np.bincount(np.arange(count) % folds)
+    while True:
+        fold_of = torch.empty(count, dtype=torch.int64)
+        fold_of[torch.from_numpy(generator.permutation(count))] = torch.from_numpy(np.repeat(np.arange(folds), sizes))
+        yield fold_of
+
+
+def _check_folds(count: int, folds: int, at_least: int) -> None:
+    if not 2 <= folds <= count // at_least:
+        raise ValueError(
+            f"folds={folds} for {count} images, expected at least 2 folds, each of at least {at_least} images"
+        )
 
 
 def choose_penalty(penalties: Tensor, scores: Tensor, protocol: ProtocolName) -> int:

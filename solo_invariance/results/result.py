@@ -15,6 +15,7 @@ class BackboneRecord(Record):
     checkpoint: Text | None = None
     sha256: Text | None = None
     num_features: Whole
+    views: Mapping[str, Any] | None = None
 
 
 class Result(Document):

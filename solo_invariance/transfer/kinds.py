@@ -8,13 +8,20 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from solo_invariance.regression.cross_validation import penalty_grid
-from solo_invariance.transfer.probes import KernelRidgeProbe, KNNProbe, LogisticProbe, MultiLabelProbe, RidgeProbe
+from solo_invariance.transfer.probes import (
+    KernelRidgeProbe,
+    KNNProbe,
+    LogisticProbe,
+    MultiLabelProbe,
+    OfficialLogisticProbe,
+    RidgeProbe,
+)
 from solo_invariance.transfer.probes.inputs import check_labels, check_multilabel, check_targets
 from solo_invariance.transfer.probes.settings import ProbeSettings
 from solo_invariance.transfer.scores import CLASS_METRICS, Metric, MetricName, accuracy, mean_average_precision, r2
 
 KindName = Literal["classification", "multilabel", "regression"]
-Probe = RidgeProbe | LogisticProbe | MultiLabelProbe | KernelRidgeProbe | KNNProbe
+Probe = RidgeProbe | LogisticProbe | OfficialLogisticProbe | MultiLabelProbe | KernelRidgeProbe | KNNProbe
 Build = Callable[[ProbeSettings, Tensor | None], Probe]
 """Makes a probe, with weights (D,) of its features or none."""
 
@@ -103,7 +110,9 @@ def _ridge(settings: ProbeSettings, weights: Tensor | None) -> RidgeProbe:
     return RidgeProbe(**_linear(settings, weights))
 
 
-def _logistic(settings: ProbeSettings, weights: Tensor | None) -> LogisticProbe:
+def _logistic(settings: ProbeSettings, weights: Tensor | None) -> LogisticProbe | OfficialLogisticProbe:
+    if settings.solver == "official":
+        return OfficialLogisticProbe(**_linear(settings, weights), metric=settings.metric)
     return LogisticProbe(**_linear(settings, weights), metric=settings.metric)
 
 

@@ -38,7 +38,8 @@ _OTHER_KEYS = ("out", "tasks", "against", "device", "devices", "batch_size", "nu
 
 def settings_record(settings: TransferSettings) -> dict[str, Any]:
     """Return settings as results hold them."""
-    return asdict(settings)
+    values = asdict(settings)
+    return values | {"probe": {"name": values["probe"], "solver": values.pop("solver")}}
 
 
 def task_record(config: TaskConfig) -> dict[str, Any]:
@@ -63,6 +64,7 @@ def backbone_record(source: BackboneSource, backbone: Backbone) -> dict[str, Any
         "layer": layers or None,
         "crop_size": backbone.input_spec.crop_size,
         "label": backbone.provenance.label,
+        "views": backbone.describe()["views"],
     }
 
 

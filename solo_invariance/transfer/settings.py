@@ -7,8 +7,9 @@ from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.config.checks import require_at_least, require_positive
 from solo_invariance.config.transfer import FewShotConfig, KNNConfig
 from solo_invariance.errors import UserError
-from solo_invariance.protocols import ProtocolName, protocol_named
-from solo_invariance.transfer.kinds import kind_named
+from solo_invariance.protocols import LogisticSolver, ProtocolName, protocol_named
+from solo_invariance.transfer.kinds import Kind, kind_named
+from solo_invariance.transfer.probes.official_logistic import require_scikit_learn
 from solo_invariance.transfer.probes.settings import ProbeKind, ProbeSettings
 from solo_invariance.transfer.tasks import Task
 
@@ -20,6 +21,9 @@ class TransferSettings:
     Args:
         probe: What is trained on frozen features: ``logistic`` (classes and labels), ``ridge``, ``kernel_ridge``
             (numbers), ``knn`` or ``few_shot`` (classes); None for the task's usual one.
+        solver: Of logistic regression on classes: ``official`` has the numbers of the paper's code
+            (``OfficialLogisticProbe``, which needs scikit-learn), ``converged`` those of the estimator; None for the
+            protocol's, ``official`` with ``paper``.
         metric: The score's name, None for the task's usual one.
         protocol: ``paper`` keeps the official code's quirks, ``clean`` repairs them; see ``solo_invariance.protocols``.
         folds: Of the cross-validation that chooses what a probe leaves open.
@@ -34,6 +38,7 @@ class TransferSettings:
     """
 
     probe: ProbeKind | None = None
+    solver: LogisticSolver | None = None
     metric: str | None = None
     protocol: ProtocolName = "clean"
     folds: int = 5
@@ -72,9 +77,22 @@ def require_fitting(settings: TransferSettings, task: Task, name: str) -> None:
     if settings.metric is not None and settings.metric not in kind.metrics:
         expected = " or ".join(kind.metrics)
         raise UserError(f"metric={settings.metric}: task.name={name} is {kind.name}, take {expected}")
+    if settings.solver is not None and settings.probe not in (None, "logistic"):
+        raise UserError("probe.solver: is read by probe=logistic alone")
+    if settings.solver == "official" and settings.protocol != "paper":
+        raise UserError("probe.solver=official: is the paper's; set protocol=paper, too")
+    if solver_of(settings, kind, settings.probe or task.probe or kind.usual_probe) == "official":
+        require_scikit_learn()
     for probe, usual in (("knn", KNNConfig()), ("few_shot", FewShotConfig())):
         if getattr(settings, probe) != usual and settings.probe != probe:
             raise UserError(f"{probe}: is read by probe={probe} alone")
+
+
+def solver_of(settings: TransferSettings, kind: Kind, probe: str) -> LogisticSolver | None:
+    """Return how logistic regression is fitted, None for a probe that is something else or is not on classes."""
+    if probe != "logistic" or not kind.has_classes:
+        return None
+    return settings.solver or protocol_named(settings.protocol).logistic_solver
 
 
 def probe_settings(settings: TransferSettings, task: Task, backbone: Backbone) -> ProbeSettings:
@@ -90,8 +108,11 @@ def probe_settings(settings: TransferSettings, task: Task, backbone: Backbone) -
         backbone: Plain, layered or fused.
     """
     published = task.paper_metric if protocol_named(settings.protocol).takes_published_metric else None
+    kind = kind_named(task.kind)
+    probe = settings.probe or task.probe or kind.usual_probe
     return ProbeSettings(
-        probe=cast(ProbeKind, settings.probe or task.probe or kind_named(task.kind).usual_probe),
+        probe=cast(ProbeKind, probe),
+        solver=solver_of(settings, kind, probe) or "converged",
         kind=task.kind,
         metric=settings.metric or published or task.metric,
         protocol=settings.protocol,

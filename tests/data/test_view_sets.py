@@ -189,6 +189,22 @@ def test_groups_have_the_published_views_in_natural_order(name: str, tree: Calla
     assert (read.groups[0].paths[0], read.groups[0].paths[-1]) == (root / expected.first, root / expected.last)
 
 
+def test_the_paper_has_each_material_of_alot_under_one_light_alone(tmp_path: Path) -> None:
+    lights, materials = (1, 2, 3, 4, 5, 8), (1, 2, 6, 7, 250)
+    for material, camera, light, rotation in product(materials, (1, 2, 3, 4), lights, ("", "r60", "r120", "r180")):
+        touch(tmp_path, f"{material}/{material}_c{camera}l{light}{rotation}.png")
+    paper = read_view_set("alot_viewpoint", tmp_path, protocol="paper")
+    # Materials take turns: the sixth has the last light, l8, the seventh the first one again, the 250th the fourth.
+    under = zip(materials, (1, 2, 8, 1, 4), strict=True)
+    assert [group.name for group in paper.groups] == [f"{material} light {light}" for material, light in under]
+    assert {len(group.paths) for group in paper.groups} == {16}
+    assert len(read_view_set("alot_viewpoint", tmp_path, protocol="clean").groups) == 6 * len(materials)
+    assert (
+        read_view_set("alot_illumination", tmp_path, protocol="paper").groups
+        == read_view_set("alot_illumination", tmp_path).groups
+    )
+
+
 @pytest.mark.parametrize("name", SETS)
 def test_every_view_is_a_file_of_one_group(name: str, tree: Callable[[str], Path]) -> None:
     root, expected = tree(name), SETS[name]

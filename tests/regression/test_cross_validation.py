@@ -20,6 +20,11 @@ def test_grid_is_the_papers(num_members: int, low: int, high: int, protocol: Pro
     assert grid[-1].item() == pytest.approx(10.0**high)
 
 
+def test_the_papers_grid_is_in_single_precision() -> None:
+    assert penalty_grid(protocol="paper").tolist() == [penalty.item() for penalty in torch.logspace(-6, 5, 45)]
+    assert not torch.equal(penalty_grid(protocol="paper"), penalty_grid())
+
+
 def test_grid_refuses_no_members_and_unknown_protocols() -> None:
     with pytest.raises(ValueError, match="num_members=0, expected at least 1"):
         penalty_grid(0)

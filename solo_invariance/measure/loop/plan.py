@@ -178,7 +178,8 @@ def choose_images(available: int, settings: MeasureSettings) -> list[int]:
 
     Args:
         available: How many there are.
-        settings: How to measure; its seed says which.
+        settings: How to measure; its seed says which, unless the protocol has a seed of its own (``paper`` with all
+            the parameters: the official code's images).
 
     Raises:
         UserError: It is one image, of which there is no interval.
@@ -186,8 +187,10 @@ def choose_images(available: int, settings: MeasureSettings) -> list[int]:
     size = num_images(available, settings)
     if size < 2:
         raise UserError(f"{size} image to measure on: an interval needs at least 2")
-    generator = np.random.default_rng(settings.seed)
-    return [int(i) for i in generator.choice(available, size=size, replace=_draws_twice(settings))]
+    if _draws_twice(settings):
+        official = np.random.RandomState(settings.quirks.seed_of_draws(settings.seed))
+        return official.choice(available, size).tolist()
+    return np.random.default_rng(settings.seed).choice(available, size, replace=False).tolist()
 
 
 def _draws_twice(settings: MeasureSettings) -> bool:

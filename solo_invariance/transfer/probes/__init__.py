@@ -4,6 +4,7 @@ from solo_invariance.transfer.probes.kernel_ridge import KernelRidgeProbe
 from solo_invariance.transfer.probes.logistic import LogisticProbe
 from solo_invariance.transfer.probes.multilabel import MultiLabelProbe
 from solo_invariance.transfer.probes.nearest_neighbours import KNNProbe
+from solo_invariance.transfer.probes.official_logistic import OfficialLogisticProbe
 from solo_invariance.transfer.probes.ridge import RidgeProbe
 
-__all__ = ["KNNProbe", "KernelRidgeProbe", "LogisticProbe", "MultiLabelProbe", "RidgeProbe"]
+__all__ = ["KNNProbe", "KernelRidgeProbe", "LogisticProbe", "MultiLabelProbe", "OfficialLogisticProbe", "RidgeProbe"]

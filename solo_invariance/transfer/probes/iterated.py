@@ -61,6 +61,7 @@ class IteratedProbe(LinearProbe):
         """Return how the fit came about, as plain data: also the metric, and whether and how well it converged."""
         return super().describe() | {
             "metric": self.metric,
+            "solver": "converged",
             "gradient_norm": self.gradient_norm_,
             "cv_gradient_norm": self.cv_gradient_norm_,
             "converged": self.converged_,

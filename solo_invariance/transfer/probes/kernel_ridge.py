@@ -1,5 +1,6 @@
 """Kernel ridge regression of several targets, each with its own penalty and kernel width."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from solo_invariance.protocols import ProtocolName, protocol_named
-from solo_invariance.regression.cross_validation import assign_folds, check_penalties
+from solo_invariance.regression.cross_validation import assign_folds, check_penalties, redrawn_folds
 from solo_invariance.regression.positive_definite import solve_positive
 from solo_invariance.regression.standardise import Standardisation, standardisation
 from solo_invariance.transfer.probes.inputs import check_feature_weights, check_features, check_targets
@@ -33,9 +34,10 @@ class KernelRidgeProbe:
     N x N (10 GB for 20 480 images). Predictions are made in blocks.
 
     In both protocols features are standardised by the images that a fit sees, those in training alone. ``paper``
-    (official code): targets are taken as they are. ``clean``: their mean is taken off, as no intercept is fitted. Both
-    shuffle the images into folds with the seed, where the official code draws new folds for every pair. All is computed
-    in float64 on the features' device.
+    (official code): targets are taken as they are, and new folds are drawn for every pair, those of scikit-learn's
+    ``KFold`` where NumPy's generator has the seed. ``clean``: the mean of the targets is taken off, as no intercept is
+    fitted, and all pairs are scored on the same folds. Both shuffle the images with the seed, and compute in float64 on
+    the features' device.
 
     Args:
         alphas: To choose from, (A,); 1 to 1e-4 in powers of ten where left out.
@@ -137,19 +139,36 @@ class KernelRidgeProbe:
 
     def _cross_validate(self, features: Tensor, targets: Tensor) -> Tensor:
         """Return R^2 of every pair and target, averaged over the folds, (A, G, T)."""
-        fold_of = assign_folds(len(features), self.folds, self.seed, at_least=2).to(features.device)
-        scores = sum(self._score_fold(features, targets, fold_of == fold) for fold in range(self.folds))
+        count, folds, seed = len(features), self.folds, self.seed
+        if not protocol_named(self.protocol).redraws_folds:
+            fold_of = assign_folds(count, folds, seed, at_least=2)
+            return self._score_folds(features, targets, fold_of, self.alphas_, self.gammas_)
+        pairs = itertools.product(self.alphas_.split(1), self.gammas_.split(1))
+        draws = redrawn_folds(count, folds, seed, at_least=2)
+        scores = [
+            self._score_folds(features, targets, fold_of, *pair) for pair, fold_of in zip(pairs, draws, strict=False)
+        ]
+        return torch.cat(scores).view(len(self.alphas_), len(self.gammas_), -1)
+
+    def _score_folds(
+        self, features: Tensor, targets: Tensor, fold_of: Tensor, alphas: Tensor, gammas: Tensor
+    ) -> Tensor:
+        """Return R^2 of some pairs and every target, averaged over the folds, (A, G, T)."""
+        fold_of = fold_of.to(features.device)
+        scores = sum(self._score_fold(features, targets, fold_of == fold, alphas, gammas) for fold in range(self.folds))
         return torch.as_tensor(scores) / self.folds
 
-    def _score_fold(self, features: Tensor, targets: Tensor, held_out: Tensor) -> Tensor:
+    def _score_fold(
+        self, features: Tensor, targets: Tensor, held_out: Tensor, alphas: Tensor, gammas: Tensor
+    ) -> Tensor:
         """Return R^2 on the images that are held out (N,), of a fit on the others, (A, G, T)."""
         training, transform = self._standardised(features[~held_out])
         mean = self._target_mean(targets[~held_out])
         distances = squared_distances(training, training)
         distances_to_held_out = squared_distances(transform.apply(features[held_out]), training)
         scores = []
-        for gamma in self.gammas_.tolist():
-            duals = torch.stack(list(_solutions(distances, gamma, self.alphas_, targets[~held_out] - mean)))
+        for gamma in gammas.tolist():
+            duals = torch.stack(list(_solutions(distances, gamma, alphas, targets[~held_out] - mean)))
             predictions = torch.exp(-gamma * distances_to_held_out) @ duals + mean
             scores.append(r2_of_targets(predictions, targets[held_out]))
         return torch.stack(scores, dim=1)

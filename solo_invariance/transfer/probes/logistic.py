@@ -26,9 +26,9 @@ class LogisticProbe(IteratedProbe):
 
     ``clean``: features are standardised by the deviation of the images that a fit sees, those in training alone, and
     folds are stratified by class. ``paper`` (Ericsson et al. 2022, official code): features are taken as they are, and
-    folds ignore the classes. Both shuffle the images into folds with the seed. The official code draws new folds for
-    every penalty and starts each fit from the fold before, whose training images include those held out now; that
-    leak is not repeated here.
+    folds ignore the classes. Both shuffle the images into folds with the seed, the same for all penalties. The
+    official code stops before its fits have converged, draws new folds for every penalty and starts each fit from the
+    fold before, whose training images include those held out now; ``OfficialLogisticProbe`` repeats that.
 
     Args:
         penalties: To choose from, (P,); ``penalty_grid()`` where left out.

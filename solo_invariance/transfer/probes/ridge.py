@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from solo_invariance.protocols import protocol_named
-from solo_invariance.regression.cross_validation import assign_folds, choose_penalty
-from solo_invariance.regression.ridge_path import RidgePath, ridge_paths
+from solo_invariance.regression.cross_validation import assign_folds, choose_penalty, redrawn_folds
+from solo_invariance.regression.ridge_path import ridge_paths, ridge_solutions
 from solo_invariance.regression.standardise import standardisation
 from solo_invariance.transfer.probes.inputs import check_features, check_targets
 from solo_invariance.transfer.probes.linear import (
@@ -29,9 +29,10 @@ class RidgeProbe(LinearProbe):
     penalty whose R^2, averaged over targets and folds, is highest in cross-validation; then on all images.
 
     ``clean``: features are standardised by the mean and deviation of the images that a fit sees, those in training
-    alone; :math:`\lambda` is the penalty. ``paper`` (Ericsson et al. 2022, official code): features are taken as they
-    are, and by a quirk :math:`\lambda` is one over the penalty. Both shuffle the images into folds with the seed,
-    where the official code draws new folds for every penalty. All is computed in float64 on the features' device.
+    alone; :math:`\lambda` is the penalty; all penalties are scored on the same folds. ``paper`` (Ericsson et al. 2022,
+    official code): features are taken as they are, by a quirk :math:`\lambda` is one over the penalty, and new folds
+    are drawn for every penalty, those of scikit-learn's ``KFold``: the official code's numbers, where NumPy's generator
+    has the seed there. Both shuffle the images with the seed, and compute in float64 on the features' device.
 
     Args:
         penalties: To choose from, (P,); ``penalty_grid()`` where left out.
@@ -68,8 +69,9 @@ class RidgeProbe(LinearProbe):
         held_out = held_out_by(fold_of, self.folds + 1)
         prepared = prepare(features, held_out, self.protocol, self.feature_weights)
         target_transform = standardisation(columns, unit_deviation=False)
-        path = self._select(prepared, target_transform.apply(columns), held_out)
-        self.coef_, intercept = prepared.transform.undo(*path.solution(self._strength(self.penalty_)))
+        centred = target_transform.apply(columns)
+        select = self._select_redrawing if protocol_named(self.protocol).redraws_folds else self._select
+        self.coef_, intercept = prepared.transform.undo(*select(features, prepared, centred, held_out))
         self.intercept_ = intercept + target_transform.mean
         self._one_target = targets.ndim == 1
         return self
@@ -88,19 +90,44 @@ class RidgeProbe(LinearProbe):
         """Return R^2, averaged over targets, on features (N, D) and targets (N, T) or (N,)."""
         return float(r2(self.predict(features), targets))
 
-    def _select(self, prepared: Prepared, targets: Tensor, held_out: Tensor) -> RidgePath:
-        """Score every penalty on all folds and choose; return the fit on all images."""
-        _, features, deviations = prepared
-        *paths, whole = ridge_paths(features, targets, held_out, deviations)
+    def _select(self, features: Tensor, prepared: Prepared, targets: Tensor, held_out: Tensor) -> tuple[Tensor, Tensor]:
+        """Score every penalty on all folds and choose; return the slopes and intercept of the fit on all images."""
+        *paths, whole = ridge_paths(prepared.features, targets, held_out, prepared.deviations)
         strengths = self._strength(self.penalties_)
         scores = [
-            r2(path.predict(features[fold], strengths), targets[fold])
+            r2(path.predict(prepared.features[fold], strengths), targets[fold])
             for path, fold in zip(paths, held_out.T, strict=False)
         ]
-        self.cv_scores_ = torch.stack(scores).mean(0)
-        chosen = choose_penalty(self.penalties_, self.cv_scores_, self.protocol)
-        self.penalty_ = float(self.penalties_[chosen])
+        return whole.solution(self._choose(torch.stack(scores).mean(0)))
+
+    def _select_redrawing(
+        self, features: Tensor, prepared: Prepared, targets: Tensor, held_out: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Score every penalty on folds of its own and choose; return the fit on all images, as ``_select`` does."""
+        draws = redrawn_folds(len(features), self.folds, self.seed, at_least=2)
+        scores = [
+            self._score_of_folds(features, targets, fold_of.to(features.device), self._strength(penalty))
+            for penalty, fold_of in zip(self.penalties_.tolist(), draws, strict=False)
+        ]
+        strength = self._choose(torch.stack(scores))
+        *_, whole = ridge_solutions(prepared.features, targets, held_out, prepared.deviations, strength)
         return whole
+
+    def _choose(self, scores_of_penalties: Tensor) -> float:
+        """Keep the scores (P,) and the penalty that they choose; return its strength."""
+        self.cv_scores_ = scores_of_penalties
+        self.penalty_ = float(self.penalties_[choose_penalty(self.penalties_, self.cv_scores_, self.protocol)])
+        return self._strength(self.penalty_)
+
+    def _score_of_folds(self, features: Tensor, targets: Tensor, fold_of: Tensor, strength: float) -> Tensor:
+        held_out = held_out_by(fold_of, self.folds)
+        _, prepared, deviations = prepare(features, held_out, self.protocol, self.feature_weights)
+        solutions = ridge_solutions(prepared, targets, held_out, deviations, strength)
+        scores = [
+            r2(prepared[fold] @ slopes + intercept, targets[fold])
+            for fold, (slopes, intercept) in zip(held_out.T, solutions, strict=True)
+        ]
+        return torch.stack(scores).mean()
 
     def _strength(self, penalty: Number) -> Number:
         return 1 / penalty if protocol_named(self.protocol).penalty_is_inverse else penalty

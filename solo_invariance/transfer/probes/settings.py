@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from solo_invariance.config.transfer import FewShotConfig, KNNConfig
-from solo_invariance.protocols import ProtocolName
+from solo_invariance.protocols import LogisticSolver, ProtocolName
 
 ProbeKind = Literal["ridge", "logistic", "kernel_ridge", "knn", "few_shot"]
 
@@ -16,6 +16,7 @@ class ProbeSettings:
 
     Args:
         probe: What is trained on the features.
+        solver: Of logistic regression: the official code's, which stops early, or one that converges.
         kind: Of the task's targets: ``classification``, ``multilabel`` or ``regression``.
         metric: The score's name.
         protocol: ``paper`` keeps its quirks, ``clean`` repairs them; see ``solo_invariance.protocols``.
@@ -33,6 +34,7 @@ class ProbeSettings:
     kind: str
     metric: str
     protocol: ProtocolName = "clean"
+    solver: LogisticSolver = "converged"
     folds: int = 5
     num_members: int = 1
     scaled: bool = False

@@ -24,8 +24,8 @@ class Caltech101(Task):
     """102 classes: the 101 of the name and the background, which torchvision's dataset leaves out.
 
     Of each class, some images are drawn to train on, and the rest are the test. The official code draws with
-    replacement, and so does ``protocol=paper``: a class then has fewer different images to train on, and more to test.
-    With ``settings.seed`` 0, that is the official code's draw.
+    replacement and with seed 0, and so does ``protocol=paper``, whatever ``settings.seed`` says: a class then has fewer
+    different images to train on, and more to test.
 
     Args:
         train_per_class: Images of each class to train on.
@@ -50,8 +50,8 @@ class Caltech101(Task):
         return draw(train, "num_train", settings), draw(test, "num_test", settings)
 
     def _rows(self, folders: ClassFolders, settings: TaskSettings) -> tuple[Rows, Rows]:
-        generator = np.random.RandomState(settings.seed)
-        replace = protocol_named(settings.protocol).replaces_training_images
+        quirks = protocol_named(settings.protocol)
+        generator, replace = np.random.RandomState(quirks.seed_of_draws(settings.seed)), quirks.replaces_training_images
         train = []
         for index, name in enumerate(folders.names):
             rows = torch.nonzero(folders.classes == index).flatten().numpy()

@@ -28,7 +28,8 @@ class Faces300W(Task):
 
     The square's side is the longer side of the landmarks' box, and its top left corner is the box's, both in whole
     pixels. What of it lies beyond the image's border is black. The dataset comes without a split here: 0.6 of the
-    images, drawn with ``settings.seed``, are for training. With seed 0, that is the official code's draw.
+    images, drawn with ``settings.seed``, are for training; in ``protocol=paper``, with seed 0 whatever the settings
+    say: the official code's draw.
 
     The files count pixels from 1, as Matlab does. The official code takes them to count from 0, so that its squares are
     one pixel further to the right and below, and so does ``protocol=paper``.
@@ -46,7 +47,8 @@ class Faces300W(Task):
         """
         check_options(settings)
         paths = _images(settings)
-        train, test = shuffle_split(len(paths), _TRAIN_SHARE, settings.seed)
+        seed = protocol_named(settings.protocol).seed_of_draws(settings.seed)
+        train, test = shuffle_split(len(paths), _TRAIN_SHARE, seed)
         return (
             self._split(paths, draw_rows(train, "num_train", settings), settings),
             self._split(paths, draw_rows(test, "num_test", settings), settings),

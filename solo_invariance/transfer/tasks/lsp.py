@@ -9,6 +9,7 @@ from torch import Tensor
 
 from solo_invariance.data.decoding import image_size
 from solo_invariance.errors import UserError
+from solo_invariance.protocols import protocol_named
 from solo_invariance.transfer.tasks.landmarks import square_crops
 from solo_invariance.transfer.tasks.requirements import check_options, refuse_layout, require_folder
 from solo_invariance.transfer.tasks.splits import Rows, draw_rows, shuffle_split
@@ -24,9 +25,9 @@ _TRAIN_SHARE = 0.6
 class LeedsSportsPose(Task):
     """14 joints of a person, in the square in the middle of the image; those that are hidden count too.
 
-    The dataset comes without a split here: 0.6 of the images, drawn with ``settings.seed``, are for training. With
-    seed 0, that is the official code's draw. Joints are taken to count pixels from 0, as in the official code; the
-    dataset does not say.
+    The dataset comes without a split here: 0.6 of the images, drawn with ``settings.seed``, are for training; in
+    ``protocol=paper``, with seed 0 whatever the settings say: the official code's draw. Joints are taken to count
+    pixels from 0, as in the official code; the dataset does not say.
     """
 
     kind = "regression"
@@ -45,7 +46,8 @@ class LeedsSportsPose(Task):
         if not paths or not (root / "joints.mat").is_file():
             raise refuse_layout(settings, "no Leeds Sports Pose", _LAYOUT, _SOURCE)
         joints = _read_joints(root / "joints.mat", len(paths))
-        train, test = shuffle_split(len(paths), _TRAIN_SHARE, settings.seed)
+        seed = protocol_named(settings.protocol).seed_of_draws(settings.seed)
+        train, test = shuffle_split(len(paths), _TRAIN_SHARE, seed)
         return (
             _split(paths, joints, draw_rows(train, "num_train", settings), settings),
             _split(paths, joints, draw_rows(test, "num_test", settings), settings),

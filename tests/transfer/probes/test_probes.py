@@ -6,6 +6,7 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import balanced_accuracy_score
+from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor
@@ -73,15 +74,17 @@ class TestRidge:
         features, targets = regression_problem(count + 50, size)
         train, test = (features[:count], targets[:count]), (features[count:], targets[count:])
         probe = RidgeProbe(protocol=protocol, seed=3).fit(*train)
-        fold_of = assign_folds(count, 5, seed=3)
-        expected = torch.tensor(
-            [
-                cross_validate_reference(ridge_reference(protocol, penalty), *train, fold_of)
-                for penalty in penalty_grid().tolist()
-            ]
-        )
-        assert torch.allclose(probe.cv_scores_, expected.double(), rtol=1e-6, atol=1e-6)
-        assert probe.penalty_ == float(penalty_grid()[choose_penalty(penalty_grid(), expected, protocol)])
+        grid, fold_of = penalty_grid(protocol=protocol), assign_folds(count, 5, seed=3)
+        shuffled = KFold(5, shuffle=True, random_state=np.random.RandomState(3))
+        scores = []
+        for penalty in grid.tolist():
+            if protocol == "paper":  # folds are drawn anew for every penalty, from one generator
+                for fold, (_, rows) in enumerate(shuffled.split(train[0])):
+                    fold_of[torch.from_numpy(rows)] = fold
+            scores.append(cross_validate_reference(ridge_reference(protocol, penalty), *train, fold_of))
+        expected = torch.tensor(scores, dtype=torch.float64)
+        assert torch.allclose(probe.cv_scores_, expected, rtol=1e-6, atol=1e-6)
+        assert probe.penalty_ == float(grid[choose_penalty(grid, expected, protocol)])
         reference = ridge_reference(protocol, probe.penalty_).fit(train[0].numpy(), train[1].numpy())
         predictions = torch.from_numpy(reference.predict(test[0].numpy()))
         assert torch.allclose(probe.predict(test[0]), predictions, rtol=1e-6, atol=1e-6)

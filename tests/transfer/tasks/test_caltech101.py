@@ -35,7 +35,7 @@ def test_so_many_of_each_class_are_trained_on_and_the_rest_is_the_test(root: Pat
 
 
 def test_the_paper_draws_with_replacement_as_the_official_code(root: Path) -> None:
-    settings = TaskSettings(path=str(root), seed=0, protocol="paper")
+    settings = TaskSettings(path=str(root), seed=5, protocol="paper")
     train, test = Caltech101(train_per_class=5).load(settings)
     generator, start, expected = np.random.RandomState(0), 0, []
     for name, count in SIZES.items():

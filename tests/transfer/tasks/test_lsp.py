@@ -45,6 +45,14 @@ def test_joints_are_where_their_marks_are(root: Path, crop_size: int, find) -> N
             assert find(split, place, crop_size) == pytest.approx(target, abs=0.1)
 
 
+def test_the_paper_splits_with_seed_0_whatever_the_settings_say(root: Path) -> None:
+    def names(seed: int, protocol: str) -> list[str]:
+        train, _ = lsp.load(TaskSettings(path=str(root), seed=seed, protocol=protocol))  # type: ignore[arg-type]
+        return [train.images.name_of(index) for index in range(len(train.images))]
+
+    assert names(3, "paper") == names(0, "paper") == names(0, "clean") != names(3, "clean")
+
+
 def test_images_are_drawn(root: Path) -> None:
     train, test = lsp.load(TaskSettings(path=str(root), num_train=2, num_test=1))
     assert (train.targets.shape, test.targets.shape) == ((2, 28), (1, 28))

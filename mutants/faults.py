@@ -53,14 +53,21 @@ def read_faults(lists: Path = LISTS, only: str = "") -> list[Fault]:
     Raises:
         StaleList: An entry is not of the form ``FILE: {tests: [...], faults: [{was: ..., becomes: ...}]}``.
     """
-    return [fault for path in sorted(lists.glob("*.yaml")) for fault in _of_list(path) if only in f"{path.stem} {fault.file}"]
+    return [
+        fault
+        for path in sorted(lists.glob("*.yaml"))
+        for fault in _of_list(path)
+        if only in f"{path.stem} {fault.file}"
+    ]
 
 
 def check(faults: list[Fault], root: Path) -> None:
     """Raise StaleList, naming all of them, where faults do not fit a tree; two that are the same are one too many."""
     wrong = [f"{fault.name}: is there twice" for fault in {f for f in faults if faults.count(f) > 1}]
     for fault in faults:
-        wrong += [f"{fault.name}: there is no {test}" for test in fault.tests if not (root / test.split("::")[0]).exists()]
+        wrong += [
+            f"{fault.name}: there is no {test}" for test in fault.tests if not (root / test.split("::")[0]).exists()
+        ]
         try:
             fault.planted((root / fault.file).read_text(encoding="utf-8"))
         except (StaleList, OSError) as error:

@@ -36,7 +36,7 @@ def test_the_list_fits_the_source() -> None:
 
 def test_what_no_longer_stands_in_the_source_is_named(tree: Path) -> None:
     gone = Fault("solo_invariance/area.py", "a - b", "b - a", _TESTS)
-    with pytest.raises(StaleList, match="area.py: a - b -> b - a: 0 places"):
+    with pytest.raises(StaleList, match=r"area\.py: a - b -> b - a: 0 places"):
         check([_CAUGHT, gone], tree)
 
 

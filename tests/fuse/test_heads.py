@@ -151,7 +151,7 @@ def test_a_feature_that_hardly_varies_on_the_reference_does_not_drown_the_others
 
 
 def test_the_largest_entry_of_each_component_is_positive() -> None:
-    """A decomposition leaves the sign open, and machines would differ: as scikit-learn's ``svd_flip``, by components."""
+    """A decomposition leaves the sign open, and machines would differ; scikit-learn does the same in ``svd_flip``."""
     features = _features()
     axes = Projected([3, 12], width=9).fit(features).axes / Standardized([3, 12]).fit(features).factor[:, None]
     largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))

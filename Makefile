@@ -8,7 +8,7 @@ CONSTRAINTS ?= constraints.txt
 PYTEST := -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test oldest lint format bench clean
+.PHONY: help setup demo test oldest lint format mutants bench clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,9 @@ lint: setup ## ruff and mypy
 format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+mutants: setup ## plant a hundred faults, one at a time, and see whether the tests notice
+	$(BIN)/python -m mutants
 
 bench: setup ## speed and memory, row by row, as JSON and tables; benchmarks/device.sh for a GPU
 	$(BIN)/python -m benchmarks

@@ -122,3 +122,11 @@ def test_a_fused_backbone_is_known_by_its_mode(make_backbone: Make) -> None:
         return digest_of_backbone(Backbone(network, Architecture("fusion"), InputSpec(8), Provenance("fused")))
 
     assert fused(add, "sum") == fused(add, "sum") != fused(average, "mean")
+
+
+def test_a_backbone_is_known_by_where_its_weights_stand(tiny_backbone: Backbone) -> None:
+    before = digest_of_backbone(tiny_backbone)
+    with torch.no_grad():
+        weights = next(tiny_backbone.parameters())
+        weights.copy_(weights.flip(0))
+    assert digest_of_backbone(tiny_backbone) != before

@@ -148,3 +148,11 @@ def test_a_feature_that_hardly_varies_on_the_reference_does_not_drown_the_others
     variances = fused.var(dim=0)
     assert variances[3] < 200 * variances[4:].mean()  # as it is divided by a tenth of what the others are divided by
     assert head.factor[3] < 20 * head.factor[4:].mean()
+
+
+def test_the_largest_entry_of_each_component_is_positive() -> None:
+    """A decomposition leaves the sign open, and machines would differ; scikit-learn does the same in ``svd_flip``."""
+    features = _features()
+    axes = Projected([3, 12], width=9).fit(features).axes / Standardized([3, 12]).fit(features).factor[:, None]
+    largest = axes.gather(0, axes.abs().argmax(0, keepdim=True))
+    assert (largest > 0).all()

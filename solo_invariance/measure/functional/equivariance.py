@@ -27,7 +27,8 @@ def equivariance_terms(clean: Tensor, views: Tensor, coordinates: Tensor, images
     .. math:: M(p) = a(p) I + \sum_j \phi_j(p) M_j, \quad b(p) = \sum_j \phi_j(p) b_j
 
     with the polynomials :math:`\phi_j` of the coordinates up to the third degree: a and b by least squares, and on what
-    they leave :math:`M_j`, and b once more, by ridge regression, with the penalty chosen by cross-validation over images. The terms are its squared error and those of
+    they leave :math:`M_j`, and b once more, by ridge regression, with the penalty
+    chosen by cross-validation over images. The terms are its squared error and those of
 
     - a share that is kept, :math:`a(p) z(x) + \bar b` with :math:`a(p) = \sum_j \alpha_j \phi_j(p)` in [0, 1]: of a
       backbone that is invariant, or so but for noise, nothing is better;

@@ -34,19 +34,22 @@ def answers(seed: int, accuracies: Tensor) -> tuple[Tensor, Tensor]:
 def accuracies() -> None:
     for count in (30, 100, 1000):
         for level in (0.5, 0.9, 0.98):
-            chances = torch.full((count,), level)
-            one = share(lambda seed: accuracy_interval(*answers(seed, chances)), level)
-            each = share(lambda seed: mean_per_class_interval(*answers(seed, chances)), level)
-            old = share(lambda seed: bootstrap_interval(accuracy, *answers(seed, chances), 400, seed=seed), level, 400)
+            print(of_accuracy(torch.full((count,), level), level))
 
-            def paired(seed: int) -> tuple[float, float]:
-                ours, targets = answers(seed, chances)
-                return paired_accuracy_interval(ours, answers(seed + _REPETITIONS, chances)[0], targets)
 
-            print(
-                f"n {count:4} p {level:.2f}: accuracy {one:.3f} (bootstrap {old:.3f}), mean per class {each:.3f}, "
-                f"paired difference {share(paired, 0.0):.3f}"
-            )
+def of_accuracy(chances: Tensor, level: float) -> str:
+    one = share(lambda seed: accuracy_interval(*answers(seed, chances)), level)
+    each = share(lambda seed: mean_per_class_interval(*answers(seed, chances)), level)
+    old = share(lambda seed: bootstrap_interval(accuracy, *answers(seed, chances), 400, seed=seed), level, 400)
+
+    def paired(seed: int) -> tuple[float, float]:
+        ours, targets = answers(seed, chances)
+        return paired_accuracy_interval(ours, answers(seed + _REPETITIONS, chances)[0], targets)
+
+    return (
+        f"n {len(chances):4} p {level:.2f}: accuracy {one:.3f} (bootstrap {old:.3f}), mean per class {each:.3f}, "
+        f"paired difference {share(paired, 0.0):.3f}"
+    )
 
 
 def adaptive(pool: int = 300, parameters: int = 64, repetitions: int = 400) -> None:

@@ -91,6 +91,7 @@ def measure_settings(settings: Config, backbone: Backbone) -> MeasureSettings:
         num_images=settings.num_images,
         target_se=settings.target_se,
         gallery=settings.gallery,
+        matched_width=settings.matched_width,
         geometry=sizes._replace(resize=settings.resize or sizes.resize),
         batch_size=settings.batch_size,
         precision=settings.precision.name,  # type: ignore[arg-type]

@@ -16,6 +16,7 @@ from solo_invariance.report.grids import (
     Cell,
     Column,
     Grid,
+    comparable_similarity,
     interval,
     invariance_grid,
     mean_ranks,
@@ -34,7 +35,13 @@ def print_tables(results: Results, console: Console) -> None:
         console.print(Text.assemble(*((part, "bold" if isinstance(part, Label) else "") for part in sentence)))
     for caveat in caveats(results):
         console.print(Text(caveat, "yellow"))
+    quantity = comparable_similarity(results.rows)
     similarity, distance = invariance_grid(results, "similarity"), invariance_grid(results, "distance")
+    if quantity != "similarity":
+        matched = invariance_grid(results, quantity)
+        _print_table(
+            lambda between: invariance_table(matched, "Width-matched similarity: 1 is invariant", between), console
+        )
     _print_table(lambda between: invariance_table(similarity, "Similarity: 1 is invariant", between), console)
     _print_table(lambda between: invariance_table(distance, "Distance: 0 is invariant", between), console)
     _print_table(lambda between: transfer_table(transfer_grid(results), between), console)

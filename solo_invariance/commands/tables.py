@@ -29,6 +29,8 @@ def print_comparison(comparison: InvarianceComparison) -> None:
     counts = sorted({entry.num_images for entry in entries.values()})
     on = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     print_entries(f"{ours} minus {named}: paired differences on {on} images or groups", entries, sign="+")
+    for caution in comparison.cautions:
+        console.print(f"caution: {caution}", style="yellow", soft_wrap=True, markup=False)
 
 
 def print_entries(title: str, entries: Mapping[str, Measured], sign: str = "") -> None:

@@ -77,6 +77,7 @@ class MeasureConfig:
     k: int = 256
     num_images: int | None = None
     gallery: int = 1000
+    matched_width: int = 64
     resize: int | None = None
     crop_size: int | None = None
     precision: PrecisionName = PrecisionName.fp32
@@ -93,7 +94,7 @@ class MeasureConfig:
 
     def __post_init__(self) -> None:
         require_at_least(2, self, "num_images")  # or there is no interval
-        require_positive(self, "k", "gallery", "batch_size", "resize", "crop_size", "devices")
+        require_positive(self, "k", "gallery", "matched_width", "batch_size", "resize", "crop_size", "devices")
         require_positive(self.backbone, "crop_size", prefix="backbone.")
         require_positive(self.data, "num_images", "num_groups", prefix="data.")
         require_at_least(16, self.data, "size", prefix="data.")

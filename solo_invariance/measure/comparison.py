@@ -9,12 +9,13 @@ import torch
 
 from solo_invariance.bootstrap import Estimate, Statistic, estimate_difference
 from solo_invariance.errors import UserError
+from solo_invariance.measure.measurement import METRICS
 from solo_invariance.measure.metrics.view_metric import ViewMetric
 from solo_invariance.plugins import discover, load_plugin
 from solo_invariance.results import InvarianceComparison, InvarianceResult
 from solo_invariance.results.comparison import COMPARISON_FILE
 from solo_invariance.results.files import SCHEMA, read_arrays
-from solo_invariance.results.invariance import INVARIANCE_FILE
+from solo_invariance.results.invariance import INVARIANCE_FILE, widths_caution
 
 _SUFFIX = "_per_image"
 
@@ -41,17 +42,21 @@ def compare_runs(
     first, second = (InvarianceResult.read(run / INVARIANCE_FILE) for run in (ours, theirs))
     if first.protocol != second.protocol:
         raise UserError(f"against={theirs}: protocol {second.protocol}, here {first.protocol}")
+    chosen: dict[str, ViewMetric | type[ViewMetric]] = {**METRICS, **(metrics or {})}
+    if first.matched_width != second.matched_width:
+        del chosen["width_matched_similarity"]
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "kind": InvarianceComparison.kind,
         "label": first.label,
         "against": {"label": second.label, "out": str(theirs)},
         "seed": seed,
+        "cautions": [*filter(None, [widths_caution([first, second])])],
     }
     for part in ("transforms", "views"):
         here, there = getattr(first, part), getattr(second, part)
         shared = {one: here[one].kind for one in here if one in there}
-        content[part] = {one: _compare(one, ours, theirs, kind, seed, metrics or {}) for one, kind in shared.items()}
+        content[part] = {one: _compare(one, ours, theirs, kind, seed, chosen) for one, kind in shared.items()}
     if not content["transforms"] and not content["views"]:
         raise UserError(f"against={theirs}: has no transform and no view set in common with {ours}")
     result = InvarianceComparison.from_content(content)
@@ -60,11 +65,16 @@ def compare_runs(
 
 
 def _compare(
-    name: str, ours: Path, theirs: Path, kind: str, seed: int, metrics: Mapping[str, ViewMetric]
+    name: str, ours: Path, theirs: Path, kind: str, seed: int, metrics: Mapping[str, ViewMetric | type[ViewMetric]]
 ) -> dict[str, Any]:
     own, other = _per_image(ours / f"{name}.npz"), _per_image(theirs / f"{name}.npz")
-    known = {*metrics, *(plugin.name for plugin in discover("metrics"))}
-    measured = [name.removesuffix(_SUFFIX) for name in own if name.endswith(_SUFFIX) and name in other]
+    plugins = {plugin.name for plugin in discover("metrics")} - {*METRICS}
+    known = {*metrics, *plugins}
+    measured = [
+        name.removesuffix(_SUFFIX)
+        for name in own
+        if name.endswith(_SUFFIX) and name in other and own[name].shape[1:] == other[name].shape[1:]
+    ]
     shared = [metric for metric in measured if metric in known]
     try:
         differences = {m: paired_difference(own, other, m, _metric(m, metrics).value, seed).as_dict() for m in shared}
@@ -78,7 +88,7 @@ def _per_image(path: Path) -> dict[str, np.ndarray]:
     return read_arrays(path, lambda name: name in ("names", "parameters") or name.endswith(_SUFFIX))
 
 
-def _metric(name: str, own: Mapping[str, ViewMetric]) -> ViewMetric | type[ViewMetric]:
+def _metric(name: str, own: Mapping[str, ViewMetric | type[ViewMetric]]) -> ViewMetric | type[ViewMetric]:
     return own[name] if name in own else load_plugin("metrics", name)
 
 

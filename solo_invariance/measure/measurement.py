@@ -12,10 +12,15 @@ from solo_invariance.measure.loop.whitened import WhitenedBackbone
 from solo_invariance.measure.metrics.distance import InvarianceDistance
 from solo_invariance.measure.metrics.similarity import InvarianceSimilarity
 from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_of
+from solo_invariance.measure.metrics.width_matched_similarity import WidthMatchedSimilarity
 from solo_invariance.measure.transforms.transform import Transform
 
-METRICS: Mapping[str, type[ViewMetric]] = {"similarity": InvarianceSimilarity, "distance": InvarianceDistance}
-"""The paper's two; others come from the entry points ``solo_invariance.metrics``."""
+METRICS: Mapping[str, type[ViewMetric]] = {
+    "similarity": InvarianceSimilarity,
+    "width_matched_similarity": WidthMatchedSimilarity,
+    "distance": InvarianceDistance,
+}
+"""The paper's two, and what compares backbones of different widths; the entry points have others."""
 
 
 class InvarianceMeasurement(WhitenedBackbone):

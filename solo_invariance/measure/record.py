@@ -68,6 +68,7 @@ def config_of_arguments(
         k=settings.k,
         num_images=settings.num_images,
         gallery=settings.gallery,
+        matched_width=settings.matched_width,
         resize=resize,
         crop_size=crop_size,
         precision=PrecisionName[settings.precision],

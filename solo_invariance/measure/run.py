@@ -214,6 +214,7 @@ class _Run:
             "budget": self.settings.budget,
             "num_images": num_images(len(self.data.images), self.settings),
             "k": self.settings.k,
+            "matched_width": min(self.settings.matched_width, self.backbone.layers[layer]),
             "geometry": self.geometry._asdict(),
             "config": dict(config),
             "versions": versions(),

@@ -25,6 +25,9 @@ class MeasureSettings:
         num_images: Number of images to measure on; None is 1000 for ``full`` and all for ``adaptive``.
         target_se: The standard error to reach, where the budget is ``adaptive``.
         gallery: Number of images that a view is compared with, for the metrics that need others.
+        matched_width: To how many dimensions features are projected for the similarity that compares backbones of
+            different widths; of a backbone that has no more, it is the plain similarity. The same for all that are
+            compared.
         geometry: Sizes of images and crops, in pixels; None is the backbone's own crop, out of images 8/7 as large.
         batch_size: Views in one forward pass, None for what is fastest on the device; changes speed and memory, not
             numbers (to floating point).
@@ -41,6 +44,7 @@ class MeasureSettings:
     num_images: int | None = None
     target_se: float = 0.002
     gallery: int = 1000
+    matched_width: int = 64
     geometry: ResizeCrop | None = None
     batch_size: int | None = None
     precision: Precision = "fp32"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from solo_invariance.report.collect import Results
 from solo_invariance.report.grids import (
+    comparable_similarity,
     kinds_of,
     measurements,
     of_group,
@@ -14,6 +15,7 @@ from solo_invariance.report.grids import (
     transfer_grid,
 )
 from solo_invariance.results import Result
+from solo_invariance.results.invariance import widths_caution
 
 INVARIANCE_SETTINGS = {"protocol": "protocol", "num_images": "number of images", "k": "number of parameters"}
 TRANSFER_SETTINGS = {
@@ -36,7 +38,8 @@ def caveats(results: Results) -> list[str]:
             (row.label, result) for row in results.rows for result in row.transfer if task_column(result) == column
         ]
         found += _differences(scored, TRANSFER_SETTINGS, f"the results on {column.title}")
-    return [*dict.fromkeys(found), *_nothing_shared(results)]
+    widths = widths_caution([result for _, result in measured])
+    return [*dict.fromkeys(found), *([widths] if widths else []), *_nothing_shared(results)]
 
 
 def _differences(results: Labelled, settings: dict[str, str], where: str) -> Iterable[str]:
@@ -53,7 +56,7 @@ def _differences(results: Labelled, settings: dict[str, str], where: str) -> Ite
 
 def _nothing_shared(results: Results) -> Iterable[str]:
     for kind in kinds_of(results.rows):
-        measured = [of_group(measurements(row, "similarity"), kind) for row in results.rows]
+        measured = [of_group(measurements(row, comparable_similarity(results.rows)), kind) for row in results.rows]
         if any(measured) and shared_means(measured).num_columns == 0:
             yield f"No {kind} transform was measured for every backbone, so their averages are not compared."
     grid = transfer_grid(results)

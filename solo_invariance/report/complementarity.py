@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from solo_invariance.fuse.complementarity import complementarity
-from solo_invariance.report.collect import Results
+from solo_invariance.report.collect import Results, Row
 from solo_invariance.report.drawing import colours
 from solo_invariance.report.drawing.axis import round_domain
-from solo_invariance.report.grids import readable
+from solo_invariance.report.grids import Quantity, comparable_similarity, readable
 
 
 class Entry(NamedTuple):
@@ -32,11 +32,9 @@ def complementarity_matrix(results: Results) -> Matrix | None:
 
     A fused backbone sees what its members see: it would say nothing about whom to fuse.
     """
-    measured = {
-        row.label: {name: transform.similarity.mean for name, transform in row.transforms.items()}
-        for row in results.rows
-        if row.transforms and not row.is_fused
-    }
+    singles = [row for row in results.rows if row.transforms and not row.is_fused]
+    quantity = comparable_similarity(singles)
+    measured = {row.label: _means(row, quantity) for row in singles}
     try:
         found = complementarity(measured)
     except ValueError:
@@ -50,6 +48,11 @@ def complementarity_matrix(results: Results) -> Matrix | None:
         ]
         rows.append((label, entries))
     return Matrix(found.labels, len(found.transforms), rows)
+
+
+def _means(row: Row, quantity: Quantity) -> dict[str, float]:
+    estimates = {name: getattr(transform, quantity) for name, transform in row.transforms.items()}
+    return {name: estimate.mean for name, estimate in estimates.items()}
 
 
 def _entry(value: float, most: float, strongest: str | None) -> Entry:

@@ -14,7 +14,7 @@ from solo_invariance.report.collect import Results, Row
 from solo_invariance.results import Estimate, TransferResult
 
 Mark = Literal["", "best", "tied"]
-Quantity = Literal["similarity", "distance"]
+Quantity = Literal["similarity", "width_matched_similarity", "distance"]
 KINDS = ("spatial", "appearance")
 METRICS = {"r2": "R²"}
 # The others are the usual ones for their tasks, or their metric says it.
@@ -111,7 +111,7 @@ def invariance_grid(results: Results, quantity: Quantity) -> Grid:
                 row.update({Column("mean", kind, is_mean=True): mean} if mean else {})
     order = [*kinds, *map(view_group, kinds)]
     columns = sorted(_columns(measured), key=lambda column: (order.index(column.group), column.is_mean))
-    return _grid(rows, columns, measured, larger_is_better=quantity == "similarity", decimals=_decimals(measured))
+    return _grid(rows, columns, measured, larger_is_better=quantity != "distance", decimals=_decimals(measured))
 
 
 def transfer_grid(results: Results) -> Grid:
@@ -148,9 +148,28 @@ def shared_means(measured: Sequence[Measured]) -> Means:
 
 def measurements(row: Row, quantity: Quantity) -> Measured:
     """Everything that was measured of a row's invariance: its transforms under their kind, then its view sets."""
-    transforms = {Column(name, result.kind): getattr(result, quantity) for name, result in row.transforms.items()}
-    views = {Column(name, view_group(result.kind)): getattr(result, quantity) for name, result in row.views.items()}
-    return {**transforms, **views}
+    transforms = {Column(name, result.kind): result for name, result in row.transforms.items()}
+    views = {Column(name, view_group(result.kind)): result for name, result in row.views.items()}
+    found = {column: getattr(result, quantity) for column, result in {**transforms, **views}.items()}
+    return {column: estimate for column, estimate in found.items() if estimate is not None}
+
+
+def comparable_similarity(rows: Iterable[Row]) -> Quantity:
+    """The similarity by which rows can be compared: the width-matched one where their widths differ and all have it.
+
+    Where widths differ and not all have it, in one number of dimensions, there is none but the plain one, which a
+    caveat has to go with.
+    """
+    files = [file for row in rows for file in row.invariance]
+    matched = {file.matched_width for file in files}
+    differ = len({file.backbone.num_features for file in files}) > 1
+    return "width_matched_similarity" if differ and len(matched) == 1 and None not in matched else "similarity"
+
+
+def matched_width(results: Results) -> int | None:
+    """The number of dimensions of the width-matched similarities, where all files have them in the same."""
+    found = {file.matched_width for row in results.rows for file in row.invariance}
+    return found.pop() if len(found) == 1 else None
 
 
 def further_metrics(rows: Sequence[Row]) -> dict[str, dict[str, Measured]]:

@@ -10,11 +10,13 @@ from solo_invariance.report.collect import Results, Row
 from solo_invariance.report.grids import (
     Grid,
     Means,
+    comparable_similarity,
     kinds_of,
     mean_ranks,
     measurements,
     number,
     of_group,
+    readable,
     shared_means,
     transfer_grid,
     view_group,
@@ -73,7 +75,8 @@ def _verdict(rows: Sequence[Row], kind: str) -> Verdict | None:
     best = max((mean for _, mean in compared), key=lambda mean: mean.mean)
     leading = [(row, mean) for row, mean in compared if mean.overlaps(best)]
     values = "".join(_enumerated([number(mean.mean, 2) for _, mean in leading]))
-    evidence = f"to {kind} changes (mean similarity {values} over {_counted(means.num_columns, noun)})"
+    similarity = readable(comparable_similarity(rows)).replace("width matched", "width-matched")
+    evidence = f"to {kind} changes (mean {similarity} {values} over {_counted(means.num_columns, noun)})"
     return Verdict((*_labels([row for row, _ in leading]), _predicate(len(leading), len(compared))), evidence)
 
 
@@ -85,7 +88,8 @@ def _predicate(num_leading: int, num_compared: int) -> str:
 
 def _means_of_kind(rows: Sequence[Row], kind: str) -> tuple[Means, str]:
     """Means over the transforms of a kind; where nobody has any, over its view sets."""
-    measured = [measurements(row, "similarity") for row in rows]
+    quantity = comparable_similarity(rows)
+    measured = [measurements(row, quantity) for row in rows]
     on_transforms = [of_group(row, kind) for row in measured]
     if any(on_transforms):
         return shared_means(on_transforms), "transform"

@@ -19,9 +19,11 @@ from solo_invariance.report.drawing import colours, curves, whiskers
 from solo_invariance.report.drawing.axis import round_domain, tick_text
 from solo_invariance.report.grids import (
     Grid,
+    comparable_similarity,
     further_metrics,
     interval,
     invariance_grid,
+    matched_width,
     mean_ranks,
     number,
     transfer_grid,
@@ -68,7 +70,9 @@ def render_page(results: Results, directory: Path) -> str:
     """The page's HTML, with the paths of the result files relative to the directory that the page will lie in."""
     environment = _environment()
     css = environment.get_template("page.css.j2").render(light=colours.LIGHT, dark=colours.DARK)
-    similarity, distance = invariance_grid(results, "similarity"), invariance_grid(results, "distance")
+    quantity = comparable_similarity(results.rows)
+    compared, distance = invariance_grid(results, quantity), invariance_grid(results, "distance")
+    similarity = invariance_grid(results, "similarity")
     transfer = transfer_grid(results)
     return environment.get_template("page.html.j2").render(
         css=Markup(css),
@@ -78,6 +82,9 @@ def render_page(results: Results, directory: Path) -> str:
         headline=headline(results),
         scope=scope(results),
         cautions=caveats(results),
+        compared=compared,
+        compared_scale=Scale(*_domain(compared)),
+        matched_width=matched_width(results) if quantity == "width_matched_similarity" else None,
         similarity=similarity,
         similarity_scale=Scale(*_domain(similarity)),
         distance=distance,

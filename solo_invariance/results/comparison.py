@@ -46,12 +46,14 @@ class InvarianceComparison(Comparison):
     Args:
         transforms: By name.
         views: By the view set's name.
+        cautions: Sentences on why a difference is not to be taken at face value, where there is a reason.
     """
 
     kind: ClassVar[str] = "comparison"
 
     transforms: Mapping[str, Difference] = Field(default_factory=dict)
     views: Mapping[str, Difference] = Field(default_factory=dict)
+    cautions: tuple[Text, ...] = ()
 
 
 class TransferComparison(Comparison):

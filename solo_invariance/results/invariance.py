@@ -1,6 +1,6 @@
 """``invariance.json``: what a backbone became invariant to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
@@ -48,6 +48,7 @@ class TransformResult(Measured):
         num_images: How many images were looked at, where the file says it.
         num_views: How many views of them.
         similarity: In [-1, 1]; 1 is invariant.
+        width_matched_similarity: The same in a width that all backbones share, where the file has it.
         distance: In standard deviations of whitened features; 0 is invariant.
         similarity_without_identity: Over all other steps.
         unreadable: Images that were left out.
@@ -60,6 +61,7 @@ class TransformResult(Measured):
     num_images: Whole | None = None
     num_views: Whole | None = None
     similarity: Estimate
+    width_matched_similarity: Estimate | None = None
     distance: Estimate
     similarity_without_identity: Estimate | None = None
     unreadable: tuple[str, ...] = ()
@@ -87,6 +89,7 @@ class ViewResult(Measured):
         num_groups: How many things.
         num_views: How many views of one, at most.
         similarity: In [-1, 1]; 1 is invariant.
+        width_matched_similarity: The same in a width that all backbones share, where the file has it.
         distance: In standard deviations of whitened features; 0 is invariant.
         unreadable: Images that were left out.
     """
@@ -94,6 +97,7 @@ class ViewResult(Measured):
     num_groups: Whole
     num_views: Whole
     similarity: Estimate
+    width_matched_similarity: Estimate | None = None
     distance: Estimate
     unreadable: tuple[str, ...] = ()
 
@@ -122,6 +126,7 @@ class InvarianceResult(Result):
         budget: ``full`` or ``adaptive``, where the file says it.
         num_images: How many images were to be looked at.
         k: How many parameters of each transform an image is looked at with.
+        matched_width: In how many dimensions the width-matched similarities are; older files have none.
         geometry: ``resize`` and ``crop_size`` in pixels, where the file says it.
         reference: The images whose statistics whiten the features, where the file says it.
         transforms: By name.
@@ -135,7 +140,26 @@ class InvarianceResult(Result):
     budget: Text | None = Field(default=None, repr=False)
     num_images: Whole
     k: Whole
+    matched_width: Whole | None = Field(default=None, repr=False)
     geometry: Mapping[str, Whole] | None = Field(default=None, repr=False)
     reference: ReferenceRecord | None = Field(default=None, repr=False)
     transforms: Mapping[str, TransformResult] = Field(default_factory=dict)
     views: Mapping[str, ViewResult] = Field(default_factory=dict)
+
+
+def widths_caution(results: Sequence[InvarianceResult]) -> str | None:
+    """Return why similarities and distances of backbones are not comparable as they stand: they differ in width.
+
+    Returns:
+        A sentence that says what is comparable, or how to have it; None where all have as many features.
+    """
+    widths = sorted({result.backbone.num_features for result in results})
+    if len(widths) < 2:
+        return None
+    listed = f"{', '.join(map(str, widths[:-1]))} and {widths[-1]}"
+    sentence = f"Backbones of {listed} features: similarity and distance depend on the width"
+    matched = {result.matched_width for result in results}
+    if len(matched) == 1 and None not in matched:
+        return f"{sentence}, width-matched similarity does not."
+    least = min(64, widths[0])
+    return f"{sentence}, and there is no width-matched similarity of all: measure each with matched_width={least}."

@@ -12,7 +12,7 @@ from solo_invariance.results import TransferComparison, TransferResult
 from solo_invariance.results.comparison import COMPARISON_FILE
 from solo_invariance.results.files import SCHEMA, read_arrays
 from solo_invariance.results.transfer import TRANSFER_FILE
-from solo_invariance.transfer.scores import metric_named
+from solo_invariance.transfer.scores import difference_interval
 
 ARRAYS = "transfer.npz"
 
@@ -61,14 +61,8 @@ def compare_scores(ours: Path, theirs: Path, seed: int) -> TransferComparison:
     if "episodes" in one:
         interval = paired_interval(_mean, one["episodes"], other["episodes"], one["episodes"], seed=seed)
     else:
-        interval = paired_interval(
-            metric_named(first.metric),
-            one["predictions"],
-            other["predictions"],
-            one["targets"],
-            seed=seed,
-            targets_b=other["targets"],
-        )
+        predictions = one["predictions"], other["predictions"]
+        interval = difference_interval(*predictions, one["targets"], first.metric, seed, other["targets"])
     result = TransferComparison.from_content(
         {
             "schema": SCHEMA,

@@ -1,11 +1,18 @@
 """Scores of predictions on test images, and how sure they are."""
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from solo_invariance.bootstrap import Interval, WeightedScore, bootstrap_interval
+from solo_invariance.bootstrap import Interval, WeightedScore, bootstrap_interval, paired_interval
+from solo_invariance.transfer.intervals import (
+    accuracy_interval,
+    mean_per_class_interval,
+    paired_accuracy_interval,
+    paired_mean_per_class_interval,
+)
 
 MetricName = Literal["accuracy", "mean_per_class_accuracy", "r2", "mean_average_precision"]
 Metric = WeightedScore
@@ -178,7 +185,10 @@ def class_metric_named(name: str) -> Metric:
 def score_interval(
     predictions: Tensor, targets: Tensor, metric: str, resamples: int = 1000, seed: int = 0
 ) -> tuple[float, Interval]:
-    """Return a score by its metric's name, with its 95 % bootstrap interval over test images.
+    """Return a score by its metric's name, with its 95 % interval over test images.
+
+    Of accuracies it is a closed form that is sound near 1, ``intervals.accuracy_interval`` and
+    ``intervals.mean_per_class_interval``; of other scores the bootstrap's.
 
     Args:
         predictions: (N,) or (N, T).
@@ -192,7 +202,44 @@ def score_interval(
     """
     function = metric_named(metric)
     score = float(function(predictions, targets, None))
+    if metric in _INTERVALS:
+        return score, _INTERVALS[metric](predictions, targets)
     return score, bootstrap_interval(function, predictions, targets, resamples, seed=seed)
+
+
+def difference_interval(
+    ours: Tensor, theirs: Tensor, targets: Tensor, metric: str, seed: int = 0, their_targets: Tensor | None = None
+) -> Interval:
+    """Return the paired 95 % interval of the difference of two scores on the same images, ours minus theirs.
+
+    Of accuracies it is a closed form that is sound near 1, ``intervals.paired_accuracy_interval`` and
+    ``intervals.paired_mean_per_class_interval``; of other scores the bootstrap's.
+
+    Args:
+        ours: Predictions, (N,) or (N, T).
+        theirs: Predictions, (N,) or (N, T).
+        targets: (N,) or (N, T).
+        metric: ``accuracy``, ``mean_per_class_accuracy``, ``r2`` or ``mean_average_precision``.
+        seed: Of the bootstrap.
+        their_targets: What theirs predicts, where that is measured in other units.
+
+    Raises:
+        ValueError: There is no such metric, or the shapes do not fit it.
+    """
+    function = metric_named(metric)
+    if metric in _DIFFERENCES:
+        return _DIFFERENCES[metric](ours, theirs, targets)
+    return paired_interval(function, ours, theirs, targets, seed=seed, targets_b=their_targets)
+
+
+_INTERVALS: dict[str, Callable[[Tensor, Tensor], Interval]] = {
+    "accuracy": accuracy_interval,
+    "mean_per_class_accuracy": mean_per_class_interval,
+}
+_DIFFERENCES: dict[str, Callable[[Tensor, Tensor, Tensor], Interval]] = {
+    "accuracy": paired_accuracy_interval,
+    "mean_per_class_accuracy": paired_mean_per_class_interval,
+}
 
 
 def _weighted_sum(values: Tensor, weights: Tensor) -> Tensor:

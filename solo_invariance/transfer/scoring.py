@@ -27,7 +27,7 @@ class TransferScore:
     Args:
         metric: Its name.
         score: In the metric's unit; higher is better.
-        ci95: Its 95 % interval, by the bootstrap over test images or over episodes.
+        ci95: Its 95 % interval, over test images or over episodes.
         penalty: That was chosen, where there is one.
         details: How the fit came about, as plain data.
         arrays: ``predictions`` for the test images, or the ``episodes``' accuracies.

@@ -54,7 +54,7 @@ def test_paired_differences_against_numpy(cli, host_checkpoint, theirs, tmp_path
     assert list(entries) == ["hue", "h_flip", "pose"]
     for name, entry in entries.items():
         assert entry["kind"] == ("appearance" if name == "hue" else "spatial")
-        metrics = {"similarity", "distance", "chance_corrected_similarity", "recall_at_1"}
+        metrics = {"similarity", "width_matched_similarity", "distance", "chance_corrected_similarity", "recall_at_1"}
         assert {*entry} == {"kind", "num_images", *metrics}
         for metric in metrics:
             first, second = (_per_image(out, name, metric) for out in (ours, theirs))

@@ -574,17 +574,26 @@ def test_every_metric_on_every_transform(cli, host_checkpoint, tmp_path: Path, b
     assert (code, err) == (0, "")
     result = _result(out)
     assert len(result["transforms"]) == 18
-    metrics = {"similarity", "distance", "chance_corrected_similarity", "recall_at_1", "mrr", "equivariance"}
+    metrics = {
+        "similarity",
+        "width_matched_similarity",
+        "distance",
+        "chance_corrected_similarity",
+        "recall_at_1",
+        "mrr",
+        "parameter_readout",
+        "equivariance",
+    }
     for name, entry in result["transforms"].items():
         assert metrics <= {*entry}, name
         for metric in metrics:
             low, high = entry[metric]["ci95"]
             assert low <= high
-            assert ("curve" in entry[metric]) == (metric != "equivariance")
+            assert ("curve" in entry[metric]) == (metric not in ("parameter_readout", "equivariance"))
         assert 0 <= entry["recall_at_1"]["mean"] <= entry["mrr"]["mean"] <= 1
         # Chance is near nothing, so that what is corrected for it is nearly the same.
         assert entry["chance_corrected_similarity"]["mean"] == pytest.approx(entry["similarity"]["mean"], abs=0.1)
-        assert entry["equivariance"]["mean"] < 1
+        assert entry["parameter_readout"]["mean"] < 1
         assert name in printed
         identity = entry["identity"]
         if identity is not None:

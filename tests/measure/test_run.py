@@ -24,7 +24,7 @@ from solo_invariance.measure import (
     ViewGroups,
     measure,
 )
-from solo_invariance.measure.metrics import Equivariance, InvarianceSimilarity, RetrievalRecall
+from solo_invariance.measure.metrics import InvarianceSimilarity, ParameterReadout, RetrievalRecall
 from solo_invariance.measure.transforms import h_flip, hue, rotation
 from solo_invariance.processes import Processes
 from solo_invariance.results import InvarianceResult
@@ -224,10 +224,10 @@ def test_a_metric_of_other_options_is_another_run(tmp_path: Path) -> None:
             _pooled(), _noise(40, 32, 32), ["hue"], settings, metrics=metrics, out=tmp_path, device="cpu"
         ).only
 
-    by_name = measured(["equivariance"])
+    by_name = measured(["parameter_readout"])
     with pytest.raises(UserError, match=r"holds results of another run \(own"):
-        measured({"equivariance": Equivariance(seed=3)})
-    assert measured({"equivariance": Equivariance()}).transforms == by_name.transforms
+        measured({"parameter_readout": ParameterReadout(seed=3)})
+    assert measured({"parameter_readout": ParameterReadout()}).transforms == by_name.transforms
 
 
 # Any module, any images
@@ -356,10 +356,10 @@ def test_only_is_for_one_result(tiny_backbone: Backbone) -> None:
 
 
 def test_two_metrics_of_one_class_are_measured_side_by_side_and_left_as_they_are() -> None:
-    class FirstRows(Equivariance):
+    class FirstRows(ParameterReadout):
         max_rows = 24
 
-    first, second, few = Equivariance(seed=0), Equivariance(seed=3), FirstRows()
+    first, second, few = ParameterReadout(seed=0), ParameterReadout(seed=3), FirstRows()
     metrics = {"similarity": InvarianceSimilarity, "first": first, "second": second, "few": few}
     metrics["recall"] = RetrievalRecall()  # whose gallery comes later
     settings = MeasureSettings(k=4, geometry=ResizeCrop(32, 32))
@@ -367,10 +367,12 @@ def test_two_metrics_of_one_class_are_measured_side_by_side_and_left_as_they_are
     result = measure(_pooled(), images, ["brightness"], settings, metrics=metrics, device="cpu").only
     entry = result.transforms["brightness"]
     assert entry.metric("first").mean != entry.metric("second").mean
-    named = measure(_pooled(), images, ["brightness"], settings, metrics=["equivariance", "recall_at_1"], device="cpu")
+    named = measure(
+        _pooled(), images, ["brightness"], settings, metrics=["parameter_readout", "recall_at_1"], device="cpu"
+    )
     expected = named.only.transforms["brightness"]
     assert (entry.metric("first"), entry.metric("recall")) == (
-        expected.metric("equivariance"),
+        expected.metric("parameter_readout"),
         expected.metric("recall_at_1"),
     )
     assert all(not metric.clean for metric in (first, second, few))

@@ -3,10 +3,11 @@ import torch
 from sklearn import metrics
 from torch import Tensor
 
-from solo_invariance.bootstrap import bootstrap_interval
+from solo_invariance.bootstrap import bootstrap_interval, paired_interval
 from solo_invariance.transfer.scores import (
     Metric,
     accuracy,
+    difference_interval,
     mean_average_precision,
     mean_per_class_accuracy,
     r2,
@@ -86,10 +87,24 @@ def test_a_class_without_images_is_left_out_of_the_mean() -> None:
 
 def test_score_interval_is_the_score_with_its_interval() -> None:
     predictions, targets = draw_classes(0)
-    score, interval = score_interval(predictions, targets, "mean_per_class_accuracy", seed=1)
-    assert score == float(mean_per_class_accuracy(predictions, targets))
-    assert interval == bootstrap_interval(mean_per_class_accuracy, predictions, targets, seed=1)
-    assert interval.low < score < interval.high
+    for metric in (accuracy, mean_per_class_accuracy):
+        score, interval = score_interval(predictions, targets, metric.__name__)
+        assert score == float(metric(predictions, targets))
+        assert interval == pytest.approx(bootstrap_interval(metric, predictions, targets, 4000), abs=0.015)
+    numbers = draw_numbers(0)
+    assert score_interval(*numbers, "r2", seed=1)[1] == bootstrap_interval(r2, *numbers, seed=1)
+
+
+def test_difference_interval_is_that_of_the_metric() -> None:
+    first, targets = draw_classes(0)
+    second = draw_classes(1)[0]
+    for metric in (accuracy, mean_per_class_accuracy):
+        found = difference_interval(first, second, targets, metric.__name__)
+        assert found == pytest.approx(paired_interval(metric, first, second, targets, 4000), abs=0.02)
+    ours, truth = draw_numbers(0)
+    theirs, others = draw_numbers(1)
+    expected = paired_interval(r2, ours, theirs, truth, seed=3, targets_b=others)
+    assert difference_interval(ours, theirs, truth, "r2", 3, others) == expected
 
 
 def test_an_unknown_metric_is_named() -> None:

@@ -7,14 +7,22 @@ With mean :math:`\mu` and covariance :math:`\Sigma` of a backbone's features on 
 
 from solo_invariance.measure.functional.chance import chance_similarity, correct_for_chance, same_image
 from solo_invariance.measure.functional.equivariance import equivariance_terms
+from solo_invariance.measure.functional.parameter_readout import parameter_readout_terms
 from solo_invariance.measure.functional.retrieval import retrieval_rank
 from solo_invariance.measure.functional.similarity import (
     group_distance,
     group_similarity,
     invariance_distance,
     invariance_similarity,
+    width_matched_group_similarity,
+    width_matched_similarity,
 )
-from solo_invariance.measure.functional.whitening import Whitening, whiten, whitening_from_statistics
+from solo_invariance.measure.functional.whitening import (
+    Whitening,
+    whiten,
+    whitening_from_statistics,
+    width_matched_projections,
+)
 
 __all__ = [
     "Whitening",
@@ -25,8 +33,12 @@ __all__ = [
     "group_similarity",
     "invariance_distance",
     "invariance_similarity",
+    "parameter_readout_terms",
     "retrieval_rank",
     "same_image",
     "whiten",
     "whitening_from_statistics",
+    "width_matched_group_similarity",
+    "width_matched_projections",
+    "width_matched_similarity",
 ]

@@ -1,134 +1,111 @@
-"""How well a transform's parameters are read out of features."""
+"""How well a map that all images share predicts the features of views."""
 
-from typing import NamedTuple
+from itertools import combinations_with_replacement
 
 import torch
 from torch import Tensor
 
-from solo_invariance.regression.cross_validation import assign_folds, choose_penalty, penalty_grid
-from solo_invariance.regression.ridge_path import ridge_paths
-from solo_invariance.regression.standardise import standardisation
+from solo_invariance.measure.functional.parameter_readout import (
+    HALVES,
+    check_pairs,
+    equal_coordinates,
+    ridge_over_images,
+)
+from solo_invariance.regression.cross_validation import assign_folds
 
-_HALVES = 2
-
-
-_FOLDS = 3
+_DEGREE = 3
 
 
 def equivariance_terms(clean: Tensor, views: Tensor, coordinates: Tensor, images: Tensor, seed: int = 0) -> Tensor:
-    r"""Squared errors of a linear read-out of the transform's parameters from clean and view features, held out.
+    r"""Squared errors of view features: by a map of clean feature and parameters, and by two that know less, held out.
 
-    .. math:: \hat y(x, p) = A z(x) + B z(T_p x) + b, \quad
-        e(x) = \sum_{p, t} \frac{(y_t(p) - \hat y_t(x, p))^2}{\sigma_t^2}, \quad
-        v(x) = \sum_{p, t} \frac{(y_t(p) - \bar y_t)^2}{\sigma_t^2}
+    A representation is equivariant where the feature of a view follows from the clean feature by a map that depends on
+    the transform's parameters and not on the image, :math:`z(T_p x) \approx M(p) z(x) + b(p)` (Lenc & Vedaldi 2015,
+    "Understanding Image Representations by Measuring Their Equivariance and Equivalence", equation 2, of one map for
+    each transform). Here
 
-    so that :math:`1 - \sum_x e(x) / \sum_x v(x)` is the R^2 of targets that all weigh the same. Each half of the images
-    is predicted by a ridge regression on the other half, whose mean :math:`\bar y` is (cross-fitting: Chernozhukov et
-    al. 2018, "Double/debiased machine learning for treatment and structural parameters", definition 3.1). Its penalty
-    is chosen by cross-validation over images of that half. Rows of one image are never on both sides. Features are
-    centred and divided by one number, so that turning feature space changes nothing.
+    .. math:: M(p) = a(p) I + \sum_j \phi_j(p) M_j, \quad b(p) = \sum_j \phi_j(p) b_j
+
+    with the polynomials :math:`\phi_j` of the coordinates up to the third degree: a and b by least squares, and on what
+    they leave :math:`M_j`, and b once more, by ridge regression, with the penalty
+    chosen by cross-validation over images. The terms are its squared error and those of
+
+    - a share that is kept, :math:`a(p) z(x) + \bar b` with :math:`a(p) = \sum_j \alpha_j \phi_j(p)` in [0, 1]: of a
+      backbone that is invariant, or so but for noise, nothing is better;
+    - the mean view, :math:`b(p)`: of one whose views say nothing of the clean feature, nothing is better.
+
+    So one less the first over the smaller of the others is the share of the change that a map predicts and neither of
+    the two does. Each half of the images is predicted by the fits to the other half.
 
     Args:
-        clean: (N, D), whitened.
-        views: (N, K, D), whitened.
-        coordinates: The parameters of the views' transform, (N, K, C). Those that never vary are left out.
+        clean: (N, D).
+        views: (N, K, D).
+        coordinates: The parameters of the views' transform, (N, K, C).
         images: Ids, (N,); rows of one id are one image.
         seed: Of the halves and folds. Neither depends on the rows' order.
 
     Returns:
-        (N, 2), float64: :math:`e` and :math:`v`.
+        (N, 3), float64: the errors of the map, of the share that is kept, and of the mean view, summed over views.
 
     Raises:
         ValueError: The shapes do not fit, numbers are not finite (an image is named), there are fewer than four images,
             or no coordinate varies.
-
-    Example:
-        >>> import torch
-        >>> draw = torch.Generator().manual_seed(0)
-        >>> angles = torch.rand(20, 3, 1, generator=draw)
-        >>> clean = torch.randn(20, 5, generator=draw)
-        >>> views = clean[:, None] + angles * torch.ones(5)
-        >>> errors, deviations = equivariance_terms(clean, views, angles, torch.arange(20)).sum(dim=0)
-        >>> bool(1 - errors / deviations > 0.999)
-        True
     """
     check_pairs(clean, views, coordinates, images)
     _, image = images.to(clean.device).unique(return_inverse=True)
     count = int(image.max()) + 1
-    if count < 2 * _HALVES:
-        raise ValueError(f"equivariance needs at least {2 * _HALVES} images, two in each half, got {count}")
+    if count < 2 * HALVES:
+        raise ValueError(f"equivariance needs at least {2 * HALVES} images, two in each half, got {count}")
     order = image.argsort(stable=True)  # so that sums, too, are rounded the same whatever the order of the rows
-    features = torch.cat([clean[:, None].expand_as(views), views], dim=-1)[order].double()
-    targets, image = _equal_targets(coordinates.to(clean.device)[order]), image[order]
-    half = assign_folds(count, _HALVES, seed).to(clean.device)[image]
-    terms = features.new_empty(len(features), 2)
-    for held_out in (half[:, None] == torch.arange(_HALVES, device=half.device)).T:
-        read_out = _read_out(features[~held_out], targets[~held_out], image[~held_out], seed)
-        terms[held_out] = read_out.terms(features[held_out], targets[held_out])
+    own, others, image = clean[order, None].double().expand_as(views), views[order].double(), image[order]
+    basis = polynomials(equal_coordinates(coordinates.to(clean.device)[order]))
+    half = assign_folds(count, HALVES, seed).to(clean.device)[image]
+    terms = own.new_empty(len(own), 3)
+    for held_out in (half[:, None] == torch.arange(HALVES, device=half.device)).T:
+        terms[held_out] = _held_out_terms(own, others, basis, image, held_out, seed)
     return terms[order.argsort()]
 
 
-def check_pairs(clean: Tensor, views: Tensor, coordinates: Tensor, images: Tensor) -> None:
-    """Raise ValueError where shapes are not (N, D), (N, K, D), (N, K, C) and (N,), or numbers are not finite."""
-    if clean.ndim != 2 or views.ndim != 3 or views.shape[::2] != clean.shape:
-        raise ValueError(f"expected clean (N, D) and views (N, K, D), got {tuple(clean.shape)}, {tuple(views.shape)}")
-    if coordinates.ndim != 3 or coordinates.shape[:2] != views.shape[:2] or images.shape != clean.shape[:1]:
-        raise ValueError(
-            f"expected coordinates (N, K, C) and images (N,) for views {tuple(views.shape)}, "
-            f"got {tuple(coordinates.shape)}, {tuple(images.shape)}"
-        )
-    for name, rows in {"clean feature": clean, "views": views, "coordinates": coordinates}.items():
-        finite = rows.flatten(1).isfinite().all(dim=1).to(images.device)
-        if not finite.all():
-            raise ValueError(f"image {int(images[~finite][0])}: {name} not finite (NaN or inf)")
+def polynomials(coordinates: Tensor) -> Tensor:
+    """Return the products of up to three of the coordinates (N, K, C), and 1: (N, K, B).
 
-
-class _ReadOut(NamedTuple):
-    """A linear map of features (D,) to targets (T,), and the targets' mean on the images that it was fitted to."""
-
-    slopes: Tensor
-    intercept: Tensor
-    target_mean: Tensor
-
-    def terms(self, features: Tensor, targets: Tensor) -> Tensor:
-        """Return squared errors and deviations, summed over views and targets, (N, 2), of (N, K, D) and (N, K, T)."""
-        errors = targets - features @ self.slopes - self.intercept
-        deviations = targets - self.target_mean
-        return torch.stack([(terms**2).sum(dim=(1, 2)) for terms in (errors, deviations)], dim=1)
-
-
-def _equal_targets(coordinates: Tensor) -> Tensor:
-    """Return coordinates (N, K, C), each with variance 1, in float64; one that is constant is 0 throughout."""
-    flat = coordinates.double().flatten(0, 1)
-    transform = standardisation(flat, unit_deviation=True)
-    if transform.scale.isinf().all():
-        raise ValueError(f"no coordinate of the views' {flat.shape[1]} varies: there is nothing to read out")
-    return transform.apply(flat).reshape(coordinates.shape)
-
-
-def _read_out(features: Tensor, targets: Tensor, image: Tensor, seed: int) -> _ReadOut:
-    """Fit targets (N, K, T) to features (N, K, D), with images (N,) in one fold each to choose the penalty by."""
-    held_out = _folds_of_images(image, seed).repeat_interleave(features.shape[1], dim=0)
-    features, targets = features.flatten(0, 1), targets.flatten(0, 1)
-    transform, target_mean = standardisation(features, unit_deviation=False), targets.mean(dim=0)
-    features, targets = transform.apply(features), targets - target_mean
-    deviation = (features**2).mean().sqrt()
-    deviations = torch.where(deviation > 0, deviation, 1).expand(features.shape[1], held_out.shape[1])
-    *paths, whole = ridge_paths(features, targets, held_out, deviations)
-    penalties = penalty_grid().to(features)
-    residuals = [
-        path.predict(features[fold], penalties) - targets[fold]
-        for path, fold in zip(paths, held_out.T[:-1], strict=True)
+    Example:
+        >>> polynomials(torch.tensor([[[2.0, 3.0]]]))[0, 0].tolist()
+        [1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 8.0, 12.0, 18.0, 27.0]
+    """
+    columns = range(coordinates.shape[-1])
+    products = [
+        coordinates[..., list(chosen)].prod(dim=-1)
+        for degree in range(_DEGREE + 1)
+        for chosen in combinations_with_replacement(columns, degree)
     ]
-    errors = (torch.cat(residuals, dim=1) ** 2).sum(dim=(1, 2))
-    penalty = float(penalties[choose_penalty(penalties, -errors, "clean")])
-    slopes, intercept = transform.undo(*whole.solution(penalty))
-    return _ReadOut(slopes, intercept + target_mean, target_mean)
+    return torch.stack(products, dim=-1)
 
 
-def _folds_of_images(image: Tensor, seed: int) -> Tensor:
-    """Return which rows each fold holds out, and last none, (N, F), bool; rows of one image are in one fold."""
-    distinct, which = image.unique(return_inverse=True)
-    folds = min(_FOLDS, len(distinct))
-    fold_of = assign_folds(len(distinct), folds, seed).to(image.device)[which]
-    return fold_of[:, None] == torch.arange(folds + 1, device=image.device)
+def _held_out_terms(own: Tensor, views: Tensor, basis: Tensor, image: Tensor, held_out: Tensor, seed: int) -> Tensor:
+    """Return the terms (n, 3) of the images that are held out, (N,), bool, fitted to the others."""
+    fitted = ~held_out
+    centre = own[fitted].mean(dim=(0, 1))
+    own, views = own - centre, views - centre
+    kept = _kept_share(own, views, basis, fitted)[..., None] * own
+    offset = (views - kept)[fitted].mean(dim=(0, 1))
+    mean_view, mean_change = (_mean_over_images(target, basis, fitted) for target in (views, views - kept))
+    features = torch.cat([torch.einsum("nkb,nkd->nkbd", basis, own).flatten(2), basis], dim=2)
+    change = views - kept - mean_change
+    fit = ridge_over_images(features[fitted], change[fitted], image[fitted], seed)
+    mapped = kept + mean_change + features @ fit.slopes + fit.intercept
+    errors = [((views - predicted)[held_out] ** 2).sum(dim=(1, 2)) for predicted in (mapped, kept + offset, mean_view)]
+    return torch.stack(errors, dim=1)
+
+
+def _mean_over_images(targets: Tensor, basis: Tensor, fitted: Tensor) -> Tensor:
+    """Return what targets (N, K, D) are on average at the parameters, by least squares, (N, K, D)."""
+    return basis @ (torch.linalg.pinv(basis[fitted].flatten(0, 1)) @ targets[fitted].flatten(0, 1))
+
+
+def _kept_share(own: Tensor, views: Tensor, basis: Tensor, fitted: Tensor) -> Tensor:
+    """Return the share (N, K) of the clean feature that views keep, a polynomial of their parameters in [0, 1]."""
+    weighted = basis[fitted] * (own[fitted] ** 2).sum(dim=2, keepdim=True)
+    gram = torch.einsum("nkb,nkc->bc", basis[fitted], weighted)
+    loads = torch.einsum("nkb,nk->b", basis[fitted], (own[fitted] * views[fitted]).sum(dim=2))
+    return (basis @ (torch.linalg.pinv(gram, hermitian=True) @ loads)).clamp(0, 1)

@@ -42,6 +42,45 @@ def invariance_distance(clean: Tensor, views: Tensor) -> Tensor:
     return torch.linalg.vector_norm(clean[:, None] - views, dim=-1)
 
 
+def width_matched_similarity(clean: Tensor, views: Tensor, projections: Tensor) -> Tensor:
+    r"""Cosine of clean feature and views' features where both are projected to fewer dimensions and whitened there.
+
+    .. math:: s_d(x, p) = \frac{1}{R} \sum_j \cos\bigl(P_j z(x), P_j z(T_p x)\bigr)
+
+    with :math:`P_j` of ``whitening.width_matched_projections``. Whitening gives directions of little variance, which
+    are the least invariant ones, the weight of all others, and a wide backbone has more of them: 64 random projections
+    of 512 features are more similar than the 512 are, though they know less. At one number of dimensions d, the same
+    for all, that is no matter: features, their random projections to d dimensions or more, and the features turned
+    within a wider space have the same expectation.
+
+    Args:
+        clean: (N, D), whitened.
+        views: (N, K, D), whitened.
+        projections: (R, d, D).
+
+    Returns:
+        (N, K) in [-1, 1]; 1 says that the view changed nothing but the feature's length.
+    """
+    # One projection after the other: the projected views of all of them may be larger than the views.
+    similarities = [invariance_similarity(clean @ one.T, views @ one.T) for one in projections]
+    return torch.stack(similarities).mean(dim=0)
+
+
+def width_matched_group_similarity(views: Tensor, projections: Tensor, *, include_diagonal: bool) -> Tensor:
+    """Mean pairwise cosine of a group's views, projected to fewer dimensions and whitened there.
+
+    Args:
+        views: (G, V, D), whitened, V >= 2 views of each of G things.
+        projections: (R, d, D), of ``whitening.width_matched_projections``, over which the cosines are averaged.
+        include_diagonal: Count each view's similarity with itself too, as the paper's code does.
+
+    Returns:
+        (G,)
+    """
+    similarities = [group_similarity(views @ one.T, include_diagonal=include_diagonal) for one in projections]
+    return torch.stack(similarities).mean(dim=0)
+
+
 def group_similarity(views: Tensor, *, include_diagonal: bool) -> Tensor:
     """Mean pairwise cosine of a group's views.
 

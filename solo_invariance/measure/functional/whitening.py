@@ -50,6 +50,46 @@ def whitening_from_statistics(mean: Tensor, covariance: Tensor, count: int, *, s
     return Whitening(mean, factor, weight)
 
 
+def width_matched_projections(
+    whitening: Whitening, covariance: Tensor, count: int, width: int, projections: int, *, shrink: bool
+) -> Tensor:
+    r"""Return maps from whitened features to random projections of the features, whitened in their turn.
+
+    .. math:: P_j = L_j^{-1} Q_j^\top L, \quad L_j L_j^\top = Q_j^\top \Sigma Q_j
+
+    with :math:`\Sigma` the covariance, :math:`L` the factor that the features were whitened by and :math:`Q_j` (D, d)
+    of independent normal numbers, the same for all backbones of one width. Since :math:`Q` looks the same from all
+    sides, turning feature space, embedding it in a wider one, or projecting it to d or more random directions changes
+    no expectation. The covariance in d dimensions is estimated there, from as many images as there are: it needs less
+    shrinking, or none, however wide the features are.
+
+    Args:
+        whitening: Of the features.
+        covariance: Of the features, unbiased, before shrinking, (D, D).
+        count: Number of images that it was estimated from.
+        width: d; where the features have no more, they are left as they are.
+        projections: R, how many.
+        shrink: Whether a covariance may be shrunk, as in ``whitening_from_statistics``.
+
+    Returns:
+        (R, d, D), float64; (1, D, D), the identity, where D is at most d.
+
+    Raises:
+        ValueError: A projected covariance is singular and ``shrink`` is off.
+    """
+    size = len(covariance)
+    if size <= width:
+        return torch.eye(size, dtype=covariance.dtype, device=covariance.device)[None]
+    generator = torch.Generator().manual_seed(0)
+    found = []
+    for _ in range(projections):
+        directions = torch.randn(size, width, generator=generator, dtype=torch.float64).to(covariance)
+        projected = directions.T @ covariance @ directions
+        own = whitening_from_statistics(projected.new_zeros(width), projected, count, shrink=shrink)
+        found.append(torch.linalg.solve_triangular(own.factor, directions.T @ whitening.factor, upper=False))
+    return torch.stack(found)
+
+
 def _cholesky(covariance: Tensor) -> Tensor | None:
     factor, failed = torch.linalg.cholesky_ex(covariance)
     diagonal = factor.diagonal()

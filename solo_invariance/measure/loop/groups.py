@@ -13,7 +13,11 @@ from solo_invariance.data.images import ImageSource
 from solo_invariance.data.reading import ImageReader
 from solo_invariance.data.sources import with_short_side
 from solo_invariance.errors import UserError
-from solo_invariance.measure.functional.similarity import group_distance, group_similarity
+from solo_invariance.measure.functional.similarity import (
+    group_distance,
+    group_similarity,
+    width_matched_group_similarity,
+)
 from solo_invariance.measure.loop.partial_results import Key, PartialResult, PartialResults
 from solo_invariance.measure.loop.summary import Measured
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
@@ -27,6 +31,8 @@ _PAIRWISE: Mapping[str, Callable[[Tensor], Tensor]] = {
     "similarity_with_diagonal": partial(group_similarity, include_diagonal=True),
     "distance": group_distance,
 }
+# Metrics of transforms whose place, in groups, is taken by means over all pairs of views.
+_OVER_PAIRS = ("similarity", "width_matched_similarity", "distance")
 
 
 class Group(NamedTuple):
@@ -68,7 +74,7 @@ def measure_groups(
         whitened: The backbone, and how to measure it.
         name: Of the view set.
         views: The groups.
-        metrics: By name, configured or as a class. Similarity and distance are always measured, over all pairs of a
+        metrics: By name, configured or as a class. Similarities and distance are always measured, over all pairs of a
             group's views. Others take the first view for the clean image, and the first views of other groups for the
             gallery; those that need the parameters of a transform say nothing of groups.
         parts: Where to keep what is done, and where what was done before is found; several processes share it.
@@ -104,9 +110,10 @@ class _GroupRun:
         self.metrics = {
             name: metric
             for name, metric in metrics.items()
-            if name not in ("similarity", "distance") and metric.applies(_NO_PARAMETERS)
+            if name not in _OVER_PAIRS and metric.applies(_NO_PARAMETERS)
         }
         self.parts = parts
+        self._projections = whitened.projections()
 
     def measure(self) -> None:
         """Measure every group that is not in the partial results."""
@@ -129,7 +136,7 @@ class _GroupRun:
             raise UserError(f"{self.name}: no group has two views that can be read")
         counted = self.whitened.settings.quirks.counts_diagonal
         similarity = terms["similarity_with_diagonal" if counted else "similarity_without_diagonal"]
-        terms = {"similarity": similarity, "distance": terms["distance"], **terms}
+        terms = {"similarity": similarity, "width_matched_similarity": terms["width_matched_similarity"], **terms}
         rows = self.parts.rows(self.name)
         groups = [self.views.groups[row] for row in rows]
         summary: dict[str, Any] = {
@@ -152,7 +159,9 @@ class _GroupRun:
         needs_gallery = any(isinstance(metric, GalleryMetric) for metric in self.metrics.values())
         size = whitened.geometry.crop_size
         galleries = whitened.gallery(self.views.source, first_views, size) if needs_gallery else {}
-        return prototypes_of_layers(self.metrics, whitened.backbone.layers, galleries, whitened.device)
+        return prototypes_of_layers(
+            self.metrics, whitened.backbone.layers, galleries, self._projections, whitened.device
+        )
 
     def _measure_chunk(
         self,
@@ -172,6 +181,8 @@ class _GroupRun:
             of_groups = [features_of[members[group]] for group in measured]
             for name, function in _PAIRWISE.items():
                 states[self.name, layer, name] = torch.cat([function(own[None]) for own in of_groups])[:, None]
+            matched = [self._width_matched(own[None], layer) for own in of_groups]
+            states[self.name, layer, "width_matched_similarity"] = torch.cat(matched)[:, None]
             for name in self.metrics:
                 metric = metrics[layer][name]
                 ids = [groups[group].images[0] for group in measured]
@@ -180,6 +191,10 @@ class _GroupRun:
         found = {*readable}
         left_out = [source.name_of(image) for place, image in enumerate(images) if place not in found]
         return PartialResult([self.name], chunk, sorted({*chunk} - {*measured}), states, left_out)
+
+    def _width_matched(self, views: Tensor, layer: str) -> Tensor:
+        counted = self.whitened.settings.quirks.counts_diagonal
+        return width_matched_group_similarity(views, self._projections[layer], include_diagonal=counted)
 
     def _features(self, indices: list[int], pixels: list[Tensor]) -> Tensor:
         whitened = self.whitened

@@ -33,7 +33,9 @@ class TransformRun:
         self.parts = parts
         needs_gallery = any(isinstance(metric, GalleryMetric) for metric in plan.metrics.values())
         galleries = whitened.gallery(plan.source) if needs_gallery and plan.transforms else {}
-        self._prototypes = prototypes_of_layers(plan.metrics, whitened.backbone.layers, galleries, whitened.device)
+        self._prototypes = prototypes_of_layers(
+            plan.metrics, whitened.backbone.layers, galleries, whitened.projections(), whitened.device
+        )
 
     def measure(self) -> None:
         """Measure every row that the budget asks for, and keep it in the partial results."""

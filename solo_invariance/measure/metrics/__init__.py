@@ -3,9 +3,11 @@
 from solo_invariance.measure.metrics.chance_corrected_similarity import ChanceCorrectedSimilarity
 from solo_invariance.measure.metrics.distance import InvarianceDistance
 from solo_invariance.measure.metrics.equivariance import Equivariance
+from solo_invariance.measure.metrics.parameter_readout import ParameterReadout
 from solo_invariance.measure.metrics.retrieval import RetrievalMRR, RetrievalRecall
 from solo_invariance.measure.metrics.similarity import InvarianceSimilarity
-from solo_invariance.measure.metrics.view_metric import Gallery, GalleryMetric, ViewMetric
+from solo_invariance.measure.metrics.view_metric import Gallery, GalleryMetric, ProjectionMetric, ViewMetric
+from solo_invariance.measure.metrics.width_matched_similarity import WidthMatchedSimilarity
 
 __all__ = [
     "ChanceCorrectedSimilarity",
@@ -14,7 +16,10 @@ __all__ = [
     "GalleryMetric",
     "InvarianceDistance",
     "InvarianceSimilarity",
+    "ParameterReadout",
+    "ProjectionMetric",
     "RetrievalMRR",
     "RetrievalRecall",
     "ViewMetric",
+    "WidthMatchedSimilarity",
 ]

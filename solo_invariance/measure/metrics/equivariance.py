@@ -1,59 +1,50 @@
-"""Equivariance: how well the transform's parameters can be read from the features of clean image and view."""
+"""Equivariance: how well a map that all images share predicts a view's feature from the clean one."""
 
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from solo_invariance.measure.functional.equivariance import check_pairs, equivariance_terms
-from solo_invariance.measure.metrics.view_metric import ViewMetric
+from solo_invariance.measure.functional.equivariance import equivariance_terms
+from solo_invariance.measure.metrics.sampled_views import SampledViewMetric
+from solo_invariance.measure.metrics.view_metric import ProjectionMetric
 
 
-class Equivariance(ViewMetric):
-    r"""R^2, on held-out images, of a linear read-out of the transform's parameters from clean and view features.
+class Equivariance(ProjectionMetric, SampledViewMetric):
+    r"""Share of the features' change that a map of clean feature and parameters predicts, on held-out images.
 
-    1 says that the change of the features tells the transform's parameters, whatever the image: the backbone is
-    equivariant, linearly. 0 says that no better than their mean is read, as from a backbone that is invariant; less,
-    that what was read on some images misleads on others. The functional twin is ``functional.equivariance_terms``, with
-    the formula.
+    1 says that the view's feature follows from the clean one and the parameters by a map that all images share. 0 says
+    that such a map predicts no better than that nothing or only a share of the feature is kept, or than the mean view
+    at these parameters does: of a backbone that scrambles its features, and of an invariant one, which has no change to
+    predict; the similarity tells those two apart. The functional twin is ``functional.equivariance_terms``, with the
+    formula and its source.
 
-    Of each image a few views are kept; which, depends on the image's id and the seed, not on batches, their order, or
-    processes.
+    Features are projected to the measurement's ``matched_width``, so that a map of them can be learnt from a thousand
+    images; what depends on directions that the projection leaves out cannot be predicted.
 
     Args:
+        projections: Maps from whitened features to whitened projections, (R, d, D), of which the first is taken; a
+            measurement gives them.
         seed: Of the views that are kept, and of the halves and folds.
         views_per_image: How many of an image's views are kept; they are spread evenly over the parameters.
 
     Example:
         >>> import torch
         >>> draw = torch.Generator().manual_seed(0)
-        >>> angles = torch.rand(20, 3, 1, generator=draw)
-        >>> clean = torch.randn(20, 5, generator=draw)
-        >>> metric = Equivariance()
-        >>> metric.update(clean, clean[:, None] + angles * torch.ones(5), angles, torch.arange(20))
-        >>> bool(metric.compute() > 0.999)
+        >>> clean, angles = torch.randn(60, 2, generator=draw), 6.3 * torch.rand(60, 3, generator=draw)
+        >>> turned = [angles.cos() * clean[:, :1] - angles.sin() * clean[:, 1:]]
+        >>> turned += [angles.sin() * clean[:, :1] + angles.cos() * clean[:, 1:]]
+        >>> circle = torch.stack([angles.cos(), angles.sin()], dim=2)
+        >>> metric = Equivariance(torch.eye(2)[None])
+        >>> metric.update(clean, torch.stack(turned, dim=2), circle, torch.arange(60))
+        >>> bool(metric.compute() > 0.99)
         True
     """
 
     higher_is_better = True
-    name_of_states = ("clean", "views", "coordinates", "images")
-    per_parameter = False
-    max_rows: int | None = 1000
-    clean: list[Tensor] | Tensor
-    views: list[Tensor] | Tensor
-    coordinates: list[Tensor] | Tensor
-    images: list[Tensor] | Tensor
 
-    def __init__(self, seed: int = 0, views_per_image: int = 4, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.seed = seed
-        self.views_per_image = views_per_image
-
-    @staticmethod
-    def applies(coordinates: Tensor) -> bool:
-        """Return whether any coordinate (K, C) varies: else there is nothing to read."""
-        return bool((coordinates != coordinates[0]).any())
+    def __init__(self, projections: Tensor | None = None, seed: int = 0, views_per_image: int = 4, **kwargs: Any):
+        super().__init__(projections, seed=seed, views_per_image=views_per_image, **kwargs)
 
     def update(
         self, clean: Tensor, views: Tensor, coordinates: Tensor | None = None, images: Tensor | None = None
@@ -61,24 +52,16 @@ class Equivariance(ViewMetric):
         """Add images; arguments as ``ViewMetric.update``, with all of them needed.
 
         Raises:
-            ValueError: ``coordinates`` or ``images`` is missing, the shapes do not fit, or numbers are not finite.
+            ValueError: ``coordinates``, ``images`` or projections are missing, shapes do not fit, or numbers are not
+                finite.
         """
-        if coordinates is None or images is None:
-            missing = "coordinates (N, K, C)" if coordinates is None else "images (N,)"
-            raise ValueError(f"equivariance reads the views' parameters, image by image: expected {missing}, got none")
-        check_pairs(clean, views, coordinates, images)
-        chosen = choose_views(images, views.shape[1], self.views_per_image, self.seed)
-        rows = torch.arange(len(images))[:, None]
-        states = {
-            "clean": clean.float(),
-            "views": views[rows, chosen].float(),
-            "coordinates": coordinates[rows, chosen].float().to(views.device),
-            "images": images.to(views.device),
-        }
-        self.add_states(states)
+        if self.projections is not None:
+            one = self.projections[0].to(clean)
+            clean, views = clean @ one.T, views @ one.T
+        super().update(clean, views, coordinates, images)
 
     def per_image(self) -> Tensor:
-        """Fit, and return the squared error and deviation of each image, (N, 1, 2), float64.
+        """Fit, and return the squared errors of each image, (N, 1, 3), float64.
 
         Raises:
             ValueError: There are fewer than four images, or no coordinate varies.
@@ -87,27 +70,8 @@ class Equivariance(ViewMetric):
 
     @staticmethod
     def value(terms: Tensor) -> Tensor:
-        """Return R^2 (...) of terms (..., 2)."""
-        return 1 - terms[..., 0] / terms[..., 1]
-
-
-def choose_views(images: Tensor, num_views: int, keep: int, seed: int) -> Tensor:
-    """Return which views of each image to keep, one of each equal part of them, ascending, (N, at most ``keep``).
-
-    Args:
-        images: Ids, (N,); with the seed, all that the choice depends on.
-        num_views: K.
-        keep: How many parts.
-        seed: Of the choice.
-
-    Example:
-        >>> import torch
-        >>> choose_views(torch.tensor([3, 4, 3]), num_views=100, keep=4, seed=0).div(25, rounding_mode="floor")
-        tensor([[0, 1, 2, 3],
-                [0, 1, 2, 3],
-                [0, 1, 2, 3]])
-    """
-    keep = min(keep, num_views)
-    edges = np.arange(keep + 1) * num_views // keep
-    generators = (np.random.default_rng([seed, image % 2**64]) for image in images.tolist())
-    return torch.from_numpy(np.stack([generator.integers(edges[:-1], edges[1:]) for generator in generators]))
+        """Return the share of the change that is predicted (...), of terms (..., 3); 0 where nothing changes."""
+        error, baseline = terms[..., 0], terms[..., 1:].amin(dim=-1)
+        # Rounding, against the variance of the features, is no change.
+        changes = baseline > 1e-9 * terms[..., 2]
+        return torch.where(changes, 1 - error / torch.where(changes, baseline, 1), 0)

@@ -10,6 +10,7 @@ from torchmetrics import Metric
 
 Own = TypeVar("Own", bound="ViewMetric")
 OwnGallery = TypeVar("OwnGallery", bound="GalleryMetric")
+OwnProjection = TypeVar("OwnProjection", bound="ProjectionMetric")
 
 
 class Gallery(NamedTuple):
@@ -153,6 +154,46 @@ class GalleryMetric(ViewMetric):
         super().update(clean, views, coordinates, images)
 
 
+class ProjectionMetric(ViewMetric):
+    """A metric of projected features.
+
+    A measurement gives it the projections of a layer: ``metric.with_projections(projections)``; a metric that is used
+    by itself is made with them.
+
+    Args:
+        projections: Maps from whitened features to whitened projections, (R, d, D).
+    """
+
+    projections: Tensor
+
+    def __init__(self, projections: Tensor | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.register_buffer("projections", projections, persistent=False)
+
+    def with_projections(self: OwnProjection, projections: Tensor) -> OwnProjection:
+        """Return a copy that projects so."""
+        other = self.clone()
+        other.projections = projections
+        return other
+
+    def clone(self: OwnProjection) -> OwnProjection:
+        """Return a copy, which shares the projections: they are large, and nobody writes to them."""
+        shared = {} if self.projections is None else {id(self.projections): self.projections}
+        return deepcopy(self, shared)
+
+    def update(
+        self, clean: Tensor, views: Tensor, coordinates: Tensor | None = None, images: Tensor | None = None
+    ) -> None:
+        """Add images; arguments as ``ViewMetric.update``.
+
+        Raises:
+            ValueError: The shapes do not fit, or there are no projections.
+        """
+        if self.projections is None:
+            raise ValueError(f"{type(self).__name__} projects features: expected projections, got none")
+        super().update(clean, views, coordinates, images)
+
+
 def prototypes_of(metrics: Mapping[str, ViewMetric | type[ViewMetric]]) -> dict[str, ViewMetric]:
     """Return metrics, each configured and as yet without an image, of which others are made.
 
@@ -179,19 +220,22 @@ def prototypes_of_layers(
     metrics: Mapping[str, ViewMetric],
     layers: Iterable[str],
     galleries: Mapping[str, Gallery],
+    projections: Mapping[str, Tensor],
     device: torch.device,
 ) -> dict[str, dict[str, ViewMetric]]:
-    """Return the metrics of each layer, with its gallery.
+    """Return the metrics of each layer, with its gallery and its projections.
 
     Args:
         metrics: By name, without an image; they are left as they are.
         layers: Their names.
         galleries: By layer, where a metric needs them.
+        projections: By layer.
         device: Where the metrics are to be.
     """
 
     def prepared(metric: ViewMetric, layer: str) -> ViewMetric:
         own = metric.with_gallery(galleries[layer]) if isinstance(metric, GalleryMetric) and galleries else metric
+        own = own.with_projections(projections[layer]) if isinstance(own, ProjectionMetric) else own
         return own.clone().to(device)
 
     return {layer: {name: prepared(metric, layer) for name, metric in metrics.items()} for layer in layers}

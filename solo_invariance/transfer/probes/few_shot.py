@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from solo_invariance.bootstrap import Interval, normal_interval
+from solo_invariance.bootstrap import Interval
+from solo_invariance.transfer.intervals import episodes_interval
 from solo_invariance.transfer.probes.inputs import check_features, check_labels
 
 # Episodes whose images are drawn and compared together; the draws, so the scores, depend on it.
@@ -19,7 +20,7 @@ class EpisodeScores:
 
     Args:
         score: Mean, in [0, 1].
-        ci95: Its 95 % interval over episodes, by the normal approximation.
+        ci95: Its 95 % interval over episodes, by ``intervals.episodes_interval``.
         accuracies: Of each episode, (E,), float64.
     """
 
@@ -113,7 +114,7 @@ def _accuracies(features: Tensor, rows: Tensor, shots: int) -> Tensor:
 
 
 def _summary(accuracies: Tensor) -> EpisodeScores:
-    return EpisodeScores(float(accuracies.mean()), normal_interval(accuracies), accuracies)
+    return EpisodeScores(float(accuracies.mean()), episodes_interval(accuracies), accuracies)
 
 
 def _check_sizes(ways: int, shots: int, queries: int, episodes: int) -> None:

@@ -134,7 +134,7 @@ def _against_others_by_hand(groups: Sequence[Sequence[int]], gallery: Sequence[i
     }
 
 
-_METRICS = ("similarity", "distance", "chance_corrected_similarity", "recall_at_1", "mrr", "equivariance")
+_METRICS = ("similarity", "distance", "chance_corrected_similarity", "recall_at_1", "mrr", "parameter_readout")
 
 
 def test_other_metrics_take_the_first_view_for_the_clean_image() -> None:
@@ -149,7 +149,7 @@ def test_other_metrics_take_the_first_view_for_the_clean_image() -> None:
     np.testing.assert_allclose(measured.arrays["recall_at_1_per_image"][:, 0], expected["recall_at_1"], atol=1e-6)
     np.testing.assert_allclose(measured.arrays["mrr_per_image"][:, 0], expected["mrr"], rtol=1e-5)
     assert 0 < expected["recall_at_1"].mean() < 1
-    assert "equivariance" not in measured.summary  # no parameters to read
+    assert "parameter_readout" not in measured.summary  # no parameters to read
     plain = measure_groups(_measurement(), "things", views)[""].summary
     assert {key: measured.summary[key] for key in plain} == plain
 

@@ -25,7 +25,7 @@ from solo_invariance.measure import (
     ViewMetric,
 )
 from solo_invariance.measure.measurement import METRICS
-from solo_invariance.measure.metrics.equivariance import Equivariance
+from solo_invariance.measure.metrics.parameter_readout import ParameterReadout
 from solo_invariance.measure.transforms.transform import centre_crop
 from solo_invariance.plugins import load_plugin
 from solo_invariance.processes import Processes
@@ -281,7 +281,7 @@ def test_a_view_is_never_compared_with_its_own_image_in_the_gallery(images) -> N
     np.testing.assert_allclose(arrays["chance_corrected_similarity"][:, 0, 1], expected[chosen], atol=1e-4)
 
 
-class _FirstRows(Equivariance):
+class _FirstRows(ParameterReadout):
     max_rows = 24
 
 
@@ -292,39 +292,39 @@ def test_a_backbone_that_sees_brightness_is_equivariant_to_it_and_one_that_sees_
     def measured(function: Callable[[Tensor], Tensor]) -> Mapping[str, float]:
         settings = _settings(geometry=Geometry(16, 16), num_images=80, k=12, budget=budget, target_se=0.01)
         measurement = InvarianceMeasurement(_backbone(function, 16), source, settings)
-        metrics = {"similarity": InvarianceSimilarity, "equivariance": Equivariance}
+        metrics = {"similarity": InvarianceSimilarity, "parameter_readout": ParameterReadout}
         return measurement.measure(_load("transforms", ["brightness"]), source, metrics)[""]["brightness"].summary
 
     def ratios(images: Tensor) -> Tensor:
         return _colour_means(images)[:, :2] / _colour_means(images)[:, 2:]
 
     seen, unseen = measured(_colour_means), measured(ratios)
-    assert seen["equivariance"]["mean"] > 0.98
-    assert "curve" not in seen["equivariance"]
+    assert seen["parameter_readout"]["mean"] > 0.98
+    assert "curve" not in seen["parameter_readout"]
     assert unseen["similarity"]["mean"] > 0.999
-    assert unseen["equivariance"]["mean"] < 0.05
+    assert unseen["parameter_readout"]["mean"] < 0.05
 
 
 @pytest.mark.parametrize("batch_size", [5, 64])
 def test_a_metric_with_a_large_state_is_given_the_first_images_only(images, batch_size: int) -> None:
     measurement = InvarianceMeasurement(_backbone(_columns), images, _settings(k=6, batch_size=batch_size))
-    metrics = {"similarity": InvarianceSimilarity, "equivariance": _FirstRows}
+    metrics = {"similarity": InvarianceSimilarity, "parameter_readout": _FirstRows}
     measured = measurement.measure(_load("transforms", ["rotation"]), images, metrics)[""]["rotation"]
     assert measured.arrays["similarity_per_image"].shape == (40, 1)
-    assert measured.arrays["equivariance_per_image"].shape == (24, 2)
+    assert measured.arrays["parameter_readout_per_image"].shape == (24, 2)
 
     transform, chosen = load_plugin("transforms", "rotation"), measurement.choose_images(images)[:24]
     grid = transform.grid(6, Geometry(8, 8), "clean")
     pixels = torch.stack([images[index] for index in chosen]).float() / 255
     views = transform.apply(pixels.repeat_interleave(6, dim=0), grid.repeat(24, 1), Geometry(8, 8))
-    metric = Equivariance()
+    metric = ParameterReadout()
     metric.update(
         measurement.whiten(_columns(pixels))[""],
         measurement.whiten(_columns(views))[""].unflatten(0, (24, 6)),
         transform.coordinates(grid).expand(24, 6, 2),
         torch.tensor(chosen),
     )
-    assert measured.summary["equivariance"]["mean"] == pytest.approx(float(metric.compute()), abs=1e-4)
+    assert measured.summary["parameter_readout"]["mean"] == pytest.approx(float(metric.compute()), abs=1e-4)
 
 
 # Adaptive, with scores that are known

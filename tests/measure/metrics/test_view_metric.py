@@ -13,12 +13,12 @@ import torch
 from torch import Tensor
 
 from solo_invariance.measure.functional.chance import chance_similarity, same_image
-from solo_invariance.measure.functional.equivariance import equivariance_terms
+from solo_invariance.measure.functional.parameter_readout import parameter_readout_terms
 from solo_invariance.measure.functional.retrieval import retrieval_rank
 from solo_invariance.measure.functional.similarity import invariance_distance, invariance_similarity
 from solo_invariance.measure.metrics.chance_corrected_similarity import ChanceCorrectedSimilarity
 from solo_invariance.measure.metrics.distance import InvarianceDistance
-from solo_invariance.measure.metrics.equivariance import Equivariance
+from solo_invariance.measure.metrics.parameter_readout import ParameterReadout
 from solo_invariance.measure.metrics.retrieval import RetrievalMRR, RetrievalRecall
 from solo_invariance.measure.metrics.similarity import InvarianceSimilarity
 from solo_invariance.measure.metrics.view_metric import Gallery, GalleryMetric, ViewMetric
@@ -30,7 +30,7 @@ METRICS: dict[str, type[ViewMetric]] = {
     "chance_corrected_similarity": ChanceCorrectedSimilarity,
     "retrieval_recall": RetrievalRecall,
     "retrieval_mrr": RetrievalMRR,
-    "equivariance": Equivariance,
+    "parameter_readout": ParameterReadout,
 }
 OF_AN_INVARIANT_BACKBONE = {
     "similarity": 1.0,
@@ -90,15 +90,15 @@ def terms_by_function(name: str, problem: Problem) -> Tensor:
         ),
         "retrieval_recall": lambda: (retrieval_rank(clean, views, gallery.features, own) == 1).double()[..., None],
         "retrieval_mrr": lambda: 1 / retrieval_rank(clean, views, gallery.features, own).double()[..., None],
-        "equivariance": lambda: equivariance_terms(clean, views, coordinates, images)[:, None],
+        "parameter_readout": lambda: parameter_readout_terms(clean, views, coordinates, images)[:, None],
     }
     return twins[name]()
 
 
 def reference(name: str, problem: Problem) -> np.ndarray:
     """Return the curve by loops in NumPy."""
-    if name == "equivariance":
-        return reference_equivariance(problem)
+    if name == "parameter_readout":
+        return reference_readout(problem)
     clean, views = problem.clean.numpy(), problem.views.numpy()
     gallery, ids = problem.gallery.features.numpy(), problem.gallery.images.numpy()
     numbers = np.empty((NUM_IMAGES, NUM_VIEWS, 2))
@@ -122,7 +122,7 @@ def cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
-def reference_equivariance(problem: Problem) -> np.ndarray:
+def reference_readout(problem: Problem) -> np.ndarray:
     """Return R^2 by the normal equations, one ridge regression at a time."""
     features = torch.cat([problem.clean[:, None].expand_as(problem.views), problem.views], dim=2).numpy()
     targets = problem.coordinates.numpy() / problem.coordinates.flatten(0, 1).std(0, correction=0).numpy()

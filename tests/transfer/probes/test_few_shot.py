@@ -50,11 +50,11 @@ def test_every_episode_is_the_definitions(unit_length: bool, monkeypatch: pytest
     assert 0.4 < scores.score < 0.95
 
 
-def test_interval_is_that_of_a_mean() -> None:
+def test_interval_is_that_of_a_mean_where_it_is_far_from_the_ceiling() -> None:
     scores = few_shot_episodes(*problem(spread=1.5), episodes=100)
     assert scores.score == pytest.approx(float(scores.accuracies.mean()))
     half = 1.96 * float(scores.accuracies.std(correction=1)) / 10
-    assert scores.ci95 == pytest.approx((scores.score - half, scores.score + half))
+    assert scores.ci95 == pytest.approx((scores.score - half, scores.score + half), abs=half / 20)
     assert scores.accuracies.shape == (100,)
 
 

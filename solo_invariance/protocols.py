@@ -15,8 +15,9 @@ ProtocolName = Literal["clean", "paper"]
 class Protocol:
     """What a protocol does where the official code and a careful one differ.
 
-    The first eight are of measuring (official code: ``eval_synthetic_invariance.py``, ``eval_realworld_invariance.py``),
-    the next five of probes (``eval_downstream.py``, ``eval_causal3dident.py``), the last four of tasks (``datasets/``).
+    The first eight are of measuring (official code: ``eval_synthetic_invariance.py``,
+    ``eval_realworld_invariance.py``), the next five of probes (``eval_downstream.py``, ``eval_causal3dident.py``), the
+    last four of tasks (``datasets/``).
 
     Args:
         name: What settings call it.

@@ -152,7 +152,7 @@ class ChunkMeasurement:
 
 
 def _views_at_a_time(images: Tensor, batch_size: int, geometry: ResizeCrop) -> int:
-    """Return of how many images (n, 3, H, W) to make views at a time: of large ones fewer, so that memory is bounded."""
+    """Return how many views of images (n, 3, H, W) to make at a time: fewer of large ones, to bound the memory."""
     pixels = images.shape[-2] * images.shape[-1]
     return max(1, min(batch_size, batch_size * _LARGE * geometry.resize**2 // pixels))
 

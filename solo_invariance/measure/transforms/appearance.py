@@ -11,7 +11,6 @@ from solo_invariance.families.operations.appearance import (
     blend,
     depths,
     gaussian_blur,
-    hue_and_range,
     luma,
     mean_grey,
     to_grayscale,
@@ -21,7 +20,6 @@ from solo_invariance.families.operations.appearance import posterize as keep_hig
 from solo_invariance.families.operations.operation import send
 from solo_invariance.measure.transforms.spatial import _on_a_circle, _OnOff
 from solo_invariance.measure.transforms.transform import (
-    _ROUNDING,
     ResizeCrop,
     Window,
     WindowTransform,
@@ -29,6 +27,8 @@ from solo_invariance.measure.transforms.transform import (
     one_of_the_same,
 )
 from solo_invariance.protocols import ProtocolName
+
+_HALVES = 2e-5  # in levels of 8 bits: halves go up, though floating point is off by less
 
 
 class _Photometric(WindowTransform):
@@ -127,11 +127,11 @@ class Hue(_Photometric):
 
     def adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
         """Shift the hue of 8-bit HSV images, as Pillow makes them: hue and saturation are cut off to whole levels."""
-        hue, high, spread = hue_and_range(images)
-        hue = hue.remainder_(1).mul_(255).add_(_ROUNDING).floor_()
-        hue = hue.add(send((amount * 255).trunc(), images.device)[:, None, None]).remainder_(256).div_(255)
-        saturation = (spread / high.clamp(min=1 / 255)).mul_(255).add_(_ROUNDING).floor_().div_(255)
-        return in_eight_bits(high[:, None] * (1 - saturation[:, None] * depths(hue)))
+        hue, saturation, value = _eight_bit_hsv(images.mul(255).round_())
+        shifts = send((amount * 255).trunc(), images.device)
+        hue = hue.add(shifts[:, None, None]).remainder_(256).div_(255)
+        levels = value[:, None] * (1 - saturation[:, None].div(255) * depths(hue))
+        return levels.add_(0.5 + _HALVES).floor_().div_(255)
 
     def coordinates(self, parameters: Tensor) -> Tensor:
         return _on_a_circle(parameters)
@@ -139,6 +139,25 @@ class Hue(_Photometric):
     @property
     def neutral(self) -> tuple[float, ...]:
         return (0.0,)
+
+
+def _eight_bit_hsv(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return hue, saturation and value, whole numbers to 255, (N, H, W) each, of 8-bit images (N, 3, H, W).
+
+    The divisions are in single precision and the rest is in double, as in Pillow: where a level is met exactly,
+    rounding decides which one is cut off to.
+    """
+    red, green, blue = levels.unbind(dim=1)
+    high = levels.amax(dim=1)
+    spread = high - levels.amin(dim=1)
+    far = [((high - one) / spread.clamp(min=1)).double() for one in (red, green, blue)]
+    sixths = torch.where(
+        high == red, far[2] - far[1], torch.where(high == green, 2 + far[0] - far[2], 4 + far[1] - far[0])
+    )
+    turns = sixths.float().double().div_(6).add_(1).remainder_(1).float()
+    hue = torch.where(spread > 0, turns.double().mul_(255).floor_().float(), 0.0)
+    saturation = (spread / high.clamp(min=1)).double().mul_(255).floor_().float()
+    return hue, saturation, high
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 Pillow's resizing is two sums of neighbouring pixels, along the rows first, and after each it rounds to 8 bits. Its
 weights are whole numbers of 22 bits; here they are split into halves of 11 bits, so that single precision holds every
-product and sum exactly and matrix products, on any device, give Pillow's bytes.
+product and sum exactly and matrix products, on any device, give Pillow's bytes. (Pillow 12 and later goes along the columns first where that is cheaper;
+not where both axes keep their ratio or grow, as here.)
 """
 
 from collections.abc import Iterator
@@ -25,13 +26,13 @@ class Axis(NamedTuple):
         in_size: Pixels of the image along the axis.
         out_size: Pixels of the resized image.
         first: The first of these that is wanted.
-        count: How many are wanted.
+        length: How many are wanted.
     """
 
     in_size: int
     out_size: int
     first: int
-    count: int
+    length: int
 
     @property
     def span(self) -> tuple[int, int]:
@@ -40,7 +41,7 @@ class Axis(NamedTuple):
         return int(lows[0]), int(highs[-1])
 
     def weights(self) -> np.ndarray:
-        """Return by which weights each wanted pixel is a sum of the image's pixels, (count, in_size), float64."""
+        """Return by which weights each wanted pixel is a sum of the image's pixels, (length, in_size), float64."""
         scale = self.in_size / self.out_size
         lows, highs = self._reach()
         places = np.arange(self.in_size)
@@ -49,7 +50,7 @@ class Axis(NamedTuple):
         return weights / weights.sum(axis=1, keepdims=True)
 
     def _centres(self) -> np.ndarray:
-        return (np.arange(self.first, self.first + self.count) + 0.5) * (self.in_size / self.out_size)
+        return (np.arange(self.first, self.first + self.length) + 0.5) * (self.in_size / self.out_size)
 
     def _reach(self) -> tuple[np.ndarray, np.ndarray]:
         support = max(self.in_size / self.out_size, 1.0)
@@ -68,7 +69,7 @@ def resize(pixels: Tensor, rows: Axis, columns: Axis, *, eight_bits: bool) -> Te
         eight_bits: Round to 8 bits, as Pillow does: values are multiples of 1/255, here and in what is returned.
 
     Returns:
-        (N, C, rows.count, columns.count) in [0, 1]
+        (N, C, rows.length, columns.length) in [0, 1]
     """
     if eight_bits:
         levels = pixels.mul(255).round_()
@@ -101,14 +102,15 @@ def _blocks(axis: Axis, eight_bits: bool, device: torch.device) -> list[tuple[in
     With 8 bits, each matrix has the upper halves of the weights and then the lower ones.
     """
     return [
-        (start, stop, torch.from_numpy(weights).float().to(device)) for start, stop, weights in _pieces(axis, eight_bits)
+        (start, stop, torch.from_numpy(weights).float().to(device))
+        for start, stop, weights in _pieces(axis, eight_bits)
     ]
 
 
 def _pieces(axis: Axis, eight_bits: bool) -> Iterator[tuple[int, int, np.ndarray]]:
     begin, _ = axis.span
-    for first in range(axis.first, axis.first + axis.count, _BLOCK):
-        block = axis._replace(first=first, count=min(_BLOCK, axis.first + axis.count - first))
+    for first in range(axis.first, axis.first + axis.length, _BLOCK):
+        block = axis._replace(first=first, length=min(_BLOCK, axis.first + axis.length - first))
         start, stop = block.span
         weights = block.weights()[:, start:stop]
         if eight_bits:

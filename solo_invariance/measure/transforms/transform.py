@@ -10,8 +10,6 @@ from solo_invariance.data.framing import resize_for
 from solo_invariance.measure.transforms.resizing import Axis, resize
 from solo_invariance.protocols import ProtocolName
 
-_ROUNDING = 1e-3  # in levels of 8 bits, more than floating point is off by
-
 
 class ResizeCrop(NamedTuple):
     """Sizes in pixels: images' short side is resized to ``resize``; the backbone sees centre crops of ``crop_size``.
@@ -202,7 +200,7 @@ class Window(NamedTuple):
     def box(self) -> Box:
         """The part of the images that is looked at."""
         if self.is_plain:
-            return Box(self.rows.first, self.columns.first, self.rows.count, self.columns.count)
+            return Box(self.rows.first, self.columns.first, self.rows.length, self.columns.length)
         (top, bottom), (left, right) = self.rows.span, self.columns.span
         return Box(top, left, bottom - top, right - left)
 
@@ -218,7 +216,7 @@ class WindowTransform(Transform):
         return self._views(images, parameters, geometry, eight_bits=False)
 
     def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
-        """Return the views with 8 bits of each value, as Pillow's images have, after each step; arguments as ``apply``."""
+        """Return the views with 8 bits a value after each step, as Pillow has them; arguments as ``apply``."""
         return self._views(images, parameters, geometry, eight_bits=True)
 
     @abstractmethod

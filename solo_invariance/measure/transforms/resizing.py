@@ -2,8 +2,8 @@
 
 Pillow's resizing is two sums of neighbouring pixels, along the rows first, and after each it rounds to 8 bits. Its
 weights are whole numbers of 22 bits; here they are split into halves of 11 bits, so that single precision holds every
-product and sum exactly and matrix products, on any device, give Pillow's bytes. (Pillow 12 and later goes along the columns first where that is cheaper;
-not where both axes keep their ratio or grow, as here.)
+product and sum exactly and matrix products, on any device, give Pillow's bytes. (Some versions of Pillow go along the
+columns first where that is cheaper; not where both axes are resized by one ratio or enlarged, as here.)
 """
 
 from collections.abc import Iterator

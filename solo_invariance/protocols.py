@@ -16,8 +16,8 @@ LogisticSolver = Literal["official", "converged"]
 class Protocol:
     """What a protocol does where the official code and a careful one differ.
 
-    The first is of all that is drawn, the next six are of measuring (official code: ``eval_synthetic_invariance.py``,
-    ``eval_realworld_invariance.py``, ``datasets/alot.py``), the next eight of probes (``eval_downstream.py``,
+    The first is of all that is drawn, the next eight are of measuring (official code: ``eval_synthetic_invariance.py``,
+    ``eval_realworld_invariance.py``, ``datasets/alot.py``), the next of probes (``eval_downstream.py``,
     ``eval_causal3dident.py``), the last four of tasks (``datasets/``).
 
     Args:
@@ -31,6 +31,11 @@ class Protocol:
             turns, not under all.
         counts_diagonal: A view group's similarity counts each view's similarity with itself.
         shear_of_affine: Degrees by which translation and scale shear, too.
+        affine_of_deformation: Pixels by which the three control points of an affine map are moved at random, at most,
+            along each axis, when a view is deformed; beside it, the elastic part moves nothing that can be seen. 0 for
+            an elastic deformation that deforms.
+        transforms_before_resizing: Transforms act on images as they were loaded, and so lengths in pixels are those of
+            the file; then views are resized. Else images are resized first, and a pixel means the same on all of them.
         rounds_to_eight_bits: Views have 8 bits a channel, as Pillow's images have.
         shrinks_covariance: A covariance that cannot be inverted is shrunk (``clean``), in place of being an error.
         penalty_is_inverse: Ridge regression is given 1 / penalty.
@@ -56,6 +61,8 @@ class Protocol:
     one_light_a_material: bool
     counts_diagonal: bool
     shear_of_affine: float
+    affine_of_deformation: float
+    transforms_before_resizing: bool
     rounds_to_eight_bits: bool
     shrinks_covariance: bool
     penalty_is_inverse: bool
@@ -84,6 +91,8 @@ PAPER = Protocol(
     one_light_a_material=True,
     counts_diagonal=True,
     shear_of_affine=1.0,
+    affine_of_deformation=50.0,
+    transforms_before_resizing=True,
     rounds_to_eight_bits=True,
     shrinks_covariance=False,
     penalty_is_inverse=True,
@@ -108,6 +117,8 @@ CLEAN = Protocol(
     one_light_a_material=False,
     counts_diagonal=False,
     shear_of_affine=0.0,
+    affine_of_deformation=0.0,
+    transforms_before_resizing=False,
     rounds_to_eight_bits=False,
     shrinks_covariance=True,
     penalty_is_inverse=False,

@@ -46,8 +46,10 @@ def image_source(images: Images, resize: int | None = None) -> ImageSource:
     raise UserError(f"images of {type(images).__name__}: expected a folder, a tensor (N, 3, H, W) or a dataset")
 
 
-def with_short_side(source: ImageSource, size: int) -> ImageSource:
+def with_short_side(source: ImageSource, size: int | None) -> ImageSource:
     """Return a source whose images have a short side of ``size`` pixels, where it is one that can resize them.
+
+    None keeps the images' own sizes.
 
     Files are resized as they are read, once, whatever size they were to have; a source that cannot resize stays as it
     is.

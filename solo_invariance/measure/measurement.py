@@ -59,8 +59,9 @@ class InvarianceMeasurement(WhitenedBackbone):
 
         Args:
             transforms: By name.
-            source: The images. Files and tensors are resized to a short side of ``geometry.resize`` pixels; the images
-                of other sources must have it.
+            source: The images. Files and tensors are resized to a short side of ``geometry.resize`` pixels before they
+                are transformed (``protocol=clean``), and the images of other sources must have it; or they are
+                transformed as they are, and their views are resized (``protocol=paper``).
             metrics: By name, each a class or a configured metric, which is left as it is; ``similarity`` is among them.
             parts: Where to keep what is done, and where what was done before is found; several processes share it.
 
@@ -74,7 +75,8 @@ class InvarianceMeasurement(WhitenedBackbone):
         prototypes = prototypes_of(metrics)
         if "similarity" not in metrics:
             raise ValueError(f"metrics: {', '.join(metrics)}: expected similarity among them")
-        sized = with_short_side(source, self.geometry.resize)
+        short_side = None if self.settings.quirks.transforms_before_resizing else self.geometry.resize
+        sized = with_short_side(source, short_side)
         plan = Plan(transforms, sized, prototypes, self.settings, self.geometry)
         run = TransformRun(self, plan, PartialResults() if parts is None else parts)
         run.measure()

@@ -94,7 +94,8 @@ def measure(
             copied, and S is ``settings.geometry.crop_size``, 224 by default.
         images: What to measure on: a folder; a tensor (N, 3, H, W), uint8 or of floats in [0, 1], which are rounded to
             8 bits; a torch ``Dataset`` of such tensors or of Pillow's images, or of tuples that begin with one; an
-            ``ImageSource``, whose images have their short side at ``geometry.resize``; or a ``DataConfig``, which names
+            ``ImageSource``, whose images have their short side at ``geometry.resize``, or any under ``protocol=paper``
+            where there is a reference; or a ``DataConfig``, which names
             the embedded dataset or a view set. All others are resized. None, where ``views`` has them.
         transforms: Names of plugins, ``all``, or transforms of your own by name; by default all, none for a view set.
         settings: How to measure, as ``MeasureSettings()`` says by default. Where it gives no sizes, these are the

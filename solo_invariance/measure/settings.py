@@ -15,10 +15,12 @@ class MeasureSettings:
 
     Args:
         protocol: What to do where the official code and a careful one differ; ``quirks`` says it in full. ``paper``
-            keeps its quirks: images are drawn with replacement, the identity counts in the mean, the diagonal counts in
-            view groups, translation and scale shear by a degree, views have 8 bits, and too few reference images are an
-            error. ``clean`` repairs them: no replacement, no identity in the mean, no diagonal,
-            no shear, no rounding of views, and a singular covariance is shrunk.
+            keeps its quirks: images are drawn with replacement, transforms act on images as they were loaded and views
+            are resized after that, the identity counts in the mean, the diagonal counts in view groups, translation and
+            scale shear by a degree, ``deform`` is mostly a random affine map, views have 8 bits, and too few reference
+            images are an error. ``clean`` repairs them: no replacement, images are resized before they are transformed
+            (so that a pixel means the same on all), no identity in the mean, no diagonal, no shear, elastic
+            deformation, no rounding of views, and a singular covariance is shrunk.
         budget: ``full`` is every parameter on every image; ``adaptive`` a few parameters, at random, on as many images
             as it takes for the standard error of each mean similarity to reach ``target_se``.
         k: Number of parameters a transform, where it has a choice.

@@ -16,7 +16,8 @@ from torch import Tensor
 from solo_invariance.families.operations.operation import send
 
 _MAX_SUBSAMPLES = 8
-_FIXED_POINT = 2**16
+_FIXED_BITS = 16
+_FIXED_POINT = 2**_FIXED_BITS
 _SPACING = 1.25  # of the subsamples, at most, in input pixels
 
 
@@ -53,7 +54,7 @@ def resample(images: Tensor, steps: Sequence[Tensor], size: int, *, axis_aligned
     return views
 
 
-def warp_nearest(images: Tensor, maps: Tensor, top: int, left: int, size: int) -> Tensor:
+def warp_nearest(images: Tensor, maps: Tensor, top: int, left: int, rows: int, columns: int) -> Tensor:
     """Cut a box out of the images that affine maps make, with the nearest pixel and zeros outside.
 
     Positions are counted in 1/65536 of a pixel, as Pillow does it, so that the pixels are Pillow's, on every device. In
@@ -66,21 +67,25 @@ def warp_nearest(images: Tensor, maps: Tensor, top: int, left: int, size: int) -
             halves.
         top: First row of the box.
         left: Its first column.
-        size: Its side, in pixels.
+        rows: Its height, in pixels.
+        columns: Its width, in pixels.
 
     Returns:
-        (N, C, size, size)
+        (N, C, rows, columns)
     """
     height, width = images.shape[2:]
     maps = maps.clone()
     maps[:, :, 2] += maps[:, :, :2].sum(dim=2) / 2  # the first pixel's centre
     steps = send((maps * _FIXED_POINT + 0.5).floor().long(), images.device)[..., None, None]
-    rows = torch.arange(top, top + size, device=images.device)[:, None]
-    columns = torch.arange(left, left + size, device=images.device)
-    x, y = ((step[:, 0] * columns + step[:, 1] * rows + step[:, 2]) // _FIXED_POINT for step in steps.unbind(dim=1))
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    places = torch.where(inside, y * width + x, 0).flatten(1)[:, None].expand(-1, images.shape[1], -1)
-    found = images.flatten(2).gather(2, places).unflatten(2, (size, size))
+    down = torch.arange(top, top + rows, device=images.device)[:, None]
+    across = torch.arange(left, left + columns, device=images.device)
+    x, y = ((step[:, 0] * across + step[:, 2]) + step[:, 1] * down for step in steps.unbind(dim=1))
+    x.bitwise_right_shift_(_FIXED_BITS)
+    y.bitwise_right_shift_(_FIXED_BITS)
+    inside = (x >= 0) & (x < width)
+    inside.logical_and_(y >= 0).logical_and_(y < height)
+    places = y.mul_(width).add_(x).mul_(inside).flatten(1)[:, None].expand(-1, images.shape[1], -1)
+    found = images.flatten(2).gather(2, places).unflatten(2, (rows, columns))
     return found.mul_(inside[:, None])
 
 

@@ -13,8 +13,10 @@ from solo_invariance.measure.loop.plan import Chunk, Plan
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
 from solo_invariance.measure.metrics.view_metric import ViewMetric
 from solo_invariance.measure.statistics.reference import clean_views, require_finite_features, require_short_side
+from solo_invariance.measure.transforms.transform import ResizeCrop
 
 _CLEAN = ""
+_LARGE = 4  # times the pixels of a square of the resized images
 
 
 class _Piece(NamedTuple):
@@ -57,7 +59,8 @@ class ChunkMeasurement:
         self._chunk = chunk
         self._pixels = pixels
         self._rows = [chunk.rows[position] for position in readable]
-        require_short_side(pixels, plan.geometry.resize, plan.source, [plan.image(row) for row in self._rows])
+        if not plan.settings.quirks.transforms_before_resizing:
+            require_short_side(pixels, plan.geometry.resize, plan.source, [plan.image(row) for row in self._rows])
         self._metrics = {
             (name, layer, metric): metrics[metric].clone()
             for name in chunk.names
@@ -110,11 +113,11 @@ class ChunkMeasurement:
 
     def _views_of(self, name: str, positions: list[int], images: Tensor, waiting: deque[_Piece]) -> Iterator[Tensor]:
         """Make the views of images (n, 3, H, W) of one size by one transform, at most a batch at a time."""
-        plan, sampling, size = self._plan, self._plan.samplings[name], self._whitened.stream.batch_size
-        apply = plan.apply(name)
+        plan, sampling, apply = self._plan, self._plan.samplings[name], self._plan.apply(name)
+        size = _views_at_a_time(images, self._whitened.stream.batch_size, plan.geometry)
         for some in torch.arange(len(images)).split(max(1, size // sampling.num_views)):
             chosen = [positions[place] for place in some]
-            parameters = torch.cat([plan.grids[name][sampling.parameters(self._rows[p])] for p in chosen])
+            parameters = torch.cat([plan.parameters(name, self._rows[p]) for p in chosen])
             owners = some.repeat_interleave(sampling.num_views)
             slices = torch.arange(len(owners)).split(size)
             for index, part in enumerate(slices):
@@ -146,6 +149,12 @@ class ChunkMeasurement:
     def _require_finite(self, features: Tensor, positions: list[int]) -> None:
         images = [self._plan.image(self._rows[position]) for position in positions]
         require_finite_features(features, self._plan.source, images)
+
+
+def _views_at_a_time(images: Tensor, batch_size: int, geometry: ResizeCrop) -> int:
+    """Return how many views of images (n, 3, H, W) to make at a time: fewer of large ones, to bound the memory."""
+    pixels = images.shape[-2] * images.shape[-1]
+    return max(1, min(batch_size, batch_size * _LARGE * geometry.resize**2 // pixels))
 
 
 def _gather(images: Tensor, owners: Tensor) -> Tensor:

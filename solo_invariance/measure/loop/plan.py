@@ -77,6 +77,10 @@ class Plan:
         transform = self.transforms[name]
         return transform.apply_in_eight_bits if self.settings.quirks.rounds_to_eight_bits else transform.apply
 
+    def parameters(self, name: str, row: int) -> Tensor:
+        """Return the parameters (V, P) that views are made with for a row."""
+        return self.transforms[name].parameters_of_row(self.grids[name][self.samplings[name].parameters(row)], row)
+
     def coordinates(self, name: str, rows: Collection[int]) -> Tensor:
         """Return the coordinates (N, M, C) of the parameters that rows have scores for."""
         indices = torch.stack([self.samplings[name].indices(row) for row in rows])

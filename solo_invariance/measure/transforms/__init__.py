@@ -16,8 +16,8 @@ from solo_invariance.measure.transforms.appearance import (
     saturation,
     sharpness,
 )
+from solo_invariance.measure.transforms.deformation import deform
 from solo_invariance.measure.transforms.spatial import (
-    deform,
     h_flip,
     resized_crop,
     rotation,

@@ -1,7 +1,6 @@
 """Transforms that change pixels' values."""
 
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -12,7 +11,6 @@ from solo_invariance.families.operations.appearance import (
     blend,
     depths,
     gaussian_blur,
-    hue_and_range,
     luma,
     mean_grey,
     to_grayscale,
@@ -22,16 +20,18 @@ from solo_invariance.families.operations.appearance import posterize as keep_hig
 from solo_invariance.families.operations.operation import send
 from solo_invariance.measure.transforms.spatial import _on_a_circle, _OnOff
 from solo_invariance.measure.transforms.transform import (
-    _ROUNDING,
     ResizeCrop,
-    Transform,
-    _CentreBox,
+    Window,
+    WindowTransform,
     in_eight_bits,
+    one_of_the_same,
 )
 from solo_invariance.protocols import ProtocolName
 
+_HALVES = 2e-5  # in levels of 8 bits: halves go up, though floating point is off by less
 
-class _Photometric(Transform):
+
+class _Photometric(WindowTransform):
     """A change of pixel values by one number."""
 
     kind = "appearance"
@@ -43,23 +43,23 @@ class _Photometric(Transform):
 
     @abstractmethod
     def adjust(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
-        """Return the changed images; ``amount`` is (N,), on the CPU."""
+        """Return the changed images (N, 3, H, W); ``amount`` is (N,), on the CPU.
 
-    def apply(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
-        return self._apply(self.adjust, images, parameters, geometry)
+        Where all are to be made of one image, it is given once, (1, 3, H, W): what does not depend on the amount is
+        computed once then.
+        """
 
-    def _apply(
-        self,
-        adjust: Callable[[Tensor, Tensor, ResizeCrop], Tensor],
-        images: Tensor,
-        parameters: Tensor,
-        geometry: ResizeCrop,
-    ) -> Tensor:
-        amount = parameters[:, 0].to(images.dtype)
-        box, reach = _CentreBox.of(images, geometry), self.reach(geometry)
+    def adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
+        """Return the changed images, rounded to 8 bits as Pillow or torchvision does; arguments as ``adjust``."""
+        return in_eight_bits(self.adjust(images, amount, geometry))
+
+    def change(self, images: Tensor, parameters: Tensor, window: Window, *, eight_bits: bool) -> Tensor:
+        images, amount, box = one_of_the_same(images), parameters[:, 0].to(images.dtype), window.box
+        reach = self.reach(window.geometry)
         if reach is not None:
             images, box = box.grown(reach, images)
-        return box.cut(adjust(images, amount, geometry))
+        adjust = self.adjust_in_eight_bits if eight_bits else self.adjust
+        return box.cut(adjust(images, amount, window.geometry))
 
 
 class _Blend(_Photometric):
@@ -75,10 +75,7 @@ class _Blend(_Photometric):
     def adjust(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
         return blend(images, self.others(images), send(amount, images.device))
 
-    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
-        return self._apply(self._adjust_in_eight_bits, images, parameters, geometry)
-
-    def _adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
+    def adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
         """Blend as Pillow does: the other image is rounded, and of the blend, decimals are cut off."""
         levels, others = images.mul(255).round_(), self.others(images).mul(255).round_()
         blended = others + send(amount, images.device)[:, None, None, None] * (levels - others)
@@ -126,18 +123,15 @@ class Hue(_Photometric):
         return torch.linspace(-0.5, 0.5, k)[:, None]
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
-        return adjust_hue(images, send(amount, images.device))
+        return adjust_hue(images.expand(len(amount), -1, -1, -1), send(amount, images.device))
 
-    def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
-        return self._apply(self._adjust_in_eight_bits, images, parameters, geometry)
-
-    def _adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
+    def adjust_in_eight_bits(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
         """Shift the hue of 8-bit HSV images, as Pillow makes them: hue and saturation are cut off to whole levels."""
-        hue, high, spread = hue_and_range(images)
-        hue = hue.remainder_(1).mul_(255).add_(_ROUNDING).floor_()
-        hue = hue.add_(send((amount * 255).trunc(), images.device)[:, None, None]).remainder_(256).div_(255)
-        saturation = (spread / high.clamp(min=1 / 255)).mul_(255).add_(_ROUNDING).floor_().div_(255)
-        return in_eight_bits(high[:, None] * (1 - saturation[:, None] * depths(hue)))
+        hue, saturation, value = _eight_bit_hsv(images.mul(255).round_())
+        shifts = send((amount * 255).trunc(), images.device)
+        hue = hue.add(shifts[:, None, None]).remainder_(256).div_(255)
+        levels = value[:, None] * (1 - saturation[:, None].div(255) * depths(hue))
+        return levels.add_(0.5 + _HALVES).floor_().div_(255)
 
     def coordinates(self, parameters: Tensor) -> Tensor:
         return _on_a_circle(parameters)
@@ -145,6 +139,25 @@ class Hue(_Photometric):
     @property
     def neutral(self) -> tuple[float, ...]:
         return (0.0,)
+
+
+def _eight_bit_hsv(levels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return hue, saturation and value, whole numbers to 255, (N, H, W) each, of 8-bit images (N, 3, H, W).
+
+    The divisions are in single precision and the rest is in double, as in Pillow: where a level is met exactly,
+    rounding decides which one is cut off to.
+    """
+    red, green, blue = levels.unbind(dim=1)
+    high = levels.amax(dim=1)
+    spread = high - levels.amin(dim=1)
+    far = [((high - one) / spread.clamp(min=1)).double() for one in (red, green, blue)]
+    sixths = torch.where(
+        high == red, far[2] - far[1], torch.where(high == green, 2 + far[0] - far[2], 4 + far[1] - far[0])
+    )
+    turns = sixths.float().double().div_(6).add_(1).remainder_(1).float()
+    hue = torch.where(spread > 0, turns.double().mul_(255).floor_().float(), 0.0)
+    saturation = (spread / high.clamp(min=1)).double().mul_(255).floor_().float()
+    return hue, saturation, high
 
 
 @dataclass(frozen=True)
@@ -157,7 +170,7 @@ class Blur(_Photometric):
         return torch.linspace(1e-5, 20, k)[:, None]
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
-        return gaussian_blur(images, amount, self._kernel_size(geometry))
+        return gaussian_blur(images.expand(len(amount), -1, -1, -1), amount, self._kernel_size(geometry))
 
     def reach(self, geometry: ResizeCrop) -> int | None:
         return self._kernel_size(geometry) // 2
@@ -199,7 +212,7 @@ class Posterize(_Photometric):
         return torch.arange(1.0, 8.0)[:, None]
 
     def adjust(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
-        return keep_highest_bits(images, send(amount, images.device))
+        return keep_highest_bits(images.expand(len(amount), -1, -1, -1), send(amount, images.device))
 
 
 @dataclass(frozen=True)
@@ -208,7 +221,7 @@ class Grayscale(_OnOff):
 
     kind = "appearance"
 
-    def change(self, images: Tensor) -> Tensor:
+    def changed(self, images: Tensor) -> Tensor:
         return to_grayscale(images)
 
 
@@ -218,7 +231,7 @@ class Invert(_OnOff):
 
     kind = "appearance"
 
-    def change(self, images: Tensor) -> Tensor:
+    def changed(self, images: Tensor) -> Tensor:
         return 1 - images
 
 
@@ -228,7 +241,7 @@ class Equalize(_OnOff):
 
     kind = "appearance"
 
-    def change(self, images: Tensor) -> Tensor:
+    def changed(self, images: Tensor) -> Tensor:
         return equalize_histograms(images)
 
 

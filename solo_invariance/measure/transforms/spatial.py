@@ -2,29 +2,20 @@
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 import torchvision.transforms.v2.functional as F
 from torch import Tensor
 
-from solo_invariance.families.operations.appearance import gaussian_blur
-from solo_invariance.families.operations.noise import uniform_noise
-from solo_invariance.families.operations.operation import send
 from solo_invariance.families.operations.resampling import warp_nearest
 from solo_invariance.families.operations.spatial import rotation_matrix, shear_matrix
-from solo_invariance.measure.transforms.transform import (
-    _ROUNDING,
-    ResizeCrop,
-    Transform,
-    _CentreBox,
-    centre_crop,
-)
+from solo_invariance.measure.transforms.resizing import Axis, resize
+from solo_invariance.measure.transforms.transform import ResizeCrop, Transform, Window, WindowTransform, in_eight_bits
 from solo_invariance.protocols import ProtocolName, protocol_named
 
 
-class _Affine(Transform):
+class _Affine(WindowTransform):
     """An affine map about the image's centre, nearest pixel, zeros outside: torchvision's ``affine`` and ``rotate``."""
 
     kind = "spatial"
@@ -33,11 +24,11 @@ class _Affine(Transform):
     def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         """Return the map from output to input pixels about the centre: linear (N, 2, 2) and offset (N, 2)."""
 
-    def apply(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
+    def change(self, images: Tensor, parameters: Tensor, window: Window, *, eight_bits: bool) -> Tensor:
         linear, offset = self.inverse(parameters.double())
         centre = torch.tensor([images.shape[3] / 2, images.shape[2] / 2], dtype=torch.float64)
         maps = torch.cat([linear, (centre + offset - linear @ centre)[..., None]], dim=2)
-        return warp_nearest(images, maps, *_CentreBox.of(images, geometry))  # nothing but the crop is looked up
+        return warp_nearest(images, maps, *window.box)
 
 
 @dataclass(frozen=True)
@@ -167,46 +158,45 @@ class ResizedCrop(Transform):
         return torch.cartesian_prod(corner, corner, side, side).reshape(-1, 4)
 
     def apply(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
-        size = [geometry.crop_size, geometry.crop_size]
-        return self._apply(lambda crops: F.resize(crops, size, antialias=True), images, parameters, geometry)
+        return self._crops(images, parameters, geometry, eight_bits=False)
 
     def apply_in_eight_bits(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
-        """Resize as Pillow does: first the width, then the height, and after both, halves are rounded up."""
-
-        def resize(crops: Tensor) -> Tensor:
-            for size in ([crops.shape[-2], geometry.crop_size], [geometry.crop_size, geometry.crop_size]):
-                crops = F.resize(crops, size, antialias=True).mul_(255).add_(0.5 + _ROUNDING).floor_().div_(255)
-            return crops
-
-        return self._apply(resize, images, parameters, geometry)
+        """Return the crops with Pillow's bytes; arguments as ``apply``."""
+        return self._crops(images, parameters, geometry, eight_bits=True)
 
     @staticmethod
-    def _apply(resize: Callable[[Tensor], Tensor], images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
-        views = images.new_empty(len(images), images.shape[1], geometry.crop_size, geometry.crop_size)
-        boxes, owner = parameters.int().unique(dim=0, return_inverse=True)
-        for index, (top, left, height, width) in enumerate(boxes.tolist()):
+    def _crops(images: Tensor, parameters: Tensor, geometry: ResizeCrop, *, eight_bits: bool) -> Tensor:
+        size = geometry.crop_size
+        views = images.new_empty(len(images), images.shape[1], size, size)
+        top, left, height, width = parameters.double().unbind(dim=1)
+        corners = torch.stack([top, left, top + height, left + width], dim=1).round().int()  # as Pillow rounds boxes
+        boxes, owner = corners.unique(dim=0, return_inverse=True)
+        for index, (first, start, last, end) in enumerate(boxes.tolist()):
             rows = (owner == index).nonzero()[:, 0].to(images.device)
-            views[rows] = resize(F.crop(images[rows], top, left, height, width))
+            crops = F.crop(images[rows], first, start, last - first, end - start)
+            down, across = Axis(last - first, size, 0, size), Axis(end - start, size, 0, size)
+            views[rows] = resize(crops, down, across, eight_bits=eight_bits)
         return views
 
 
-class _OnOff(Transform):
+class _OnOff(WindowTransform):
     """A transform without numbers: parameter 0 leaves the image alone, 1 applies it."""
 
     unit = "off / on"
 
     @abstractmethod
-    def change(self, images: Tensor) -> Tensor:
+    def changed(self, images: Tensor) -> Tensor:
         """Return the changed images, same shape."""
 
     def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         return torch.tensor([[0.0], [1.0]])
 
-    def apply(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
-        views = centre_crop(images, geometry).clone()
+    def change(self, images: Tensor, parameters: Tensor, window: Window, *, eight_bits: bool) -> Tensor:
+        views = window.box.cut(images).clone()
         on = (parameters[:, 0] > 0.5).nonzero()[:, 0].to(images.device)
         if len(on):
-            views[on] = centre_crop(self.change(images[on]), geometry)
+            changed = window.box.cut(self.changed(images[on]))
+            views[on] = in_eight_bits(changed) if eight_bits else changed
         return views
 
     @property
@@ -220,7 +210,7 @@ class HorizontalFlip(_OnOff):
 
     kind = "spatial"
 
-    def change(self, images: Tensor) -> Tensor:
+    def changed(self, images: Tensor) -> Tensor:
         return images.flip(-1)
 
 
@@ -230,43 +220,8 @@ class VerticalFlip(_OnOff):
 
     kind = "spatial"
 
-    def change(self, images: Tensor) -> Tensor:
+    def changed(self, images: Tensor) -> Tensor:
         return images.flip(-2)
-
-
-@dataclass(frozen=True)
-class Deform(Transform):
-    """Elastic deformation: a random field of at most ``alpha`` pixels, smoothed by a Gaussian.
-
-    Parameters are (sigma, field): sigma on ``linspace(10, 50, 8)`` repeated, in pixels, and the number that seeds the
-    field, so that every image sees the same fields.
-    """
-
-    alpha: float = 1.0
-    kind = "spatial"
-    unit = "(sigma in pixels, field)"
-
-    def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
-        sigma = torch.linspace(10, 50, 8).repeat(math.ceil(k / 8))[:k]
-        return torch.stack([sigma, torch.arange(k).float()], dim=1)
-
-    def apply(self, images: Tensor, parameters: Tensor, geometry: ResizeCrop) -> Tensor:
-        rows, owner = parameters.unique(dim=0, return_inverse=True)
-        height, width = images.shape[-2:]
-        box = _CentreBox.of(images, geometry)
-        fields = 2 * uniform_noise(send(rows[:, 1].long(), images.device), (2, height, width)) - 1
-        kernel = min(17, (min(height, width) - 1) // 2 * 2 + 1)
-        near, inner = box.grown(kernel // 2, fields)
-        fields = inner.cut(gaussian_blur(near.to(images.dtype), rows[:, 0].to(images.dtype), kernel))
-        pixel = torch.tensor([2 / width, 2 / height], device=images.device, dtype=images.dtype)
-        shift = fields.permute(0, 2, 3, 1)[owner.to(images.device)] * (self.alpha * pixel)
-        identity = torch.eye(2, 3, device=images.device, dtype=images.dtype)[None]
-        grid = torch.nn.functional.affine_grid(identity, [1, 1, height, width], align_corners=False)
-        grid = box.cut(grid.movedim(-1, 1)).movedim(1, -1) + shift
-        return torch.nn.functional.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
-
-    def coordinates(self, parameters: Tensor) -> Tensor:
-        return parameters[..., :1]
 
 
 rotation = Rotation()
@@ -288,6 +243,3 @@ h_flip = HorizontalFlip()
 
 
 v_flip = VerticalFlip()
-
-
-deform = Deform()

@@ -25,7 +25,7 @@ def abscissa(name: str, transform: TransformResult) -> Abscissa:
     """The only number of the parameters that varies; of several, their Euclidean length.
 
     Numbers that are the same in all parameters are left out. Transforms whose numbers mean different things have
-    a rule of their own: a crop is drawn over its side, a deformation over its smoothness.
+    a rule of their own: a crop is drawn over its side, a deformation over its size.
     """
     parameters = np.array(transform.parameters)
     rule = BY_NAME.get((name, parameters.shape[1]))
@@ -48,7 +48,16 @@ def _smoothness(fields: Array) -> Abscissa:
     return Abscissa("sigma, pixels", fields[:, 0], False)
 
 
+def _size_of_deformation(fields: Array) -> Abscissa:
+    """The first of (size, field, reach of an affine map, row), lengths in pixels, ``(P, 4)``.
+
+    It is the root mean square displacement; where there is an affine map, the width of the elastic part's smoothing.
+    """
+    return Abscissa("sigma, pixels" if fields[:, 2].any() else "displacement, pixels", fields[:, 0], False)
+
+
 BY_NAME: dict[tuple[str, int], Callable[[Array], Abscissa]] = {
     ("resized_crop", 4): _side_of_crop,
-    ("deform", 2): _smoothness,
+    ("deform", 2): _smoothness,  # of results of version 0.1.0
+    ("deform", 4): _size_of_deformation,
 }

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision.transforms.functional as F
+from PIL import Image
 from torch import Tensor, nn
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, LayerFeatures, Provenance
@@ -221,6 +223,56 @@ def test_the_papers_views_are_images_of_eight_bits(images, protocol: str, in_byt
         rounded.clear()
         measurement.measure_transform(name, transform, images)
         assert all(rounded) == in_bytes
+
+
+@pytest.mark.parametrize("protocol", ["paper", "clean"])
+@pytest.mark.parametrize("shape", [(20, 30), (45, 30), (6, 9)])
+def test_the_paper_transforms_images_as_loaded_and_the_clean_protocol_resized_ones(shape, protocol: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    source = TensorImages(torch.randint(0, 256, (40, 3, *shape), dtype=torch.uint8, generator=generator))
+    settings = _settings(protocol=protocol, geometry=Geometry(10, 8), k=16, num_images=6)
+    seen: list[Tensor] = []
+
+    def watched(views: Tensor) -> Tensor:
+        seen.append(views.clone())
+        return _columns(views)
+
+    measurement = InvarianceMeasurement(_backbone(watched), source, settings)
+    seen.clear()
+    transform = load_plugin("transforms", "translation")
+    measurement.measure_transform("translation", transform, source)
+    grid = transform.grid(16, Geometry(10, 8), protocol)
+    expected = []
+    for index in measurement.choose_images(source):
+        image = Image.fromarray(source[index].permute(1, 2, 0).numpy())
+        for x, y, shear in grid.tolist():
+            before = image if protocol == "paper" else F.resize(image, 10)
+            view = F.resize(F.affine(before, 0.0, [x, y], 1.0, shear), 10)
+            expected.append(F.to_tensor(F.center_crop(view, 8)))
+    views = torch.cat(seen)
+    assert len(views) == 6 + len(expected)
+    by_value = views[6:] - torch.stack(expected)
+    assert by_value.abs().max() < 1e-4
+
+
+@pytest.mark.parametrize(("protocol", "paired"), [("paper", False), ("clean", True)])
+def test_deformations_repeat_whatever_the_batch_and_are_drawn_anew_for_every_image_of_the_paper(
+    protocol: str, paired: bool
+) -> None:
+    pixels = _noise(60, 10)
+    pixels[1::2] = pixels[::2]  # each picture is there twice
+    source = TensorImages(pixels)
+    views = []
+    for batch_size in (5, 64):
+        settings = _settings(protocol=protocol, geometry=Geometry(10, 8), k=8, num_images=20, batch_size=batch_size)
+        measurement = InvarianceMeasurement(_backbone(_columns), source, settings)
+        views.append(measurement.measure_transform("deform", load_plugin("transforms", "deform"), source).arrays)
+        pictures = [index // 2 for index in measurement.choose_images(source)]
+    np.testing.assert_allclose(views[0]["similarity"], views[1]["similarity"], atol=1e-5)
+    pairs = [(a, b) for a in range(20) for b in range(a) if pictures[a] == pictures[b]]
+    assert pairs
+    for a, b in pairs:
+        assert np.allclose(views[0]["similarity"][a], views[0]["similarity"][b], atol=1e-5) == paired
 
 
 def test_the_paper_draws_images_twice_and_counts_each_draw(images) -> None:

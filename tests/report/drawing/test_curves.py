@@ -74,6 +74,13 @@ def test_a_deformation_is_drawn_over_its_smoothness() -> None:
     assert abscissa("deform", fields).label == "sigma, pixels"
 
 
+@pytest.mark.parametrize(("reach", "label"), [(0, "displacement, pixels"), (50, "sigma, pixels")])
+def test_a_deformation_is_drawn_over_its_size_whatever_its_fields(reach: int, label: str) -> None:
+    fields = result([(10, 0, reach, 0), (30, 1, reach, 0), (10, 2, reach, 0)], [0.2, 0.5, 0.4])
+    assert curve("deform", fields).x.tolist() == [10, 30]
+    assert abscissa("deform", fields).label == label
+
+
 def test_many_lengths_are_binned_and_keep_the_mean() -> None:
     rng = np.random.default_rng(0)
     parameters = [tuple(pair) for pair in rng.uniform(-1, 1, (256, 2))]

@@ -178,3 +178,19 @@ def _describe(thing: Any) -> str:
 
 def _layers(backbone: Backbone) -> str | tuple[str, ...] | None:
     return backbone.network.names if isinstance(backbone.network, LayerFeatures) else None
+
+
+def cautions_of(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what summaries caution against, in one list.
+
+    Args:
+        measured: By transform or view set; each may have sentences under the key ``cautions``.
+
+    Returns:
+        Sentences, each once, with the names of what they are said of.
+    """
+    names: dict[str, list[str]] = {}
+    for name, summary in measured.items():
+        for sentence in summary.get("cautions", ()):
+            names.setdefault(sentence, []).append(name)
+    return [f"{', '.join(said_of)}: {sentence}" for sentence, said_of in names.items()]

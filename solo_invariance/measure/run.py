@@ -27,6 +27,7 @@ from solo_invariance.measure.named import metrics_named, transforms_named
 from solo_invariance.measure.record import (
     TWIN,
     backbone_entry,
+    cautions_of,
     config_of_arguments,
     descriptions,
     identity_of,
@@ -206,6 +207,8 @@ class _Run:
         self, layer: str, about: Mapping[str, Any], config: Mapping[str, Any], seconds: float
     ) -> InvarianceResult:
         """Write the result of a layer of the features and return it."""
+        transforms = {name: self.results.summary(layer, name) for name in self.transforms}
+        views = {name: self.results.summary(layer, name) for name in self.data.views}
         content = {
             "schema": SCHEMA,
             "kind": InvarianceResult.kind,
@@ -220,8 +223,9 @@ class _Run:
             "seed": self.settings.seed,
             "timings": {"total_seconds": seconds},
             "reference": self.results.reference(layer),
-            "transforms": {name: self.results.summary(layer, name) for name in self.transforms},
-            "views": {name: self.results.summary(layer, name) for name in self.data.views},
+            "transforms": transforms,
+            "views": views,
+            "cautions": cautions_of({**transforms, **views}),
         }
         result = InvarianceResult.from_content(content)
         self.results.write(layer, result)

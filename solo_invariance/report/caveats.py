@@ -28,7 +28,7 @@ Labelled = Sequence[tuple[str, Result]]
 
 
 def caveats(results: Results) -> list[str]:
-    """Settings that differ between results that are compared, and averages for which nothing is shared."""
+    """Settings that differ between results, what results caution against, and averages for which nothing is shared."""
     measured = [(row.label, result) for row in results.rows for result in row.invariance]
     found = list(_differences(measured, INVARIANCE_SETTINGS, "the invariance results"))
     for column in transfer_grid(results).columns:
@@ -36,6 +36,7 @@ def caveats(results: Results) -> list[str]:
             (row.label, result) for row in results.rows for result in row.transfer if task_column(result) == column
         ]
         found += _differences(scored, TRANSFER_SETTINGS, f"the results on {column.title}")
+    found += [f"{label}: {caution}" for label, result in measured for caution in result.cautions]
     return [*dict.fromkeys(found), *_nothing_shared(results)]
 
 

@@ -126,6 +126,7 @@ class InvarianceResult(Result):
         reference: The images whose statistics whiten the features, where the file says it.
         transforms: By name.
         views: By the view set's name.
+        cautions: Sentences on why a number is not to be taken at face value, where there is a reason.
     """
 
     kind: ClassVar[str] = "invariance"
@@ -139,3 +140,4 @@ class InvarianceResult(Result):
     reference: ReferenceRecord | None = Field(default=None, repr=False)
     transforms: Mapping[str, TransformResult] = Field(default_factory=dict)
     views: Mapping[str, ViewResult] = Field(default_factory=dict)
+    cautions: tuple[Text, ...] = ()

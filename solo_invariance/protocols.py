@@ -15,8 +15,9 @@ ProtocolName = Literal["clean", "paper"]
 class Protocol:
     """What a protocol does where the official code and a careful one differ.
 
-    The first six are of measuring (official code: ``eval_synthetic_invariance.py``, ``eval_realworld_invariance.py``),
-    the next five of probes (``eval_downstream.py``, ``eval_causal3dident.py``), the last four of tasks (``datasets/``).
+    The first seven are of measuring (official code: ``eval_synthetic_invariance.py``,
+    ``eval_realworld_invariance.py``), the next five of probes (``eval_downstream.py``, ``eval_causal3dident.py``), the
+    last four of tasks (``datasets/``).
 
     Args:
         name: What settings call it.
@@ -26,7 +27,10 @@ class Protocol:
         counts_diagonal: A view group's similarity counts each view's similarity with itself.
         shear_of_affine: Degrees by which translation and scale shear, too.
         rounds_to_eight_bits: Views have 8 bits a channel, as Pillow's images have.
-        shrinks_covariance: A covariance that cannot be inverted is shrunk (``clean``), in place of being an error.
+        shrinks_covariance: The covariance is shrunk a little, always (``clean``); else one that cannot be inverted is
+            an error.
+        holds_out: What is measured on an image of the reference is whitened without that image, and pictures that
+            repeat in the reference count once (``clean``); else they count as they are, and bias the numbers.
         penalty_is_inverse: Ridge regression is given 1 / penalty.
         takes_smallest_penalty: Of several best penalties, the smallest, which is met first; else the largest, the
             simplest model.
@@ -46,6 +50,7 @@ class Protocol:
     shear_of_affine: float
     rounds_to_eight_bits: bool
     shrinks_covariance: bool
+    holds_out: bool
     penalty_is_inverse: bool
     takes_smallest_penalty: bool
     stratifies: bool
@@ -65,6 +70,7 @@ PAPER = Protocol(
     shear_of_affine=1.0,
     rounds_to_eight_bits=True,
     shrinks_covariance=False,
+    holds_out=False,
     penalty_is_inverse=True,
     takes_smallest_penalty=True,
     stratifies=False,
@@ -84,6 +90,7 @@ CLEAN = Protocol(
     shear_of_affine=0.0,
     rounds_to_eight_bits=False,
     shrinks_covariance=True,
+    holds_out=True,
     penalty_is_inverse=False,
     takes_smallest_penalty=False,
     stratifies=True,

@@ -64,6 +64,7 @@ class ChunkMeasurement:
             for layer, metrics in prototypes.items()
             for metric in plan.metrics_of(name)
         }
+        self._held_out = whitened.in_reference(plan.source, [plan.image(row) for row in self._rows])
         self._order: dict[str, list[int]] = {name: [] for name in chunk.names}
 
     def measure(self) -> Iterator[int]:
@@ -127,9 +128,8 @@ class ChunkMeasurement:
         plan, rows = self._plan, [self._rows[position] for position in positions]
         sampling, coordinates = plan.samplings[name], plan.coordinates(name, rows).to(views.device)
         images = torch.tensor([plan.image(row) for row in rows])
-        whitened_views = self._whitened.whiten(views.flatten(0, 1))
-        for layer, own in self._whitened.whiten(clean).items():
-            others = whitened_views[layer].unflatten(0, views.shape[:2])
+        pairs = self._whitened.whiten_pairs(clean, views, self._held_out[positions])
+        for layer, (own, others) in pairs.items():
             if sampling.adds_identity:
                 others = torch.cat([others, own[:, None]], dim=1)
             for metric in plan.metrics_of(name):

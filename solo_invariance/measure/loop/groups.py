@@ -14,6 +14,7 @@ from solo_invariance.data.reading import ImageReader
 from solo_invariance.data.sources import with_short_side
 from solo_invariance.errors import UserError
 from solo_invariance.measure.functional.similarity import group_distance, group_similarity
+from solo_invariance.measure.functional.whitening import hold_out
 from solo_invariance.measure.loop.partial_results import Key, PartialResult, PartialResults
 from solo_invariance.measure.loop.summary import Measured
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
@@ -168,8 +169,8 @@ class _GroupRun:
         measured = [group for group in chunk if len(members[group]) > 1]
         features = self._features([images[position] for position in readable], pixels)
         states: dict[Key, Tensor] = {}
-        for layer, features_of in (self.whitened.whiten(features) if measured else {}).items():
-            of_groups = [features_of[members[group]] for group in measured]
+        sources = [images[position] for position in readable]
+        for layer, of_groups in self._whiten(features, [members[group] for group in measured], sources).items():
             for name, function in _PAIRWISE.items():
                 states[self.name, layer, name] = torch.cat([function(own[None]) for own in of_groups])[:, None]
             for name in self.metrics:
@@ -180,6 +181,32 @@ class _GroupRun:
         found = {*readable}
         left_out = [source.name_of(image) for place, image in enumerate(images) if place not in found]
         return PartialResult([self.name], chunk, sorted({*chunk} - {*measured}), states, left_out)
+
+    def _whiten(self, features: Tensor, groups: list[list[int]], images: list[int]) -> dict[str, list[Tensor]]:
+        """Return the whitened views (V, D) of each group, for each layer, without its images in the reference.
+
+        Args:
+            features: Of views, (N, F).
+            groups: The places of each group's views among them.
+            images: The views' indices in the source.
+        """
+        whitened, source = self.whitened, self.views.source
+        if not groups:
+            return {}
+        held_out = whitened.in_reference(source, images)
+        found = {layer: [own[places] for places in groups] for layer, own in whitened.whiten(features).items()}
+        if not held_out.any():
+            return found
+        # The reference shows them in another crop.
+        places = held_out.nonzero()[:, 0].tolist()
+        of_reference = whitened.whiten(whitened.clean_features(source, [images[place] for place in places]))
+        for layer, own in of_reference.items():
+            row = {place: number for number, place in enumerate(places)}
+            for number, members in enumerate(groups):
+                if removed := [row[place] for place in members if place in row]:
+                    one = found[layer][number]
+                    found[layer][number] = hold_out(one[None], own[removed][None], whitened.whitenings[layer])[0]
+        return found
 
     def _features(self, indices: list[int], pixels: list[Tensor]) -> Tensor:
         whitened = self.whitened

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import canvas, families, features, fusing, measuring, official, probing, startup
+from benchmarks import canvas, families, features, fusing, measuring, official, probing, reference, startup
 from benchmarks.running import Step, carry_out
 
 _GROUPS: dict[str, Callable[[torch.device, bool], list[Step]]] = {
@@ -19,6 +19,7 @@ _GROUPS: dict[str, Callable[[torch.device, bool], list[Step]]] = {
     "fusing": fusing.steps,
     "features": features.steps,
     "canvas": lambda device, quick: canvas.steps(quick),
+    "reference": lambda device, quick: reference.steps(quick),
     "startup": lambda device, quick: startup.steps(),
 }
 

@@ -16,7 +16,7 @@ LogisticSolver = Literal["official", "converged"]
 class Protocol:
     """What a protocol does where the official code and a careful one differ.
 
-    The first is of all that is drawn, the next eight are of measuring (official code: ``eval_synthetic_invariance.py``,
+    The first is of all that is drawn, the next nine are of measuring (official code: ``eval_synthetic_invariance.py``,
     ``eval_realworld_invariance.py``, ``datasets/alot.py``), the next of probes (``eval_downstream.py``,
     ``eval_causal3dident.py``), the last four of tasks (``datasets/``).
 
@@ -37,7 +37,10 @@ class Protocol:
         transforms_before_resizing: Transforms act on images as they were loaded, and so lengths in pixels are those of
             the file; then views are resized. Else images are resized first, and a pixel means the same on all of them.
         rounds_to_eight_bits: Views have 8 bits a channel, as Pillow's images have.
-        shrinks_covariance: A covariance that cannot be inverted is shrunk (``clean``), in place of being an error.
+        shrinks_covariance: The covariance is shrunk a little, always (``clean``); else one that cannot be inverted is
+            an error.
+        holds_out: What is measured on an image of the reference is whitened without that image, and pictures that
+            repeat in the reference count once (``clean``); else they count as they are, and bias the numbers.
         penalty_is_inverse: Ridge regression is given 1 / penalty.
         rounds_penalties: The grid of penalties is computed in single precision.
         takes_smallest_penalty: Of several best penalties, the smallest, which is met first; else the largest, the
@@ -65,6 +68,7 @@ class Protocol:
     transforms_before_resizing: bool
     rounds_to_eight_bits: bool
     shrinks_covariance: bool
+    holds_out: bool
     penalty_is_inverse: bool
     rounds_penalties: bool
     takes_smallest_penalty: bool
@@ -95,6 +99,7 @@ PAPER = Protocol(
     transforms_before_resizing=True,
     rounds_to_eight_bits=True,
     shrinks_covariance=False,
+    holds_out=False,
     penalty_is_inverse=True,
     rounds_penalties=True,
     takes_smallest_penalty=True,
@@ -121,6 +126,7 @@ CLEAN = Protocol(
     transforms_before_resizing=False,
     rounds_to_eight_bits=False,
     shrinks_covariance=True,
+    holds_out=True,
     penalty_is_inverse=False,
     rounds_penalties=False,
     takes_smallest_penalty=False,

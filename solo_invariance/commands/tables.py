@@ -84,13 +84,8 @@ def _metrics(entry: Measured) -> list[str]:
 
 def _print_left_out(result: InvarianceResult, entries: Mapping[str, Measured]) -> None:
     reference = result.reference
-    if reference is not None and reference.shrinkage:
-        console.print(
-            f"reference: {reference.num_images} images are few for {result.backbone.num_features} features: "
-            f"their covariance is shrunk by {reference.shrinkage:.2f}, on which the numbers depend (reference.path)",
-            style="yellow",
-            soft_wrap=True,
-        )
+    for caution in result.cautions:
+        console.print(f"caution: {caution}", style="yellow", soft_wrap=True, markup=False)
     if any(len(_metrics(entry)) < len(_metrics(other)) for entry in entries.values() for other in entries.values()):
         console.print("blank: the metric says nothing of that change", style="dim")
     left_out = [one.unreadable for one in result.transforms.values()] + [

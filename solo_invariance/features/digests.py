@@ -14,7 +14,8 @@ import torch
 from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.backbones.fused import FusedNetwork
 from solo_invariance.backbones.layers import LayerFeatures
-from solo_invariance.data.images import ImageSource, digest_of
+from solo_invariance.data.images import ImageSource, KnownImages, SelectedImages, digest_of
+from solo_invariance.errors import UserError
 from solo_invariance.progress import Progress, no_progress
 
 _CHUNK = 64
@@ -42,6 +43,31 @@ def digests_of(
         found += part
         progress(what, len(found), len(source))
     return found
+
+
+def distinct_images(source: ImageSource, num_workers: int = 4) -> KnownImages:
+    """Return a source's images, each picture once, with their digests.
+
+    Args:
+        source: Images that cannot be read are kept: whoever reads them says so.
+        num_workers: Threads that hash; with none, this one does.
+    """
+
+    def digests(chunk: range) -> list[str]:
+        return [_digest_or_place(source, index) for index in chunk]
+
+    chunks = [range(start, min(start + _CHUNK, len(source))) for start in range(0, len(source), _CHUNK)]
+    first: dict[str, int] = {}
+    for index, digest in enumerate(chain.from_iterable(_in_threads(digests, chunks, num_workers))):
+        first.setdefault(digest, index)
+    return KnownImages(SelectedImages(source, list(first.values())), list(first))
+
+
+def _digest_or_place(source: ImageSource, index: int) -> str:
+    try:
+        return digest_of(source, index)
+    except UserError:
+        return f"unreadable {index}"
 
 
 def digest_of_backbone(backbone: Backbone) -> str:

@@ -17,10 +17,16 @@ from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_o
 from solo_invariance.measure.settings import MeasureSettings
 from solo_invariance.measure.transforms.transform import ResizeCrop, Transform
 from solo_invariance.plugins import Kind, discover, load_plugin
+from solo_invariance.protocols import protocol_named
 from solo_invariance.results.files import versions
 
 TWIN = "untrained"
 """Name of the untrained backbone that a measured one may have beside it."""
+
+# How many reference images a feature it takes, where measured images are no part of them and where they are
+# (``benchmarks/reference.py``).
+_ENOUGH_HELD_OUT = 2
+_ENOUGH_SHARED = 16
 
 # They change the speed, where results go, or what else is measured; not what the numbers are.
 _OTHER_KEYS = (
@@ -179,3 +185,42 @@ def _describe(thing: Any) -> str:
 
 def _layers(backbone: Backbone) -> str | tuple[str, ...] | None:
     return backbone.network.names if isinstance(backbone.network, LayerFeatures) else None
+
+
+def cautions_of(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return what summaries caution against, in one list.
+
+    Args:
+        measured: By transform or view set; each may have sentences under the key ``cautions``.
+
+    Returns:
+        Sentences, each once, with the names of what they are said of.
+    """
+    names: dict[str, list[str]] = {}
+    for name, summary in measured.items():
+        for sentence in summary.get("cautions", ()):
+            names.setdefault(sentence, []).append(name)
+    return [f"{', '.join(said_of)}: {sentence}" for sentence, said_of in names.items()]
+
+
+def cautions_of_reference(reference: Mapping[str, Any], num_features: int, protocol: str, shared: bool) -> list[str]:
+    """Return what is to be said of numbers that are whitened by a reference.
+
+    Args:
+        reference: What the result says of the reference images.
+        num_features: D, of the layer.
+        protocol: Its name.
+        shared: Whether measured images may be in the reference, too.
+    """
+    count, files = reference["num_images"], reference["num_files"]
+    enough = (_ENOUGH_HELD_OUT if protocol_named(protocol).holds_out else _ENOUGH_SHARED) * num_features
+    if count >= enough or not (shared or protocol_named(protocol).holds_out):
+        return []
+    repeat = f" (of {files} files; pictures that repeat count once)" if files > count else ""
+    named = f"{count} different reference images{repeat}" if repeat else f"{count} reference images"
+    effect = (
+        "similarities may be off by more than 0.02, mostly too high"
+        if protocol_named(protocol).holds_out
+        else "measured images that are among them look less invariant than they are"
+    )
+    return [f"{named} are few for {num_features} features: {effect}; {enough} would be enough (reference.path)."]

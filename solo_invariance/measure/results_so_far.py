@@ -62,6 +62,7 @@ class ResultsSoFar:
         arrays = self._read_statistics()
         return {
             "num_images": int(arrays["count"]),
+            "num_files": int(arrays["num_files"]),
             **{key: arrays[f"{layer}|{key}"].item() for key in ("shrinkage", "estimator")},
             "unreadable": arrays["unreadable"].tolist(),
         }
@@ -146,7 +147,10 @@ class ResultFiles(ResultsSoFar):
 
 
 def _statistics_of(whitened: WhitenedBackbone) -> dict[str, np.ndarray]:
-    arrays: dict[str, np.ndarray] = {"unreadable": np.asarray(whitened.unreadable, dtype=str)}
+    arrays: dict[str, np.ndarray] = {
+        "unreadable": np.asarray(whitened.unreadable, dtype=str),
+        "num_files": np.asarray(whitened.num_files),
+    }
     for layer, moments in whitened.moments.items():
         shrinkage = whitened.whitenings[layer].shrinkage
         arrays |= {
@@ -154,6 +158,6 @@ def _statistics_of(whitened: WhitenedBackbone) -> dict[str, np.ndarray]:
             f"{layer}|mean": moments.mean.cpu().numpy(),
             f"{layer}|covariance": moments.covariance.cpu().numpy(),
             f"{layer}|shrinkage": np.asarray(shrinkage),
-            f"{layer}|estimator": np.asarray("oas" if shrinkage else "sample"),
+            f"{layer}|estimator": np.asarray("ridge" if shrinkage else "sample"),
         }
     return arrays

@@ -18,6 +18,7 @@ from solo_invariance.data.sources import Images
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache
+from solo_invariance.features.digests import distinct_images
 from solo_invariance.measure.comparison import compare_runs, compared_layers, require_comparable
 from solo_invariance.measure.loop.groups import ViewGroups, measure_groups
 from solo_invariance.measure.loop.plan import num_images
@@ -27,6 +28,8 @@ from solo_invariance.measure.named import metrics_named, transforms_named
 from solo_invariance.measure.record import (
     TWIN,
     backbone_entry,
+    cautions_of,
+    cautions_of_reference,
     config_of_arguments,
     descriptions,
     identity_of,
@@ -144,7 +147,7 @@ def measure(
     shared = _comparable_layers(against, measured.layers, twin, sized, geometry)
     data = measured_data(images, geometry, views, settings.protocol)
     chosen = _or_all(chosen, data)
-    source = data.images if reference is None else sized_source(reference, geometry.resize)
+    source = _reference(reference, data, settings, geometry)
     config = config or config_of_arguments(
         settings,
         backbone=backbone,
@@ -207,6 +210,8 @@ class _Run:
         self, layer: str, about: Mapping[str, Any], config: Mapping[str, Any], seconds: float
     ) -> InvarianceResult:
         """Write the result of a layer of the features and return it."""
+        transforms = {name: self.results.summary(layer, name) for name in self.transforms}
+        views = {name: self.results.summary(layer, name) for name in self.data.views}
         content = {
             "schema": SCHEMA,
             "kind": InvarianceResult.kind,
@@ -222,12 +227,17 @@ class _Run:
             "seed": self.settings.seed,
             "timings": {"total_seconds": seconds},
             "reference": self.results.reference(layer),
-            "transforms": {name: self.results.summary(layer, name) for name in self.transforms},
-            "views": {name: self.results.summary(layer, name) for name in self.data.views},
+            "transforms": transforms,
+            "views": views,
+            "cautions": [*self._cautions_of_reference(layer), *cautions_of({**transforms, **views})],
         }
         result = InvarianceResult.from_content(content)
         self.results.write(layer, result)
         return result
+
+    def _cautions_of_reference(self, layer: str) -> list[str]:
+        found, width = self.results.reference(layer), self.backbone.layers[layer]
+        return cautions_of_reference(found, width, self.settings.protocol, self.reference is self.data.images)
 
     def comparisons(
         self, out: Path, against: Path | str | None, shared: Iterable[str], twin: bool
@@ -264,20 +274,36 @@ class _Run:
         """Return the measurement with its statistics, which are computed once."""
         backbone, settings, arguments = self.backbone, self.settings, (self.settings, self.progress, self.processes)
         if self.results.has_statistics:
-            return InvarianceMeasurement(backbone, self.results.moments(), *arguments)
+            return InvarianceMeasurement(backbone, self.reference, *arguments, known=self.results.moments())
         cache = FeatureCache.default()
         lists_left_out = settings.reading.on_error == "skip"
         if cache is None or lists_left_out or not hasattr(self.reference, "digest"):  # which costs less than features
             return InvarianceMeasurement(backbone, self.reference, *arguments)
         crop_size, workers = self.geometry.crop_size, settings.reading.num_workers
-        key = key_of_moments(backbone, self.reference, crop_size, settings.precision, workers)
-        known = find_moments(cache, key, backbone.layers, len(self.reference))
+        counted = distinct_images(self.reference, workers) if settings.quirks.holds_out else self.reference
+        key = key_of_moments(backbone, counted, crop_size, settings.precision, workers)
+        known = find_moments(cache, key, backbone.layers, len(counted))
         everywhere = all(self.processes.gather([known is not None]))
-        reference = known if known is not None and everywhere else self.reference
-        measurement = InvarianceMeasurement(backbone, reference, *arguments)
+        measurement = InvarianceMeasurement(backbone, self.reference, *arguments, known=known if everywhere else None)
         if not everywhere and self.processes.rank == 0:
             keep_moments(cache, key, measurement.moments)
         return measurement
+
+
+def _reference(
+    reference: Images | None, data: MeasuredData, settings: MeasureSettings, geometry: ResizeCrop
+) -> ImageSource:
+    """Return the reference images: what was given, the data's own, or the measured images."""
+    if reference is not None:
+        return sized_source(reference, geometry.resize)
+    if data.own_reference is not None:
+        return data.own_reference()
+    if data.for_views and not settings.quirks.holds_out:
+        raise UserError(
+            f"protocol={settings.protocol}: views are whitened by other, clean images: set reference.path to a folder "
+            f"of them (reference=, in Python)"
+        )
+    return data.images
 
 
 def _require_out(out: Path | str | None, against: Path | str | None, processes: Processes) -> None:

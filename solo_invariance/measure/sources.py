@@ -21,6 +21,7 @@ from solo_invariance.protocols import ProtocolName
 from solo_invariance.results.files import fingerprint_of
 
 EMBEDDED = "latent_scenes"
+_REFERENCE_SEED = 1_000_000
 VIEW_KINDS: dict[str, Literal["spatial", "appearance"]] = {
     "pose": "spatial",
     "light_direction": "appearance",
@@ -57,12 +58,14 @@ class MeasuredData:
             of a view is to be cut off that could be kept.
         for_views: Whether the images are there for their views: transforms are measured only where they are asked for.
         known_by_name: Whether images of the same names are the same images.
+        own_reference: What gives other images of the same kind, to whiten by where no others are given.
     """
 
     images: ImageSource
     groups: Mapping[str, Callable[[], ViewGroups]] = field(default_factory=dict)
     for_views: bool = False
     known_by_name: bool = True
+    own_reference: Callable[[], ImageSource] | None = None
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -114,7 +117,7 @@ def _own_views(
         source = next(iter(views.values())).source
         return MeasuredData(sized_source(source, geometry.resize), groups, for_views=True, known_by_name=False)
     data = measured_data(images, geometry, ())
-    return MeasuredData(data.images, groups, data.for_views, data.known_by_name)
+    return MeasuredData(data.images, groups, data.for_views, data.known_by_name, data.own_reference)
 
 
 def _configured(
@@ -138,7 +141,15 @@ def _embedded(data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | Non
     name = f"{EMBEDDED} (seed {data.seed}, {data.size} pixels) image"
     chosen = _choose(VIEW_SETS, views)
     groups = {view: partial(_rendered_groups, view, data, geometry.crop_size) for view in chosen}
-    return MeasuredData(TensorImages(scenes.images, geometry.resize, name=name), groups)
+    images = TensorImages(scenes.images, geometry.resize, name=name)
+    return MeasuredData(images, groups, own_reference=partial(_rendered_reference, data, geometry.resize))
+
+
+def _rendered_reference(data: DataConfig, short_side: int) -> ImageSource:
+    """Return other scenes than are measured, of the same number."""
+    seed = data.seed + _REFERENCE_SEED
+    scenes = LatentScenes(data.num_images, size=data.size, seed=seed)
+    return TensorImages(scenes.images, short_side, name=f"{EMBEDDED} (seed {seed}, {data.size} pixels) image")
 
 
 def _rendered_groups(name: str, data: DataConfig, size: int) -> ViewGroups:

@@ -30,7 +30,7 @@ Labelled = Sequence[tuple[str, Result]]
 
 
 def caveats(results: Results) -> list[str]:
-    """Settings that differ between results that are compared, and averages for which nothing is shared."""
+    """Settings that differ between results, what results caution against, and averages for which nothing is shared."""
     measured = [(row.label, result) for row in results.rows for result in row.invariance]
     found = list(_differences(measured, INVARIANCE_SETTINGS, "the invariance results"))
     for column in transfer_grid(results).columns:
@@ -38,6 +38,7 @@ def caveats(results: Results) -> list[str]:
             (row.label, result) for row in results.rows for result in row.transfer if task_column(result) == column
         ]
         found += _differences(scored, TRANSFER_SETTINGS, f"the results on {column.title}")
+    found += [f"{label}: {caution}" for label, result in measured for caution in result.cautions]
     widths = widths_caution([result for _, result in measured])
     return [*dict.fromkeys(found), *([widths] if widths else []), *_nothing_shared(results)]
 

@@ -106,13 +106,15 @@ class ReferenceRecord(Record):
     """The images whose statistics whiten the features: how many, and how their covariance was estimated.
 
     Args:
-        num_images: How many were looked at.
+        num_images: How many different ones count.
+        num_files: How many there are, those that repeat included, where the file says it.
         shrinkage: How far the covariance is shrunk, in [0, 1].
-        estimator: ``oas`` or ``sample``.
+        estimator: ``ridge``, ``oas`` in older files, or ``sample``.
         unreadable: Images that were left out.
     """
 
     num_images: Whole
+    num_files: Whole | None = None
     shrinkage: Finite | None = None
     estimator: Text | None = None
     unreadable: tuple[str, ...] = ()
@@ -131,6 +133,7 @@ class InvarianceResult(Result):
         reference: The images whose statistics whiten the features, where the file says it.
         transforms: By name.
         views: By the view set's name.
+        cautions: Sentences on why a number is not to be taken at face value, where there is a reason.
     """
 
     kind: ClassVar[str] = "invariance"
@@ -145,6 +148,7 @@ class InvarianceResult(Result):
     reference: ReferenceRecord | None = Field(default=None, repr=False)
     transforms: Mapping[str, TransformResult] = Field(default_factory=dict)
     views: Mapping[str, ViewResult] = Field(default_factory=dict)
+    cautions: tuple[Text, ...] = Field(default=(), repr=False)
 
 
 def widths_caution(results: Sequence[InvarianceResult]) -> str | None:

@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.covariance import OAS
 
 from solo_invariance.measure.functional.chance import chance_similarity, same_image
 from solo_invariance.measure.functional.retrieval import retrieval_rank
@@ -11,7 +10,7 @@ from solo_invariance.measure.functional.similarity import (
     invariance_distance,
     invariance_similarity,
 )
-from solo_invariance.measure.functional.whitening import whiten, whitening_from_statistics
+from solo_invariance.measure.functional.whitening import hold_out, whiten, whitening_from_statistics
 
 
 @pytest.fixture
@@ -68,66 +67,78 @@ def test_too_few_images_are_an_error_that_says_how_many_are_needed(features) -> 
         _whitening(features[:5])
 
 
-def test_shrinkage_mends_too_few_images_and_constant_features(features) -> None:
-    few = _whitening(features[:5], shrink=True)
-    assert 0 < few.shrinkage <= 1
-    assert whiten(torch.from_numpy(features), few).isfinite().all()
-    constant = features.copy()
-    constant[:, 2] = 1.0
-    mended = _whitening(constant, shrink=True)
-    assert mended.shrinkage > 0
-    assert _whitening(features, shrink=True).shrinkage == 0  # nothing to mend, nothing changed
+def _shrunk(covariance: np.ndarray) -> np.ndarray:
+    variances = covariance.diagonal()
+    return 0.999 * covariance + 0.001 * np.diag(np.maximum(variances, 0.001 * variances.mean()))
+
+
+@pytest.mark.parametrize("count", [4, 6, 7, 200])
+def test_the_shrunk_covariance_has_a_thousandth_of_the_variances_at_any_number_of_images(features, count: int) -> None:
+    found = _whitening(features[:count], shrink=True)
+    expected = _shrunk(np.cov(features[:count].T))
+    np.testing.assert_allclose((found.factor @ found.factor.T).numpy(), expected, rtol=1e-9, atol=1e-12)
+    assert (found.shrinkage, found.num_images) == (0.001, count)
+
+
+def test_a_constant_feature_counts_as_a_thousandth_of_the_mean_variance(features) -> None:
+    features[:, 2] = 1.0
+    found = _whitening(features, shrink=True)
+    variances = np.cov(features.T).diagonal()
+    assert float((found.factor @ found.factor.T)[2, 2]) == pytest.approx(1e-6 * variances.mean())
     with pytest.raises(ValueError, match="constant"):
         _whitening(np.ones((50, 3)), shrink=True)
 
 
-def test_the_shrunk_covariance_is_nearer_to_the_truth_than_the_sample() -> None:
-    generator = torch.Generator().manual_seed(0)
-    truth = torch.diag(torch.linspace(0.5, 2, 10, dtype=torch.float64))
-    nearer = 0
-    for _ in range(20):
-        sample = torch.randn(8, 10, dtype=torch.float64, generator=generator) * truth.diagonal().sqrt()
-        covariance = torch.cov(sample.T)
-        shrunk = whitening_from_statistics(sample.mean(dim=0), covariance, 8, shrink=True)
-        assert 0.1 < shrunk.shrinkage <= 1
-        nearer += (shrunk.factor @ shrunk.factor.T - truth).norm() < (covariance - truth).norm()
-    assert nearer == 20
-
-
-def _oas(covariance: np.ndarray, count: int) -> float:
-    """The weight of Chen, Wiesel, Eldar & Hero (2010), equation 23."""
-    p, trace, square = len(covariance), np.trace(covariance), np.trace(covariance @ covariance)
-    return min(1.0, ((1 - 2 / p) * square + trace**2) / ((count + 1 - 2 / p) * (square - trace**2 / p)))
-
-
-@pytest.mark.parametrize(("count", "dimensions"), [(3, 6), (5, 6), (8, 20), (20, 20)])
-def test_the_shrinkage_is_that_of_oracle_approximating(count: int, dimensions: int) -> None:
+def test_there_is_no_cliff_where_the_covariance_becomes_invertible() -> None:
     generator = np.random.default_rng(0)
-    sample = generator.normal(size=(count, dimensions)) * np.linspace(0.2, 3, dimensions) ** 3
-    covariance = np.cov(sample.T)
-    expected = _oas(covariance, count)
-    found = _whitening(sample, shrink=True)
-    assert 0 < found.shrinkage < 1
-    assert found.shrinkage == pytest.approx(expected, rel=1e-10)
-    target = np.eye(dimensions) * covariance.diagonal().mean()
-    mixed = (1 - expected) * covariance + expected * target
-    np.testing.assert_allclose(found.factor @ found.factor.T, mixed, rtol=1e-9, atol=1e-12)
+    mix = generator.normal(size=(40, 40)) * np.linspace(0.2, 2, 40)
+    clean, views = generator.normal(size=(2, 2000, 40)) @ mix
+    views = 0.9 * clean + 0.4 * views
+    reference = generator.normal(size=(20000, 40)) @ mix
+
+    def similarity(count: int) -> float:
+        found = []
+        for start in range(0, 20 * count, count) if count < 1000 else (0,):
+            whitening = _whitening(reference[start : start + count], shrink=True)
+            z, w = whiten(torch.from_numpy(clean), whitening), whiten(torch.from_numpy(views), whitening)
+            found.append(float(invariance_similarity(z, w[:, None]).mean()))
+        return float(np.mean(found))
+
+    limit = similarity(20000)
+    for count in (40, 41, 42, 50, 60, 80, 160, 640):
+        assert similarity(count) == pytest.approx(limit, abs=0.02)
 
 
-def test_the_shrinkage_of_many_features_is_scikit_learns() -> None:
-    """Which leaves out the equation's 2 / p: of 500 features there is little left of it."""
-    sample = np.random.default_rng(0).normal(size=(25, 500)) * np.linspace(0.1, 3, 500) ** 8
-    expected = OAS().fit(sample).shrinkage_
-    assert 0.1 < expected < 0.9
-    assert _whitening(sample, shrink=True).shrinkage == pytest.approx(expected, rel=1e-3)
+@pytest.mark.parametrize("removed", [1, 4])
+@pytest.mark.parametrize("shrink", [False, True])
+def test_holding_out_is_leaving_out(features, removed: int, shrink: bool) -> None:
+    views = np.stack([features[:removed], features[100 : 100 + removed]]).reshape(1, -1, 6)
+    whitening, without = _whitening(features, shrink), _whitening(features[removed:], shrink)
+    whitened = whiten(torch.from_numpy(views), whitening)
+    found = hold_out(whitened, whiten(torch.from_numpy(features[None, :removed]), whitening), whitening)
+    expected = whiten(torch.from_numpy(views), without)
+    # All inner products: the rest is a rotation. The shrunk covariance's diagonal stays that of all images.
+    tolerance = 5 * removed / 200 * 0.2 if shrink else 1e-9
+    torch.testing.assert_close(found @ found.mT, expected @ expected.mT, rtol=tolerance, atol=tolerance)
 
 
-def test_a_constant_feature_is_mended_by_a_millionth_however_many_images_there_are() -> None:
-    covariance = torch.tensor([1.0, 2.0, 0.0, 3.0], dtype=torch.float64).diag()
-    mended = whitening_from_statistics(torch.zeros(4, dtype=torch.float64), covariance, 10**13, shrink=True)
-    assert mended.shrinkage == 1e-6
-    expected = (1 - 1e-6) * covariance.diagonal() + 1e-6 * 1.5
-    torch.testing.assert_close(mended.factor.diagonal() ** 2, expected, rtol=1e-12, atol=0)
+def test_an_image_of_the_reference_scores_as_one_that_is_not() -> None:
+    """In it, whitened by twice as many images as features, it would score far less."""
+    generator = np.random.default_rng(0)
+    size, in_it, held_out = 30, [], []
+    for _ in range(40):
+        reference = generator.normal(size=(2 * size, size))
+        views = 0.8 * reference + 0.6 * generator.normal(size=reference.shape)
+        whitening = _whitening(reference, shrink=True)
+        z = whiten(torch.from_numpy(np.stack([reference, views], axis=1)), whitening)
+        in_it.append(float(invariance_similarity(z[:, 0], z[:, 1:]).mean()))
+        z = hold_out(z, z[:, :1], whitening)
+        held_out.append(float(invariance_similarity(z[:, 0], z[:, 1:]).mean()))
+    clean = generator.normal(size=(100_000, size))
+    others = 0.8 * clean + 0.6 * generator.normal(size=clean.shape)
+    limit = invariance_similarity(torch.from_numpy(clean), torch.from_numpy(others)[:, None]).mean()
+    assert np.mean(in_it) < float(limit) - 0.05
+    assert np.mean(held_out) == pytest.approx(float(limit), abs=0.012)
 
 
 def test_groups_against_loops(features) -> None:

@@ -38,3 +38,9 @@ def test_averages_over_nothing_shared_are_named(tmp_path: Path, write_invariance
     assert caveats(collect_results([tmp_path])) == [
         "No spatial transform was measured for every backbone, so their averages are not compared."
     ]
+
+
+def test_what_a_result_cautions_against_is_said_of_its_backbone(tmp_path: Path, write_invariance: Make) -> None:
+    write_invariance("a", "a", cautions=["hue: all features are equal."])
+    write_invariance("b", "b")
+    assert caveats(collect_results([tmp_path])) == ["a: hue: all features are equal."]

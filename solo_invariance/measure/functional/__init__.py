@@ -19,6 +19,8 @@ from solo_invariance.measure.functional.similarity import (
 )
 from solo_invariance.measure.functional.whitening import (
     Whitening,
+    hold_out,
+    hold_out_pairs,
     whiten,
     whitening_from_statistics,
     width_matched_projections,
@@ -31,6 +33,8 @@ __all__ = [
     "equivariance_terms",
     "group_distance",
     "group_similarity",
+    "hold_out",
+    "hold_out_pairs",
     "invariance_distance",
     "invariance_similarity",
     "parameter_readout_terms",

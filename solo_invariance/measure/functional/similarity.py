@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, normalize
 
+from solo_invariance.measure.functional.whitening import Whitening, hold_out, hold_out_pairs
+
 
 def invariance_similarity(clean: Tensor, views: Tensor) -> Tensor:
     r"""Cosine of the whitened clean feature and the whitened views' features.
@@ -42,7 +44,13 @@ def invariance_distance(clean: Tensor, views: Tensor) -> Tensor:
     return torch.linalg.vector_norm(clean[:, None] - views, dim=-1)
 
 
-def width_matched_similarity(clean: Tensor, views: Tensor, projections: Tensor) -> Tensor:
+def width_matched_similarity(
+    clean: Tensor,
+    views: Tensor,
+    projections: Tensor,
+    held_out: Tensor | None = None,
+    whitening: Whitening | None = None,
+) -> Tensor:
     r"""Cosine of clean feature and views' features where both are projected to fewer dimensions and whitened there.
 
     .. math:: s_d(x, p) = \frac{1}{R} \sum_j \cos\bigl(P_j z(x), P_j z(T_p x)\bigr)
@@ -57,27 +65,50 @@ def width_matched_similarity(clean: Tensor, views: Tensor, projections: Tensor) 
         clean: (N, D), whitened.
         views: (N, K, D), whitened.
         projections: (R, d, D).
+        held_out: Which images were part of the mean and covariance and are taken out of them, (N,), bool; it is done
+            in d dimensions, as ``clean`` and ``views`` still count them.
+        whitening: Of ``clean`` and ``views``; needed with ``held_out``.
 
     Returns:
         (N, K) in [-1, 1]; 1 says that the view changed nothing but the feature's length.
     """
-    # One projection after the other: the projected views of all of them may be larger than the views.
-    similarities = [invariance_similarity(clean @ one.T, views @ one.T) for one in projections]
+    pairs = torch.cat([clean[:, None], views], dim=1)
+    similarities = []
+    for one in projections:  # one after the other: the projected views of all of them may be larger than the views
+        projected = pairs @ one.T
+        if whitening is not None:
+            projected = hold_out_pairs(projected, held_out, whitening)
+        similarities.append(invariance_similarity(projected[:, 0], projected[:, 1:]))
     return torch.stack(similarities).mean(dim=0)
 
 
-def width_matched_group_similarity(views: Tensor, projections: Tensor, *, include_diagonal: bool) -> Tensor:
+def width_matched_group_similarity(
+    views: Tensor,
+    projections: Tensor,
+    removed: Tensor | None = None,
+    whitening: Whitening | None = None,
+    *,
+    include_diagonal: bool,
+) -> Tensor:
     """Mean pairwise cosine of a group's views, projected to fewer dimensions and whitened there.
 
     Args:
         views: (G, V, D), whitened, V >= 2 views of each of G things.
         projections: (R, d, D), of ``whitening.width_matched_projections``, over which the cosines are averaged.
+        removed: Whitened features (G, R', D) of images that are taken out of the mean and covariance, in d dimensions;
+            ``views`` still count them. None for none.
+        whitening: Of ``views``; needed with ``removed``.
         include_diagonal: Count each view's similarity with itself too, as the paper's code does.
 
     Returns:
         (G,)
     """
-    similarities = [group_similarity(views @ one.T, include_diagonal=include_diagonal) for one in projections]
+    similarities = []
+    for one in projections:
+        projected = views @ one.T
+        if removed is not None and whitening is not None:
+            projected = hold_out(projected, removed @ one.T, whitening)
+        similarities.append(group_similarity(projected, include_diagonal=include_diagonal))
     return torch.stack(similarities).mean(dim=0)
 
 

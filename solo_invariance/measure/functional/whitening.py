@@ -7,47 +7,57 @@ from torch import Tensor
 
 _WORST_CONDITION = 1e12
 
+RIDGE = 1e-3
+"""The weight of the features' own variances in a shrunk covariance, whatever the number of images."""
+
 
 class Whitening(NamedTuple):
     """A whitening: the mean (D,) and the lower Cholesky factor (D, D) of the covariance, in float64.
 
-    ``shrinkage`` is the weight in [0, 1] of the spherical target that was mixed into the covariance, 0 where none was.
+    ``shrinkage`` is the weight in [0, 1] of the diagonal that was mixed into the covariance, 0 where none was;
+    ``num_images`` is how many images mean and covariance are of.
     """
 
     mean: Tensor
     factor: Tensor
+    num_images: int
     shrinkage: float = 0.0
 
 
 def whitening_from_statistics(mean: Tensor, covariance: Tensor, count: int, *, shrink: bool) -> Whitening:
     r"""Return the whitening of a distribution by its mean and covariance.
 
+    .. math:: \Sigma = (1 - w) S + w \operatorname{diag}(S), \quad w = 0.001
+
+    The weight is the same for any number of images, so that nothing jumps where the covariance becomes invertible, and
+    small, so that the spectrum stays what it is: estimators that choose the weight for a small error of the covariance,
+    such as oracle approximating shrinkage, distort it, and cosines with it (``benchmarks/reference.py`` compares them).
+    Variances below a thousandth of the mean variance count as that much: a feature that is constant says nothing.
+
     Args:
         mean: (D,)
         covariance: (D, D), unbiased.
         count: Number of images that they were estimated from.
-        shrink: Where the covariance is singular or nearly so, mix in a multiple of the identity by the oracle
-            approximating shrinkage of Chen, Wiesel, Eldar & Hero (2010), equation 23; otherwise that is an error.
+        shrink: Whether to; otherwise the covariance is taken as it is, and a singular one is an error.
 
     Raises:
-        ValueError: The covariance is singular and ``shrink`` is off; the message says how many images are needed.
+        ValueError: The covariance is singular and ``shrink`` is off (the message says how many images are needed), or
+            all features are constant.
     """
+    if shrink:
+        variances = covariance.diagonal()
+        target = variances.clamp_min(RIDGE * float(variances.mean())).diag()
+        factor = _cholesky((1 - RIDGE) * covariance + RIDGE * target)
+        if factor is None:
+            raise ValueError(f"all {len(mean)} features are constant over {count} reference images")
+        return Whitening(mean, factor, count, RIDGE)
     factor = _cholesky(covariance) if count > len(mean) else None
-    if factor is not None:
-        return Whitening(mean, factor)
-    if not shrink:
+    if factor is None:
         raise ValueError(
             f"the covariance of {len(mean)} features from {count} reference images is singular: more than {len(mean)} "
             f"images are needed, and no feature may be constant"
         )
-    weight = _oas_weight(covariance, count)
-    # A constant feature leaves the covariance singular however many images there are: never shrink by nothing.
-    weight = max(weight, 1e-6)
-    target = torch.eye(len(mean), dtype=covariance.dtype, device=covariance.device) * covariance.diagonal().mean()
-    factor = _cholesky((1 - weight) * covariance + weight * target)
-    if factor is None:
-        raise ValueError(f"all {len(mean)} features are constant over {count} reference images")
-    return Whitening(mean, factor, weight)
+    return Whitening(mean, factor, count)
 
 
 def width_matched_projections(
@@ -98,16 +108,57 @@ def _cholesky(covariance: Tensor) -> Tensor | None:
     return factor
 
 
-def _oas_weight(covariance: Tensor, count: int) -> float:
-    size = len(covariance)
-    squared_trace, trace_of_square = covariance.trace() ** 2, (covariance**2).sum()
-    numerator = (1 - 2 / size) * trace_of_square + squared_trace
-    denominator = (count + 1 - 2 / size) * (trace_of_square - squared_trace / size)
-    return 1.0 if denominator <= 0 else min(1.0, float(numerator / denominator))
-
-
 def whiten(features: Tensor, whitening: Whitening) -> Tensor:
     """Return the whitened features, float64, of features (..., D)."""
     centred = features.to(whitening.mean.dtype) - whitening.mean
     flat = centred.reshape(-1, centred.shape[-1])
     return torch.linalg.solve_triangular(whitening.factor, flat.T, upper=False).T.reshape(centred.shape)
+
+
+def hold_out_pairs(pairs: Tensor, held_out: Tensor | None, whitening: Whitening) -> Tensor:
+    """Return whitened features of images and their views, where some images are no part of the mean and covariance.
+
+    Args:
+        pairs: (N, 1 + V, D), by ``whitening``: of each image, then of V views of it.
+        held_out: Which images were part of the mean and covariance and are taken out of these, (N,), bool; or none.
+        whitening: As in ``hold_out``.
+
+    Returns:
+        (N, 1 + V, D)
+    """
+    if held_out is None or not held_out.any():
+        return pairs
+    some = held_out.to(pairs.device)
+    found = pairs.clone()
+    found[some] = hold_out(pairs[some], pairs[some][:, :1], whitening)
+    return found
+
+
+def hold_out(whitened: Tensor, removed: Tensor, whitening: Whitening) -> Tensor:
+    r"""Return whitened features as if some images had been no part of the mean and covariance.
+
+    With :math:`z_r` the whitened features of the R removed images of n, :math:`s` their sum and
+    :math:`P = \sqrt{(1 - w) / (n - 1)}\,[z_1 \dots z_R,\ s / \sqrt{n - R}]`, the covariance of the others is, in
+    whitened coordinates and but for the diagonal's weight w, :math:`\frac{n - 1}{n - R - 1} (I - P P^\top)`, and their
+    mean :math:`-s / (n - R)`. Leave-one-out residuals are computed by the same downdate, without fitting again (Sherman
+    & Morrison 1950).
+
+    Args:
+        whitened: (N, V, D), V features each of N things, by ``whitening``.
+        removed: (N, R, D), by ``whitening``: the features in it that are removed for each thing.
+        whitening: Of n > R + 1 images.
+
+    Returns:
+        (N, V, D), whitened anew up to a rotation that is the same for all features of a thing.
+    """
+    total, count = whitening.num_images, removed.shape[1]
+    left = total - count
+    sums = removed.sum(dim=1, keepdim=True)
+    parts = torch.cat([removed, sums / left**0.5], dim=1) * ((1 - whitening.shrinkage) / (total - 1)) ** 0.5
+    values, vectors = torch.linalg.eigh(parts @ parts.transpose(1, 2))
+    values = values.clamp(0, 1 - 1e-12)
+    # (1 - x)^(-1/2) - 1 over x, without a difference of what is nearly equal.
+    roots = (1 - values).sqrt()
+    gains = vectors * (1 / (roots * (1 + roots)))[:, None] @ vectors.transpose(1, 2)
+    shifted = whitened + sums / left
+    return (shifted + shifted @ parts.transpose(1, 2) @ gains @ parts) * ((left - 1) / (total - 1)) ** 0.5

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from solo_invariance.data.reading import by_shape
+from solo_invariance.measure.functional.whitening import hold_out_pairs
 from solo_invariance.measure.loop.partial_results import Key, PartialResult
 from solo_invariance.measure.loop.plan import Chunk, Plan
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
-from solo_invariance.measure.metrics.view_metric import ViewMetric
+from solo_invariance.measure.metrics.view_metric import ProjectionMetric, ViewMetric
 from solo_invariance.measure.statistics.reference import clean_views, require_finite_features, require_short_side
 from solo_invariance.measure.transforms.transform import ResizeCrop
 
@@ -67,6 +68,7 @@ class ChunkMeasurement:
             for layer, metrics in prototypes.items()
             for metric in plan.metrics_of(name)
         }
+        self._held_out = whitened.in_reference(plan.source, [plan.image(row) for row in self._rows])
         self._order: dict[str, list[int]] = {name: [] for name in chunk.names}
 
     def measure(self) -> Iterator[int]:
@@ -130,11 +132,11 @@ class ChunkMeasurement:
         plan, rows = self._plan, [self._rows[position] for position in positions]
         sampling, coordinates = plan.samplings[name], plan.coordinates(name, rows).to(views.device)
         images = torch.tensor([plan.image(row) for row in rows])
-        whitened_views = self._whitened.whiten(views.flatten(0, 1))
-        for layer, own in self._whitened.whiten(clean).items():
-            others = whitened_views[layer].unflatten(0, views.shape[:2])
+        held_out = self._held_out[positions]
+        for layer, counted in self._whitened.whiten_pairs(clean, views).items():
             if sampling.adds_identity:
-                others = torch.cat([others, own[:, None]], dim=1)
+                counted = torch.cat([counted, counted[:, :1]], dim=1)
+            pairs = hold_out_pairs(counted, held_out, self._whitened.whitenings[layer])
             for metric in plan.metrics_of(name):
                 one = self._metrics[name, layer, metric]
                 some = [place for place, row in enumerate(rows) if _takes(one, row)]
@@ -142,8 +144,15 @@ class ChunkMeasurement:
                 # only where each view has a number of its own.
                 every = one.per_parameter or sampling.strata is None
                 shown = coordinates.shape[1] if every else sampling.num_views
-                if some:
-                    one.update(own[some], others[some][:, :shown], coordinates[some][:, :shown], images[some])
+                if not some:
+                    continue
+                shown_coordinates = coordinates[some][:, :shown]
+                if isinstance(one, ProjectionMetric):
+                    kept = counted[some]
+                    one.update(kept[:, 0], kept[:, 1 : shown + 1], shown_coordinates, images[some], held_out[some])
+                else:
+                    kept = pairs[some]
+                    one.update(kept[:, 0], kept[:, 1 : shown + 1], shown_coordinates, images[some])
         self._order[name] += positions
 
     def _require_finite(self, features: Tensor, positions: list[int]) -> None:

@@ -18,6 +18,7 @@ from solo_invariance.measure.functional.similarity import (
     group_similarity,
     width_matched_group_similarity,
 )
+from solo_invariance.measure.functional.whitening import hold_out
 from solo_invariance.measure.loop.partial_results import Key, PartialResult, PartialResults
 from solo_invariance.measure.loop.summary import Measured
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
@@ -91,6 +92,13 @@ def measure_groups(
     run = _GroupRun(whitened, name, views.sized(whitened.geometry.crop_size), prototypes_of(metrics or {}), kept)
     run.measure()
     return {layer: run.summary(layer) for layer in whitened.backbone.layers}
+
+
+class _CountedViews(NamedTuple):
+    """A group's whitened views (V, D), and those of its images (R, D) that are to be taken out of the reference."""
+
+    views: Tensor
+    removed: Tensor
 
 
 class _GroupRun:
@@ -177,11 +185,12 @@ class _GroupRun:
         measured = [group for group in chunk if len(members[group]) > 1]
         features = self._features([images[position] for position in readable], pixels)
         states: dict[Key, Tensor] = {}
-        for layer, features_of in (self.whitened.whiten(features) if measured else {}).items():
-            of_groups = [features_of[members[group]] for group in measured]
+        sources = [images[position] for position in readable]
+        for layer, views in self._whiten(features, [members[group] for group in measured], sources).items():
+            of_groups = [self._held_out(one, layer) for one in views]
             for name, function in _PAIRWISE.items():
                 states[self.name, layer, name] = torch.cat([function(own[None]) for own in of_groups])[:, None]
-            matched = [self._width_matched(own[None], layer) for own in of_groups]
+            matched = [self._width_matched(one, layer) for one in views]
             states[self.name, layer, "width_matched_similarity"] = torch.cat(matched)[:, None]
             for name in self.metrics:
                 metric = metrics[layer][name]
@@ -192,9 +201,39 @@ class _GroupRun:
         left_out = [source.name_of(image) for place, image in enumerate(images) if place not in found]
         return PartialResult([self.name], chunk, sorted({*chunk} - {*measured}), states, left_out)
 
-    def _width_matched(self, views: Tensor, layer: str) -> Tensor:
+    def _held_out(self, views: "_CountedViews", layer: str) -> Tensor:
+        if not len(views.removed):
+            return views.views
+        return hold_out(views.views[None], views.removed[None], self.whitened.whitenings[layer])[0]
+
+    def _width_matched(self, views: "_CountedViews", layer: str) -> Tensor:
+        maps, whitening = self._projections[layer]
+        removed = views.removed[None] if len(views.removed) else None
         counted = self.whitened.settings.quirks.counts_diagonal
-        return width_matched_group_similarity(views, self._projections[layer], include_diagonal=counted)
+        return width_matched_group_similarity(views.views[None], maps, removed, whitening, include_diagonal=counted)
+
+    def _whiten(self, features: Tensor, groups: list[list[int]], images: list[int]) -> dict[str, list["_CountedViews"]]:
+        """Return the whitened views of each group, for each layer, and its images in the reference.
+
+        Args:
+            features: Of views, (N, F).
+            groups: The places of each group's views among them.
+            images: The views' indices in the source.
+        """
+        whitened, source = self.whitened, self.views.source
+        if not groups:
+            return {}
+        held_out = whitened.in_reference(source, images)
+        # The reference shows them in another crop.
+        places = held_out.nonzero()[:, 0].tolist()
+        of_reference = whitened.clean_features(source, [images[place] for place in places])
+        row = {place: number for number, place in enumerate(places)}
+        removed = [[row[place] for place in members if place in row] for members in groups]
+        others = whitened.whiten(of_reference)
+        return {
+            layer: [_CountedViews(own[g], others[layer][r]) for g, r in zip(groups, removed, strict=True)]
+            for layer, own in whitened.whiten(features).items()
+        }
 
     def _features(self, indices: list[int], pixels: list[Tensor]) -> Tensor:
         whitened = self.whitened

@@ -7,19 +7,22 @@ import torch
 from torch import Tensor
 
 from solo_invariance.backbones import Backbone, SideBySide
-from solo_invariance.data.images import ImageSource
+from solo_invariance.data.decoding import readable
+from solo_invariance.data.images import ImageSource, digest_of
 from solo_invariance.data.reading import ImageReader
 from solo_invariance.data.sources import with_short_side
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
+from solo_invariance.features.digests import distinct_images
 from solo_invariance.features.feature_stream import FeatureStream, suitable_batch_size
 from solo_invariance.measure.functional.whitening import (
     Whitening,
+    hold_out_pairs,
     whiten,
     whitening_from_statistics,
     width_matched_projections,
 )
-from solo_invariance.measure.metrics.view_metric import Gallery
+from solo_invariance.measure.metrics.view_metric import Gallery, Projections
 from solo_invariance.measure.settings import MeasureSettings
 from solo_invariance.measure.statistics.feature_statistics import Moments
 from solo_invariance.measure.statistics.reference import (
@@ -44,12 +47,15 @@ class WhitenedBackbone:
         backbone: On the device to compute on.
         reference: The images of the mean and covariance; or these moments themselves, one for each of the backbone's
             layers, as ``moments`` has them.
-        settings: How to measure. Sizes that they leave open are the backbone's.
+        settings: How to measure. Sizes that they leave open are the backbone's. Where their protocol holds out, images
+            that repeat in the reference count once, and what is measured on one of its images is whitened without it.
         progress: Told how far this process's share of the work is.
         processes: Those that share the work.
+        known: The moments of the reference's images, where they are known.
 
     Attributes:
         geometry: Sizes of images and crops.
+        num_files: How many reference images there are, those that repeat included.
         moments: Mean and covariance of each layer.
         unreadable: Reference images that were left out.
         whitenings: What each layer's features are whitened with.
@@ -66,6 +72,7 @@ class WhitenedBackbone:
         settings: MeasureSettings,
         progress: Progress = no_progress,
         processes: Processes | None = None,
+        known: Mapping[str, Moments] | None = None,
     ) -> None:
         self.backbone = backbone
         self.geometry = settings.geometry or ResizeCrop.of_crop(backbone.input_spec.crop_size)
@@ -76,8 +83,18 @@ class WhitenedBackbone:
         batch_size = settings.batch_size or suitable_batch_size(device, self.geometry.crop_size)
         self.stream = FeatureStream(backbone, batch_size, settings.precision, settings.compiled)
         self.device = self.stream.device
+        self.num_files = 0
+        self._in_reference: frozenset[str] = frozenset()
+        if not isinstance(reference, Mapping):
+            self.num_files = len(reference)
+            if self.settings.quirks.holds_out:
+                reference = distinct_images(
+                    with_short_side(reference, self.geometry.resize), self.settings.reading.num_workers
+                )
+                self._in_reference = frozenset(reference.digests)
+        known = reference if isinstance(reference, Mapping) else known
         self.moments, self.unreadable = (
-            ReferenceStatistics(dict(reference), []) if isinstance(reference, Mapping) else self._statistics(reference)
+            self._statistics(reference) if known is None else ReferenceStatistics(dict(known), [])  # type: ignore[arg-type]
         )
         self.whitenings = {name: self._whitening(moments) for name, moments in self.moments.items()}
 
@@ -86,6 +103,38 @@ class WhitenedBackbone:
         slices = features.split(list(self.backbone.layers.values()), dim=1)
         return {
             name: whiten(one, whitening) for (name, whitening), one in zip(self.whitenings.items(), slices, strict=True)
+        }
+
+    def in_reference(self, source: ImageSource, indices: Sequence[int]) -> Tensor:
+        """Return which images of a source are whitened without themselves, (N,), bool: those that the reference has."""
+        sized = with_short_side(source, self.geometry.resize)
+        return torch.tensor([self._has(sized, index) for index in indices], dtype=torch.bool)
+
+    def _has(self, source: ImageSource, index: int) -> bool:
+        return bool(self._in_reference) and digest_of(source, index) in self._in_reference
+
+    def clean_features(self, source: ImageSource, indices: Sequence[int]) -> Tensor:
+        """Return the features (N, F) of images of a source that can be read, as the reference has them."""
+        sized = with_short_side(source, self.geometry.resize)
+        pixels = [readable(sized[index]) for index in indices]
+        features = torch.empty(len(pixels), self.backbone.num_features, device=self.device)
+        for positions, some in clean_features(self.stream, pixels, self.geometry):
+            features[positions] = some
+        return features
+
+    def whiten_pairs(self, clean: Tensor, views: Tensor) -> dict[str, Tensor]:
+        """Return the whitened features, float64, of images and of their views, for each layer.
+
+        Args:
+            clean: The backbone's features (N, F) of images.
+            views: Of V views of each, (N, V, F).
+
+        Returns:
+            By layer, (N, 1 + V, D): each image first, then its views.
+        """
+        both = torch.cat([clean[:, None], views], dim=1)
+        return {
+            layer: whitened.unflatten(0, both.shape[:2]) for layer, whitened in self.whiten(both.flatten(0, 1)).items()
         }
 
     def gallery(
@@ -116,24 +165,27 @@ class WhitenedBackbone:
             self.progress("gallery", len(images), len(indices))
         if len(images) < 2:
             raise UserError(f"gallery: {len(images)} images to compare with, at least 2 are needed")
+        held_out, ids = self.in_reference(source, images), torch.tensor(images)
         return {
-            name: Gallery(whitened, torch.tensor(images)) for name, whitened in self.whiten(torch.cat(features)).items()
+            name: Gallery(hold_out_pairs(own[:, None], held_out, self.whitenings[name])[:, 0], ids)
+            for name, own in self.whiten(torch.cat(features)).items()
         }
 
-    def projections(self) -> dict[str, Tensor]:
+    def projections(self) -> dict[str, Projections]:
         """Return, for each layer, the maps from its whitened features to ``settings.matched_width`` dimensions."""
         return {layer: self._projections(layer) for layer in self.moments}
 
-    def _projections(self, layer: str) -> Tensor:
-        moments, width, shrink = (
-            self.moments[layer],
-            self.settings.matched_width,
-            self.settings.quirks.shrinks_covariance,
+    def _projections(self, layer: str) -> Projections:
+        whitening, moments, settings = self.whitenings[layer], self.moments[layer], self.settings
+        maps = width_matched_projections(
+            whitening,
+            moments.covariance.to(self.device),
+            moments.num_images,
+            settings.matched_width,
+            _PROJECTIONS,
+            shrink=settings.quirks.shrinks_covariance,
         )
-        covariance = moments.covariance.to(self.device)
-        return width_matched_projections(
-            self.whitenings[layer], covariance, moments.num_images, width, _PROJECTIONS, shrink=shrink
-        )
+        return Projections(maps, whitening)
 
     def _statistics(self, reference: ImageSource) -> ReferenceStatistics:
         return reference_statistics(

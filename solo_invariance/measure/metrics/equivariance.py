@@ -47,9 +47,16 @@ class Equivariance(ProjectionMetric, SampledViewMetric):
         super().__init__(projections, seed=seed, views_per_image=views_per_image, **kwargs)
 
     def update(
-        self, clean: Tensor, views: Tensor, coordinates: Tensor | None = None, images: Tensor | None = None
+        self,
+        clean: Tensor,
+        views: Tensor,
+        coordinates: Tensor | None = None,
+        images: Tensor | None = None,
+        held_out: Tensor | None = None,
     ) -> None:
-        """Add images; arguments as ``ViewMetric.update``, with all of them needed.
+        """Add images; arguments as ``ProjectionMetric.update``, with all of them needed but the last.
+
+        The maps are of all images, and so all features have to be whitened alike: none is taken out of the reference.
 
         Raises:
             ValueError: ``coordinates``, ``images`` or projections are missing, shapes do not fit, or numbers are not

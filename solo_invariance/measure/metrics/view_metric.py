@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from solo_invariance.measure.functional.whitening import Whitening
+
 Own = TypeVar("Own", bound="ViewMetric")
 OwnGallery = TypeVar("OwnGallery", bound="GalleryMetric")
 OwnProjection = TypeVar("OwnProjection", bound="ProjectionMetric")
@@ -154,11 +156,19 @@ class GalleryMetric(ViewMetric):
         super().update(clean, views, coordinates, images)
 
 
+class Projections(NamedTuple):
+    """Maps from features that ``whitening`` has whitened to whitened projections of them, (R, d, D)."""
+
+    maps: Tensor
+    whitening: Whitening
+
+
 class ProjectionMetric(ViewMetric):
     """A metric of projected features.
 
     A measurement gives it the projections of a layer: ``metric.with_projections(projections)``; a metric that is used
-    by itself is made with them.
+    by itself is made with their maps. Its features still count every image of the reference, since what an image adds
+    to mean and covariance is another thing in the projection: ``update`` is told which images to take out there.
 
     Args:
         projections: Maps from whitened features to whitened projections, (R, d, D).
@@ -169,28 +179,43 @@ class ProjectionMetric(ViewMetric):
     def __init__(self, projections: Tensor | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.register_buffer("projections", projections, persistent=False)
+        self.whitening: Whitening | None = None
+        self.held_out: Tensor | None = None
 
-    def with_projections(self: OwnProjection, projections: Tensor) -> OwnProjection:
+    def with_projections(self: OwnProjection, projections: Projections) -> OwnProjection:
         """Return a copy that projects so."""
         other = self.clone()
-        other.projections = projections
+        other.projections, other.whitening = projections
         return other
 
     def clone(self: OwnProjection) -> OwnProjection:
         """Return a copy, which shares the projections: they are large, and nobody writes to them."""
-        shared = {} if self.projections is None else {id(self.projections): self.projections}
-        return deepcopy(self, shared)
+        shared = [*([] if self.projections is None else [self.projections]), *(self.whitening or ())]
+        return deepcopy(self, {id(one): one for one in shared if isinstance(one, Tensor)})
 
     def update(
-        self, clean: Tensor, views: Tensor, coordinates: Tensor | None = None, images: Tensor | None = None
+        self,
+        clean: Tensor,
+        views: Tensor,
+        coordinates: Tensor | None = None,
+        images: Tensor | None = None,
+        held_out: Tensor | None = None,
     ) -> None:
         """Add images; arguments as ``ViewMetric.update``.
+
+        Args:
+            clean: (N, D)
+            views: (N, K, D)
+            coordinates: (N, K, C)
+            images: (N,)
+            held_out: Which images were part of the mean and covariance and are taken out of them, (N,), bool.
 
         Raises:
             ValueError: The shapes do not fit, or there are no projections.
         """
         if self.projections is None:
             raise ValueError(f"{type(self).__name__} projects features: expected projections, got none")
+        self.held_out = held_out
         super().update(clean, views, coordinates, images)
 
 
@@ -220,7 +245,7 @@ def prototypes_of_layers(
     metrics: Mapping[str, ViewMetric],
     layers: Iterable[str],
     galleries: Mapping[str, Gallery],
-    projections: Mapping[str, Tensor],
+    projections: Mapping[str, Projections],
     device: torch.device,
 ) -> dict[str, dict[str, ViewMetric]]:
     """Return the metrics of each layer, with its gallery and its projections.

@@ -27,4 +27,4 @@ class WidthMatchedSimilarity(ProjectionMetric):
 
     def score(self, clean: Tensor, views: Tensor, coordinates: Tensor | None, images: Tensor | None) -> Tensor:
         """Return the similarities (N, K)."""
-        return width_matched_similarity(clean, views, self.projections)
+        return width_matched_similarity(clean, views, self.projections, self.held_out, self.whitening)

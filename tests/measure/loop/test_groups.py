@@ -20,6 +20,7 @@ from solo_invariance.measure import (
     PartialResultFiles,
     PartialResults,
     ViewGroups,
+    feature_statistics,
     measure_groups,
 )
 from solo_invariance.plugins import load_plugin
@@ -68,7 +69,11 @@ def _measurement(**changes) -> InvarianceMeasurement:
     spec = InputSpec(8, (0.0,) * 3, (1.0,) * 3)
     backbone = Backbone(_Columns(), Architecture("by-hand"), spec, Provenance("by-hand"))
     settings = MeasureSettings(**{"geometry": Geometry(8, 8), "batch_size": 16, **changes})
-    return InvarianceMeasurement(backbone, TensorImages(_pixels(60)), settings)
+    return InvarianceMeasurement(backbone, {"": feature_statistics(_features())}, settings)  # as of other images
+
+
+def _features() -> Tensor:
+    return _pixels(60).double()[:, 0].mean(dim=1)[:, :4] / 255
 
 
 def _measured(
@@ -78,9 +83,9 @@ def _measured(
     return measure_groups(_measurement(**changes), "things", views, parts=parts)[""]
 
 
-def _by_hand(groups: Sequence[Sequence[int]]) -> dict[str, list[float]]:
+def _by_hand(groups: Sequence[Sequence[int]], protocol: str = "clean") -> dict[str, list[float]]:
     """The numbers of each group, pair by pair, in NumPy."""
-    whitened = _whitened_by_hand()
+    whitened = _whitened_by_hand(protocol)
     found: dict[str, list[float]] = {"with": [], "without": [], "distance": []}
     for group in groups:
         pairs = [(whitened[i], whitened[j], i == j) for i in group for j in group]
@@ -95,7 +100,7 @@ def _by_hand(groups: Sequence[Sequence[int]]) -> dict[str, list[float]]:
 @pytest.mark.parametrize("batch_size", [3, 64])
 def test_groups_of_unequal_sizes_against_loops_over_pairs(protocol: str, batch_size: int) -> None:
     measured = _measured(protocol=protocol, batch_size=batch_size)
-    expected = _by_hand([group.images for group in _groups(_SIZES)])
+    expected = _by_hand([group.images for group in _groups(_SIZES)], protocol)
     arrays = {name: array[:, 0] for name, array in measured.arrays.items() if name != "names"}
     np.testing.assert_allclose(arrays["similarity_with_diagonal_per_image"], expected["with"], atol=1e-5)
     np.testing.assert_allclose(arrays["similarity_without_diagonal_per_image"], expected["without"], atol=1e-5)
@@ -108,9 +113,12 @@ def test_groups_of_unequal_sizes_against_loops_over_pairs(protocol: str, batch_s
     assert measured.summary["unreadable"] == []
 
 
-def _whitened_by_hand() -> np.ndarray:
-    features = _pixels(60).double().numpy()[:, 0].mean(axis=1)[:, :4] / 255
-    return (features - features.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(features.T))).T
+def _whitened_by_hand(protocol: str = "clean") -> np.ndarray:
+    features = _features().numpy()
+    covariance = np.cov(features.T)
+    if protocol == "clean":
+        covariance = 0.999 * covariance + 0.001 * np.diag(covariance.diagonal())
+    return (features - features.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(covariance)).T
 
 
 def _against_others_by_hand(groups: Sequence[Sequence[int]], gallery: Sequence[int]) -> dict[str, np.ndarray]:
@@ -259,3 +267,18 @@ def test_two_processes_share_the_groups(in_threads, tmp_path: Path) -> None:
     for measured, count in in_threads(2, work):
         _same(measured, expected)
         assert count == sum(_MANY) / 2 + 50
+
+
+def test_a_group_of_the_reference_is_whitened_without_it() -> None:
+    spec = InputSpec(8, (0.0,) * 3, (1.0,) * 3)
+    backbone = Backbone(_Columns(), Architecture("by-hand"), spec, Provenance("by-hand"))
+    settings = MeasureSettings(geometry=Geometry(8, 8), batch_size=16)
+    source = TensorImages(_pixels(60))
+    views = ViewGroups("spatial", source, _groups((3, 2)))
+    found = measure_groups(InvarianceMeasurement(backbone, source, settings), "things", views)[""]
+    for place, own in enumerate(((0, 1, 2), (3, 4))):
+        others = [index for index in range(60) if index not in own]
+        alone = InvarianceMeasurement(backbone, {"": feature_statistics(_features()[others])}, settings)
+        expected = measure_groups(alone, "things", views)[""]
+        for key in ("similarity_per_image", "distance_per_image"):
+            np.testing.assert_allclose(found.arrays[key][place], expected.arrays[key][place], rtol=1e-4, atol=1e-5)

@@ -73,7 +73,7 @@ def test_paired_differences_against_numpy(cli, host_checkpoint, theirs, tmp_path
             ends = np.quantile(differences[draws].mean(axis=1), [0.025, 0.975])
             np.testing.assert_allclose([low, high], ends, atol=0.3 * entry[metric]["standard_error"] + 1e-12)
     assert "ventral minus dorsal: paired differences" in printed
-    assert f"{entries['hue']['distance']['mean']:+.3f}" in printed
+    assert f"{entries['hue']['similarity']['mean']:+.3f}" in printed
 
 
 def test_a_folder_may_lie_elsewhere_in_the_other_run(cli, host_checkpoint, photo_folder, tmp_path: Path) -> None:

@@ -645,3 +645,21 @@ def test_reference_statistics_of_an_earlier_run_are_found(cli, tmp_path: Path, m
         monkeypatch.setattr(whitened, "reference_statistics", None)
     assert results[0]["transforms"] == results[1]["transforms"]
     assert results[0]["reference"] == results[1]["reference"]
+
+
+def test_a_reference_that_is_too_small_is_cautioned_against(cli, host_checkpoint, photo_folder, tmp_path: Path) -> None:
+    folder = tmp_path / "repeated"
+    folder.mkdir()
+    for index, path in enumerate(sorted((photo_folder / "val").rglob("*.jpg"))):
+        for copy in range(3):
+            (folder / f"{index}-{copy}.jpg").write_bytes(path.read_bytes())
+    out = tmp_path / "out"
+    arguments = ["measure", f"backbone.checkpoint={host_checkpoint()}", f"data.path={photo_folder / 'val'}"]
+    more = [f"reference.path={folder}", "transforms=[hue]", "k=4", "device=cpu", f"out={out}"]
+    code, printed, err = cli(*arguments, *more)
+    assert code == 0, err
+    (caution,) = _result(out)["cautions"]
+    assert caution.startswith("24 different reference images (of 72 files; pictures that repeat count once) are few")
+    assert caution.endswith("128 would be enough (reference.path).")
+    assert "caution: 24 different reference images" in printed
+    assert "24 different reference images" in (out / "report.html").read_text()

@@ -76,18 +76,24 @@ def _loaded(path: Path, resize: int) -> torch.Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255
 
 
-def _by_hand(checkpoint: Path, groups: Sequence[Sequence[Path]]) -> dict[str, np.ndarray]:
+def _by_hand(checkpoint: Path, groups: Sequence[Sequence[Path]], protocol: str) -> dict[str, np.ndarray]:
     """The numbers of each group, from features whitened by an inverse in NumPy."""
     backbone = load_backbone(BackboneConfig(str(checkpoint), layer=_LAYER))
     everything = [path for group in groups for path in group]
     with torch.inference_mode():
         reference = backbone(torch.stack([_loaded(path, 37) for path in everything])).double().numpy()
         views = backbone(torch.stack([_loaded(path, 32) for path in everything])).double().numpy()
-    whitening = np.linalg.inv(np.linalg.cholesky(np.cov(reference.T)))
-    whitened = dict(zip(everything, (views - reference.mean(axis=0)) @ whitening.T, strict=True))
+    features = dict(zip(everything, views, strict=True))
+    covariance = np.cov(reference.T)
     found: dict[str, list[float]] = {"with_diagonal": [], "without_diagonal": [], "distance": []}
     for group in groups:
-        z = np.stack([whitened[path] for path in group])
+        mean = reference.mean(axis=0)
+        if protocol == "clean":  # without the group's own images
+            others = reference[[path not in group for path in everything]]
+            mean, variances = others.mean(axis=0), np.cov(reference.T).diagonal()
+            diagonal = np.maximum(variances, 0.001 * variances.mean()) * (len(reference) - 1) / (len(others) - 1)
+            covariance = 0.999 * np.cov(others.T) + 0.001 * np.diag(diagonal)
+        z = np.stack([features[path] - mean for path in group]) @ np.linalg.inv(np.linalg.cholesky(covariance)).T
         unit = z / np.linalg.norm(z, axis=1, keepdims=True)
         cosines, others = unit @ unit.T, ~np.eye(len(z), dtype=bool)
         distances = np.linalg.norm(z[:, None] - z[None], axis=-1)
@@ -110,7 +116,8 @@ def _check(entry: Mapping, arrays: Mapping, expected: Mapping[str, np.ndarray], 
 @pytest.mark.parametrize("protocol", ["paper", "clean"])
 def test_coil100_as_it_is_published_against_numpy(cli, host_checkpoint, coil100, tmp_path: Path, protocol: str) -> None:
     checkpoint, out = host_checkpoint(), tmp_path / "out"
-    code, printed, err = cli(*_arguments(checkpoint, coil100, "coil100", out, f"protocol={protocol}"))
+    more = [f"protocol={protocol}"] + ([f"reference.path={coil100}"] if protocol == "paper" else [])
+    code, printed, err = cli(*_arguments(checkpoint, coil100, "coil100", out, *more))
     assert code == 0, err
     result = json.loads((out / "invariance.json").read_text())
     assert result["transforms"] == {}  # unless they are asked for
@@ -121,7 +128,7 @@ def test_coil100_as_it_is_published_against_numpy(cli, host_checkpoint, coil100,
     with np.load(out / "coil100.npz") as arrays:
         sizes = [sum(path.stat().st_size for path in coil100.glob(f"{name}__*")) for name in ("obj3", "obj12")]
         assert arrays["names"].tolist() == [f"obj3 ({sizes[0]} bytes)", f"obj12 ({sizes[1]} bytes)"]
-        _check(entry, arrays, _by_hand(checkpoint, groups), protocol)
+        _check(entry, arrays, _by_hand(checkpoint, groups, protocol), protocol)
     assert result["reference"]["num_images"] == 144
     assert "coil100" in printed
 
@@ -131,7 +138,8 @@ def test_view_folders_of_unequal_sizes_against_numpy(
     cli, host_checkpoint, view_folders, tmp_path: Path, protocol: str
 ) -> None:
     checkpoint, out = host_checkpoint(), tmp_path / "out"
-    code, _, err = cli(*_arguments(checkpoint, view_folders, "view_folders", out, f"protocol={protocol}"))
+    more = [f"protocol={protocol}"] + ([f"reference.path={view_folders}"] if protocol == "paper" else [])
+    code, _, err = cli(*_arguments(checkpoint, view_folders, "view_folders", out, *more))
     assert code == 0, err
     entry = json.loads((out / "invariance.json").read_text())["views"]["view_folders"]
     assert (entry["kind"], entry["num_groups"], entry["num_views"]) == ("spatial", 33, 5)
@@ -139,7 +147,7 @@ def test_view_folders_of_unequal_sizes_against_numpy(
         names = [name.rpartition(" (")[0] for name in arrays["names"].tolist()]
         assert {*_FOLDERS} < {*names}
         groups = [sorted((view_folders / name).glob("*.png")) for name in names]
-        _check(entry, arrays, _by_hand(checkpoint, groups), protocol)
+        _check(entry, arrays, _by_hand(checkpoint, groups, protocol), protocol)
 
 
 def test_transforms_are_measured_on_a_view_sets_views_where_they_are_asked_for(
@@ -236,3 +244,11 @@ def test_a_view_sets_groups_name_their_own_files(view_folders: Path) -> None:
 def test_no_name_and_no_path_is_refused() -> None:
     with pytest.raises(UserError, match=r"^data: set data\.path=FOLDER or data\.name=latent_scenes$"):
         _data()
+
+
+def test_the_paper_whitens_views_by_other_images(cli, host_checkpoint, coil100, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    code, _, err = cli(*_arguments(host_checkpoint(), coil100, "coil100", out, "protocol=paper"))
+    assert code == 2
+    assert "set reference.path to a folder of them" in err
+    assert not out.exists()

@@ -219,7 +219,7 @@ def cautions_of_reference(reference: Mapping[str, Any], num_features: int, proto
     repeat = f" (of {files} files; pictures that repeat count once)" if files > count else ""
     named = f"{count} different reference images{repeat}" if repeat else f"{count} reference images"
     effect = (
-        "similarities may be off by more than 0.02, mostly too high, and distances are too large"
+        "similarities may be off by more than 0.02, mostly too high, and distances by a fifth"
         if protocol_named(protocol).holds_out
         else "measured images that are among them look less invariant than they are"
     )

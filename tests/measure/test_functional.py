@@ -169,3 +169,15 @@ def test_a_gallery_that_does_not_fit_is_refused(gallery: tuple[int, ...]) -> Non
         chance_similarity(views, torch.zeros(gallery), own)
     with pytest.raises(ValueError, match=r"gallery \(G, D\) and own \(N, G\)"):
         retrieval_rank(clean, views, torch.zeros(gallery), own)
+
+
+@pytest.mark.parametrize("count", [100, 150, 210, 300, 500, 2000])
+def test_lengths_are_those_by_the_distributions_own_covariance(count: int) -> None:
+    width, generator = 200, torch.Generator().manual_seed(count)
+    draw = torch.randn(count + 2000, width, generator=generator, dtype=torch.float64)
+    reference, others = (draw * torch.linspace(0.5, 2, width)).split([count, 2000])
+    whitening = whitening_from_statistics(reference.mean(dim=0), torch.cov(reference.T), count, shrink=True)
+    squares = whiten(others, whitening).square().sum(dim=1).mean()
+    # Of fewer images than features, only as many directions as images can be known.
+    assert float(squares) * whitening.length() ** 2 == pytest.approx(min(width, count), rel=0.06)
+    assert float(squares) > 1.09 * width

@@ -252,7 +252,8 @@ def test_a_gallery_holds_other_images_whitened_and_their_indices(images) -> None
     assert len(gallery.images.unique()) == 25
     features = images.images[gallery.images].float().div(255)[:, 0].mean(dim=1)[:, :4]
     own = measurement.whiten(features)[""][:, None]
-    expected = hold_out(own, own, measurement.whitenings[""])[:, 0]  # as the images that it is compared with
+    whitening = measurement.whitenings[""]
+    expected = hold_out(own, own, whitening)[:, 0] * whitening.length()  # as the images that it is compared with
     torch.testing.assert_close(gallery.features, expected, rtol=1e-5, atol=1e-5)
     again = measurement.gallery(images)[""]
     assert torch.equal(gallery.images, again.images)
@@ -304,13 +305,15 @@ def test_pictures_that_repeat_in_the_reference_count_once(images) -> None:
 
 
 def test_an_image_of_the_reference_is_measured_without_it(images) -> None:
-    h_flip = load_plugin("transforms", "h_flip")
-    found = InvarianceMeasurement(_backbone(_columns), images, _settings()).measure_transform("h_flip", h_flip, images)
+    h_flip, settings = load_plugin("transforms", "h_flip"), _settings(matched_width=2)
+    metrics = {name: load_plugin("metrics", name) for name in ("similarity", "distance", "width_matched_similarity")}
+    whole = InvarianceMeasurement(_backbone(_columns), images, settings)
+    found = whole.measure_transform("h_flip", h_flip, images, metrics)
     names = found.arrays["names"].tolist()
     for index in (int(names[0].split()[-1]), int(names[9].split()[-1])):
         others = TensorImages(images.images[[place for place in range(60) if place != index]])
-        alone = InvarianceMeasurement(_backbone(_columns), others, _settings())
-        expected = alone.measure_transform("h_flip", h_flip, images)
-        for metric in ("similarity", "distance"):
+        alone = InvarianceMeasurement(_backbone(_columns), others, settings)
+        expected = alone.measure_transform("h_flip", h_flip, images, metrics)
+        for metric in metrics:
             row = names.index(f"noise {index}"), expected.arrays["names"].tolist().index(f"noise {index}")
             np.testing.assert_allclose(found.arrays[metric][row[0]], expected.arrays[metric][row[1]], atol=1e-4)

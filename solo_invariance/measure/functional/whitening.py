@@ -15,13 +15,24 @@ class Whitening(NamedTuple):
     """A whitening: the mean (D,) and the lower Cholesky factor (D, D) of the covariance, in float64.
 
     ``shrinkage`` is the weight in [0, 1] of the diagonal that was mixed into the covariance, 0 where none was;
-    ``num_images`` is how many images mean and covariance are of.
+    ``num_images`` is how many images mean and covariance are of; ``freedom`` is how many degrees of freedom lengths are
+    corrected for, 0 where they are not.
     """
 
     mean: Tensor
     factor: Tensor
     num_images: int
     shrinkage: float = 0.0
+    freedom: float = 0.0
+
+    def length(self, removed: int = 0) -> float:
+        """Return what whitened features of images that are no part of mean and covariance are to be multiplied by.
+
+        Args:
+            removed: How many images have been taken out of these.
+        """
+        left = 1 - self.freedom / (self.num_images - removed - 1)
+        return max(left, 1e-6) ** 0.5  # rounding may leave less than nothing
 
 
 def whitening_from_statistics(mean: Tensor, covariance: Tensor, count: int, *, shrink: bool) -> Whitening:
@@ -33,6 +44,11 @@ def whitening_from_statistics(mean: Tensor, covariance: Tensor, count: int, *, s
     small, so that the spectrum stays what it is: estimators that choose the weight for a small error of the covariance,
     such as oracle approximating shrinkage, distort it, and cosines with it (``benchmarks/reference.py`` compares them).
     Variances below a thousandth of the mean variance count as that much: a feature that is constant says nothing.
+
+    The inverse of an estimated covariance is too large, and so are lengths of what it whitens: squares by the factor
+    1 / (1 - df / (n - 1)) over those by the distribution's own (shrunk) covariance, with n images and
+    :math:`\mathrm{df} = \operatorname{tr}(\Sigma^{-1} (1 - w) S)` degrees of freedom (Ledoit & Péché 2011; for w = 0,
+    about that of the inverse Wishart distribution). ``Whitening.length()`` makes up for it.
 
     Args:
         mean: (D,)
@@ -50,7 +66,8 @@ def whitening_from_statistics(mean: Tensor, covariance: Tensor, count: int, *, s
         factor = _cholesky((1 - RIDGE) * covariance + RIDGE * target)
         if factor is None:
             raise ValueError(f"all {len(mean)} features are constant over {count} reference images")
-        return Whitening(mean, factor, count, RIDGE)
+        freedom = torch.cholesky_solve((1 - RIDGE) * covariance, factor).trace()
+        return Whitening(mean, factor, count, RIDGE, float(freedom))
     factor = _cholesky(covariance) if count > len(mean) else None
     if factor is None:
         raise ValueError(
@@ -161,4 +178,5 @@ def hold_out(whitened: Tensor, removed: Tensor, whitening: Whitening) -> Tensor:
     roots = (1 - values).sqrt()
     gains = vectors * (1 / (roots * (1 + roots)))[:, None] @ vectors.transpose(1, 2)
     shifted = whitened + sums / left
-    return (shifted + shifted @ parts.transpose(1, 2) @ gains @ parts) * ((left - 1) / (total - 1)) ** 0.5
+    scale = ((left - 1) / (total - 1)) ** 0.5 * whitening.length(count) / whitening.length()
+    return (shifted + shifted @ parts.transpose(1, 2) @ gains @ parts) * scale

@@ -136,7 +136,8 @@ class ChunkMeasurement:
         for layer, counted in self._whitened.whiten_pairs(clean, views).items():
             if sampling.adds_identity:
                 counted = torch.cat([counted, counted[:, :1]], dim=1)
-            pairs = hold_out_pairs(counted, held_out, self._whitened.whitenings[layer])
+            whitening = self._whitened.whitenings[layer]
+            pairs = hold_out_pairs(counted, held_out, whitening) * whitening.length()
             for metric in plan.metrics_of(name):
                 one = self._metrics[name, layer, metric]
                 some = [place for place, row in enumerate(rows) if _takes(one, row)]

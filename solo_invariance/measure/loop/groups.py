@@ -202,9 +202,10 @@ class _GroupRun:
         return PartialResult([self.name], chunk, sorted({*chunk} - {*measured}), states, left_out)
 
     def _held_out(self, views: "_CountedViews", layer: str) -> Tensor:
-        if not len(views.removed):
-            return views.views
-        return hold_out(views.views[None], views.removed[None], self.whitened.whitenings[layer])[0]
+        whitening, found = self.whitened.whitenings[layer], views.views
+        if len(views.removed):
+            found = hold_out(found[None], views.removed[None], whitening)[0]
+        return found * whitening.length()
 
     def _width_matched(self, views: "_CountedViews", layer: str) -> Tensor:
         maps, whitening = self._projections[layer]

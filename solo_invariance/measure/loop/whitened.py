@@ -166,10 +166,11 @@ class WhitenedBackbone:
         if len(images) < 2:
             raise UserError(f"gallery: {len(images)} images to compare with, at least 2 are needed")
         held_out, ids = self.in_reference(source, images), torch.tensor(images)
-        return {
-            name: Gallery(hold_out_pairs(own[:, None], held_out, self.whitenings[name])[:, 0], ids)
-            for name, own in self.whiten(torch.cat(features)).items()
-        }
+        found = {}
+        for name, own in self.whiten(torch.cat(features)).items():
+            whitening = self.whitenings[name]
+            found[name] = Gallery(hold_out_pairs(own[:, None], held_out, whitening)[:, 0] * whitening.length(), ids)
+        return found
 
     def projections(self) -> dict[str, Projections]:
         """Return, for each layer, the maps from its whitened features to ``settings.matched_width`` dimensions."""

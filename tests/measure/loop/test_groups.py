@@ -117,7 +117,9 @@ def _whitened_by_hand(protocol: str = "clean") -> np.ndarray:
     features = _features().numpy()
     covariance = np.cov(features.T)
     if protocol == "clean":
-        covariance = 0.999 * covariance + 0.001 * np.diag(covariance.diagonal())
+        shrunk = 0.999 * covariance + 0.001 * np.diag(covariance.diagonal())
+        features = features * np.sqrt(1 - 0.999 * np.trace(np.linalg.inv(shrunk) @ covariance) / (len(features) - 1))
+        covariance = shrunk
     return (features - features.mean(axis=0)) @ np.linalg.inv(np.linalg.cholesky(covariance)).T
 
 

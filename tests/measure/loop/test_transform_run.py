@@ -169,6 +169,7 @@ def _by_hand(measurement: InvarianceMeasurement, transform: Transform, source: I
     similarity, distance = [], []
     covariance = measurement.moments[""].covariance.numpy()
     inverse = np.linalg.inv(0.999 * covariance + 0.001 * np.diag(covariance.diagonal()))
+    inverse *= 1 - 0.999 * np.trace(inverse @ covariance) / (measurement.moments[""].num_images - 1)
     mean = measurement.moments[""].mean.numpy()
     for index in measurement.choose_images(source):
         image = source[index].float()[None] / 255

@@ -274,7 +274,7 @@ def test_two_processes_share_the_groups(in_threads, tmp_path: Path) -> None:
 def test_a_group_of_the_reference_is_whitened_without_it() -> None:
     spec = InputSpec(8, (0.0,) * 3, (1.0,) * 3)
     backbone = Backbone(_Columns(), Architecture("by-hand"), spec, Provenance("by-hand"))
-    settings = MeasureSettings(geometry=Geometry(8, 8), batch_size=16)
+    settings = MeasureSettings(geometry=Geometry(8, 8), batch_size=16, matched_width=2)
     source = TensorImages(_pixels(60))
     views = ViewGroups("spatial", source, _groups((3, 2)))
     found = measure_groups(InvarianceMeasurement(backbone, source, settings), "things", views)[""]
@@ -282,5 +282,5 @@ def test_a_group_of_the_reference_is_whitened_without_it() -> None:
         others = [index for index in range(60) if index not in own]
         alone = InvarianceMeasurement(backbone, {"": feature_statistics(_features()[others])}, settings)
         expected = measure_groups(alone, "things", views)[""]
-        for key in ("similarity_per_image", "distance_per_image"):
+        for key in ("similarity_per_image", "distance_per_image", "width_matched_similarity_per_image"):
             np.testing.assert_allclose(found.arrays[key][place], expected.arrays[key][place], rtol=1e-4, atol=1e-5)

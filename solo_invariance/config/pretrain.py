@@ -86,6 +86,7 @@ class InvarianceConfig:
     operations: dict[str, Any] = field(default_factory=dict)
     crop_size: int | None = None
     small_crop_size: int | None = None
+    canvas: str | None = None
     canvas_size: int | None = None
     monitor: Any = None
 

@@ -29,9 +29,9 @@ class CanvasImage(NamedTuple):
 
     Args:
         pixels: uint8 (3, size, size).
-        extent: Height and width of what the canvas shows, in pixels of the file: ``"375x500"``. As text, because whoever
-            moves a batch to the accelerator moves its tensors, and leaves text on the CPU: operations are drawn there,
-            without waiting to be told the sizes.
+        extent: Height and width of what the canvas shows, in pixels of the file: ``"375x500"``. It is text because
+            whoever moves a batch to the accelerator moves its tensors and leaves text on the CPU, where operations are
+            drawn without waiting for the sizes to come back.
     """
 
     pixels: Tensor

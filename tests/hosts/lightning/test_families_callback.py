@@ -359,7 +359,7 @@ def test_the_families_stay_in_checkpoints_after_testing(tmp_path: Path) -> None:
     assert content["callbacks"]["FamiliesCallback"]["families"].startswith("2 x ventral@32")
     _fit(Tested(_config()), _Images(), tmp_path, ckpt_path=tmp_path / "tested.ckpt", max_epochs=2)
     changed = Tested(_config(entry={"canvas_size": 40}))
-    with pytest.raises(UserError, match=r"on canvases of 32 px, .* on canvases of 40 px"):
+    with pytest.raises(UserError, match=r"on canvases \(whole\) of 32 px, .* on canvases \(whole\) of 40 px"):
         _fit(changed, _Images(), tmp_path, ckpt_path=tmp_path / "tested.ckpt", max_epochs=2)
 
 

@@ -159,14 +159,16 @@ def test_dorsals_blur_is_in_pixels_of_the_file() -> None:
         assert max(abs(a - b) for a, b in zip(found, expected, strict=True)) < limit
 
 
-@pytest.mark.parametrize("sigma", [0.3, 0.5, 1.0, 2.0])
+@pytest.mark.parametrize("sigma", [0.5, 1.0, 2.0])
 def test_a_blurred_view_is_the_view_of_the_blurred_file(sigma: float) -> None:
     """From a canvas that keeps nearly all of the file, pixel by pixel."""
     canvas = Canvas(600, sharp=True)
     sharp = (_ours(None, canvas) - _official(None)).square().mean().sqrt()
     off = (_ours(sigma, canvas) - _official(sigma)).square().mean().sqrt()
-    moved = (_official(sigma) - _official(None)).square().mean().sqrt()
-    assert off < sharp + 0.15 * moved
+    assert off < sharp  # no less alike than they are without blur
+    # And each as sharp, landscape or portrait.
+    energy = _gradient_energy(_ours(sigma, canvas)) / _gradient_energy(_official(sigma))
+    assert (energy - 1).abs().max() < 0.06
 
 
 def test_after_a_crop_a_length_is_in_pixels_of_the_view() -> None:

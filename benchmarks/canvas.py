@@ -79,11 +79,11 @@ def resolutions(crop_size: int) -> Iterator[Resolution]:
     with tempfile.TemporaryDirectory() as folder:
         path = _write(Path(folder), _photo((500, 375), "astronaut"))
         for factor in _CANVAS_FACTORS:
-            canvas = Canvas(round(crop_size * factor), sharp=factor > 1)
+            canvas = Canvas(round(crop_size * factor), sharp=factor > 1, whole=False)
             detail: dict[str, list[float]] = {str(area): [] for area in _AREAS}
             psnr: dict[str, list[float]] = {str(area): [] for area in _AREAS}
             for square, views in zip(squares, wanted, strict=True):
-                small = canvas(Image.fromarray(square))
+                small = canvas(Image.fromarray(square)).pixels
                 for area in _AREAS:
                     kept = _views(small, boxes[area], crop_size)
                     detail[str(area)].append(_detail(kept, views[area]))
@@ -137,7 +137,7 @@ def drafts(size: tuple[int, int]) -> Iterator[Draft]:
     with tempfile.TemporaryDirectory() as folder:
         paths = [_write(Path(folder), _photo(size, name), name) for name in NAMES]
         for canvas in (Canvas(96, sharp=True), Canvas(256, sharp=True)):
-            pairs = [(canvas(canvas.load(path)), canvas(decode(path))) for path in paths]
+            pairs = [(canvas.load(path).pixels, canvas(decode(path)).pixels) for path in paths]
             same = all(torch.equal(draft, full) for draft, full in pairs)
             scaled = [(draft[None] / 255, full[None] / 255) for draft, full in pairs]
             full_seconds, draft_seconds = _seconds(canvas, paths[0])
@@ -153,7 +153,7 @@ def drafts(size: tuple[int, int]) -> Iterator[Draft]:
 
 def _seconds(canvas: Canvas, path: str) -> tuple[float, float]:
     """Median seconds of a canvas from a file, decoded in full and in draft."""
-    full, draft = in_turns([lambda: canvas(decode(path)), lambda: canvas(canvas.load(path))])
+    full, draft = in_turns([lambda: canvas(decode(path)), lambda: canvas.load(path)])
     return statistics.median(full), statistics.median(draft)
 
 

@@ -13,13 +13,15 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.peers import PEERS, Peer, comparable
-from benchmarks.photographs import canvases_of, photograph
+from benchmarks.photographs import canvases_of, file_sizes, photograph
 from benchmarks.running import Step
 from benchmarks.timing import Comparison, compare
 from benchmarks.training import training
 from solo_invariance.families import (
     OPERATIONS,
     Canvas,
+    CropEntry,
+    CropPipeline,
     Family,
     ResizedCrop,
     corruption,
@@ -33,6 +35,7 @@ from solo_invariance.families import (
     strong_dorsal,
     ventral,
 )
+from solo_invariance.known_datasets import IMAGENET
 
 FAMILIES = (default, ventral, dorsal, geometric, photometric, occlusion, corruption, strong_dorsal, identity)
 
@@ -47,6 +50,10 @@ def steps(device: torch.device, quick: bool = False) -> list[Step]:
             Step(f"family {family.name}, {size} px", 2, partial(family_against_peers, family, device, size, batch))
             for size, batch in sizes
             for family in FAMILIES
+        ),
+        *(
+            Step(f"whole canvas, {family.name}", 2, partial(whole_against_centre, family, device, *sizes[0]))
+            for family in (default, ventral, dorsal)
         ),
         *(
             Step(f"operation {name}, {size} px", 1, partial(operation_against_peers, name, device, size, batch))
@@ -75,6 +82,16 @@ def workers() -> Iterator[Comparison]:
         lambda: [_decode_and_resize(content) for _ in range(40)],
         target=1 / 1.5,
         note="the least that any pipeline does",
+        items=40,
+    )
+    centre = replace(canvas, whole=False)
+    yield compare(
+        "data worker: canvas",
+        lambda: [canvas(_open(content)) for _ in range(40)],
+        "canvas of the centre",
+        lambda: [centre(_open(content)) for _ in range(40)],
+        target=1 / 1.1,
+        note="JPEGs of 500x375: what the whole image costs over its centre",
         items=40,
     )
 
@@ -117,6 +134,26 @@ def family_against_peers(family: Family, device: torch.device, size: int, batch:
     for peer in PEERS:
         if family.operations or canvases.shape[-1] != size:
             yield from _against(peer, f"family {family.name}", family, canvases, size)
+
+
+def whole_against_centre(family: Family, device: torch.device, size: int, batch: int) -> Iterator[Comparison]:
+    """Two crops of each canvas of the whole image, normalised, against those of its centre."""
+    pipeline = CropPipeline((CropEntry(family, size, 2),), *IMAGENET)
+    canvases = {whole: canvases_of(batch, default_canvas_size(size), device, whole) for whole in (True, False)}
+    sizes = {whole: file_sizes(batch, whole) for whole in (True, False)}
+
+    def crops(whole: bool) -> list[Tensor]:
+        return pipeline(canvases[whole], [0], sizes=sizes[whole])
+
+    yield compare(
+        f"family {family.name}, whole",
+        lambda: crops(True),
+        "of the centre",
+        lambda: crops(False),
+        target=1 / 1.1,
+        note=f"two crops of {size} px of {batch} on {device.type}",
+        items=batch,
+    )
 
 
 def operation_against_peers(name: str, device: torch.device, size: int, batch: int) -> Iterator[Comparison]:

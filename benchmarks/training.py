@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models import get_model
 
-from benchmarks.photographs import canvases_of
+from benchmarks.photographs import canvases_of, file_sizes
 from benchmarks.rows import Check, Row, Unmeasured, judged
 from benchmarks.timing import Timing, in_turns
 from solo_invariance.families import (
@@ -134,10 +134,10 @@ def synchronisation(device: torch.device, families: Iterable[Family], batch: int
 
 
 def _two_crops(device: torch.device, batch: int, size: int) -> Callable[[Family], list[Tensor]]:
-    canvases = canvases_of(batch, default_canvas_size(size), device)
+    canvases, sizes = canvases_of(batch, default_canvas_size(size), device, whole=True), file_sizes(batch, whole=True)
 
     def crops(family: Family) -> list[Tensor]:
         pipeline = CropPipeline((CropEntry(family, size, 2),), *IMAGENET)
-        return pipeline(canvases, [0], memory_format=torch.channels_last)
+        return pipeline(canvases, [0], torch.channels_last, sizes)
 
     return crops

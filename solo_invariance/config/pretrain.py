@@ -44,12 +44,13 @@ class OptimizerConfig:
 
 @dataclass
 class SchedulerConfig:
-    """The learning rate's schedule."""
+    """The learning rate's schedule; ``interval`` is step or epoch, after each of which it changes."""
 
     name: str = "warmup_cosine"
     warmup_epochs: float = 10
     warmup_start_lr: float = 3e-5
     min_lr: float = 0.0
+    interval: str = "step"
 
 
 @dataclass
@@ -86,6 +87,7 @@ class InvarianceConfig:
     operations: dict[str, Any] = field(default_factory=dict)
     crop_size: int | None = None
     small_crop_size: int | None = None
+    canvas: str | None = None
     canvas_size: int | None = None
     monitor: Any = None
 
@@ -130,6 +132,8 @@ class PretrainConfig:
             raise UserError("checkpoint.enabled=false: the embedded host trains for the sake of its checkpoint")
         if self.scheduler.name not in ("warmup_cosine", "none"):
             raise UserError(f"scheduler.name={self.scheduler.name}: choose from warmup_cosine, none")
+        if self.scheduler.interval not in ("step", "epoch"):
+            raise UserError(f"scheduler.interval={self.scheduler.interval}: choose from step, epoch")
         for key in ("base_tau", "final_tau"):
             if not 0 <= getattr(self.momentum, key) <= 1:
                 raise UserError(f"momentum.{key}={getattr(self.momentum, key)}: lies in [0, 1]")

@@ -45,8 +45,8 @@ def decode(path: str) -> Image.Image:
     return decode_scaled(path, None)[0]
 
 
-def decode_scaled(path: str, short_side: int | None) -> tuple[Image.Image, tuple[float, float]]:
-    """Return an image file as RGB, in no more detail than is asked for, and how many pixels of it are the image.
+def decode_scaled(path: str, short_side: int | None) -> tuple[Image.Image, tuple[int, int]]:
+    """Return an image file as RGB, in no more detail than is asked for, and the file's width and height.
 
     Args:
         path: Of the file.
@@ -54,19 +54,18 @@ def decode_scaled(path: str, short_side: int | None) -> tuple[Image.Image, tuple
             quarter or an eighth of its size (libjpeg's scaled decoding), which takes less time.
 
     Returns:
-        The image, and the width and height that its content fills: a scaled size that is no whole number is rounded
-        up, and the last column or row is then partly empty.
+        The image, and the width and height of the file, in pixels. Sides that are no whole number once they are
+        divided are rounded up, and the last column or row of the image is then partly empty.
 
     Raises:
         UserError: The file is no image or is broken; the message names it.
     """
     try:
         with Image.open(path) as file:
-            width, height = file.size
+            size = file.size
             if short_side is not None:
                 file.draft(None, (short_side, short_side))
-            part = round(width / file.width)
-            return _eight_bits(file).convert("RGB"), (width / part, height / part)
+            return _eight_bits(file).convert("RGB"), size
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise _not_readable(path, error) from error
 

@@ -1,7 +1,7 @@
 """Augmentation families: data, a way to draw parameters and a way to apply them. ``families()`` lists them by name."""
 
 from solo_invariance.callable_package import make_callable
-from solo_invariance.families.canvas import Canvas, default_canvas_size
+from solo_invariance.families.canvas import Canvas, CanvasImage, default_canvas_size, sizes_of
 from solo_invariance.families.catalogue import OPERATIONS, build_family, compose, with_operations
 from solo_invariance.families.crops import CropEntry, CropPipeline
 from solo_invariance.families.extended import (
@@ -37,7 +37,9 @@ from solo_invariance.families.operations.operation import (
     uniform,
 )
 from solo_invariance.families.operations.spatial import (
+    CentreCrop,
     Elastic,
+    Framing,
     GeometricOperation,
     HorizontalFlip,
     Perspective,
@@ -54,6 +56,8 @@ __all__ = [
     "JPEG",
     "OPERATIONS",
     "Canvas",
+    "CanvasImage",
+    "CentreCrop",
     "ColorJitter",
     "ColorTemperature",
     "CropEntry",
@@ -62,6 +66,7 @@ __all__ = [
     "Equalize",
     "Erasing",
     "Family",
+    "Framing",
     "GaussianBlur",
     "GaussianNoise",
     "GeometricOperation",
@@ -98,6 +103,7 @@ __all__ = [
     "identity",
     "occlusion",
     "photometric",
+    "sizes_of",
     "strong_dorsal",
     "uniform",
     "ventral",

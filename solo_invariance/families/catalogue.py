@@ -19,6 +19,7 @@ from solo_invariance.families.operations.illumination import ColorTemperature, S
 from solo_invariance.families.operations.occlusion import Erasing
 from solo_invariance.families.operations.operation import Operation, operation_name
 from solo_invariance.families.operations.spatial import (
+    CentreCrop,
     Elastic,
     HorizontalFlip,
     Perspective,
@@ -34,6 +35,7 @@ OPERATIONS: Mapping[str, type[Operation]] = {
     operation_name(kind): kind
     for kind in (
         ResizedCrop,
+        CentreCrop,
         HorizontalFlip,
         VerticalFlip,
         Rotation,

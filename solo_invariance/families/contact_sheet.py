@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from solo_invariance.data.decoding import list_images
 from solo_invariance.data.latent_scenes import LatentScenes
 from solo_invariance.errors import UserError
-from solo_invariance.families.canvas import Canvas, default_canvas_size
+from solo_invariance.families.canvas import Canvas, CanvasImage, default_canvas_size, sizes_of
 from solo_invariance.families.crops import generator_of
 from solo_invariance.families.family import Family
 
@@ -20,22 +19,21 @@ _PAPER, _INK = (255, 255, 255), (40, 40, 40)
 
 
 def contact_sheet(
-    canvases: Tensor, families: Sequence[Family], crop_size: int, draws: int = 4, seed: int = 0
+    canvases: Sequence[CanvasImage], families: Sequence[Family], crop_size: int, draws: int = 4, seed: int = 0
 ) -> Image.Image:
     """Draw a contact sheet.
 
     Args:
-        canvases: uint8 (N, 3, C, C): one row each.
+        canvases: One row each.
         families: For each a block of columns, with its name above.
         crop_size: Side of the views, in pixels.
         draws: Columns a family.
         seed: Of the draws; each family's are its own, whatever stands beside it.
 
     Returns:
-        An RGB picture; the first column is the canvas, at the size of the crops.
+        An RGB picture; the first column is what the canvas shows, in its own shape, as large as a view has room for.
     """
-    whole = Family("canvas", ())
-    blocks = [(whole.name, [_views(whole, canvases, crop_size, seed, 0)])]
+    blocks = [("canvas", [[_unstretched(canvas, crop_size) for canvas in canvases]])]
     for family in families:
         columns = [_views(family, canvases, crop_size, seed, column) for column in range(draws)]
         blocks.append((family.name, columns))
@@ -48,15 +46,30 @@ def contact_sheet(
         pen.text((left, _TITLE / 2), name, _INK, _font(), anchor="lm")
         for column, views in enumerate(columns):
             for row, view in enumerate(views):
-                sheet.paste(Image.fromarray(view), (left + column * step, _TITLE + row * step))
+                spare = [(crop_size - side) // 2 for side in view.size]
+                sheet.paste(view, (left + column * step + spare[0], _TITLE + row * step + spare[1]))
         left += block + _MARGIN
     return sheet
 
 
-def _views(family: Family, canvases: Tensor, crop_size: int, seed: int, column: int) -> np.ndarray:
-    parameters = family.draw(len(canvases), generator_of((seed, column)))
-    views = family.apply(canvases, parameters, crop_size).clamp(0, 1)
-    return views.mul(255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+def _views(
+    family: Family, canvases: Sequence[CanvasImage], crop_size: int, seed: int, column: int
+) -> list[Image.Image]:
+    sizes = sizes_of([canvas.extent for canvas in canvases])
+    parameters = family.draw(len(canvases), generator_of((seed, column)), sizes)
+    views = family.apply(torch.stack([canvas.pixels for canvas in canvases]), parameters, crop_size, sizes)
+    return [_picture(view) for view in views.clamp(0, 1).mul(255).round().byte()]
+
+
+def _unstretched(canvas: CanvasImage, room: int) -> Image.Image:
+    height, width = sizes_of([canvas.extent])[0].tolist()
+    long = max(height, width)
+    shape = max(1, round(room * width / long)), max(1, round(room * height / long))
+    return _picture(canvas.pixels).resize(shape, Image.Resampling.BILINEAR)
+
+
+def _picture(pixels: Tensor) -> Image.Image:
+    return Image.fromarray(pixels.permute(1, 2, 0).numpy())
 
 
 def _font() -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
@@ -69,13 +82,13 @@ def _text_width(text: str) -> int:
 
 def canvases_of(
     folder: Path | str | None, num_images: int, crop_size: int, canvas_size: int | None = None, seed: int = 0
-) -> Tensor:
-    """Return images as canvases, uint8 (N, 3, C, C), to draw families on.
+) -> list[CanvasImage]:
+    """Return images on canvases of C pixels a side, to draw families on.
 
     Args:
         folder: Of images, taken evenly spaced so that a folder of classes shows several of them; the embedded data by
             default.
-        num_images: N, or all if there are fewer.
+        num_images: How many, or all if there are fewer.
         crop_size: Side of the views, in pixels.
         canvas_size: C, in pixels; as in training by default.
         seed: Of the embedded data.
@@ -89,8 +102,8 @@ def canvases_of(
     canvas = Canvas(size, sharp=size > crop_size)
     if folder is None:
         scenes = LatentScenes(num_images, size=max(64, canvas.size), seed=seed)
-        return torch.stack([canvas(image) for image in scenes.images])
+        return [canvas(image) for image in scenes.images]
     paths = list_images(Path(folder))
     count = min(num_images, len(paths))
     spaced = [paths[index * len(paths) // count] for index in range(count)]
-    return torch.stack([canvas(canvas.load(str(path))) for path in spaced])
+    return [canvas.load(str(path)) for path in spaced]

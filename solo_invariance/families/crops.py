@@ -47,7 +47,11 @@ class CropPipeline:
     std: tuple[float, ...]
 
     def __call__(
-        self, canvases: Tensor, seed: Sequence[int], memory_format: torch.memory_format = torch.contiguous_format
+        self,
+        canvases: Tensor,
+        seed: Sequence[int],
+        memory_format: torch.memory_format = torch.contiguous_format,
+        sizes: Tensor | None = None,
     ) -> list[Tensor]:
         """Make the crops of one batch.
 
@@ -56,6 +60,8 @@ class CropPipeline:
             seed: Integers that name this batch, such as (run seed, rank, epoch, batch). The crops depend on nothing
                 else, so a resumed run draws what an uninterrupted one draws, and no two ranks draw the same.
             memory_format: Of the crops, such as ``torch.channels_last``; their values are the same.
+            sizes: Heights and widths (N, 2) of what the canvases show, in pixels of the files, on the CPU; (C, C) by
+                default.
 
         Returns:
             ``num_crops`` tensors an entry, each (N, 3, crop_size, crop_size), normalised.
@@ -65,8 +71,8 @@ class CropPipeline:
         crops = []
         for entry in self.entries:
             for _ in range(entry.num_crops):
-                parameters = entry.family.draw(len(images), generator)
-                views = self._normalize(entry.family.apply(images, parameters, entry.crop_size))
+                parameters = entry.family.draw(len(images), generator, sizes)
+                views = self._normalize(entry.family.apply(images, parameters, entry.crop_size, sizes))
                 crops.append(views.contiguous(memory_format=memory_format))
         return crops
 

@@ -14,17 +14,22 @@ from torch import Tensor
 from solo_invariance.families.operations.appearance import PhotometricOperation
 from solo_invariance.families.operations.operation import Operation, Parameters
 from solo_invariance.families.operations.resampling import resample
-from solo_invariance.families.operations.spatial import GeometricOperation
+from solo_invariance.families.operations.spatial import CentreCrop, Framing, GeometricOperation, centre_squares
 
 
 @dataclass(frozen=True)
 class Family:
     """An augmentation family as data, with its two functions: draw parameters, apply parameters.
 
+    Views are square, images of any shape: what cuts the one out of the other is the first ``ResizedCrop`` or
+    ``CentreCrop``, unless an operation that turns or bends the image comes before it. Where there is none, the image's
+    centre square is cut out first.
+
     Args:
         name: What configurations call it.
-        operations: In the order of application. The geometric ones are composed to one sampling that comes first;
-            the photometric ones follow in their order, at the resolution of the crop.
+        operations: In the order of application. The geometric ones are composed to one sampling that is done first; the
+            photometric ones follow in their order, at the resolution of the view. A length in pixels means pixels of
+            the image in what comes before the crop, and pixels of the view in what comes after it.
         invariant_to: A few words on what a backbone trained with it becomes invariant to.
 
     Example:
@@ -46,26 +51,38 @@ class Family:
             if not dataclasses.is_dataclass(operation):
                 raise TypeError(f"{type(operation).__name__} is no dataclass: an operation's numbers are its fields")
 
-    def draw(self, n: int, generator: torch.Generator) -> list[Parameters]:
+    def draw(self, n: int, generator: torch.Generator, sizes: Tensor | None = None) -> list[Parameters]:
         """Draw the parameters for a batch.
 
         Args:
             n: Number of images.
             generator: A CPU generator; the global random state is neither read nor changed.
+            sizes: Heights and widths (N, 2) of the images, on the CPU; all square by default.
 
         Returns:
             One mapping of CPU tensors an operation. Applied again, they give the same views again.
         """
-        return [operation.draw(n, generator) for operation in self.operations]
+        crop = self._crop()
+        return [
+            operation.draw(n, generator, sizes)
+            if index == crop and isinstance(operation, Framing)
+            else operation.draw(n, generator)
+            for index, operation in enumerate(self.operations)
+        ]
 
     @torch.no_grad()
-    def apply(self, images: Tensor, parameters: Sequence[Parameters], crop_size: int) -> Tensor:
+    def apply(
+        self, images: Tensor, parameters: Sequence[Parameters], crop_size: int, sizes: Tensor | None = None
+    ) -> Tensor:
         """Make one view an image.
 
         Args:
-            images: (N, 3, H, W), uint8 or floating point in [0, 1], on any device; square, as a canvas is.
-            parameters: What ``draw(N, ...)`` returned.
+            images: (N, 3, C, C), uint8 or floating point in [0, 1], on any device: stretched to a square, where they
+                are none.
+            parameters: What ``draw(N, ..., sizes)`` returned.
             crop_size: Side of the views, in pixels.
+            sizes: Heights and widths (N, 2) of the images, in pixels, before they were stretched to the square, on the
+                CPU; (C, C) by default.
 
         Returns:
             (N, 3, crop_size, crop_size) in [0, 1] on the images' device; in their type, float32 for uint8. It is
@@ -75,12 +92,20 @@ class Family:
             ValueError: The images' shape or type, the number of parameters or the crop size is wrong.
         """
         self._check(images, parameters, crop_size)
+        sizes = torch.tensor(images.shape[-2:]).expand(len(images), 2) if sizes is None else sizes
+        if sizes.shape != (len(images), 2):
+            raise ValueError(f"sizes {tuple(sizes.shape)}: expected a height and a width for {len(images)} images")
         dtype = torch.float32 if images.dtype == torch.uint8 else images.dtype
         with _without_autocast(images.device):
             views = images.float().div_(255) if images.dtype == torch.uint8 else images.float()
-            views = self._sample(views, parameters, crop_size)
-            for operation, drawn in zip(self.operations, parameters, strict=True):
+            views = self._sample(views, parameters, crop_size, sizes)
+            crop = self._crop() or 0
+            for index, (operation, drawn) in enumerate(zip(self.operations, parameters, strict=True)):
                 if isinstance(operation, PhotometricOperation):
+                    if index < crop:
+                        # The view's pixels for one of the image, across and down.
+                        scale = crop_size / (parameters[crop]["box"][:, 2:] * sizes.flip(1))
+                        drawn = operation.resized(drawn, scale)
                     views = operation.apply(views, drawn)
         return (views.clone() if views is images else views).to(dtype)
 
@@ -96,11 +121,22 @@ class Family:
         if not isinstance(crop_size, int) or crop_size < 1:
             raise ValueError(f"crop_size={crop_size}: expected a positive whole number")
 
-    def _sample(self, images: Tensor, parameters: Sequence[Parameters], crop_size: int) -> Tensor:
+    def _crop(self) -> int | None:
+        """The place of the operation that cuts the view out of the image; None where its centre square is cut first."""
+        for index, operation in enumerate(self.operations):
+            if isinstance(operation, Framing):
+                return index
+            if isinstance(operation, GeometricOperation) and not operation.axis_aligned:
+                return None
+        return None
+
+    def _sample(self, images: Tensor, parameters: Sequence[Parameters], crop_size: int, sizes: Tensor) -> Tensor:
         moves = [(o, p) for o, p in zip(self.operations, parameters, strict=True) if isinstance(o, GeometricOperation)]
-        if not moves and images.shape[-2:] == (crop_size, crop_size):
-            return images
+        if self._crop() is None:
+            moves.insert(0, (CentreCrop(), {"box": centre_squares(sizes)}))
         steps = [operation.step(drawn) for operation, drawn in moves]
+        if images.shape[-2:] == (crop_size, crop_size) and all(map(_is_identity, steps)):
+            return images
         return resample(images, steps, crop_size, axis_aligned=all(operation.axis_aligned for operation, _ in moves))
 
     def describe(self) -> dict[str, Any]:
@@ -124,6 +160,10 @@ def _canonical(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _canonical(item) for key, item in value.items()}
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _is_identity(step: Tensor) -> bool:
+    return step.ndim == 3 and bool((step == torch.eye(3)).all())
 
 
 def _without_autocast(device: torch.device) -> AbstractContextManager[Any]:

@@ -2,7 +2,7 @@
 
 from solo_invariance.families.family import Family
 from solo_invariance.families.operations.appearance import ColorJitter, GaussianBlur, Grayscale
-from solo_invariance.families.operations.spatial import HorizontalFlip, ResizedCrop
+from solo_invariance.families.operations.spatial import CentreCrop, HorizontalFlip, ResizedCrop
 
 default = Family(
     "default",
@@ -22,13 +22,14 @@ ventral = Family(
     invariant_to="place, size and mirror image",
 )
 
-# The paper resizes the short side to the crop size and cuts the centre: what the canvas does for every family.
+# Colours and blur come before the crop, as in the paper: sigma is in pixels of the file.
 dorsal = Family(
     "dorsal",
     (
         ColorJitter(brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, p=0.8),
         Grayscale(p=0.2),
         GaussianBlur(sigma=(0.1, 2.0), p=0.5),
+        CentreCrop(),
     ),
     invariant_to="colour and sharpness",
 )

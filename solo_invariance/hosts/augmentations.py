@@ -19,8 +19,8 @@ from solo_invariance.families.from_config import family_from_config
 from solo_invariance.known_datasets import IMAGENET, Statistics, known_dataset
 
 _FAMILY_KEYS = ("family", "families")
-_ENTRY_KEYS = (*_FAMILY_KEYS, "operations", "crop_size", "num_crops", "canvas_size", "mean", "std")
-_RUN_KEYS = ("family", "views", "operations", "crop_size", "small_crop_size", "canvas_size")
+_ENTRY_KEYS = (*_FAMILY_KEYS, "operations", "crop_size", "num_crops", "canvas", "canvas_size", "mean", "std")
+_RUN_KEYS = ("family", "views", "operations", "crop_size", "small_crop_size", "canvas", "canvas_size")
 
 
 def crop_pipeline_from_config(cfg: DictConfig) -> tuple[CropPipeline, Canvas]:
@@ -28,7 +28,8 @@ def crop_pipeline_from_config(cfg: DictConfig) -> tuple[CropPipeline, Canvas]:
 
     Args:
         cfg: A run's configuration: ``augmentations`` (entries with ``family``, ``crop_size``, ``num_crops`` and
-            optionally ``operations``, ``canvas_size``, ``mean``, ``std``), ``data.dataset``, ``data.format``.
+            optionally ``operations``, ``canvas``, ``canvas_size``, ``mean``, ``std``), ``data.dataset``,
+            ``data.format``.
             Interpolations in ``augmentations`` are resolved in place, so that the host writes plain values to
             ``args.json``.
 
@@ -70,6 +71,7 @@ def _refuse_unread(cfg: DictConfig) -> None:
             "family": [entry.get("family") for entry in entries],
             "views": [[entry.get("family") for entry in entries]],
             "operations": [entry.get("operations") for entry in entries],
+            "canvas": [entry.get("canvas") for entry in entries],
             "canvas_size": [entry.get("canvas_size") for entry in entries],
         }
         if value not in fields.get(key, [entry.get("crop_size") for entry in entries]):
@@ -113,7 +115,17 @@ def _canvas(augmentations: ListConfig, entries: tuple[CropEntry, ...]) -> Canvas
         raise UserError(
             f"augmentations[*].canvas_size={size}: expected a whole number, at least the crop size {largest}"
         )
-    return Canvas(size, sharp=size > largest)
+    return Canvas(size, sharp=size > largest, whole=_is_whole(augmentations))
+
+
+def _is_whole(augmentations: ListConfig) -> bool:
+    chosen = {entry.canvas for entry in augmentations if entry.get("canvas") is not None}
+    if len(chosen) > 1:
+        raise UserError(f"augmentations[*].canvas: all entries share one canvas, got {sorted(chosen)}")
+    kept = chosen.pop() if chosen else "whole"
+    if kept not in ("whole", "centre"):
+        raise UserError(f"augmentations[*].canvas={kept}: choose from whole, centre")
+    return bool(kept == "whole")
 
 
 def _statistics(cfg: DictConfig) -> Statistics:

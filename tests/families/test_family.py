@@ -173,15 +173,25 @@ def test_crops_depend_on_seed_rank_epoch_and_batch_and_on_nothing_else() -> None
 
 def test_canvas_of_photographs(photo) -> None:
     pixels = (photo[0].permute(1, 2, 0).numpy() * 255).round().astype("uint8")
-    canvas = Canvas(64)(Image.fromarray(pixels))
+    height, width = pixels.shape[:2]
+    short = min(height, width)
+    canvas, extent = Canvas(64, whole=False)(Image.fromarray(pixels))
+    assert extent == f"{short}x{short}"
     assert canvas.shape == (3, 64, 64)
     assert canvas.dtype == torch.uint8
     square = F.center_crop(torch.from_numpy(pixels).permute(2, 0, 1), [256, 256])
     expected = F.resize(square.float(), [64, 64], antialias=True)
     # Pillow's filter sees the pixels beyond the square's border: the outermost columns differ.
     assert (canvas.float() - expected)[..., 1:-1].abs().max() <= 1.5
-    assert Canvas(32)(Image.new("L", (50, 40), 7)).unique().tolist() == [7]
-    assert Canvas(32)(torch.full((3, 40, 60), 9, dtype=torch.uint8)).shape == (3, 32, 32)
+    whole, extent = Canvas(64)(Image.fromarray(pixels))
+    assert extent == f"{height}x{width}"
+    expected = F.resize(torch.from_numpy(pixels).permute(2, 0, 1).float(), [64, 64], antialias=True)
+    assert (whole.float() - expected).abs().max() <= 1.5
+    for kept in (True, False):
+        assert Canvas(32, whole=kept)(Image.new("L", (50, 40), 7)).pixels.unique().tolist() == [7]
+        tensor = Canvas(32, whole=kept)(torch.full((3, 40, 60), 9, dtype=torch.uint8))
+        assert tensor.pixels.shape == (3, 32, 32)
+        assert tensor.extent == ("40x60" if kept else "40x40")
 
 
 def test_default_canvas_sizes() -> None:
@@ -194,14 +204,17 @@ def test_large_jpegs_are_decoded_in_part_and_look_the_same(tmp_path, photo, size
     pixels = F.resize(photo, list(size), antialias=True)[0].permute(1, 2, 0).mul(255).round().byte().numpy()
     path = str(tmp_path / "large.jpg")
     Image.fromarray(pixels).save(path, quality=92)
-    canvas = Canvas(256, sharp)
-    drafted, extent = decode_scaled(path, 384)
+    drafted, file_size = decode_scaled(path, 384)
     assert drafted.size == tuple(-(-side // 2) for side in reversed(size))  # rounded up
-    assert extent == (size[1] / 2, size[0] / 2)
-    assert canvas.load(path).size == (256, 256)
+    assert file_size == (size[1], size[0])
     full = Image.open(path)
-    error = (canvas(canvas.load(path)).float() - canvas(full).float()).square().mean().sqrt()
-    assert error < 255 * 10 ** (-40 / 20)
+    for whole in (True, False):
+        canvas = Canvas(256, sharp, whole)
+        loaded = canvas.load(path)
+        assert canvas(loaded) is loaded
+        assert loaded.extent == canvas(full).extent
+        error = (loaded.pixels.float() - canvas(full).pixels.float()).square().mean().sqrt()
+        assert error < 255 * 10 ** (-40 / 20)
     assert decode_scaled(path, 600)[0].size == full.size
     full.save(tmp_path / "large.png")
     assert decode_scaled(str(tmp_path / "large.png"), 384)[0].size == full.size
@@ -213,7 +226,7 @@ def test_a_sharp_canvas_keeps_more_of_the_photograph(photo) -> None:
     direct = F.resize(square, [112, 112], antialias=True)
     errors = []
     for sharp in (False, True):
-        views = Canvas(128, sharp)(Image.fromarray(pixels))[None].float() / 255
+        views = Canvas(128, sharp, whole=False)(Image.fromarray(pixels)).pixels[None].float() / 255
         errors.append(float((F.resize(views, [112, 112], antialias=True) - direct).square().mean()))
     assert errors[1] < 0.5 * errors[0]
 
@@ -229,7 +242,7 @@ def test_canvases_of_strange_files(tmp_path) -> None:
         "deep.png": Image.new("I;16", (50, 40)),
     }.items():
         image.save(tmp_path / name)
-        assert canvas(canvas.load(str(tmp_path / name))).shape == (3, 16, 16), name
+        assert canvas.load(str(tmp_path / name)).pixels.shape == (3, 16, 16), name
     (tmp_path / "cut.jpg").write_bytes((tmp_path / "grey.jpg").read_bytes()[:200])
     with pytest.raises(UserError, match=r"cut\.jpg: not a readable image"):
         canvas.load(str(tmp_path / "cut.jpg"))

@@ -81,6 +81,20 @@ def test_numbers_from_the_command_line(compose_run) -> None:
     assert family_of(cfg, 1).operations[-1].numbers["p"] == 0.9
 
 
+def test_the_canvas_shows_the_whole_image_unless_it_is_told_otherwise(compose_run) -> None:
+    for name in (*NAMED, "family", "views"):
+        chosen = {"family": ["+invariance.family=dorsal"], "views": ["+invariance.views=[ventral,dorsal]"]}.get(
+            name, []
+        )
+        whole = compose_run(f"+augmentations=invariance/{name}", *chosen)
+        assert crop_pipeline_from_config(whole)[1].whole
+        centre = compose_run(f"+augmentations=invariance/{name}", *chosen, "+invariance.canvas=centre")
+        assert not crop_pipeline_from_config(centre)[1].whole
+    two = OmegaConf.create([{**entries().augmentations[0], "canvas": kept} for kept in ("whole", "centre")])
+    with pytest.raises(UserError, match=r"augmentations\[\*\]\.canvas: all entries share one canvas"):
+        crop_pipeline_from_config(OmegaConf.create({"data": {"dataset": "cifar10"}, "augmentations": two}))
+
+
 def test_families_are_composed(compose_run) -> None:
     expected = compose([ventral, corruption])
     assert (
@@ -143,6 +157,7 @@ def test_a_family_written_out(compose_run) -> None:
     [
         ({"family": "venral"}, "did you mean 'ventral'"),
         ({"family": []}, r"augmentations\[0\]\.family=\[\]: expected at least one"),
+        ({"canvas": "half"}, r"augmentations\[\*\]\.canvas=half: choose from whole, centre"),
         ({"family": None}, r"augmentations\[0\]\.family is missing"),
         ({"families": ["dorsal"]}, r"augmentations\[0\]: family and families say the same thing"),
         ({"operations": {"grayscale": {"p": 0.5}}}, r"augmentations\[0\]\.operations\.grayscale: ventral has no such"),

@@ -5,6 +5,7 @@ where its meaning is the same, but for contrast, saturation, hue and posterising
 write, they take a quarter of the time or less.
 """
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import torch
 import torchvision.transforms.v2.functional as F
 from kornia.enhance import adjust_brightness_accumulative
 from kornia.enhance import solarize as _solarize
-from kornia.filters import gaussian_blur2d
+from kornia.filters import filter2d_separable, gaussian_blur2d
 from torch import Tensor
 
 from solo_invariance.families.operations.operation import (
@@ -29,6 +30,8 @@ from solo_invariance.families.operations.operation import (
 )
 
 Adjustment = Callable[[Tensor, Tensor], Tensor]
+
+_FREQUENCIES = 64
 
 
 def adjust_brightness(images: Tensor, factor: Tensor) -> Tensor:
@@ -105,6 +108,31 @@ def gaussian_blur(images: Tensor, sigma: Tensor, kernel_size: int) -> Tensor:
     return gaussian_blur2d(images, (kernel_size, kernel_size), sigma[:, None].expand(-1, 2).contiguous())
 
 
+def gaussian_kernels(sigma: Tensor, radius: int, scale: Tensor, most: int) -> Tensor:
+    """Return what a Gaussian blur of images is on the images resized: kernels (N, 2 R + 1) that sum to 1.
+
+    They let each frequency of the resized image through as the Gaussian, sampled at the pixels of the image, does. The
+    same Gaussian sampled at the pixels of the resized image would not: between those that are farther apart than it is
+    wide, nothing is left of it.
+
+    Args:
+        sigma: Standard deviations (N,), in pixels of the image.
+        radius: Of the sampled Gaussian, in pixels of the image.
+        scale: Pixels of the resized image for one of the image (N,); 1 gives the sampled Gaussian.
+        most: The largest R. A kernel reaches ``radius``, or ``radius * scale`` where that is more.
+    """
+    reach = (radius * scale.clamp(min=1.0)).ceil().clamp(max=min(most, _FREQUENCIES - 1))
+    own, offsets = torch.arange(radius + 1), torch.arange(int(reach.max()) + 1)
+    gaussian = torch.exp(-((own / sigma[:, None]) ** 2) / 2)
+    gaussian[:, 1:] *= 2  # on either side
+    frequencies = (torch.arange(_FREQUENCIES) + 0.5) * (math.pi / _FREQUENCIES)
+    seen = (frequencies * scale[:, None]).clamp(max=math.pi)
+    response = torch.einsum("nfr,nr->nf", torch.cos(seen[..., None] * own), gaussian)
+    half = response @ torch.cos(frequencies[:, None] * offsets) * (offsets <= reach[:, None])
+    kernels = torch.cat([half.flip(1)[:, :-1], half], dim=1)
+    return kernels / kernels.sum(dim=1, keepdim=True)
+
+
 def solarize(images: Tensor, threshold: Tensor) -> Tensor:
     """Invert the values at and above a threshold; images (N, 3, H, W), threshold (N,)."""
     return _solarize(images, threshold)
@@ -126,6 +154,17 @@ def equalize(images: Tensor) -> Tensor:
 
 class PhotometricOperation(Operation):
     """An operation on pixel values."""
+
+    def resized(self, parameters: Parameters, scale: Tensor) -> Parameters:
+        """Return the parameters with which it does to a resized image what these do to the image.
+
+        Only lengths in pixels are concerned: an operation that has none returns what it is given.
+
+        Args:
+            parameters: As drawn.
+            scale: (N, 2) pixels of the resized images for one of the images, across and down.
+        """
+        return parameters
 
     @abstractmethod
     def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
@@ -240,7 +279,8 @@ class GaussianBlur(OccasionalOperation):
     """Blur with a Gaussian.
 
     Args:
-        sigma: Range of the standard deviation, in pixels of the crop.
+        sigma: Range of the standard deviation, in pixels: of the file, where the image is cropped after it; else of the
+            crop.
         p: Probability, in [0, 1].
 
     The kernel reaches three standard deviations of the largest sigma to either side, but stays inside the image.
@@ -257,17 +297,25 @@ class GaussianBlur(OccasionalOperation):
         """Draw ``sigma`` (N,) in pixels."""
         return {"sigma": uniform((n,), *self.sigma, generator)}
 
+    def resized(self, parameters: Parameters, scale: Tensor) -> Parameters:
+        """Add ``scale`` (N, 2)."""
+        return {**parameters, "scale": scale}
+
     def apply(self, images: Tensor, parameters: Parameters) -> Tensor:
         """Blur where applied."""
         applied = parameters["applied"]
-        # Sigma stays on the CPU, where Kornia checks it without waiting for the device.
-        sigma = parameters["sigma"][applied]
-        return apply_where_(applied, images.clone(), lambda chosen: self.change(chosen, sigma))
+        # Sigma and scale stay on the CPU, where the kernels are made without waiting for the device.
+        chosen = {name: value[applied] for name, value in parameters.items() if name != "applied"}
+        return apply_where_(applied, images.clone(), lambda part: self.change(part, **chosen))
 
-    def change(self, images: Tensor, sigma: Tensor) -> Tensor:
+    def change(self, images: Tensor, sigma: Tensor, scale: Tensor | None = None) -> Tensor:
         """Blur."""
-        radius = min(int(3 * self.sigma[1] + 0.5), min(images.shape[-2:]) - 1)
-        return gaussian_blur(images, sigma, 2 * radius + 1)
+        radius, most = int(3 * self.sigma[1] + 0.5), min(images.shape[-2:]) - 1
+        if scale is None:
+            return gaussian_blur(images, sigma, 2 * min(radius, most) + 1)
+        kernels = gaussian_kernels(sigma.repeat(2), radius, scale.T.flatten(), most)
+        across, down = send(kernels, images.device).chunk(2)
+        return filter2d_separable(images, across, down)
 
 
 @dataclass(frozen=True)

@@ -125,12 +125,20 @@ def compress_jpeg(images: Tensor, quality: Tensor) -> Tensor:
     height, width = images.shape[-2:]
     padded = F.pad(images.mul(255).round_(), (0, -width % 16, 0, -height % 16), mode="replicate")
     # Red, green and blue to luma and two colours around 0, all in [-128, 127].
-    planes = _mixed(padded, _YCBCR).round_()
+    planes = _whole_(_mixed(padded, _YCBCR))
     luma = _quantised(planes[:, :1] - 128, _tables(_LUMA, quality)).add_(128)
     chroma = _quantised(F.avg_pool2d(planes[:, 1:], 2).round_(), _tables(_CHROMA, quality))
     chroma = F.interpolate(chroma, scale_factor=2, mode="bilinear", align_corners=False)
     decoded = _mixed(torch.cat([luma, chroma], dim=1), _RGB)
-    return decoded[..., :height, :width].round_().clamp_(0, 255).div_(255)
+    return _whole_(decoded[..., :height, :width]).clamp_(0, 255).div_(255)
+
+
+def _whole_(values: Tensor) -> Tensor:
+    """Round half up, in place, and what rounding errors may have left just below a half, too.
+
+    Sums of whole numbers in eighths are often half way: the order of a sum would decide, which devices differ in.
+    """
+    return values.add_(0.5 + _SLACK).floor_()
 
 
 def _mixed(planes: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
@@ -146,9 +154,11 @@ def _quantised(planes: Tensor, tables: Tensor) -> Tensor:
     both = torch.kron(basis, basis)  # of the 64 values of a block
     blocks = planes.reshape(n, channels, height // 8, 8, width // 8, 8).transpose(3, 4)
     steps = tables.reshape(n, 1, 64)
-    coefficients = (blocks.reshape(n, -1, 64) @ both.T).div_(steps).round_().mul_(steps)
+    coefficients = (blocks.reshape(n, -1, 64) @ both.T).div_(steps)
+    # Halves away from zero, as libjpeg has it.
+    coefficients = _whole_(coefficients.abs()).copysign_(coefficients).mul_(steps)
     decoded = (coefficients @ both).reshape(n, channels, height // 8, width // 8, 8, 8).transpose(3, 4)
-    return decoded.reshape(planes.shape).round_().clamp_(-128, 127)
+    return _whole_(decoded.reshape(planes.shape)).clamp_(-128, 127)
 
 
 def _cosines(like: Tensor) -> Tensor:
@@ -164,6 +174,8 @@ def _tables(base: tuple[int, ...], quality: Tensor) -> Tensor:
     percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)
     return ((table * percent[:, None, None] + 50) / 100).floor().clamp(1, 255)
 
+
+_SLACK = 2.0**-11  # more than the rounding errors of 64 products of 8 bits
 
 # ITU-R BT.601: luma and colour differences of red, green and blue; and red, green and blue of these.
 _YCBCR = ((0.299, 0.587, 0.114), (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312))

@@ -37,32 +37,20 @@ class GeometricOperation(Operation):
         """Return the map from output to input: homographies (N, 3, 3) or displacements (N, 2, G, G), float32, CPU."""
 
 
-@dataclass(frozen=True)
-class ResizedCrop(GeometricOperation):
-    """Crop a box of random area and aspect ratio, anywhere in the image, and resize it to the crop size.
+class Framing(GeometricOperation):
+    """Cut a box out of an image of any shape and resize it to a square: what comes after sees that square alone."""
 
-    Args:
-        scale: Range of the box's area, as a fraction of the image's, in (0, 1].
-        ratio: Range of the box's width / height; drawn uniformly in its logarithm.
-
-    The distribution is torchvision's ``RandomResizedCrop``: up to ten draws until the box fits, otherwise the largest
-    central box whose ratio is allowed. The image is taken to be square, as a canvas is.
-    """
-
-    scale: tuple[float, float] = (0.2, 1.0)
-    ratio: tuple[float, float] = (3 / 4, 4 / 3)
     axis_aligned: ClassVar[bool] = True
 
-    def __post_init__(self) -> None:
-        check_range(self, "scale", low=0.0, high=1.0, low_open=True)
-        check_range(self, "ratio", low=0.0, low_open=True)
+    @abstractmethod
+    def draw(self, n: int, generator: torch.Generator, sizes: Tensor | None = None) -> Parameters:
+        """Draw ``box`` (N, 4): left, top, width and height as fractions of the image.
 
-    def draw(self, n: int, generator: torch.Generator) -> Parameters:
-        """Draw ``box`` (N, 4): left, top, width and height as fractions of the image."""
-        box, fits = draw_boxes(n, self.scale, self.ratio, generator)
-        ratio = min(max(1.0, self.ratio[0]), self.ratio[1])
-        size = torch.tensor([min(1.0, ratio), min(1.0, 1 / ratio)])
-        return {"box": torch.where(fits[:, None], box, torch.cat([(1 - size) / 2, size]))}
+        Args:
+            n: Number of images.
+            generator: A CPU generator.
+            sizes: Their heights and widths (N, 2), in pixels; all square by default.
+        """
 
     def step(self, parameters: Parameters) -> Tensor:
         """Return the homographies of the boxes, shape (N, 3, 3)."""
@@ -70,16 +58,67 @@ class ResizedCrop(GeometricOperation):
         return homography(torch.diag_embed(size), shift=2 * corner + size - 1)
 
 
+@dataclass(frozen=True)
+class CentreCrop(Framing):
+    """Cut out the centre square: all of the image's short side."""
+
+    def draw(self, n: int, generator: torch.Generator, sizes: Tensor | None = None) -> Parameters:
+        """Return ``box`` (N, 4): left, top, width and height as fractions of the image; nothing is drawn."""
+        return {"box": centre_squares(torch.ones(n, 2) if sizes is None else sizes)}
+
+
+def centre_squares(sizes: Tensor) -> Tensor:
+    """Return the boxes (N, 4) of the centre squares of images of heights and widths (N, 2).
+
+    Left, top, width and height are fractions of the image.
+    """
+    size = sizes.amin(dim=1, keepdim=True) / sizes.flip(1).float()
+    return torch.cat([(1 - size) / 2, size], dim=1)
+
+
+@dataclass(frozen=True)
+class ResizedCrop(Framing):
+    """Crop a box of random area and aspect ratio, anywhere in the image, and resize it to the crop size.
+
+    Args:
+        scale: Range of the box's area, as a fraction of the image's, in (0, 1].
+        ratio: Range of the box's width / height, in pixels of the image; drawn uniformly in its logarithm.
+
+    The distribution is torchvision's ``RandomResizedCrop``: up to ten draws until the box fits, otherwise the largest
+    central box whose ratio is allowed.
+    """
+
+    scale: tuple[float, float] = (0.2, 1.0)
+    ratio: tuple[float, float] = (3 / 4, 4 / 3)
+
+    def __post_init__(self) -> None:
+        check_range(self, "scale", low=0.0, high=1.0, low_open=True)
+        check_range(self, "ratio", low=0.0, low_open=True)
+
+    def draw(self, n: int, generator: torch.Generator, sizes: Tensor | None = None) -> Parameters:
+        """Draw ``box`` (N, 4): left, top, width and height as fractions of images of heights and widths (N, 2)."""
+        shapes = torch.ones(n) if sizes is None else sizes[:, 1] / sizes[:, 0]
+        box, fits = draw_boxes(n, self.scale, self.ratio, generator, shapes)
+        relative = shapes.clamp(*self.ratio) / shapes
+        size = torch.stack([relative, 1 / relative], dim=1).clamp(max=1)
+        return {"box": torch.where(fits[:, None], box, torch.cat([(1 - size) / 2, size], dim=1))}
+
+
 def draw_boxes(
-    n: int, scale: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
+    n: int,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    generator: torch.Generator,
+    shapes: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Draw boxes inside a square as torchvision's ``RandomResizedCrop`` and ``RandomErasing`` do.
+    """Draw boxes inside images as torchvision's ``RandomResizedCrop`` and ``RandomErasing`` do.
 
     Args:
         n: How many.
         scale: Range of the area, as a fraction of the image's.
-        ratio: Range of width / height; drawn uniformly in its logarithm.
+        ratio: Range of width / height, in pixels; drawn uniformly in its logarithm.
         generator: A CPU generator.
+        shapes: Width / height (N,) of the images; 1 by default.
 
     Returns:
         (N, 4): left, top, width and height as fractions of the image; and (N,) bool: whether one of ten draws fitted
@@ -87,6 +126,8 @@ def draw_boxes(
     """
     area = uniform((n, _BOX_ATTEMPTS), *scale, generator)
     aspect = uniform((n, _BOX_ATTEMPTS), math.log(ratio[0]), math.log(ratio[1]), generator).exp()
+    if shapes is not None:
+        aspect = aspect / shapes[:, None]  # in fractions of the image
     sides = torch.stack([(area * aspect).sqrt(), (area / aspect).sqrt()], dim=-1)
     fits = (sides <= 1).all(dim=-1)
     size = sides[torch.arange(n), fits.int().argmax(dim=1)]

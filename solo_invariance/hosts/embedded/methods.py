@@ -1,4 +1,4 @@
-"""The embedded host: MoCo v2+ and SimCLR on lightly's losses and heads, for whoever has no solo-learn.
+"""The embedded host: MoCo v2, MoCo v2+ and SimCLR on lightly's losses and heads, for whoever has no solo-learn.
 
 It reads solo-learn's configuration keys and writes its checkpoint layout, so that whatever reads solo-learn's runs
 reads these. It is no toolkit: one device, a few methods, no online evaluation.
@@ -20,6 +20,7 @@ from solo_invariance.backbones.architecture import Architecture, num_features_of
 from solo_invariance.backbones.resnet import WideResNet
 from solo_invariance.config.composed import plain
 from solo_invariance.errors import UserError
+from solo_invariance.families.crops import generator_of
 from solo_invariance.known_datasets import known_dataset
 
 try:
@@ -67,7 +68,10 @@ class EmbeddedMethod(LightningModule):
         return loss
 
     def configure_optimizers(self) -> Any:
-        """Return the optimiser with solo-learn's learning rate: scaled by batch size / 256, warm-up, then cosine."""
+        """Return the optimiser with solo-learn's learning rate: scaled by batch size / 256, warm-up, then cosine.
+
+        ``scheduler.interval`` says whether it changes with every step or every epoch.
+        """
         settings, schedule = self.cfg.optimizer, self.cfg.scheduler
         rate = settings.lr * settings.batch_size / 256
         kwargs: dict[str, Any] = {"momentum": 0.9} if settings.name == "sgd" else {}
@@ -76,15 +80,16 @@ class EmbeddedMethod(LightningModule):
         optimizer = _OPTIMIZERS[settings.name](parameters, lr=rate, weight_decay=settings.weight_decay, **kwargs)
         if schedule.name == "none":
             return optimizer
-        steps = int(self.trainer.estimated_stepping_batches)
+        epochs = self.cfg.max_epochs
+        steps = epochs if schedule.interval == "epoch" else int(self.trainer.estimated_stepping_batches)
         factor = warmup_cosine(
-            round(schedule.warmup_epochs * steps / self.cfg.max_epochs),
+            round(schedule.warmup_epochs * steps / epochs),
             steps,
             schedule.warmup_start_lr / rate,
             schedule.min_lr / rate,
         )
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": schedule.interval}}
 
 
 def warmup_cosine(warmup: int, steps: int, first: float, last: float) -> Callable[[int], float]:
@@ -106,13 +111,15 @@ def warmup_cosine(warmup: int, steps: int, first: float, last: float) -> Callabl
     return factor
 
 
-class MoCoV2Plus(EmbeddedMethod):
-    """MoCo v2+ (Chen, Fan, Girshick & He, 2020, with the symmetric loss of Chen & He, 2021): the paper's method.
+class MomentumContrast(EmbeddedMethod):
+    """A backbone and its moving average, which makes the keys; subclasses say which views are compared.
 
     Args:
         cfg: ``method_kwargs`` has ``proj_hidden_dim``, ``proj_output_dim``, ``temperature`` and ``queue_size``;
             ``momentum`` has ``base_tau`` and ``final_tau``, between which the momentum rises along a cosine.
     """
+
+    num_queues: int
 
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
@@ -123,17 +130,18 @@ class MoCoV2Plus(EmbeddedMethod):
         for module in (self.momentum_backbone, self.momentum_projector):
             deactivate_requires_grad(module)
         bank = (settings.queue_size, settings.proj_output_dim)
-        self.criteria = nn.ModuleList(NTXentLoss(settings.temperature, memory_bank_size=bank) for _ in range(2))
+        self.criteria = nn.ModuleList(
+            NTXentLoss(settings.temperature, memory_bank_size=bank) for _ in range(self.num_queues)
+        )
 
-    def loss(self, crops: list[Tensor]) -> Tensor:
-        """Return the contrastive loss, both ways round, against a queue of keys for each."""
-        self._update_momentum()
-        queries = [self.projector(self.backbone(crop)) for crop in crops]
-        with torch.no_grad():
-            keys = [self.momentum_projector(self.momentum_backbone(crop)) for crop in crops]
-        pairs = ((queries[0], keys[1]), (queries[1], keys[0]))
-        losses = [criterion(query, key) for criterion, (query, key) in zip(self.criteria, pairs, strict=True)]
-        return torch.stack(losses).mean()
+    def _queries(self, crop: Tensor) -> Tensor:
+        queries: Tensor = self.projector(self.backbone(crop))
+        return queries
+
+    @torch.no_grad()
+    def _keys(self, crop: Tensor) -> Tensor:
+        keys: Tensor = self.momentum_projector(self.momentum_backbone(crop))
+        return keys
 
     def _update_momentum(self) -> None:
         schedule = self.cfg.momentum
@@ -156,6 +164,67 @@ class MoCoV2Plus(EmbeddedMethod):
         return [criterion.memory_bank for criterion in self.criteria]
 
 
+class MoCoV2(MomentumContrast):
+    """MoCo v2 (He et al., 2020; Chen, Fan, Girshick & He, 2020), which Ericsson et al. (2022) train with.
+
+    The first view asks, the second answers: one direction, one queue, a fixed momentum. Batch normalisation would let
+    an image and its key be matched by the statistics that they share. MoCo shuffles the keys' images between its GPUs,
+    each of which normalises its own. On the one device here, a batch is normalised in as many groups as there would be
+    GPUs: the queries' in the batch's order, the keys' in one drawn for every step.
+
+    Args:
+        cfg: ``method_kwargs`` has ``proj_hidden_dim``, ``proj_output_dim``, ``temperature``, ``queue_size`` and
+            optionally ``bn_groups``, 8 by default, of which the batch is a multiple; ``momentum`` has one number twice.
+
+    Raises:
+        ValueError: The batch cannot be cut into the groups, or the momentum is not fixed.
+    """
+
+    num_queues = 1
+
+    def __init__(self, cfg: DictConfig) -> None:
+        super().__init__(cfg)
+        if cfg.momentum.base_tau != cfg.momentum.final_tau:
+            raise ValueError("momentum.base_tau and momentum.final_tau differ, and MoCo v2's momentum is fixed")
+        self.groups = cfg.method_kwargs.get("bn_groups", 8)
+        batch = cfg.optimizer.batch_size
+        if not isinstance(self.groups, int) or self.groups < 1 or batch % self.groups or batch < 2 * self.groups:
+            raise ValueError(
+                f"bn_groups={self.groups}: does not divide optimizer.batch_size={batch} into groups of two or more"
+            )
+
+    def loss(self, crops: list[Tensor]) -> Tensor:
+        """Return the contrastive loss of the first crop's queries against the second's keys and the queue."""
+        self._update_momentum()
+        first, second = crops
+        queries = torch.cat([self._queries(part) for part in first.chunk(self.groups)])
+        # Drawn for the step, so that a resumed run draws what an uninterrupted one does.
+        order = torch.randperm(len(second), generator=generator_of((self.cfg.seed, self.global_step)))
+        shuffled = second[order.to(second.device)]
+        keys = torch.cat([self._keys(part) for part in shuffled.chunk(self.groups)])
+        loss: Tensor = self.criteria[0](queries, keys[order.argsort().to(keys.device)])
+        return loss
+
+
+class MoCoV2Plus(MomentumContrast):
+    """MoCo v2+ (Chen & He, 2021, appendix): MoCo v2 with the loss both ways round, and here a momentum that rises.
+
+    Args:
+        cfg: See ``MomentumContrast``.
+    """
+
+    num_queues = 2
+
+    def loss(self, crops: list[Tensor]) -> Tensor:
+        """Return the contrastive loss, both ways round, against a queue of keys for each."""
+        self._update_momentum()
+        queries = [self._queries(crop) for crop in crops]
+        keys = [self._keys(crop) for crop in crops]
+        pairs = ((queries[0], keys[1]), (queries[1], keys[0]))
+        losses = [criterion(query, key) for criterion, (query, key) in zip(self.criteria, pairs, strict=True)]
+        return torch.stack(losses).mean()
+
+
 class SimCLR(EmbeddedMethod):
     """SimCLR (Chen, Kornblith, Norouzi & Hinton, 2020).
 
@@ -176,8 +245,13 @@ class SimCLR(EmbeddedMethod):
         return loss
 
 
-METHODS: Mapping[str, Callable[[DictConfig], EmbeddedMethod]] = {"mocov2plus": MoCoV2Plus, "simclr": SimCLR}
+METHODS: Mapping[str, Callable[[DictConfig], EmbeddedMethod]] = {
+    "mocov2": MoCoV2,
+    "mocov2plus": MoCoV2Plus,
+    "simclr": SimCLR,
+}
 _METHOD_KEYS: Mapping[str, tuple[str, ...]] = {
+    "mocov2": ("proj_hidden_dim", "proj_output_dim", "temperature", "queue_size"),
     "mocov2plus": ("proj_hidden_dim", "proj_output_dim", "temperature", "queue_size"),
     "simclr": ("proj_hidden_dim", "proj_output_dim", "temperature"),
 }

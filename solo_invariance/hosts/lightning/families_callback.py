@@ -12,7 +12,7 @@ from solo_invariance.hosts.lightning.datasets import training_dataset, validatio
 from solo_invariance.hosts.lightning.per_trainer import PerTrainerCallback, acts
 
 if TYPE_CHECKING:
-    from solo_invariance.families import CropPipeline
+    from solo_invariance.families import Canvas, CropPipeline
 
 # Of the families' state in checkpoints, also where a subclass acts.
 _STATE_KEY = "FamiliesCallback"
@@ -23,7 +23,7 @@ class _Run:
     """What one Trainer's fitting works with, and what its dataset was before."""
 
     pipeline: "CropPipeline"
-    canvas_size: int
+    canvas: "Canvas"
     seed: int
     memory_format: torch.memory_format
     dataset: Any
@@ -68,7 +68,7 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
                 "a dataset of its own"
             )
         before = {name: getattr(dataset, name) for name in ("transform", "loader") if hasattr(dataset, name)}
-        self._runs[trainer] = _Run(pipeline, canvas.size, _seed(cfg), _memory_format(pl_module), dataset, before)
+        self._runs[trainer] = _Run(pipeline, canvas, _seed(cfg), _memory_format(pl_module), dataset, before)
         dataset.transform = canvas
         if before.get("loader") is default_loader:
             dataset.loader = canvas.load
@@ -91,16 +91,17 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
         run = self._runs.get(trainer)
         if run is None:
             return
+        from solo_invariance.families import CanvasImage, sizes_of
+
         canvases = batch[1] if isinstance(batch, list) and len(batch) > 1 else None
-        expected = (3, run.canvas_size, run.canvas_size)
-        if not isinstance(canvases, torch.Tensor) or canvases.dtype != torch.uint8 or canvases.shape[1:] != expected:
-            got = f"{canvases.dtype} {tuple(canvases.shape)}" if isinstance(canvases, torch.Tensor) else type(batch)
+        if not isinstance(canvases, CanvasImage) or canvases.pixels.shape[1:] != (3, run.canvas.size, run.canvas.size):
+            got = type(batch) if canvases is None else type(canvases)
             raise RuntimeError(
-                f"families expect a batch [indexes, canvases, targets] with canvases of torch.uint8 (N, *{expected}), "
+                f"families expect a batch [indexes, canvases, targets] with canvases of {run.canvas.size} pixels, "
                 f"got {got}: the dataset does not use its transform, or another took its place after fitting started"
             )
         seed = (run.seed, trainer.global_rank, trainer.current_epoch, batch_idx)
-        crops = run.pipeline(canvases, seed, run.memory_format)
+        crops = run.pipeline(canvases.pixels, seed, run.memory_format, sizes_of(canvases.extent))
         # Lightning has converted the canvases' batch already, so crops for half-precision weights are converted here.
         batch[1] = [trainer.precision_plugin.convert_input(crop) for crop in crops]
 
@@ -143,7 +144,8 @@ def _state(module: LightningModule) -> dict[str, Any]:
     from solo_invariance.hosts.augmentations import crop_pipeline_from_config
 
     pipeline, canvas = crop_pipeline_from_config(_as_config(cfg))
-    return {"families": pipeline.fingerprint(), "canvas_size": canvas.size}
+    kept = "whole" if canvas.whole else "centre"
+    return {"families": pipeline.fingerprint(), "canvas": kept, "canvas_size": canvas.size}
 
 
 def _as_config(cfg: Any) -> Any:
@@ -153,7 +155,10 @@ def _as_config(cfg: Any) -> Any:
 
 
 def _described(state: Mapping[str, Any]) -> str:
-    return f"{state['families']} on canvases of {state.get('canvas_size', '?')} px" if state else "no family"
+    if not state:
+        return "no family"
+    # Before it was written down, canvases showed the centre.
+    return f"{state['families']} on canvases ({state.get('canvas', 'centre')}) of {state.get('canvas_size', '?')} px"
 
 
 def _seed(cfg: Any) -> int:

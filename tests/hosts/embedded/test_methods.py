@@ -12,6 +12,8 @@ from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from solo_invariance.backbones import Architecture
+from solo_invariance.config.composed import compose_command, plain
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.hosts.embedded.methods import EmbeddedMethod, build_method
 
@@ -149,6 +151,131 @@ def test_the_momentum_encoder_begins_as_the_backbone_and_has_no_gradients() -> N
         assert all(
             parameter.grad is None and not parameter.requires_grad for parameter in getattr(method, old).parameters()
         )
+
+
+# MoCo v2
+
+_FIXED = {"base_tau": 0.999, "final_tau": 0.999}
+
+
+def _mocov2(step: int = 0, *, groups: int = 1, batch: int = 4, tau: float = 1.0, **changes: Any) -> Any:
+    """MoCo v2 whose networks are matrices, and whose momentum encoder is another network than the backbone."""
+    method: Any = _linear(
+        "mocov2",
+        step=step,
+        method_kwargs={"bn_groups": groups},
+        optimizer={"batch_size": batch},
+        momentum={"base_tau": tau, "final_tau": tau},
+        **changes,
+    )
+    method.on_load_checkpoint({"queues": _queues()[:1]})
+    return method
+
+
+def test_the_loss_of_mocov2_is_infonce_one_way_round_in_numpy() -> None:
+    method = _mocov2()
+    first, second = _crops(4)
+    query = _unit(first.double().numpy() @ _numpy(method.backbone) @ _numpy(method.projector))
+    key = _unit(second.double().numpy() @ _numpy(method.momentum_backbone) @ _numpy(method.momentum_projector))
+    positive = (query * key).sum(axis=1, keepdims=True)
+    negatives = query @ _queues()[0]["bank"].double().numpy().T
+    expected = _cross_entropy_of_first(np.concatenate([positive, negatives], axis=1) / _TEMPERATURE)
+    assert float(method.loss([first, second]).detach()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_queue_of_mocov2_takes_the_second_views_keys_in_the_batchs_order() -> None:
+    method = _mocov2(groups=2)
+    second = _crops(4)[1].double().numpy()
+    keys = _unit(second @ _numpy(method.momentum_backbone) @ _numpy(method.momentum_projector))
+    method.loss(_crops(4))
+    (queue,) = _kept_queues(method)
+    np.testing.assert_allclose(queue[:4].double().numpy(), keys, atol=1e-6)
+    assert torch.equal(queue[4:], _queues()[0]["bank"][4:])
+
+
+@pytest.mark.parametrize("step", [0, 9])
+def test_the_momentum_of_mocov2_is_the_same_at_every_step(step: int) -> None:
+    method = _mocov2(step, tau=0.999)
+    parts = [(getattr(method, new).weight, getattr(method, old).weight) for new, old in _MOMENTUM_PARTS]
+    with torch.no_grad():
+        for new, _ in parts:
+            new.add_(1.0)  # which the momentum encoder follows by a thousandth
+    before = [old.clone() for _, old in parts]
+    method.loss(_crops(4))
+    for (new, old), was in zip(parts, before, strict=True):
+        torch.testing.assert_close(old.detach(), 0.999 * was + 0.001 * new.detach(), rtol=1e-6, atol=1e-7)
+
+
+def test_no_gradient_of_mocov2_reaches_the_keys() -> None:
+    method = _mocov2()
+    first, second = (crop.requires_grad_() for crop in _crops(4))
+    method.loss([first, second]).backward()
+    assert first.grad is not None
+    assert second.grad is None
+    for new, old in _MOMENTUM_PARTS:
+        assert getattr(method, new).weight.grad.abs().sum() > 0
+        assert getattr(method, old).weight.grad is None
+
+
+class _Recorder(nn.Module):
+    """Passes images on, and notes which it saw together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[list[float]] = []
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.seen.append(images[:, 0].tolist())
+        return images
+
+
+def test_queries_are_normalised_in_groups_and_keys_in_shuffled_groups() -> None:
+    groups = []
+    for step in (0, 0, 1):
+        method = _mocov2(step, groups=4, batch=8)
+        method.backbone, method.momentum_backbone = _Recorder(), _Recorder()
+        numbers = torch.arange(8.0)[:, None] + torch.zeros(8, 4)
+        numbers[:, 1:] = torch.randn(8, 3)
+        method.loss([numbers, numbers])
+        assert method.backbone.seen == [[0, 1], [2, 3], [4, 5], [6, 7]]
+        seen = method.momentum_backbone.seen
+        assert [len(group) for group in seen] == [2, 2, 2, 2]
+        assert sorted(image for group in seen for image in group) == list(range(8))
+        assert seen != method.backbone.seen
+        groups.append(seen)
+    assert groups[0] == groups[1]  # as a resumed run must
+    assert groups[0] != groups[2]
+
+
+def test_the_learning_rate_of_mocov2_changes_with_the_epoch_along_a_cosine() -> None:
+    config = _config(
+        "mocov2",
+        method_kwargs={"bn_groups": 1},
+        momentum=_FIXED,
+        optimizer={"lr": 0.03, "batch_size": 256},
+        scheduler={"warmup_epochs": 0, "interval": "epoch"},
+    )
+    trainer, _, spy = _trained(config)
+    expected = [0.03 * (1 + math.cos(math.pi * epoch / 4)) / 2 for epoch in range(4) for _ in range(5)]
+    assert spy.rates == pytest.approx(expected)
+    assert trainer.optimizers[0].param_groups[0]["momentum"] == 0.9
+
+
+@pytest.mark.parametrize("recipe", ["mocov2_imagenet", "mocov2_imagenet_x3"])
+def test_the_recipes_have_the_papers_numbers(recipe: str) -> None:
+    cfg = compose_command("pretrain", [f"+recipe={recipe}"])
+    wide = recipe.endswith("x3")
+    kwargs = cfg.method_kwargs
+    assert (kwargs.proj_output_dim, kwargs.queue_size, kwargs.temperature) == (384 if wide else 128, 65536, 0.2)
+    assert (cfg.method, cfg.momentum.base_tau, cfg.momentum.final_tau) == ("mocov2", 0.999, 0.999)
+    optimizer = cfg.optimizer
+    assert (optimizer.name, optimizer.batch_size, optimizer.lr, optimizer.weight_decay) == ("sgd", 256, 0.03, 1e-4)
+    assert (cfg.max_epochs, cfg.scheduler.warmup_epochs, cfg.scheduler.interval) == (200, 0, "epoch")
+    with torch.device("meta"):
+        network = Architecture(cfg.backbone.name, plain(cfg.backbone.kwargs)).build()
+    assert network.inplanes == kwargs.proj_hidden_dim == (6144 if wide else 2048)
+    assert cfg.augmentations[0].crop_size == 224
 
 
 # SimCLR

@@ -55,7 +55,9 @@ def test_the_learning_rate_rises_and_falls() -> None:
     assert warmup_cosine(0, 10, 0.1, 0.0)(0) == 1
 
 
-@pytest.mark.parametrize("method", [[], ["method=simclr"]])
+@pytest.mark.parametrize(
+    "method", [[], ["method=simclr"], ["+recipe=mocov2", "method_kwargs.bn_groups=2", "optimizer.lr=0.3"]]
+)
 def test_training_lowers_the_loss(tmp_path: Path, method: list[str]) -> None:
     path = pretrain(
         _config(tmp_path, "max_epochs=12", "augmentations=invariance/ventral", "scheduler.warmup_epochs=0", *method)
@@ -114,7 +116,7 @@ def test_a_folder_of_photographs(tmp_path: Path, photo_folder: Path, labelled: b
 @pytest.mark.parametrize(
     ("override", "message"),
     [
-        ("method=byol", "method=byol: the embedded host has mocov2plus, simclr"),
+        ("method=byol", "method=byol: the embedded host has mocov2, mocov2plus, simclr"),
         ("method_kwargs.temperature=null", r"method_kwargs\.temperature is missing"),
         ("optimizer.name=lars", "optimizer.name=lars: choose from"),
         ("+optimizer.kwargs.nesterof=true", r"optimizer\.kwargs\.nesterof"),
@@ -179,6 +181,10 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
         ("max_epochs=0", "max_epochs=0: expected at least 1"),
         ("optimizer.lr=0", "optimizer.lr=0"),
         ("scheduler.name=step", "scheduler.name=step: choose from warmup_cosine, none"),
+        ("scheduler.interval=batch", "scheduler.interval=batch: choose from step, epoch"),
+        ("method=mocov2", r"momentum.base_tau and momentum.final_tau differ"),
+        ("method_kwargs.bn_groups=3 +recipe=mocov2", r"bn_groups=3: does not divide optimizer.batch_size=8"),
+        ("method_kwargs.bn_groups=8 +recipe=mocov2", r"bn_groups=8: .* groups of two or more"),
         ("momentum.base_tau=7", r"momentum\.base_tau=7.*lies in \[0, 1\]"),
         ("name=x/y", "has no /"),
         ("checkpoint.enabled=false", r"checkpoint\.enabled=false"),
@@ -188,4 +194,4 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 )
 def test_values_out_of_range_are_named(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
-        pretrain(_config(tmp_path / "out", override))
+        pretrain(_config(tmp_path / "out", *override.split()))

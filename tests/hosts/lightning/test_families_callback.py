@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.datasets import ImageFolder
 
 from solo_invariance.errors import UserError
-from solo_invariance.families import ventral
+from solo_invariance.families import Canvas, ventral
+from solo_invariance.families.crops import generator_of
 from solo_invariance.hosts.lightning.families_callback import _names_families
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*(num_workers|GPU available|LeafSpec|isinstance.treespec).*")
@@ -359,7 +360,7 @@ def test_the_families_stay_in_checkpoints_after_testing(tmp_path: Path) -> None:
     assert content["callbacks"]["FamiliesCallback"]["families"].startswith("2 x ventral@32")
     _fit(Tested(_config()), _Images(), tmp_path, ckpt_path=tmp_path / "tested.ckpt", max_epochs=2)
     changed = Tested(_config(entry={"canvas_size": 40}))
-    with pytest.raises(UserError, match=r"on canvases of 32 px, .* on canvases of 40 px"):
+    with pytest.raises(UserError, match=r"on canvases \(whole\) of 32 px, .* on canvases \(whole\) of 40 px"):
         _fit(changed, _Images(), tmp_path, ckpt_path=tmp_path / "tested.ckpt", max_epochs=2)
 
 
@@ -370,3 +371,22 @@ def test_a_dataset_that_ignores_its_transform_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="the dataset does not use its transform"):
         _fit(_Method(_config()), Ignoring(), tmp_path)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("kept", [None, "whole", "centre"])
+def test_the_families_know_the_shapes_of_the_images(tmp_path: Path, kept: str | None, workers: int) -> None:
+    """Images of 40 x 48 pixels: a crop of a whole one has twelve tenths of its width for each height."""
+    dataset = _Images()
+    canvas = Canvas(32, whole=kept != "centre")
+    sizes = torch.tensor([[40, 48 if canvas.whole else 40]]).expand(4, 2)
+    module = _Method(_config(**({} if kept is None else {"entry": {"canvas": kept}})))
+    _fit(module, dataset, tmp_path, workers)
+    canvases = torch.stack([canvas(image).pixels for image in dataset.images[:4]])
+    parameters = ventral.draw(4, generator_of((7, 0, 0, 0)), sizes)
+    views = ventral.apply(canvases, parameters, 32, sizes)
+    mean, std = torch.tensor([0.4914, 0.4822, 0.4465]), torch.tensor([0.2470, 0.2435, 0.2616])
+    seen = module.batches[0][1][0] * std[:, None, None] + mean[:, None, None]
+    torch.testing.assert_close(seen, views, atol=1e-5, rtol=0)
+    square = ventral.draw(4, generator_of((7, 0, 0, 0)))
+    assert torch.equal(square[0]["box"], parameters[0]["box"]) == (kept == "centre")

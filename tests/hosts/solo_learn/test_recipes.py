@@ -23,6 +23,7 @@ _CROPS = {
     "cifar/byol_two_views": "1 x first@32; 1 x second@32",
     "cifar/dino_multicrop": "2 x default@32; 6 x default@18",
     "cifar/swav_multicrop": "2 x ventral@32; 6 x ventral@18",
+    "imagenet/mocov2plus_paper": "2 x default@224",
     "imagenet-100/mocov2plus_ventral": "2 x ventral@224",
     "imagenet-100/simclr_ventral_photometric": "2 x ventral+photometric@224",
     "imagenet-100/byol_two_views": "1 x byol_first@224; 1 x byol_second@224",
@@ -62,9 +63,21 @@ def test_a_recipe_only_changes_what_it_says(file: Path, solo_learn: Path, monkey
     scripts = solo_learn / written["hydra"]["searchpath"][0].removeprefix("file://")
     theirs: Any = _compose(str(scripts), written["defaults"][0])
     assert _crops(crop_pipeline_from_config(cfg)[0].fingerprint()) == _CROPS[_key(file)]
+    if _key(file) == "imagenet/mocov2plus_paper":
+        _assert_papers_numbers(cfg)
+        return
     assert {key for key in cfg if cfg[key] != theirs.get(key)} <= {"name", "augmentations", "data", "invariance"}
     changed = {key for key in cfg.data if cfg.data[key] != theirs.data[key]}
     assert changed <= ({"val_path"} if "cifar" in file.parent.name else {"format"})
+
+
+def _assert_papers_numbers(cfg: Any) -> None:
+    kwargs, optimizer, schedule = cfg.method_kwargs, cfg.optimizer, cfg.scheduler
+    assert (kwargs.proj_hidden_dim, kwargs.proj_output_dim, kwargs.queue_size) == (2048, 128, 65536)
+    assert (kwargs.temperature, cfg.momentum.base_tau, cfg.momentum.final_tau) == (0.2, 0.999, 0.999)
+    assert optimizer.batch_size * len(cfg.devices) == 256
+    assert (optimizer.name, optimizer.lr, optimizer.weight_decay) == ("sgd", 0.03, 1e-4)
+    assert (cfg.max_epochs, schedule.warmup_epochs, schedule.interval) == (200, 0, "epoch")
 
 
 @pytest.mark.host

@@ -171,12 +171,20 @@ def hold_out(whitened: Tensor, removed: Tensor, whitening: Whitening) -> Tensor:
     total, count = whitening.num_images, removed.shape[1]
     left = total - count
     sums = removed.sum(dim=1, keepdim=True)
-    parts = torch.cat([removed, sums / left**0.5], dim=1) * ((1 - whitening.shrinkage) / (total - 1)) ** 0.5
-    values, vectors = torch.linalg.eigh(parts @ parts.transpose(1, 2))
-    values = values.clamp(0, 1 - 1e-12)
-    # (1 - x)^(-1/2) - 1 over x, without a difference of what is nearly equal.
-    roots = (1 - values).sqrt()
-    gains = vectors * (1 / (roots * (1 + roots)))[:, None] @ vectors.transpose(1, 2)
+    own = ((1 - whitening.shrinkage) / (total - 1)) ** 0.5
+    if count == 1:  # the two columns of P are one direction; a decomposition would be slow on a GPU
+        parts = removed * (own * (1 + 1 / left) ** 0.5)
+        gains = _downdate(parts.square().sum(dim=2, keepdim=True))
+    else:
+        parts = torch.cat([removed, sums / left**0.5], dim=1) * own
+        values, vectors = torch.linalg.eigh(parts @ parts.transpose(1, 2))
+        gains = vectors * _downdate(values)[:, None] @ vectors.transpose(1, 2)
     shifted = whitened + sums / left
     scale = ((left - 1) / (total - 1)) ** 0.5 * whitening.length(count) / whitening.length()
     return (shifted + shifted @ parts.transpose(1, 2) @ gains @ parts) * scale
+
+
+def _downdate(values: Tensor) -> Tensor:
+    """Return (1 - x)^(-1/2) - 1 over x, for x in [0, 1), without a difference of what is nearly equal."""
+    roots = (1 - values.clamp(0, 1 - 1e-12)).sqrt()
+    return 1 / (roots * (1 + roots))

@@ -53,6 +53,7 @@ class ResultsSoFar:
                 torch.from_numpy(arrays[f"{layer}|mean"]),
                 torch.from_numpy(arrays[f"{layer}|covariance"]),
                 int(arrays["count"]),
+                torch.from_numpy(arrays[f"{layer}|sample"]) if f"{layer}|sample" in arrays else None,
             )
             for layer in self.layers
         }
@@ -152,6 +153,8 @@ def _statistics_of(whitened: WhitenedBackbone) -> dict[str, np.ndarray]:
         "num_files": np.asarray(whitened.num_files),
     }
     for layer, moments in whitened.moments.items():
+        if moments.sample is not None:
+            arrays[f"{layer}|sample"] = moments.sample.cpu().numpy()
         shrinkage = whitened.whitenings[layer].shrinkage
         arrays |= {
             "count": np.asarray(moments.num_images),

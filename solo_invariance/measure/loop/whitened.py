@@ -22,6 +22,7 @@ from solo_invariance.measure.functional.whitening import (
     whitening_from_statistics,
     width_matched_projections,
 )
+from solo_invariance.measure.loop.reference_error import ReferenceBlocks
 from solo_invariance.measure.metrics.view_metric import Gallery, Projections
 from solo_invariance.measure.settings import MeasureSettings
 from solo_invariance.measure.statistics.feature_statistics import Moments
@@ -59,6 +60,7 @@ class WhitenedBackbone:
         moments: Mean and covariance of each layer.
         unreadable: Reference images that were left out.
         whitenings: What each layer's features are whitened with.
+        reference_blocks: Those that tell the error that each layer's moments make, None where these do not say it.
 
     Raises:
         UserError: An image is unreadable, a feature is not finite (the message names the image), or the covariance is
@@ -97,6 +99,9 @@ class WhitenedBackbone:
             self._statistics(reference) if known is None else ReferenceStatistics(dict(known), [])  # type: ignore[arg-type]
         )
         self.whitenings = {name: self._whitening(moments) for name, moments in self.moments.items()}
+        self.reference_blocks = {
+            name: ReferenceBlocks.of(moments, self.whitenings[name]) for name, moments in self.moments.items()
+        }
 
     def whiten(self, features: Tensor) -> dict[str, Tensor]:
         """Return the whitened features (N, D) of each layer, float64, of the backbone's features."""

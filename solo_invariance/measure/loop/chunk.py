@@ -103,7 +103,7 @@ class ChunkMeasurement:
                 states |= {(*key, name): state[in_order] for name, state in metric.states().items()}
         for (name, layer), influence in self._influence.items():
             order = torch.tensor(self._order[name]).argsort()
-            states[name, layer, *REFERENCE] = torch.cat(influence)[order.to(influence[0].device)]
+            states[(name, layer, *REFERENCE)] = torch.cat(influence)[order.to(influence[0].device)]
         unreadable = sorted({*self._chunk.rows} - {*self._rows})
         left_out = [self._plan.source.name_of(self._plan.image(row)) for row in unreadable]
         return PartialResult(self._chunk.names, self._chunk.rows, unreadable, states, left_out)
@@ -163,7 +163,7 @@ class ChunkMeasurement:
         self._order[name] += positions
 
     def _add_influence(self, name: str, layer: str, rows: list[int], pairs: Tensor) -> None:
-        """Keep the influence of reference images on the mean similarity of rows without the identity, by their pairs."""
+        """Keep the influence of reference images on the similarity of rows to all views but the identity."""
         blocks, sampling = self._whitened.reference_blocks[layer], self._plan.samplings[name]
         if blocks is not None:
             indices = torch.stack([sampling.indices(row) for row in rows])

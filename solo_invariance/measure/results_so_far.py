@@ -65,6 +65,7 @@ class ResultsSoFar:
             "num_images": int(arrays["count"]),
             "num_files": int(arrays["num_files"]),
             **{key: arrays[f"{layer}|{key}"].item() for key in ("shrinkage", "estimator")},
+            "fingerprint": str(arrays["fingerprint"]) if "fingerprint" in arrays else None,
             "unreadable": arrays["unreadable"].tolist(),
         }
 
@@ -152,6 +153,8 @@ def _statistics_of(whitened: WhitenedBackbone) -> dict[str, np.ndarray]:
         "unreadable": np.asarray(whitened.unreadable, dtype=str),
         "num_files": np.asarray(whitened.num_files),
     }
+    if whitened.reference_fingerprint is not None:
+        arrays["fingerprint"] = np.asarray(whitened.reference_fingerprint)
     for layer, moments in whitened.moments.items():
         if moments.sample is not None:
             arrays[f"{layer}|sample"] = moments.sample.cpu().numpy()

@@ -38,3 +38,29 @@ def reference_influence(clean: Tensor, views: Tensor, reference: Tensor) -> Tens
     by_covariance = cosines / 2 * (of_clean**2 + of_views**2) - of_clean * of_views
     by_mean = (of_views - cosines * of_clean) / lengths_clean + (of_clean - cosines * of_views) / lengths_views
     return by_covariance - by_mean
+
+
+def group_reference_influence(views: Tensor, reference: Tensor, *, include_diagonal: bool) -> Tensor:
+    r"""Influence of each reference image on the mean pairwise cosine of views of one thing.
+
+    The mean of ``reference_influence`` over all pairs of views, without going through the pairs: with lengths
+    :math:`l_i` of the views, their cosines :math:`c_{ij}`, :math:`s_i = \sum_j c_{ij}` and :math:`\alpha_{ir}` the
+    projections of the reference images on the views' directions, the sum over pairs is
+
+    .. math:: \sum_i s_i \alpha_{ir}^2 - \Bigl(\sum_i \alpha_{ir}\Bigr)^2
+        - 2 \sum_i \frac{\sum_j \alpha_{jr} - s_i \alpha_{ir}}{l_i}
+
+    Args:
+        views: (V, D), whitened, V >= 2.
+        reference: Whitened features of R reference images, (R, D).
+        include_diagonal: Count each view's similarity with itself, on which nothing has an influence.
+
+    Returns:
+        (R,)
+    """
+    lengths, unit, count = torch.linalg.vector_norm(views, dim=1, keepdim=True), normalize(views, dim=1), len(views)
+    of_views = unit @ reference.T
+    total, weighed = of_views.sum(dim=0), (unit @ unit.sum(dim=0))[:, None] * of_views
+    by_covariance = (weighed * of_views).sum(dim=0) - total**2
+    by_mean = 2 * ((total - weighed) / lengths).sum(dim=0)
+    return (by_covariance - by_mean) / (count**2 if include_diagonal else count * (count - 1))

@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from solo_invariance.measure.functional.influence import reference_influence
+from solo_invariance.measure.functional.influence import group_reference_influence, reference_influence
 from solo_invariance.measure.functional.whitening import Whitening, whiten
 from solo_invariance.measure.statistics.feature_statistics import Moments
 
@@ -52,7 +52,15 @@ class ReferenceBlocks:
         """
         of_images = reference_influence(clean.float(), views.float(), self._images)
         averaged = torch.einsum("nk,nkr->nr", weights.to(of_images), of_images)
-        return averaged.unflatten(1, (self._num_blocks, -1)).mean(dim=2) * self._scale
+        return self._of_blocks(averaged)
+
+    def group_influence(self, views: Tensor, *, include_diagonal: bool) -> Tensor:
+        """Return the blocks' influence, (1, B), on the mean pairwise similarity of whitened views (V, D) of a thing."""
+        of_images = group_reference_influence(views.float(), self._images, include_diagonal=include_diagonal)
+        return self._of_blocks(of_images[None])
+
+    def _of_blocks(self, of_images: Tensor) -> Tensor:
+        return of_images.unflatten(1, (self._num_blocks, -1)).mean(dim=2) * self._scale
 
 
 def standard_error(influence: Tensor) -> float:

@@ -35,6 +35,7 @@ from solo_invariance.measure.statistics.reference import (
 from solo_invariance.measure.transforms.transform import ResizeCrop
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress, no_progress
+from solo_invariance.results.files import fingerprint_of
 
 _GALLERY_CHUNK = 256
 # One projection differs from another by 0.002 to 0.02, so that the mean of them errs by a quarter of that.
@@ -57,6 +58,7 @@ class WhitenedBackbone:
     Attributes:
         geometry: Sizes of images and crops.
         num_files: How many reference images there are, those that repeat included.
+        reference_fingerprint: By which the reference is known where its images' digests are; else None.
         moments: Mean and covariance of each layer.
         unreadable: Reference images that were left out.
         whitenings: What each layer's features are whitened with.
@@ -87,6 +89,7 @@ class WhitenedBackbone:
         self.device = self.stream.device
         self.num_files = 0
         self._in_reference: frozenset[str] = frozenset()
+        self.reference_fingerprint: str | None = None
         if not isinstance(reference, Mapping):
             self.num_files = len(reference)
             if self.settings.quirks.holds_out:
@@ -94,6 +97,7 @@ class WhitenedBackbone:
                     with_short_side(reference, self.geometry.resize), self.settings.reading.num_workers
                 )
                 self._in_reference = frozenset(reference.digests)
+                self.reference_fingerprint = fingerprint_of({"images": [*reference.digests]})
         known = reference if isinstance(reference, Mapping) else known
         self.moments, self.unreadable = (
             self._statistics(reference) if known is None else ReferenceStatistics(dict(known), [])  # type: ignore[arg-type]

@@ -82,7 +82,13 @@ def resampled_means(terms: Tensor, seed: int = 0, resamples: int = 2000) -> Tens
     return torch.cat([terms[rows].mean(dim=1) for rows in draws])
 
 
-def estimate(terms: Tensor, statistic: Statistic = first_term, seed: int = 0, resamples: int = 2000) -> Estimate:
+def estimate(
+    terms: Tensor,
+    statistic: Statistic = first_term,
+    seed: int = 0,
+    resamples: int = 2000,
+    images: Tensor | None = None,
+) -> Estimate:
     r"""Return a statistic of the mean over images, with an expanded percentile interval by the bootstrap over images.
 
     Samples of few images vary too little, by (n - 1) / n, and their percentiles are those of the normal distribution,
@@ -97,12 +103,16 @@ def estimate(terms: Tensor, statistic: Statistic = first_term, seed: int = 0, re
         statistic: Of the mean (..., T).
         seed: Of the resampling; images of the same number are then drawn alike.
         resamples: How many bootstrap samples.
+        images: Of which image each row is, (N,), where some have several, which are drawn together then.
     """
+    terms, statistic = _one_row_an_image(terms, statistic, images)
     samples = statistic(resampled_means(terms, seed, resamples))
     return _estimate(statistic(terms.double().cpu().mean(dim=0)), samples, len(terms))
 
 
-def estimate_difference(ours: Tensor, theirs: Tensor, statistic: Statistic = first_term, seed: int = 0) -> Estimate:
+def estimate_difference(
+    ours: Tensor, theirs: Tensor, statistic: Statistic = first_term, seed: int = 0, images: Tensor | None = None
+) -> Estimate:
     """Return the difference of a statistic between two measurements of the same images, with a paired interval.
 
     Args:
@@ -110,14 +120,16 @@ def estimate_difference(ours: Tensor, theirs: Tensor, statistic: Statistic = fir
         theirs: (N, T), of the same images in the same order.
         statistic: Of the mean (..., T).
         seed: Of the resampling; images of the same number are then drawn alike.
+        images: Of which image each row is, (N,), where some have several, which are drawn together then.
     """
     if ours.shape != theirs.shape:
         raise ValueError(f"expected terms of the same images, got {tuple(ours.shape)} and {tuple(theirs.shape)}")
-    both = torch.cat([ours, theirs], dim=1).double().cpu()
-    means = resampled_means(both, seed)
-    mean, width = both.mean(dim=0), ours.shape[1]
-    samples = statistic(means[:, :width]) - statistic(means[:, width:])
-    return _estimate(statistic(mean[:width]) - statistic(mean[width:]), samples, len(both))
+    width = ours.shape[1]
+
+    def difference(means: Tensor) -> Tensor:
+        return statistic(means[..., :width]) - statistic(means[..., width:])
+
+    return estimate(torch.cat([ours, theirs], dim=1), difference, seed, images=images)
 
 
 def bootstrap_interval(
@@ -216,6 +228,16 @@ def _central(samples: Tensor, lower: float, upper: float) -> Interval:
 def _tails(level: float) -> tuple[float, float]:
     """Return the quantiles between which the central share of samples lies."""
     return (1 - level) / 2, (1 + level) / 2
+
+
+def _one_row_an_image(terms: Tensor, statistic: Statistic, images: Tensor | None) -> tuple[Tensor, Statistic]:
+    """Return the totals of each image's rows with their number, and the statistic of the mean over rows by these."""
+    if images is None or len(images.unique()) == len(images):
+        return terms, statistic
+    found, owner = images.unique(return_inverse=True)
+    counted = torch.cat([terms.double().cpu(), torch.ones(len(terms), 1, dtype=torch.float64)], dim=1)
+    totals = torch.zeros(len(found), counted.shape[1], dtype=torch.float64).index_add_(0, owner, counted)
+    return totals, lambda means: statistic(means[..., :-1] / means[..., -1:])
 
 
 def _expanded_tails(count: int) -> tuple[float, float]:

@@ -153,7 +153,8 @@ def paired_difference(
 ) -> Estimate:
     """Return the difference of a metric between two measurements, ours minus theirs, with a paired 95 % interval.
 
-    Where both measured each image once, the images that both measured are compared.
+    Where both measured each image once, the images that both measured are compared. The interval is over images: draws
+    of one are one, and ``reference_error_of_difference`` is not in it.
 
     Args:
         ours: Arrays of ``Measured``, of one transform or view set.
@@ -173,7 +174,8 @@ def paired_difference(
     own, other = ours[f"{metric}_per_image"], theirs[f"{metric}_per_image"]
     # A metric may have been given the first images only.
     first, second = _common(ours["names"][: len(own)], theirs["names"][: len(other)])
-    return estimate_difference(torch.from_numpy(own[first]), torch.from_numpy(other[second]), statistic, seed)
+    images = torch.from_numpy(np.unique(ours["names"][first], return_inverse=True)[1])
+    return estimate_difference(torch.from_numpy(own[first]), torch.from_numpy(other[second]), statistic, seed, images)
 
 
 def reference_error_of_difference(

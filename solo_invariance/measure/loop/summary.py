@@ -34,7 +34,7 @@ class Scores:
         sampling: By which parameters were chosen.
         rows: The rows of the sampling that were measured, ascending, (N,).
         items: What each row looked at, (N,): images, unless the protocol draws some twice; an item may have many rows.
-        names: What the items are called, by item.
+        names: What the items are called, by item; items of one name are draws of one image.
         metrics: By name, with the states of all rows.
         influence: Of blocks of reference images on the mean similarity of each row, that of the identity left out,
             (N, B), where it is known.
@@ -87,7 +87,7 @@ class Scores:
     def estimate(self, metric: str, seed: int, *, count_identity: bool) -> Estimate:
         """Return the metric's mean over the grid and the images; a similarity's interval has the reference's error."""
         terms = self.per_item(metric, count_identity=count_identity)
-        found = estimate(terms, self.metrics[metric].value, seed)
+        found = estimate(terms, self.metrics[metric].value, seed, images=self._images[: len(terms)])
         if not all(map(math.isfinite, found[:4])):
             raise UserError(f"metrics: {metric} is {found.mean}: it has no value on these images")
         influence = self.reference_influence(count_identity=count_identity) if metric == "similarity" else None
@@ -117,6 +117,12 @@ class Scores:
         totals = torch.zeros(len(items), terms.shape[1], dtype=torch.float64)
         totals.index_add_(0, torch.from_numpy(owner), terms)
         return totals / torch.from_numpy(np.bincount(owner))[:, None]
+
+    @cached_property
+    def _images(self) -> Tensor:
+        """Of which image each item is."""
+        names = [self.names[int(item)] for item in np.unique(self.items)]
+        return torch.from_numpy(np.unique(names, return_inverse=True)[1])
 
     @cached_property
     def _indices(self) -> Tensor:

@@ -20,7 +20,7 @@ from solo_invariance.results.files import SCHEMA, read_arrays
 from solo_invariance.results.invariance import INVARIANCE_FILE, widths_caution
 
 _SUFFIX = "_per_image"
-_INFLUENCE = "reference_influence"
+_INFLUENCE = "_influence"
 
 
 def compare_runs(
@@ -94,16 +94,17 @@ def _compare(
         found = {m: paired_difference(own, other, m, _metric(m, metrics).value, seed) for m in shared}
     except UserError as error:
         raise UserError(f"against={theirs}: {name}: {error}") from error
-    reference_error = reference_error_of_difference(own, other, same_reference=same_reference)
-    if "similarity" in found and reference_error is not None:
-        found["similarity"] = found["similarity"].with_reference_error(reference_error)
+    for metric in shared:
+        reference_error = reference_error_of_difference(own, other, metric, same_reference=same_reference)
+        if reference_error is not None:
+            found[metric] = found[metric].with_reference_error(reference_error)
     differences = {metric: one.as_dict() for metric, one in found.items()}
     return {"kind": kind, "num_images": num_paired(own, other), **differences}
 
 
 def _per_image(path: Path) -> dict[str, np.ndarray]:
     """Return what a file of arrays says of each image, and of which images and parameters that is."""
-    return read_arrays(path, lambda name: name in ("names", "parameters", _INFLUENCE) or name.endswith(_SUFFIX))
+    return read_arrays(path, lambda name: name in ("names", "parameters") or name.endswith((_SUFFIX, _INFLUENCE)))
 
 
 def _metric(name: str, own: Mapping[str, ViewMetric | type[ViewMetric]]) -> ViewMetric | type[ViewMetric]:
@@ -179,19 +180,21 @@ def paired_difference(
 
 
 def reference_error_of_difference(
-    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], *, same_reference: bool
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], metric: str, *, same_reference: bool
 ) -> float | None:
-    """Return the standard error that a difference of similarities has from the reference, None where it is unknown.
+    """Return the standard error that a metric's difference has from the reference, None where it is unknown.
 
     Args:
         ours: Arrays of ``Measured``, of one transform or view set.
         theirs: Arrays of the other backbone's ``Measured``.
+        metric: Its name.
         same_reference: Whether both have the same reference images, whose errors cancel as far as they are alike;
             otherwise both errors count, as of independent references.
     """
-    if _INFLUENCE not in ours or _INFLUENCE not in theirs:
+    name = metric + _INFLUENCE
+    if name not in ours or name not in theirs:
         return None
-    own, other = torch.from_numpy(ours[_INFLUENCE]), torch.from_numpy(theirs[_INFLUENCE])
+    own, other = torch.from_numpy(ours[name]), torch.from_numpy(theirs[name])
     if same_reference and own.shape == other.shape:
         return standard_error(own - other)
     return math.hypot(standard_error(own), standard_error(other))

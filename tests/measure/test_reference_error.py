@@ -52,13 +52,13 @@ def _pixels(count: int, seed: int = 0) -> Tensor:
 
 
 def _settings(**changes) -> MeasureSettings:
-    return MeasureSettings(**{"geometry": Geometry(8, 8), "num_images": 30, "k": 4, "batch_size": 16, **changes})
+    return MeasureSettings(**{"geometry": Geometry(8, 8), "num_images": 30, "k": 5, "batch_size": 16, **changes})
 
 
 _REFERENCE, _MEASURED = TensorImages(_pixels(80)), TensorImages(_pixels(30, seed=1))
 
 
-def _jackknife(measured) -> dict[str, float]:
+def _jackknife(measured, metrics: tuple[str, ...] = ()) -> dict[str, float]:
     """Return the standard error that similarities have from the reference, by leaving out each of its images."""
     moments = InvarianceMeasurement(_backbone(), _REFERENCE, _settings()).moments[""]
     features = _Columns()(_REFERENCE.images.float() / 255).detach().double()
@@ -67,7 +67,7 @@ def _jackknife(measured) -> dict[str, float]:
     for left_out in range(80):
         others = features[torch.arange(80) != left_out]
         summary = measured({"": Moments(others.mean(dim=0), torch.cov(others.T), 79)})
-        for name in ("similarity", "similarity_without_identity", "similarity_with_diagonal"):
+        for name in ("similarity", *metrics, "similarity_without_identity", "similarity_with_diagonal"):
             if name in summary:
                 assert "reference_error" not in summary[name]  # of which moments alone say nothing
                 found.setdefault(name, []).append(summary[name]["mean"])
@@ -77,13 +77,14 @@ def _jackknife(measured) -> dict[str, float]:
 @pytest.mark.parametrize(("protocol", "name"), [("clean", "h_flip"), ("clean", "hue"), ("paper", "hue")])
 def test_the_interval_of_a_transform_has_the_error_of_the_jackknife(protocol: str, name: str) -> None:
     def measured(reference) -> dict:
-        measurement = InvarianceMeasurement(_backbone(), reference, _settings(protocol=protocol))
+        settings = _settings(protocol=protocol, matched_width=3)
+        measurement = InvarianceMeasurement(_backbone(), reference, settings)
         found = measurement.measure_transform(name, load_plugin("transforms", name), _MEASURED)
         arrays.update(found.arrays)
         return found.summary
 
     arrays: dict[str, np.ndarray] = {}
-    expected = _jackknife(measured)
+    expected = _jackknife(measured, ("width_matched_similarity",))
     found = measured(_REFERENCE)
     assert {key: found[key]["reference_error"] for key in expected} == pytest.approx(expected, rel=0.2)
     terms = torch.from_numpy(arrays["similarity_per_image"])
@@ -152,14 +153,14 @@ def test_the_sample_of_the_reference_is_the_same_for_any_number_of_processes(mon
 def test_errors_of_one_reference_cancel_and_those_of_two_add_up() -> None:
     generator = np.random.default_rng(0)
     shared, own = generator.normal(size=128), 0.1 * generator.normal(size=(2, 128))
-    ours, theirs = ({"reference_influence": shared + one} for one in own)
-    assert reference_error_of_difference(ours, theirs, same_reference=True) == pytest.approx(
+    ours, theirs = ({"similarity_influence": shared + one} for one in own)
+    assert reference_error_of_difference(ours, theirs, "similarity", same_reference=True) == pytest.approx(
         (own[0] - own[1]).std(ddof=1) / math.sqrt(128)
     )
-    assert reference_error_of_difference(ours, theirs, same_reference=False) == pytest.approx(
-        math.sqrt(sum(one["reference_influence"].var(ddof=1) for one in (ours, theirs)) / 128)
+    assert reference_error_of_difference(ours, theirs, "similarity", same_reference=False) == pytest.approx(
+        math.sqrt(sum(one["similarity_influence"].var(ddof=1) for one in (ours, theirs)) / 128)
     )
-    assert reference_error_of_difference(ours, {}, same_reference=True) is None
+    assert reference_error_of_difference(ours, {}, "similarity", same_reference=True) is None
 
 
 def test_runs_that_are_compared_have_the_error_of_what_their_references_do_not_share(tmp_path: Path) -> None:

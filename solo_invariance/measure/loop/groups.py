@@ -167,7 +167,7 @@ class _GroupRun:
         }
         arrays = {f"{metric}_per_image": of_each.double().numpy() for metric, of_each in terms.items()}
         if influence:
-            arrays["reference_influence"] = influence["similarity"].numpy()
+            arrays |= {f"{metric}{_INFLUENCE}": of_blocks.numpy() for metric, of_blocks in influence.items()}
         return Measured(summary, {"names": np.asarray([group.name for group in groups]), **arrays})
 
     def _estimate(self, metric: str, terms: Tensor, influence: Tensor | None) -> Estimate:

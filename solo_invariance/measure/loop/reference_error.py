@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from solo_invariance.measure.functional.influence import group_reference_influence, reference_influence
-from solo_invariance.measure.functional.whitening import Whitening, whiten
+from solo_invariance.measure.functional.whitening import Whitening, hold_out_pairs, whiten
 from solo_invariance.measure.statistics.feature_statistics import Moments
 
 _BLOCKS = 128
@@ -26,6 +26,7 @@ class ReferenceBlocks:
     def __init__(self, whitened: Tensor, num_images: int) -> None:
         self._images = whitened.flatten(0, 1)
         self._num_blocks = len(whitened)
+        self._num_images = num_images
         # A block's mean varies with the images in it, and the mean over the reference with all of its images.
         self._scale = math.sqrt(whitened.shape[0] * whitened.shape[1] / num_images)
 
@@ -53,6 +54,28 @@ class ReferenceBlocks:
         of_images = reference_influence(clean.float(), views.float(), self._images)
         averaged = torch.einsum("nk,nkr->nr", weights.to(of_images), of_images)
         return self._of_blocks(averaged)
+
+    def width_matched_influence(
+        self, pairs: Tensor, weights: Tensor, projections: Tensor, held_out: Tensor, whitening: Whitening
+    ) -> Tensor:
+        """Return the blocks' influence, (N, B), on the mean width-matched similarity of images and their views.
+
+        Args:
+            pairs: (N, 1 + K, D), whitened: of each image, then of its views.
+            weights: (N, K), by which the views of an image are averaged.
+            projections: (P, d, D), over which similarities are averaged.
+            held_out: Which images are taken out of mean and covariance, (N,), bool.
+            whitening: Of the pairs.
+        """
+        found = []
+        for one in projections:
+            projected = hold_out_pairs(pairs @ one.T, held_out, whitening)
+            found.append(self._projected(one).influence(projected[:, 0], projected[:, 1:], weights))
+        return torch.stack(found).mean(dim=0)
+
+    def _projected(self, projection: Tensor) -> "ReferenceBlocks":
+        images = self._images @ projection.T.to(self._images)
+        return ReferenceBlocks(images.unflatten(0, (self._num_blocks, -1)), self._num_images)
 
     def group_influence(self, views: Tensor, *, include_diagonal: bool) -> Tensor:
         """Return the blocks' influence, (1, B), on the mean pairwise similarity of whitened views (V, D) of a thing."""

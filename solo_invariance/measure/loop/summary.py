@@ -36,8 +36,8 @@ class Scores:
         items: What each row looked at, (N,): images, unless the protocol draws some twice; an item may have many rows.
         names: What the items are called, by item; items of one name are draws of one image.
         metrics: By name, with the states of all rows.
-        influence: Of blocks of reference images on the mean similarity of each row, that of the identity left out,
-            (N, B), where it is known.
+        influence: Of blocks of reference images on each row, (N, B), by metric, where it is known: on similarities,
+            without that of the identity.
     """
 
     sampling: FullSampling
@@ -45,7 +45,7 @@ class Scores:
     items: np.ndarray
     names: Mapping[int, str]
     metrics: Mapping[str, ViewMetric]
-    influence: Tensor | None = None
+    influence: Mapping[str, Tensor] = field(default_factory=dict)
     _known: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def per_row(self, metric: str, *, count_identity: bool) -> Tensor:
@@ -64,15 +64,15 @@ class Scores:
         """Return the terms (N', T), float64, averaged over parameters and over the rows of an item."""
         return self._averaged_over_rows(self.per_row(metric, count_identity=count_identity))
 
-    def reference_influence(self, *, count_identity: bool) -> Tensor | None:
-        """Return the influence (B,), float64, of blocks of reference images on the mean similarity, None if unknown."""
-        if self.influence is None:
+    def reference_influence(self, metric: str, *, count_identity: bool) -> Tensor | None:
+        """Return the influence (B,), float64, of blocks of reference images on a mean, None where it is unknown."""
+        if metric not in self.influence:
             return None
         size = self.sampling.num_parameters
         counted = count_identity and self.sampling.identity is not None and size > 1
         # The identity is as similar whatever the reference.
         share = 1 - 1 / size if counted else 1.0
-        return share * self._averaged_over_rows(self.influence.double()).mean(dim=0)
+        return share * self._averaged_over_rows(self.influence[metric].double()).mean(dim=0)
 
     def curve(self, metric: str) -> list[float] | None:
         """Return the metric at each parameter of the grid, None where it has no number for each."""
@@ -85,12 +85,12 @@ class Scores:
         return self.metrics[metric].value(totals / flat.bincount(minlength=size)[:, None]).tolist()
 
     def estimate(self, metric: str, seed: int, *, count_identity: bool) -> Estimate:
-        """Return the metric's mean over the grid and the images; a similarity's interval has the reference's error."""
+        """Return the metric's mean over the grid and the images; that of similarities has the reference's error."""
         terms = self.per_item(metric, count_identity=count_identity)
         found = estimate(terms, self.metrics[metric].value, seed, images=self._images[: len(terms)])
         if not all(map(math.isfinite, found[:4])):
             raise UserError(f"metrics: {metric} is {found.mean}: it has no value on these images")
-        influence = self.reference_influence(count_identity=count_identity) if metric == "similarity" else None
+        influence = self.reference_influence(metric, count_identity=count_identity)
         return found if influence is None else found.with_reference_error(standard_error(influence))
 
     def arrays(self, *, count_identity: bool) -> dict[str, np.ndarray]:
@@ -103,8 +103,10 @@ class Scores:
         for metric in self.metrics:
             arrays[metric] = self._terms(metric).squeeze(2).float().numpy()
             arrays[f"{metric}_per_image"] = self.per_item(metric, count_identity=count_identity).numpy()
-        influence = self.reference_influence(count_identity=count_identity)
-        return arrays if influence is None else {**arrays, "reference_influence": influence.numpy()}
+            influence = self.reference_influence(metric, count_identity=count_identity)
+            if influence is not None:
+                arrays[f"{metric}_influence"] = influence.numpy()
+        return arrays
 
     @property
     def cover_the_grid(self) -> bool:

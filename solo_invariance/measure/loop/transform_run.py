@@ -111,7 +111,5 @@ class TransformRun:
         measured = measured[kept.numpy()]
         items = np.asarray([plan.item(int(row)) for row in measured])
         names = {int(item): identify(plan.source, plan.images[item]) for item in np.unique(items)}
-        influence = self.parts.states((name, layer, REFERENCE[0])).get(REFERENCE[1])
-        return Scores(
-            plan.samplings[name], measured, items, names, found, None if influence is None else influence[kept]
-        )
+        influence = {of: state[kept] for of, state in self.parts.states((name, layer, REFERENCE)).items()}
+        return Scores(plan.samplings[name], measured, items, names, found, influence)

@@ -65,7 +65,7 @@ class ResultsSoFar:
             "num_images": int(arrays["count"]),
             "num_files": int(arrays["num_files"]),
             **{key: arrays[f"{layer}|{key}"].item() for key in ("shrinkage", "estimator")},
-            "fingerprint": str(arrays["fingerprint"]) if "fingerprint" in arrays else None,
+            **{key: arrays[key].item() for key in ("fingerprint",) if key in arrays},
             "unreadable": arrays["unreadable"].tolist(),
         }
 

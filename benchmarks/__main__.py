@@ -8,7 +8,18 @@ from pathlib import Path
 
 import torch
 
-from benchmarks import canvas, families, features, fusing, measuring, official, probing, reference, startup
+from benchmarks import (
+    canvas,
+    families,
+    features,
+    fusing,
+    measuring,
+    official,
+    probing,
+    reference,
+    reference_error,
+    startup,
+)
 from benchmarks.running import Step, carry_out
 
 _GROUPS: dict[str, Callable[[torch.device, bool], list[Step]]] = {
@@ -20,6 +31,7 @@ _GROUPS: dict[str, Callable[[torch.device, bool], list[Step]]] = {
     "features": features.steps,
     "canvas": lambda device, quick: canvas.steps(quick),
     "reference": lambda device, quick: reference.steps(quick),
+    "reference_error": lambda device, quick: reference_error.steps(quick),
     "startup": lambda device, quick: startup.steps(),
 }
 

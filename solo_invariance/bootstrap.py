@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
+from scipy.special import ndtr, stdtrit
 from torch import Tensor
 
 LEVEL = 0.95
@@ -34,16 +35,27 @@ class Interval(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """A number with its standard error and the two ends of its 95 % interval."""
+    """A number with its standard error over images and the two ends of its 95 % interval.
+
+    ``reference_error`` is the standard error that it has from the images of mean and covariance, where it is known; the
+    interval is of both errors then.
+    """
 
     mean: float
     standard_error: float
     low: float
     high: float
+    reference_error: float | None = None
+
+    def with_reference_error(self, error: float) -> "Estimate":
+        """Return the same number with an interval that has an independent, normal error of its reference, too."""
+        low, high = (math.hypot(self.mean - end, _NORMAL_QUANTILE * error) for end in (self.low, self.high))
+        return Estimate(self.mean, self.standard_error, self.mean - low, self.mean + high, error)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the estimate as results hold it."""
-        return {"mean": self.mean, "ci95": [self.low, self.high], "standard_error": self.standard_error}
+        found = {"mean": self.mean, "ci95": [self.low, self.high], "standard_error": self.standard_error}
+        return found if self.reference_error is None else {**found, "reference_error": self.reference_error}
 
 
 def first_term(terms: Tensor) -> Tensor:
@@ -70,22 +82,37 @@ def resampled_means(terms: Tensor, seed: int = 0, resamples: int = 2000) -> Tens
     return torch.cat([terms[rows].mean(dim=1) for rows in draws])
 
 
-def estimate(terms: Tensor, statistic: Statistic = first_term, seed: int = 0, resamples: int = 2000) -> Estimate:
-    """Return a statistic of the mean over images, with a percentile interval by the bootstrap over images.
+def estimate(
+    terms: Tensor,
+    statistic: Statistic = first_term,
+    seed: int = 0,
+    resamples: int = 2000,
+    images: Tensor | None = None,
+) -> Estimate:
+    r"""Return a statistic of the mean over images, with an expanded percentile interval by the bootstrap over images.
 
-    Source: Efron & Tibshirani (1993), "An Introduction to the Bootstrap", section 13.3.
+    Samples of few images vary too little, by (n - 1) / n, and their percentiles are those of the normal distribution,
+    not of Student's; so the interval goes from and to quantiles that are further out, as far as makes up for both:
+    :math:`\Phi(\mp\sqrt{n / (n - 1)}\,t_{0.975, n - 1})`. Of twelve groups that is 1 % on either side.
+
+    Source: Efron & Tibshirani (1993), "An Introduction to the Bootstrap", section 13.3; Hesterberg (2015), "What
+    Teachers Should Know About the Bootstrap", section 5.2.
 
     Args:
         terms: (N, T), one row an image (or group).
         statistic: Of the mean (..., T).
         seed: Of the resampling; images of the same number are then drawn alike.
         resamples: How many bootstrap samples.
+        images: Of which image each row is, (N,), where some have several, which are drawn together then.
     """
+    terms, statistic = _one_row_an_image(terms, statistic, images)
     samples = statistic(resampled_means(terms, seed, resamples))
-    return _estimate(statistic(terms.double().cpu().mean(dim=0)), samples)
+    return _estimate(statistic(terms.double().cpu().mean(dim=0)), samples, len(terms))
 
 
-def estimate_difference(ours: Tensor, theirs: Tensor, statistic: Statistic = first_term, seed: int = 0) -> Estimate:
+def estimate_difference(
+    ours: Tensor, theirs: Tensor, statistic: Statistic = first_term, seed: int = 0, images: Tensor | None = None
+) -> Estimate:
     """Return the difference of a statistic between two measurements of the same images, with a paired interval.
 
     Args:
@@ -93,14 +120,16 @@ def estimate_difference(ours: Tensor, theirs: Tensor, statistic: Statistic = fir
         theirs: (N, T), of the same images in the same order.
         statistic: Of the mean (..., T).
         seed: Of the resampling; images of the same number are then drawn alike.
+        images: Of which image each row is, (N,), where some have several, which are drawn together then.
     """
     if ours.shape != theirs.shape:
         raise ValueError(f"expected terms of the same images, got {tuple(ours.shape)} and {tuple(theirs.shape)}")
-    both = torch.cat([ours, theirs], dim=1).double().cpu()
-    means = resampled_means(both, seed)
-    mean, width = both.mean(dim=0), ours.shape[1]
-    samples = statistic(means[:, :width]) - statistic(means[:, width:])
-    return _estimate(statistic(mean[:width]) - statistic(mean[width:]), samples)
+    width = ours.shape[1]
+
+    def difference(means: Tensor) -> Tensor:
+        return statistic(means[..., :width]) - statistic(means[..., width:])
+
+    return estimate(torch.cat([ours, theirs], dim=1), difference, seed, images=images)
 
 
 def bootstrap_interval(
@@ -183,11 +212,11 @@ def normal_interval(values: Tensor) -> Interval:
     return Interval(mean - half, mean + half)
 
 
-def _estimate(value: Tensor, samples: Tensor) -> Estimate:
+def _estimate(value: Tensor, samples: Tensor, count: int) -> Estimate:
     samples = samples[samples.isfinite()]
     if len(samples) < 2:
         return Estimate(float(value), math.nan, math.nan, math.nan)
-    return Estimate(float(value), float(samples.std()), *_central(samples, *_TAILS))
+    return Estimate(float(value), float(samples.std()), *_central(samples, *_expanded_tails(count)))
 
 
 def _central(samples: Tensor, lower: float, upper: float) -> Interval:
@@ -201,8 +230,22 @@ def _tails(level: float) -> tuple[float, float]:
     return (1 - level) / 2, (1 + level) / 2
 
 
-# Results that are there rounded the ends of ``estimate``: (1 - 0.95) / 2 is not quite 0.025.
-_TAILS = tuple(round(tail, 9) for tail in _tails(LEVEL))
+def _one_row_an_image(terms: Tensor, statistic: Statistic, images: Tensor | None) -> tuple[Tensor, Statistic]:
+    """Return the totals of each image's rows with their number, and the statistic of the mean over rows by these."""
+    if images is None or len(images.unique()) == len(images):
+        return terms, statistic
+    found, owner = images.unique(return_inverse=True)
+    counted = torch.cat([terms.double().cpu(), torch.ones(len(terms), 1, dtype=torch.float64)], dim=1)
+    totals = torch.zeros(len(found), counted.shape[1], dtype=torch.float64).index_add_(0, owner, counted)
+    return totals, lambda means: statistic(means[..., :-1] / means[..., -1:])
+
+
+def _expanded_tails(count: int) -> tuple[float, float]:
+    """Return the quantiles between which samples of few images are to lie: further out than those of many."""
+    if count < 2:
+        return _tails(LEVEL)
+    quantile = stdtrit(count - 1, _tails(LEVEL)[1]) * math.sqrt(count / (count - 1))
+    return float(ndtr(-quantile)), float(ndtr(quantile))
 
 
 def _resampled_weights(count: int, resamples: int, seed: int) -> Iterator[Tensor]:

@@ -3,11 +3,12 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy.stats import binom, norm
+from scipy.stats import binom, norm, t
 from torch import Tensor
 
 from solo_invariance import bootstrap
 from solo_invariance.bootstrap import (
+    Estimate,
     bootstrap_interval,
     estimate,
     estimate_difference,
@@ -49,7 +50,7 @@ def test_the_interval_is_deterministic_and_collapses_for_a_constant() -> None:
     sample = torch.arange(30.0)[:, None]
     assert estimate(sample, seed=1) == estimate(sample, seed=1)
     assert estimate(sample, seed=1) != estimate(sample, seed=2)
-    assert estimate(torch.full((10, 1), 0.25)) == (0.25, 0.0, 0.25, 0.25)
+    assert estimate(torch.full((10, 1), 0.25))[:4] == (0.25, 0.0, 0.25, 0.25)
 
 
 def test_the_standard_error_is_that_of_a_mean() -> None:
@@ -87,6 +88,39 @@ def test_many_images_are_resampled_in_pieces_that_give_the_same() -> None:
     sample = torch.randn(5000, 2, generator=torch.Generator().manual_seed(0))
     found = estimate(sample, resamples=900)
     assert found.standard_error == pytest.approx(float(sample[:, 0].std()) / 5000**0.5, rel=0.1)
+
+
+@pytest.mark.parametrize("count", [5, 12, 30])
+def test_the_interval_of_few_images_is_as_wide_as_students(count: int) -> None:
+    """Of twelve, 2.2 standard errors; the percentiles themselves are 1.88 of them away."""
+    sample = torch.from_numpy(norm.ppf((np.arange(count) + 0.5) / count))[:, None]
+    found = estimate(sample, resamples=100_000)
+    half = t.ppf(0.975, count - 1) * float(sample.std()) / count**0.5
+    assert (found.high - found.low) / 2 == pytest.approx(half, rel=0.05 if count > 5 else 0.2)
+
+
+def test_draws_of_one_image_are_resampled_together() -> None:
+    """Four draws of each of 40 images say as much as the images do, and draws that differ in number count as such."""
+    values = torch.randn(40, 1, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    images = torch.arange(40).repeat(4)
+    once, four = estimate(values), estimate(values.repeat(4, 1), images=images)
+    assert four[:4] == pytest.approx(once[:4])
+    some = torch.cat([torch.arange(40), torch.arange(10)])
+    found = estimate(values[some], images=some)
+    assert found.mean == pytest.approx(float(values[some].mean()))
+    counts = torch.bincount(some)[:, None]
+    residuals = counts * (values - found.mean) / 50
+    assert found.standard_error == pytest.approx(float((residuals**2).sum().sqrt()), rel=0.06)
+    ours, theirs = values + 0.1 * torch.randn(40, 1, generator=torch.Generator().manual_seed(1)), values
+    twice = estimate_difference(ours.repeat(2, 1), theirs.repeat(2, 1), images=torch.arange(40).repeat(2))
+    assert twice[:4] == pytest.approx(estimate_difference(ours, theirs)[:4])
+
+
+def test_an_independent_error_widens_the_interval_in_quadrature() -> None:
+    found = Estimate(0.5, 0.05, 0.4, 0.8).with_reference_error(0.1)
+    assert found == pytest.approx((0.5, 0.05, 0.5 - math.hypot(0.1, 0.196), 0.5 + math.hypot(0.3, 0.196), 0.1))
+    assert found.as_dict()["reference_error"] == 0.1
+    assert "reference_error" not in Estimate(0.5, 0.05, 0.4, 0.8).as_dict()
 
 
 def draw_classes(seed: int, count: int = 200, classes: int = 5) -> tuple[Tensor, Tensor]:
@@ -159,6 +193,7 @@ def test_paired_interval_of_equals_is_zero_and_turns_with_the_order() -> None:
 
 
 def test_means_and_weighted_scores_are_of_the_same_draws() -> None:
+    """At the level that makes up for 50 images' being few."""
     values = torch.rand(50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
 
     def mean(predictions: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
@@ -166,7 +201,9 @@ def test_means_and_weighted_scores_are_of_the_same_draws() -> None:
         return weights @ predictions / weights.sum(-1)
 
     found = estimate(values[:, None], seed=3, resamples=400)
-    assert bootstrap_interval(mean, values, values, resamples=400, seed=3) == pytest.approx((found.low, found.high))
+    level = 1 - 2 * norm.cdf(t.ppf(0.025, 49) * (50 / 49) ** 0.5)
+    ends = bootstrap_interval(mean, values, values, resamples=400, level=level, seed=3)
+    assert ends == pytest.approx((found.low, found.high))
 
 
 def test_the_normal_interval_is_scipys() -> None:

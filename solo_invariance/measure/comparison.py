@@ -1,5 +1,6 @@
 """Two backbones measured on the same images: what is different, and how sure that is."""
 
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 
 from solo_invariance.bootstrap import Estimate, Statistic, estimate_difference
 from solo_invariance.errors import UserError
+from solo_invariance.measure.loop.reference_error import standard_error
 from solo_invariance.measure.measurement import METRICS
 from solo_invariance.measure.metrics.view_metric import ViewMetric
 from solo_invariance.plugins import discover, load_plugin
@@ -18,6 +20,7 @@ from solo_invariance.results.files import SCHEMA, read_arrays
 from solo_invariance.results.invariance import INVARIANCE_FILE, widths_caution
 
 _SUFFIX = "_per_image"
+_INFLUENCE = "_influence"
 
 
 def compare_runs(
@@ -53,10 +56,14 @@ def compare_runs(
         "seed": seed,
         "cautions": [*filter(None, [widths_caution([first, second])])],
     }
+    known = [one.reference.fingerprint for one in (first, second) if one.reference and one.reference.fingerprint]
+    same = len(known) == 2 and known[0] == known[1]
     for part in ("transforms", "views"):
         here, there = getattr(first, part), getattr(second, part)
         shared = {one: here[one].kind for one in here if one in there}
-        content[part] = {one: _compare(one, ours, theirs, kind, seed, chosen) for one, kind in shared.items()}
+        content[part] = {
+            one: _compare(one, ours, theirs, kind, seed, chosen, same_reference=same) for one, kind in shared.items()
+        }
     if not content["transforms"] and not content["views"]:
         raise UserError(f"against={theirs}: has no transform and no view set in common with {ours}")
     result = InvarianceComparison.from_content(content)
@@ -65,7 +72,14 @@ def compare_runs(
 
 
 def _compare(
-    name: str, ours: Path, theirs: Path, kind: str, seed: int, metrics: Mapping[str, ViewMetric | type[ViewMetric]]
+    name: str,
+    ours: Path,
+    theirs: Path,
+    kind: str,
+    seed: int,
+    metrics: Mapping[str, ViewMetric | type[ViewMetric]],
+    *,
+    same_reference: bool,
 ) -> dict[str, Any]:
     own, other = _per_image(ours / f"{name}.npz"), _per_image(theirs / f"{name}.npz")
     plugins = {plugin.name for plugin in discover("metrics")} - {*METRICS}
@@ -77,15 +91,20 @@ def _compare(
     ]
     shared = [metric for metric in measured if metric in known]
     try:
-        differences = {m: paired_difference(own, other, m, _metric(m, metrics).value, seed).as_dict() for m in shared}
+        found = {m: paired_difference(own, other, m, _metric(m, metrics).value, seed) for m in shared}
     except UserError as error:
         raise UserError(f"against={theirs}: {name}: {error}") from error
+    for metric in shared:
+        reference_error = reference_error_of_difference(own, other, metric, same_reference=same_reference)
+        if reference_error is not None:
+            found[metric] = found[metric].with_reference_error(reference_error)
+    differences = {metric: one.as_dict() for metric, one in found.items()}
     return {"kind": kind, "num_images": num_paired(own, other), **differences}
 
 
 def _per_image(path: Path) -> dict[str, np.ndarray]:
     """Return what a file of arrays says of each image, and of which images and parameters that is."""
-    return read_arrays(path, lambda name: name in ("names", "parameters") or name.endswith(_SUFFIX))
+    return read_arrays(path, lambda name: name in ("names", "parameters") or name.endswith((_SUFFIX, _INFLUENCE)))
 
 
 def _metric(name: str, own: Mapping[str, ViewMetric | type[ViewMetric]]) -> ViewMetric | type[ViewMetric]:
@@ -135,7 +154,8 @@ def paired_difference(
 ) -> Estimate:
     """Return the difference of a metric between two measurements, ours minus theirs, with a paired 95 % interval.
 
-    Where both measured each image once, the images that both measured are compared.
+    Where both measured each image once, the images that both measured are compared. The interval is over images: draws
+    of one are one, and ``reference_error_of_difference`` is not in it.
 
     Args:
         ours: Arrays of ``Measured``, of one transform or view set.
@@ -155,7 +175,29 @@ def paired_difference(
     own, other = ours[f"{metric}_per_image"], theirs[f"{metric}_per_image"]
     # A metric may have been given the first images only.
     first, second = _common(ours["names"][: len(own)], theirs["names"][: len(other)])
-    return estimate_difference(torch.from_numpy(own[first]), torch.from_numpy(other[second]), statistic, seed)
+    images = torch.from_numpy(np.unique(ours["names"][first], return_inverse=True)[1])
+    return estimate_difference(torch.from_numpy(own[first]), torch.from_numpy(other[second]), statistic, seed, images)
+
+
+def reference_error_of_difference(
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], metric: str, *, same_reference: bool
+) -> float | None:
+    """Return the standard error that a metric's difference has from the reference, None where it is unknown.
+
+    Args:
+        ours: Arrays of ``Measured``, of one transform or view set.
+        theirs: Arrays of the other backbone's ``Measured``.
+        metric: Its name.
+        same_reference: Whether both have the same reference images, whose errors cancel as far as they are alike;
+            otherwise both errors count, as of independent references.
+    """
+    name = metric + _INFLUENCE
+    if name not in ours or name not in theirs:
+        return None
+    own, other = torch.from_numpy(ours[name]), torch.from_numpy(theirs[name])
+    if same_reference and own.shape == other.shape:
+        return standard_error(own - other)
+    return math.hypot(standard_error(own), standard_error(other))
 
 
 def num_paired(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> int:

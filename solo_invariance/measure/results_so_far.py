@@ -53,6 +53,7 @@ class ResultsSoFar:
                 torch.from_numpy(arrays[f"{layer}|mean"]),
                 torch.from_numpy(arrays[f"{layer}|covariance"]),
                 int(arrays["count"]),
+                torch.from_numpy(arrays[f"{layer}|sample"]) if f"{layer}|sample" in arrays else None,
             )
             for layer in self.layers
         }
@@ -64,6 +65,7 @@ class ResultsSoFar:
             "num_images": int(arrays["count"]),
             "num_files": int(arrays["num_files"]),
             **{key: arrays[f"{layer}|{key}"].item() for key in ("shrinkage", "estimator")},
+            **{key: arrays[key].item() for key in ("fingerprint",) if key in arrays},
             "unreadable": arrays["unreadable"].tolist(),
         }
 
@@ -151,7 +153,11 @@ def _statistics_of(whitened: WhitenedBackbone) -> dict[str, np.ndarray]:
         "unreadable": np.asarray(whitened.unreadable, dtype=str),
         "num_files": np.asarray(whitened.num_files),
     }
+    if whitened.reference_fingerprint is not None:
+        arrays["fingerprint"] = np.asarray(whitened.reference_fingerprint)
     for layer, moments in whitened.moments.items():
+        if moments.sample is not None:
+            arrays[f"{layer}|sample"] = moments.sample.cpu().numpy()
         shrinkage = whitened.whitenings[layer].shrinkage
         arrays |= {
             "count": np.asarray(moments.num_images),

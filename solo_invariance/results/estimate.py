@@ -23,7 +23,9 @@ class Estimate(Record):
     Args:
         mean: The number, in the unit of what was measured.
         ci95: The two ends of the interval.
-        standard_error: Of the mean; older files do not have it.
+        standard_error: Of the mean over images; older files do not have it.
+        reference_error: Standard error that it has from the images of mean and covariance, where the file says it; the
+            interval is of both errors then.
         curve: The number at each parameter, for a metric that has one for each.
 
     Raises:
@@ -38,6 +40,7 @@ class Estimate(Record):
     mean: Finite
     ci95: Interval
     standard_error: Finite | None = None
+    reference_error: Finite | None = None
     curve: tuple[Finite, ...] | None = Field(default=None, repr=False)
 
     @property

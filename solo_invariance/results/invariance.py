@@ -110,6 +110,7 @@ class ReferenceRecord(Record):
         num_files: How many there are, those that repeat included, where the file says it.
         shrinkage: How far the covariance is shrunk, in [0, 1].
         estimator: ``ridge``, ``oas`` in older files, or ``sample``.
+        fingerprint: By which two runs' references are known to be the same, where the file says it.
         unreadable: Images that were left out.
     """
 
@@ -117,6 +118,7 @@ class ReferenceRecord(Record):
     num_files: Whole | None = None
     shrinkage: Finite | None = None
     estimator: Text | None = None
+    fingerprint: Text | None = None
     unreadable: tuple[str, ...] = ()
 
 

@@ -54,7 +54,7 @@ def test_the_result_has_what_the_contract_says(cli, host_checkpoint, tmp_path: P
             low, high = entry[metric]["ci95"]
             assert low <= entry[metric]["mean"] <= high
             assert len(entry[metric]["curve"]) == len(entry["parameters"])
-        assert set(entry["similarity_without_identity"]) == {"mean", "ci95", "standard_error"}
+        assert set(entry["similarity_without_identity"]) == {"mean", "ci95", "standard_error", "reference_error"}
         arrays = np.load(out / f"{name}.npz")
         assert arrays["similarity"].shape == (10, len(entry["parameters"]))
         np.testing.assert_allclose(arrays["similarity"].mean(axis=0), entry["similarity"]["curve"], atol=1e-6)

@@ -17,6 +17,8 @@ from solo_invariance.measure.statistics.reference import clean_views, require_fi
 from solo_invariance.measure.transforms.transform import ResizeCrop
 
 _CLEAN = ""
+REFERENCE = "reference"
+"""Below which the states are that have the influence of reference images on the similarities of each row."""
 _LARGE = 4  # times the pixels of a square of the resized images
 
 
@@ -70,6 +72,7 @@ class ChunkMeasurement:
         }
         self._held_out = whitened.in_reference(plan.source, [plan.image(row) for row in self._rows])
         self._order: dict[str, list[int]] = {name: [] for name in chunk.names}
+        self._influence: dict[tuple[str, str, str], list[Tensor]] = {}
 
     def measure(self) -> Iterator[int]:
         """Give the features of all views to the metrics; yield the numbers of views that are done in between."""
@@ -98,6 +101,9 @@ class ChunkMeasurement:
             in_order = sorted(range(len(given)), key=given.__getitem__)
             if given:
                 states |= {(*key, name): state[in_order] for name, state in metric.states().items()}
+        for (name, layer, metric_name), influence in self._influence.items():
+            order = torch.tensor(self._order[name]).argsort()
+            states[name, layer, REFERENCE, metric_name] = torch.cat(influence)[order.to(influence[0].device)]
         unreadable = sorted({*self._chunk.rows} - {*self._rows})
         left_out = [self._plan.source.name_of(self._plan.image(row)) for row in unreadable]
         return PartialResult(self._chunk.names, self._chunk.rows, unreadable, states, left_out)
@@ -137,7 +143,9 @@ class ChunkMeasurement:
             if sampling.adds_identity:
                 counted = torch.cat([counted, counted[:, :1]], dim=1)
             whitening = self._whitened.whitenings[layer]
-            pairs = hold_out_pairs(counted, held_out, whitening) * whitening.length()
+            pairs = hold_out_pairs(counted, held_out, whitening)
+            self._add_influence(name, layer, rows, counted, pairs, held_out)
+            pairs = pairs * whitening.length()
             for metric in plan.metrics_of(name):
                 one = self._metrics[name, layer, metric]
                 some = [place for place, row in enumerate(rows) if _takes(one, row)]
@@ -155,6 +163,25 @@ class ChunkMeasurement:
                     kept = pairs[some]
                     one.update(kept[:, 0], kept[:, 1 : shown + 1], shown_coordinates, images[some])
         self._order[name] += positions
+
+    def _add_influence(
+        self, name: str, layer: str, rows: list[int], counted: Tensor, pairs: Tensor, held_out: Tensor
+    ) -> None:
+        """Keep the influence of reference images on the similarities of rows to all views but the identity."""
+        blocks, sampling = self._whitened.reference_blocks[layer], self._plan.samplings[name]
+        if blocks is None:
+            return
+        indices = torch.stack([sampling.indices(row) for row in rows])
+        weights = sampling.weights(indices, count_identity=False)
+        found = {"similarity": blocks.influence(pairs[:, 0], pairs[:, 1:], weights)}
+        matched = self._metrics.get((name, layer, "width_matched_similarity"))
+        if isinstance(matched, ProjectionMetric):
+            whitening = self._whitened.whitenings[layer]
+            found["width_matched_similarity"] = blocks.width_matched_influence(
+                counted, weights, matched.projections, held_out, whitening
+            )
+        for metric, influence in found.items():
+            self._influence.setdefault((name, layer, metric), []).append(influence)
 
     def _require_finite(self, features: Tensor, positions: list[int]) -> None:
         images = [self._plan.image(self._rows[position]) for position in positions]

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_invariance.bootstrap import Statistic, estimate, first_term
+from solo_invariance.bootstrap import Estimate, Statistic, estimate, first_term
 from solo_invariance.data.images import ImageSource
 from solo_invariance.data.reading import ImageReader
 from solo_invariance.data.sources import with_short_side
@@ -20,6 +20,7 @@ from solo_invariance.measure.functional.similarity import (
 )
 from solo_invariance.measure.functional.whitening import hold_out
 from solo_invariance.measure.loop.partial_results import Key, PartialResult, PartialResults
+from solo_invariance.measure.loop.reference_error import standard_error
 from solo_invariance.measure.loop.summary import Measured
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
 from solo_invariance.measure.metrics.view_metric import GalleryMetric, ViewMetric, prototypes_of, prototypes_of_layers
@@ -32,6 +33,8 @@ _PAIRWISE: Mapping[str, Callable[[Tensor], Tensor]] = {
     "similarity_with_diagonal": partial(group_similarity, include_diagonal=True),
     "distance": group_distance,
 }
+_INFLUENCE = "_influence"
+_INCLUDES_DIAGONAL = {"similarity_without_diagonal": False, "similarity_with_diagonal": True}
 # Metrics of transforms whose place, in groups, is taken by means over all pairs of views.
 _OVER_PAIRS = ("similarity", "width_matched_similarity", "distance")
 
@@ -139,11 +142,19 @@ class _GroupRun:
 
     def summary(self, layer: str) -> Measured:
         """Return what the groups gave on a layer of the features."""
-        terms, seed = self.parts.states((self.name, layer)), self.whitened.settings.seed
+        terms = self.parts.states((self.name, layer))
         if not terms:
             raise UserError(f"{self.name}: no group has two views that can be read")
+        influence = {
+            name.removesuffix(_INFLUENCE): terms.pop(name).double().mean(dim=0)
+            for name in [*terms]
+            if name.endswith(_INFLUENCE)
+        }
         counted = self.whitened.settings.quirks.counts_diagonal
-        similarity = terms["similarity_with_diagonal" if counted else "similarity_without_diagonal"]
+        chosen = "similarity_with_diagonal" if counted else "similarity_without_diagonal"
+        similarity = terms[chosen]
+        if influence:
+            influence["similarity"] = influence[chosen]
         terms = {"similarity": similarity, "width_matched_similarity": terms["width_matched_similarity"], **terms}
         rows = self.parts.rows(self.name)
         groups = [self.views.groups[row] for row in rows]
@@ -151,11 +162,17 @@ class _GroupRun:
             "kind": self.views.kind,
             "num_groups": len(groups),
             "num_views": max(len(group.images) for group in groups),
-            **{metric: estimate(terms[metric], self._value(metric), seed).as_dict() for metric in terms},
+            **{metric: self._estimate(metric, terms[metric], influence.get(metric)).as_dict() for metric in terms},
             "unreadable": self.parts.left_out(self.name),
         }
         arrays = {f"{metric}_per_image": of_each.double().numpy() for metric, of_each in terms.items()}
+        if influence:
+            arrays |= {f"{metric}{_INFLUENCE}": of_blocks.numpy() for metric, of_blocks in influence.items()}
         return Measured(summary, {"names": np.asarray([group.name for group in groups]), **arrays})
+
+    def _estimate(self, metric: str, terms: Tensor, influence: Tensor | None) -> Estimate:
+        found = estimate(terms, self._value(metric), self.whitened.settings.seed)
+        return found if influence is None else found.with_reference_error(standard_error(influence))
 
     def _value(self, metric: str) -> Statistic:
         return self.metrics[metric].value if metric in self.metrics else first_term
@@ -190,6 +207,10 @@ class _GroupRun:
             of_groups = [self._held_out(one, layer) for one in views]
             for name, function in _PAIRWISE.items():
                 states[self.name, layer, name] = torch.cat([function(own[None]) for own in of_groups])[:, None]
+            if (blocks := self.whitened.reference_blocks[layer]) is not None:
+                for name, included in _INCLUDES_DIAGONAL.items():
+                    influence = [blocks.group_influence(own, include_diagonal=included) for own in of_groups]
+                    states[self.name, layer, name + _INFLUENCE] = torch.cat(influence)
             matched = [self._width_matched(one, layer) for one in views]
             states[self.name, layer, "width_matched_similarity"] = torch.cat(matched)[:, None]
             for name in self.metrics:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from solo_invariance.bootstrap import Estimate, estimate
 from solo_invariance.errors import UserError
+from solo_invariance.measure.loop.reference_error import standard_error
 from solo_invariance.measure.loop.sampling import FullSampling
 from solo_invariance.measure.metrics.view_metric import ViewMetric
 from solo_invariance.measure.transforms.transform import Transform
@@ -33,8 +34,10 @@ class Scores:
         sampling: By which parameters were chosen.
         rows: The rows of the sampling that were measured, ascending, (N,).
         items: What each row looked at, (N,): images, unless the protocol draws some twice; an item may have many rows.
-        names: What the items are called, by item.
+        names: What the items are called, by item; items of one name are draws of one image.
         metrics: By name, with the states of all rows.
+        influence: Of blocks of reference images on each row, (N, B), by metric, where it is known: on similarities,
+            without that of the identity.
     """
 
     sampling: FullSampling
@@ -42,6 +45,7 @@ class Scores:
     items: np.ndarray
     names: Mapping[int, str]
     metrics: Mapping[str, ViewMetric]
+    influence: Mapping[str, Tensor] = field(default_factory=dict)
     _known: dict[str, Tensor] = field(default_factory=dict, repr=False)
 
     def per_row(self, metric: str, *, count_identity: bool) -> Tensor:
@@ -58,11 +62,17 @@ class Scores:
 
     def per_item(self, metric: str, *, count_identity: bool) -> Tensor:
         """Return the terms (N', T), float64, averaged over parameters and over the rows of an item."""
-        terms = self.per_row(metric, count_identity=count_identity)
-        items, owner = np.unique(self.items[: len(terms)], return_inverse=True)
-        totals = torch.zeros(len(items), terms.shape[1], dtype=torch.float64)
-        totals.index_add_(0, torch.from_numpy(owner), terms)
-        return totals / torch.from_numpy(np.bincount(owner))[:, None]
+        return self._averaged_over_rows(self.per_row(metric, count_identity=count_identity))
+
+    def reference_influence(self, metric: str, *, count_identity: bool) -> Tensor | None:
+        """Return the influence (B,), float64, of blocks of reference images on a mean, None where it is unknown."""
+        if metric not in self.influence:
+            return None
+        size = self.sampling.num_parameters
+        counted = count_identity and self.sampling.identity is not None and size > 1
+        # The identity is as similar whatever the reference.
+        share = 1 - 1 / size if counted else 1.0
+        return share * self._averaged_over_rows(self.influence[metric].double()).mean(dim=0)
 
     def curve(self, metric: str) -> list[float] | None:
         """Return the metric at each parameter of the grid, None where it has no number for each."""
@@ -75,12 +85,13 @@ class Scores:
         return self.metrics[metric].value(totals / flat.bincount(minlength=size)[:, None]).tolist()
 
     def estimate(self, metric: str, seed: int, *, count_identity: bool) -> Estimate:
-        """Return the metric's mean over the grid and the images."""
+        """Return the metric's mean over the grid and the images; that of similarities has the reference's error."""
         terms = self.per_item(metric, count_identity=count_identity)
-        found = estimate(terms, self.metrics[metric].value, seed)
-        if not all(map(math.isfinite, found)):
+        found = estimate(terms, self.metrics[metric].value, seed, images=self._images[: len(terms)])
+        if not all(map(math.isfinite, found[:4])):
             raise UserError(f"metrics: {metric} is {found.mean}: it has no value on these images")
-        return found
+        influence = self.reference_influence(metric, count_identity=count_identity)
+        return found if influence is None else found.with_reference_error(standard_error(influence))
 
     def arrays(self, *, count_identity: bool) -> dict[str, np.ndarray]:
         """Return the scores for a file: of each row and, averaged, of each item."""
@@ -92,12 +103,28 @@ class Scores:
         for metric in self.metrics:
             arrays[metric] = self._terms(metric).squeeze(2).float().numpy()
             arrays[f"{metric}_per_image"] = self.per_item(metric, count_identity=count_identity).numpy()
+            influence = self.reference_influence(metric, count_identity=count_identity)
+            if influence is not None:
+                arrays[f"{metric}_influence"] = influence.numpy()
         return arrays
 
     @property
     def cover_the_grid(self) -> bool:
         """Whether there are scores at every parameter."""
         return len(self._indices.unique()) == self.sampling.num_parameters
+
+    def _averaged_over_rows(self, terms: Tensor) -> Tensor:
+        """Return terms (N', T) of items, by those of their rows, (N, T)."""
+        items, owner = np.unique(self.items[: len(terms)], return_inverse=True)
+        totals = torch.zeros(len(items), terms.shape[1], dtype=torch.float64)
+        totals.index_add_(0, torch.from_numpy(owner), terms)
+        return totals / torch.from_numpy(np.bincount(owner))[:, None]
+
+    @cached_property
+    def _images(self) -> Tensor:
+        """Of which image each item is."""
+        names = [self.names[int(item)] for item in np.unique(self.items)]
+        return torch.from_numpy(np.unique(names, return_inverse=True)[1])
 
     @cached_property
     def _indices(self) -> Tensor:

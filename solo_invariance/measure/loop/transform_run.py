@@ -10,7 +10,7 @@ from solo_invariance.data.images import identify
 from solo_invariance.data.reading import ImageReader
 from solo_invariance.errors import UserError
 from solo_invariance.measure.loop.adaptive import standard_error
-from solo_invariance.measure.loop.chunk import ChunkMeasurement
+from solo_invariance.measure.loop.chunk import REFERENCE, ChunkMeasurement
 from solo_invariance.measure.loop.partial_results import PartialResults
 from solo_invariance.measure.loop.plan import Chunk, Plan
 from solo_invariance.measure.loop.summary import Measured, Scores, summarise
@@ -111,4 +111,5 @@ class TransformRun:
         measured = measured[kept.numpy()]
         items = np.asarray([plan.item(int(row)) for row in measured])
         names = {int(item): identify(plan.source, plan.images[item]) for item in np.unique(items)}
-        return Scores(plan.samplings[name], measured, items, names, found)
+        influence = {of: state[kept] for of, state in self.parts.states((name, layer, REFERENCE)).items()}
+        return Scores(plan.samplings[name], measured, items, names, found, influence)

@@ -22,6 +22,7 @@ from solo_invariance.measure.functional.whitening import (
     whitening_from_statistics,
     width_matched_projections,
 )
+from solo_invariance.measure.loop.reference_error import ReferenceBlocks
 from solo_invariance.measure.metrics.view_metric import Gallery, Projections
 from solo_invariance.measure.settings import MeasureSettings
 from solo_invariance.measure.statistics.feature_statistics import Moments
@@ -34,6 +35,7 @@ from solo_invariance.measure.statistics.reference import (
 from solo_invariance.measure.transforms.transform import ResizeCrop
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress, no_progress
+from solo_invariance.results.files import fingerprint_of
 
 _GALLERY_CHUNK = 256
 # One projection differs from another by 0.002 to 0.02, so that the mean of them errs by a quarter of that.
@@ -56,9 +58,11 @@ class WhitenedBackbone:
     Attributes:
         geometry: Sizes of images and crops.
         num_files: How many reference images there are, those that repeat included.
+        reference_fingerprint: By which the reference is known where its images' digests are; else None.
         moments: Mean and covariance of each layer.
         unreadable: Reference images that were left out.
         whitenings: What each layer's features are whitened with.
+        reference_blocks: Those that tell the error that each layer's moments make, None where these do not say it.
 
     Raises:
         UserError: An image is unreadable, a feature is not finite (the message names the image), or the covariance is
@@ -85,6 +89,7 @@ class WhitenedBackbone:
         self.device = self.stream.device
         self.num_files = 0
         self._in_reference: frozenset[str] = frozenset()
+        self.reference_fingerprint: str | None = None
         if not isinstance(reference, Mapping):
             self.num_files = len(reference)
             if self.settings.quirks.holds_out:
@@ -92,11 +97,15 @@ class WhitenedBackbone:
                     with_short_side(reference, self.geometry.resize), self.settings.reading.num_workers
                 )
                 self._in_reference = frozenset(reference.digests)
+                self.reference_fingerprint = fingerprint_of({"images": [*reference.digests]})
         known = reference if isinstance(reference, Mapping) else known
         self.moments, self.unreadable = (
             self._statistics(reference) if known is None else ReferenceStatistics(dict(known), [])  # type: ignore[arg-type]
         )
         self.whitenings = {name: self._whitening(moments) for name, moments in self.moments.items()}
+        self.reference_blocks = {
+            name: ReferenceBlocks.of(moments, self.whitenings[name]) for name, moments in self.moments.items()
+        }
 
     def whiten(self, features: Tensor) -> dict[str, Tensor]:
         """Return the whitened features (N, D) of each layer, float64, of the backbone's features."""

@@ -8,11 +8,15 @@ from torchmetrics import Metric
 
 
 class Moments(NamedTuple):
-    """Mean (D,) and unbiased covariance (D, D) of features, float64, and the number of images that they are of."""
+    """Mean (D,) and unbiased covariance (D, D) of features, float64, and the number of images that they are of.
+
+    ``sample`` are the features (R, D) of some of these images, in random order, where these are known.
+    """
 
     mean: Tensor
     covariance: Tensor
     num_images: int
+    sample: Tensor | None = None
 
 
 def feature_statistics(features: Tensor) -> Moments:
@@ -36,10 +40,10 @@ class FeatureStatistics(Metric):
         >>> import torch
         >>> statistics = FeatureStatistics(2)
         >>> statistics.update(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
-        >>> mean, covariance, num_images = statistics.compute()
-        >>> mean
+        >>> moments = statistics.compute()
+        >>> moments.mean
         tensor([2., 0.], dtype=torch.float64)
-        >>> covariance
+        >>> moments.covariance
         tensor([[2., 0.],
                 [0., 0.]], dtype=torch.float64)
     """

@@ -11,6 +11,7 @@ from solo_invariance.features.cache import FeatureCache
 from solo_invariance.features.digests import digest_of_backbone, digests_of
 from solo_invariance.features.feature_stream import Precision
 from solo_invariance.measure.statistics.feature_statistics import Moments
+from solo_invariance.measure.statistics.reference import SAMPLE
 from solo_invariance.results.files import fingerprint_of
 
 
@@ -32,7 +33,7 @@ def key_of_moments(
     members = [backbone] if isinstance(backbone, Backbone) else list(backbone.backbones)
     return fingerprint_of(
         {
-            "format": 1,
+            "format": 2,
             "kind": "moments",
             "backbones": [digest_of_backbone(member) for member in members],
             "images": digests_of(reference, num_workers),
@@ -48,15 +49,17 @@ def find_moments(
     """Return the moments of each layer, of which the names and widths are given; None where one is not there."""
     found = {}
     for layer, width in layers.items():
-        rows = cache.find(fingerprint_of({"moments": key, "block": layer}), (1 + width, width), np.float64)
+        shape = (1 + width + min(num_images, SAMPLE), width)
+        rows = cache.find(fingerprint_of({"moments": key, "block": layer}), shape, np.float64)
         if rows is None:
             return None
-        found[layer] = Moments(rows[0], rows[1:], num_images)
+        found[layer] = Moments(rows[0], rows[1 : 1 + width], num_images, rows[1 + width :].float())
     return found
 
 
 def keep_moments(cache: FeatureCache, key: str, moments: Mapping[str, Moments]) -> None:
     """Keep the moments of each layer."""
     for layer, one in moments.items():
-        rows = torch.cat([one.mean[None], one.covariance]).cpu()
+        sample = one.mean.new_empty(0, len(one.mean)) if one.sample is None else one.sample.to(one.mean)
+        rows = torch.cat([one.mean[None], one.covariance, sample]).cpu()
         cache.keep(fingerprint_of({"moments": key, "block": layer}), rows)

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -18,6 +19,9 @@ from solo_invariance.progress import Progress, no_progress
 
 # The same whatever the batch size and the number of processes, and so are the numbers.
 _CHUNK = 256
+
+SAMPLE = 1024
+"""Of how many reference images features are kept, at most, to tell what error the reference makes."""
 
 
 class ReferenceStatistics(NamedTuple):
@@ -62,6 +66,7 @@ def reference_statistics(
     }
     for name, width in layers.items():
         statistics[name].update(torch.empty(0, width, device=stream.device))  # a process may have no share
+    sample = _Sample(len(reference))
     chunks = processes.share(torch.arange(len(reference)).split(_CHUNK))
     reader = ImageReader(reference, policy, sum(map(len, chunks)))
     done = 0
@@ -70,6 +75,7 @@ def reference_statistics(
         require_short_side(images, geometry.resize, reference, indices)
         for chosen, features in clean_features(stream, images, geometry):
             require_finite_features(features, reference, [indices[position] for position in chosen])
+            sample.add([indices[position] for position in chosen], features)
             slices = features.split(list(layers.values()), dim=1)
             for one, some in zip(statistics.values(), slices, strict=True):
                 one.update(some)
@@ -78,13 +84,41 @@ def reference_statistics(
     unreadable = processes.gather([str(image.path) for image in reader.unreadable])
     if len(reference) - len(unreadable) < 2:
         raise UserError(f"reference: {len(reference) - len(unreadable)} images can be read, at least 2 are needed")
-    return ReferenceStatistics({name: _moments(one, layers[name]) for name, one in statistics.items()}, unreadable)
+    samples = sample.features(processes).split(list(layers.values()), dim=1)
+    moments = {
+        name: _moments(one, layers[name], own) for (name, one), own in zip(statistics.items(), samples, strict=True)
+    }
+    return ReferenceStatistics(moments, unreadable)
 
 
-def _moments(statistics: FeatureStatistics, width: int) -> Moments:
-    mean, covariance, num_images = statistics.compute()
+def _moments(statistics: FeatureStatistics, width: int, sample: Tensor) -> Moments:
+    mean, covariance, num_images = statistics.compute()[:3]
     # Of a single feature, torchmetrics makes numbers without a dimension.
-    return Moments(mean.reshape(width), covariance.reshape(width, width), num_images)
+    return Moments(mean.reshape(width), covariance.reshape(width, width), num_images, sample)
+
+
+class _Sample:
+    """The features of some of the images, which are the same for any number of processes.
+
+    Args:
+        num_images: How many to draw from.
+    """
+
+    def __init__(self, num_images: int) -> None:
+        drawn = np.random.default_rng(0).permutation(num_images)[:SAMPLE]
+        self._places = {int(index): place for place, index in enumerate(drawn)}
+        self._found: list[tuple[int, Tensor]] = []
+
+    def add(self, indices: list[int], features: Tensor) -> None:
+        """Keep the features (n, F) of images as far as they are part of the sample."""
+        for index, one in zip(indices, features, strict=True):
+            if index in self._places:
+                self._found.append((self._places[index], one.float().cpu().clone()))
+
+    def features(self, processes: Processes) -> Tensor:
+        """Return the features (R, F), float32, in the order that they were drawn in; every process calls this."""
+        found = dict(processes.gather(self._found))
+        return torch.stack([found[place] for place in sorted(found)])
 
 
 def clean_features(

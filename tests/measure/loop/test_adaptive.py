@@ -118,7 +118,8 @@ def _measured(scores: np.ndarray, seed: int, target: float) -> _Run:
         items = np.asarray(images[:rows])
         metric = ViewMetric()
         metric.add_states({"rows": torch.from_numpy(scores[items[:, None], torch.stack(indices).numpy()])[..., None]})
-        found = Scores(sampling, np.arange(rows), items, {}, {"planted": metric})
+        names = {item: f"{item:04}" for item in range(count)}
+        found = Scores(sampling, np.arange(rows), items, names, {"planted": metric})
         values = found.per_row("planted", count_identity=False)[:, 0].numpy()
         rows = next_rows(rows, values, items, count, target, sampling.visits)
     estimate = found.estimate("planted", seed, count_identity=False)

@@ -12,16 +12,18 @@ def test_streaming_is_numpys_mean_and_covariance_for_any_batches(offset: float) 
         statistics = FeatureStatistics(7)
         for part in features.split(batch):
             statistics.update(part)
-        mean, covariance, _ = statistics.compute()
-        np.testing.assert_allclose(mean, features.double().numpy().mean(axis=0), rtol=1e-12)
-        np.testing.assert_allclose(covariance, np.cov(features.double().numpy(), rowvar=False), rtol=1e-6, atol=1e-8)
+        moments = statistics.compute()
+        np.testing.assert_allclose(moments.mean, features.double().numpy().mean(axis=0), rtol=1e-12)
+        np.testing.assert_allclose(
+            moments.covariance, np.cov(features.double().numpy(), rowvar=False), rtol=1e-6, atol=1e-8
+        )
 
 
 def test_the_functional_twin_agrees() -> None:
     features = torch.randn(50, 4)
     statistics = FeatureStatistics(4)
     statistics.update(features)
-    for ours, twin in zip(statistics.compute(), feature_statistics(features), strict=True):
+    for ours, twin in zip(statistics.compute()[:3], feature_statistics(features)[:3], strict=True):
         torch.testing.assert_close(ours, twin, atol=1e-12, rtol=1e-10)
 
 

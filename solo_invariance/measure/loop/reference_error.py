@@ -1,0 +1,94 @@
+"""The part of a similarity's error that comes from the images of mean and covariance."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from solo_invariance.measure.functional.influence import group_reference_influence, reference_influence
+from solo_invariance.measure.functional.whitening import Whitening, hold_out_pairs, whiten
+from solo_invariance.measure.statistics.feature_statistics import Moments
+
+_BLOCKS = 128
+
+
+class ReferenceBlocks:
+    """Some reference images in blocks, of which the influence on similarities is asked.
+
+    A number for each block is what is kept of an image that is measured: the numbers of all images are averaged, and
+    what the blocks then differ by is the error.
+
+    Args:
+        whitened: Whitened features (B, m, D), float32, of m images in each of B blocks.
+        num_images: Of the whole reference.
+    """
+
+    def __init__(self, whitened: Tensor, num_images: int) -> None:
+        self._images = whitened.flatten(0, 1)
+        self._num_blocks = len(whitened)
+        self._num_images = num_images
+        # A block's mean varies with the images in it, and the mean over the reference with all of its images.
+        self._scale = math.sqrt(whitened.shape[0] * whitened.shape[1] / num_images)
+
+    @classmethod
+    def of(cls, moments: Moments, whitening: Whitening) -> "ReferenceBlocks | None":
+        """Return the blocks of the sample that comes with moments, None where there is none."""
+        if moments.sample is None:
+            return None
+        count = min(_BLOCKS, len(moments.sample))
+        size = len(moments.sample) // count
+        sample = moments.sample[: count * size].to(whitening.mean.device)
+        return cls(whiten(sample, whitening).float().unflatten(0, (count, size)), moments.num_images)
+
+    def influence(self, clean: Tensor, views: Tensor, weights: Tensor) -> Tensor:
+        """Return the blocks' influence on the mean similarity of images and their views.
+
+        Args:
+            clean: (N, D), whitened.
+            views: (N, K, D), whitened.
+            weights: (N, K), by which the views of an image are averaged.
+
+        Returns:
+            (N, B), float32, for ``standard_error``.
+        """
+        of_images = reference_influence(clean.float(), views.float(), self._images)
+        averaged = torch.einsum("nk,nkr->nr", weights.to(of_images), of_images)
+        return self._of_blocks(averaged)
+
+    def width_matched_influence(
+        self, pairs: Tensor, weights: Tensor, projections: Tensor, held_out: Tensor, whitening: Whitening
+    ) -> Tensor:
+        """Return the blocks' influence, (N, B), on the mean width-matched similarity of images and their views.
+
+        Args:
+            pairs: (N, 1 + K, D), whitened: of each image, then of its views.
+            weights: (N, K), by which the views of an image are averaged.
+            projections: (P, d, D), over which similarities are averaged.
+            held_out: Which images are taken out of mean and covariance, (N,), bool.
+            whitening: Of the pairs.
+        """
+        found = []
+        for one in projections:
+            projected = hold_out_pairs(pairs @ one.T, held_out, whitening)
+            found.append(self._projected(one).influence(projected[:, 0], projected[:, 1:], weights))
+        return torch.stack(found).mean(dim=0)
+
+    def _projected(self, projection: Tensor) -> "ReferenceBlocks":
+        images = self._images @ projection.T.to(self._images)
+        return ReferenceBlocks(images.unflatten(0, (self._num_blocks, -1)), self._num_images)
+
+    def group_influence(self, views: Tensor, *, include_diagonal: bool) -> Tensor:
+        """Return the blocks' influence, (1, B), on the mean pairwise similarity of whitened views (V, D) of a thing."""
+        of_images = group_reference_influence(views.float(), self._images, include_diagonal=include_diagonal)
+        return self._of_blocks(of_images[None])
+
+    def _of_blocks(self, of_images: Tensor) -> Tensor:
+        return of_images.unflatten(1, (self._num_blocks, -1)).mean(dim=2) * self._scale
+
+
+def standard_error(influence: Tensor) -> float:
+    """Return the reference's standard error of a mean similarity by the influence (B,) of its blocks on it.
+
+    Blocks of the same reference images have an influence on a difference, which is the difference of the influences.
+    """
+    return float(influence.double().std()) / math.sqrt(len(influence))

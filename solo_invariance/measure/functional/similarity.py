@@ -72,14 +72,12 @@ def width_matched_similarity(
     Returns:
         (N, K) in [-1, 1]; 1 says that the view changed nothing but the feature's length.
     """
-    pairs = torch.cat([clean[:, None], views], dim=1)
-    similarities = []
-    for one in projections:  # one after the other: the projected views of all of them may be larger than the views
-        projected = pairs @ one.T
-        if whitening is not None:
-            projected = hold_out_pairs(projected, held_out, whitening)
-        similarities.append(invariance_similarity(projected[:, 0], projected[:, 1:]))
-    return torch.stack(similarities).mean(dim=0)
+    count = len(projections)
+    pairs = torch.cat([clean[:, None], views], dim=1) @ projections.flatten(0, 1).T
+    projected = pairs.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1)  # (N R, 1 + K, d)
+    if whitening is not None and held_out is not None:
+        projected = hold_out_pairs(projected, held_out.repeat_interleave(count), whitening)
+    return invariance_similarity(projected[:, 0], projected[:, 1:]).unflatten(0, (-1, count)).mean(dim=1)
 
 
 def width_matched_group_similarity(

@@ -123,7 +123,8 @@ def _start(copy: Path, tests: Iterable[str]) -> int:
     try:
         _run(copy, tests)
     except BaseException:
-        traceback.print_exc(file=sys.__stderr__)
+        traceback.print_exc()
+        sys.stderr.flush()
     finally:
         os._exit(pytest.ExitCode.INTERNAL_ERROR)
 
@@ -134,7 +135,7 @@ def _run(copy: Path, tests: Iterable[str]) -> NoReturn:
     printed = os.open(_printed(copy), os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for descriptor in (1, 2):
         os.dup2(printed, descriptor)
-    sys.stdout, sys.stderr = (open(descriptor, "w", closefd=False) for descriptor in (1, 2))
+    sys.stdout, sys.stderr = (os.fdopen(descriptor, "w", closefd=False) for descriptor in (1, 2))
     os.chdir(copy)
     own = {path.stem for path in copy.iterdir()} | {"conftest"}
     for name in [name for name in sys.modules if name.split(".")[0] in own - {"mutants"}]:
@@ -145,6 +146,7 @@ def _run(copy: Path, tests: Iterable[str]) -> NoReturn:
     os.environ.update(PYTHONPATH=path, PYTHONDONTWRITEBYTECODE="1", OMP_NUM_THREADS="1")
     # Plugins of pytest may be among what was imported before.
     imported = "ignore::pytest.PytestAssertRewriteWarning"
-    code = pytest.main(["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-W", imported, *tests])
+    options = ["-x", "-q", "--tb=line", "-p", "no:cacheprovider", "-W", imported, f"--basetemp={copy}-temporary"]
+    code = pytest.main([*options, *tests])
     sys.stdout.flush()
     os._exit(code)

@@ -33,7 +33,8 @@ def try_out(faults: list[Fault], root: Path, out: Path, jobs: int = 2) -> dict[F
     left = [fault for fault in faults if fault not in found]
     with tempfile.TemporaryDirectory() as folder:
         copies = copies_of(root, jobs, Path(folder))
-        for trial, outcome in outcomes([Trial(tests) for tests in sorted({fault.tests for fault in left})], copies):
+        tests = sorted({test for fault in left for test in fault.tests})
+        for trial, outcome in outcomes([Trial((test,)) for test in tests], copies):
             if outcome != SURVIVED:
                 raise RuntimeError(f"{' '.join(trial.tests)}: fails without any fault; mend that first")
         tried = outcomes([Trial(fault.tests, fault) for fault in left], copies)

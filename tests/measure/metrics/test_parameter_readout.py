@@ -5,7 +5,7 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from solo_invariance.measure.functional import parameter_readout
-from solo_invariance.measure.functional.parameter_readout import parameter_readout_terms
+from solo_invariance.measure.functional.parameter_readout import _folds_of_images, parameter_readout_terms
 from solo_invariance.measure.metrics.parameter_readout import ParameterReadout
 from solo_invariance.measure.metrics.sampled_views import choose_views
 from solo_invariance.regression.cross_validation import assign_folds
@@ -176,3 +176,11 @@ def test_bad_input_is_refused() -> None:
     broken[17, 2, 5] = torch.inf
     with pytest.raises(ValueError, match="image 117: views not finite"):
         ParameterReadout().update(clean, broken, coordinates, images + 100)
+
+
+def test_rows_of_one_image_are_in_one_fold_and_the_last_column_holds_out_none() -> None:
+    held_out = _folds_of_images(torch.tensor([7, 4, 7, 9, 4, 9, 2, 7]), seed=0)
+    assert held_out[:, -1].tolist() == [False] * 8
+    assert held_out[:, :-1].sum(dim=1).tolist() == [1] * 8
+    for rows in ([0, 2, 7], [1, 4], [3, 5]):
+        assert torch.equal(held_out[rows], held_out[rows[:1]].expand(len(rows), -1))

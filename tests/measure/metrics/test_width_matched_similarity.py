@@ -80,6 +80,13 @@ def test_it_is_the_cosine_of_projected_features_that_are_whitened_by_their_own_c
     torch.testing.assert_close(metric.compute(), expected.mean())
 
 
+def test_there_are_as_many_projections_as_asked_for_and_no_two_alike() -> None:
+    whitening = whitening_from_statistics(torch.zeros(5).double(), torch.eye(5).double(), 100, shrink=False)
+    first, second, third = width_matched_projections(whitening, torch.eye(5).double(), 100, 2, 3, shrink=False)
+    assert not torch.allclose(first, second)
+    assert not torch.allclose(second, third)
+
+
 def test_no_more_features_than_dimensions_are_left_as_they_are() -> None:
     whitening = whitening_from_statistics(torch.zeros(3), torch.eye(3), 100, shrink=False)
     maps = width_matched_projections(whitening, torch.eye(3), 100, 3, 5, shrink=False)

@@ -184,3 +184,18 @@ def test_rows_of_one_image_are_in_one_fold_and_the_last_column_holds_out_none() 
     assert held_out[:, :-1].sum(dim=1).tolist() == [1] * 8
     for rows in ([0, 2, 7], [1, 4], [3, 5]):
         assert torch.equal(held_out[rows], held_out[rows[:1]].expand(len(rows), -1))
+
+
+def test_the_metric_is_one_less_the_share_of_the_error_by_its_own_seed() -> None:
+    assert ParameterReadout.value(torch.tensor([1.0, 4.0])) == 0.75
+    metric = ParameterReadout(seed=5)
+    clean, angles = draw(20, 5), draw(20, 6, 1, seed=1)
+    metric.update(clean, clean[:, None] + 0.3 * angles + draw(20, 6, 5, seed=2), angles, torch.arange(20))
+    expected, other = (parameter_readout_terms(**metric.states(), seed=seed) for seed in (5, 0))
+    assert torch.equal(metric.per_image()[:, 0], expected)
+    assert not torch.equal(expected, other)
+
+
+def test_another_seed_keeps_other_views() -> None:
+    first, second = (choose_views(torch.arange(20), num_views=100, keep=4, seed=seed) for seed in (0, 1))
+    assert not torch.equal(first, second)

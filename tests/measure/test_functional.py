@@ -112,14 +112,18 @@ def test_there_is_no_cliff_where_the_covariance_becomes_invertible() -> None:
 @pytest.mark.parametrize("removed", [1, 4])
 @pytest.mark.parametrize("shrink", [False, True])
 def test_holding_out_is_leaving_out(features, removed: int, shrink: bool) -> None:
-    views = np.stack([features[:removed], features[100 : 100 + removed]]).reshape(1, -1, 6)
-    whitening, without = _whitening(features, shrink), _whitening(features[removed:], shrink)
-    whitened = whiten(torch.from_numpy(views), whitening)
+    views, others = np.concatenate([features[:removed], features[100 : 100 + removed]]), features[removed:]
+    whitening = _whitening(features, shrink)
+    whitened = whiten(torch.from_numpy(views[None]), whitening)
     found = hold_out(whitened, whiten(torch.from_numpy(features[None, :removed]), whitening), whitening)
-    expected = whiten(torch.from_numpy(views), without)
-    # All inner products: the rest is a rotation. The shrunk covariance's diagonal stays that of all images.
-    tolerance = 5 * removed / 200 * 0.2 if shrink else 1e-9
-    torch.testing.assert_close(found @ found.mT, expected @ expected.mT, rtol=tolerance, atol=tolerance)
+    covariance = np.cov(others.T)
+    if shrink:  # the diagonal stays that of all images
+        kept = (len(features) - 1) / (len(others) - 1) * np.cov(features.T).diagonal()
+        covariance = 0.999 * covariance + 0.001 * np.diag(kept)
+    centred = views - others.mean(0)
+    # All inner products: the rest is a rotation.
+    expected = centred @ np.linalg.inv(covariance) @ centred.T
+    np.testing.assert_allclose((found @ found.mT)[0].numpy(), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_an_image_of_the_reference_scores_as_one_that_is_not() -> None:

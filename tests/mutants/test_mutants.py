@@ -47,7 +47,7 @@ def test_faults_are_caught_or_survive_and_are_not_tried_twice(tree: Path, tmp_pa
     score = json.loads(out.read_text())
     assert (score["caught"], score["faults"], score["survivors"]) == (1, 2, [_SURVIVES.name])
     assert (tree / "solo_invariance" / "area.py").read_text().endswith("return a * b\n")
-    monkeypatch.setattr("mutants.__main__._run", lambda *_: pytest.fail("was tried before"))
+    monkeypatch.setattr("mutants.trials._start", lambda *_: pytest.fail("was tried before"))
     assert try_out([_CAUGHT, _SURVIVES], tree, out, jobs=1) == found
 
 

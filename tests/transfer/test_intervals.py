@@ -97,6 +97,13 @@ def test_the_interval_of_per_class_accuracies_covers(case: str) -> None:
     assert case == "ceiling" or sum(widths) / 400 < 1.4 * 2 * Z * error
 
 
+def test_classes_of_unequal_sizes_that_score_alike_count_as_their_harmonic_mean() -> None:
+    """5 of 10 and 20 of 40: the mean of both has the variance of an accuracy of 4 / (1 / 10 + 1 / 40) = 32 images."""
+    targets = torch.tensor([3] * 10 + [8] * 40)
+    predictions = torch.tensor([3] * 5 + [8] * 5 + [8] * 20 + [3] * 20)
+    assert mean_per_class_interval(predictions, targets) == pytest.approx(agresti_coull(16, 32), abs=1e-6)
+
+
 def test_many_images_in_every_class_are_sure_of_their_own_variance() -> None:
     """Half of the classes are always right: their images add nothing to the variance, as a pooled share would say."""
     sizes, accuracies = torch.full((10,), 1000), torch.tensor([1.0, 0.5] * 5)

@@ -104,8 +104,11 @@ def _mean_over_images(targets: Tensor, basis: Tensor, fitted: Tensor) -> Tensor:
 
 
 def _kept_share(own: Tensor, views: Tensor, basis: Tensor, fitted: Tensor) -> Tensor:
-    """Return the share (N, K) of the clean feature that views keep, a polynomial of their parameters in [0, 1]."""
-    weighted = basis[fitted] * (own[fitted] ** 2).sum(dim=2, keepdim=True)
-    gram = torch.einsum("nkb,nkc->bc", basis[fitted], weighted)
-    loads = torch.einsum("nkb,nk->b", basis[fitted], (own[fitted] * views[fitted]).sum(dim=2))
-    return (basis @ (torch.linalg.pinv(gram, hermitian=True) @ loads)).clamp(0, 1)
+    """Return the share (N, K) of the clean feature that views keep, a polynomial of their parameters in [0, 1].
+
+    It is fitted beside a constant, which is why what it multiplies is centred.
+    """
+    products = torch.einsum("nkb,nkd->bnkd", basis[fitted], own[fitted]).flatten(1, 2)
+    products = (products - products.mean(dim=1, keepdim=True)).flatten(1)
+    loads = products @ views[fitted].flatten()
+    return (basis @ (torch.linalg.pinv(products @ products.T, hermitian=True) @ loads)).clamp(0, 1)

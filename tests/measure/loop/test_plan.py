@@ -22,6 +22,14 @@ def test_the_paper_draws_images_with_replacement_and_the_clean_protocol_each_onc
     assert sorted(clean) == list(range(1000))
 
 
+@pytest.mark.parametrize("seed", [0, 5])
+def test_the_paper_draws_as_many_as_are_asked_for_of_however_few_by_seed_0(seed: int) -> None:
+    """A thousand, by NumPy's first generator, as the official code."""
+    drawn = choose_images(8, MeasureSettings(protocol="paper", seed=seed))
+    assert drawn == np.random.RandomState(0).choice(8, 1000).tolist()
+    assert len(choose_images(8, MeasureSettings(protocol="clean", num_images=30))) == 8
+
+
 def test_the_seed_says_which_images_are_chosen() -> None:
     first, second = (choose_images(1000, MeasureSettings(num_images=20, seed=seed)) for seed in (0, 1))
     assert first != second

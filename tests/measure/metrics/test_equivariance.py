@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from solo_invariance.measure.functional import equivariance_terms
 from solo_invariance.measure.metrics.equivariance import Equivariance
 
 
@@ -79,6 +80,26 @@ def test_maps_of_single_images_are_none_that_all_share() -> None:
     turns = torch.linalg.qr(draw(200, 8, 8, seed=4)).Q
     views = torch.einsum("nij,nj->ni", turns, clean)[:, None].expand(200, 4, 8)
     assert score(clean, views, CIRCLE) < 0.05
+
+
+def test_a_share_that_is_kept_and_a_constant_are_known_to_the_first_baseline() -> None:
+    """The map predicts it no better: there is nothing to predict."""
+    clean, shift = draw(200, 8), 3 * draw(8, seed=2)
+    views = (0.5 * clean + shift)[:, None].expand(-1, 4, -1)
+    mapped, kept, mean_view = equivariance_terms(clean, views, CIRCLE, torch.arange(200)).sum(dim=0).tolist()
+    assert max(mapped, kept) < 1e-9 * mean_view
+    # Half of each feature's deviations from its mean, but the mean is of the other half of the images.
+    assert mean_view == pytest.approx(4 * 0.25 * float((clean - clean.mean(0)).square().sum()), rel=0.05)
+
+
+def test_every_image_has_its_own_errors_whatever_the_order_of_rows() -> None:
+    clean = draw(200, 8)
+    views = rotated(clean, ANGLES) + torch.linspace(0, 1, 200)[:, None, None] * draw(200, 4, 8, seed=3)
+    images = torch.arange(200)
+    order = torch.randperm(200, generator=torch.Generator().manual_seed(4))
+    expected = equivariance_terms(clean, views, CIRCLE, images)
+    found = equivariance_terms(clean[order], views[order], CIRCLE[order], images[order])
+    torch.testing.assert_close(found, expected[order])
 
 
 def test_without_projections_it_says_so() -> None:

@@ -5,7 +5,7 @@ from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from solo_invariance.measure.functional import parameter_readout
-from solo_invariance.measure.functional.parameter_readout import parameter_readout_terms
+from solo_invariance.measure.functional.parameter_readout import _folds_of_images, parameter_readout_terms
 from solo_invariance.measure.metrics.parameter_readout import ParameterReadout
 from solo_invariance.measure.metrics.sampled_views import choose_views
 from solo_invariance.regression.cross_validation import assign_folds
@@ -176,3 +176,26 @@ def test_bad_input_is_refused() -> None:
     broken[17, 2, 5] = torch.inf
     with pytest.raises(ValueError, match="image 117: views not finite"):
         ParameterReadout().update(clean, broken, coordinates, images + 100)
+
+
+def test_rows_of_one_image_are_in_one_fold_and_the_last_column_holds_out_none() -> None:
+    held_out = _folds_of_images(torch.tensor([7, 4, 7, 9, 4, 9, 2, 7]), seed=0)
+    assert held_out[:, -1].tolist() == [False] * 8
+    assert held_out[:, :-1].sum(dim=1).tolist() == [1] * 8
+    for rows in ([0, 2, 7], [1, 4], [3, 5]):
+        assert torch.equal(held_out[rows], held_out[rows[:1]].expand(len(rows), -1))
+
+
+def test_the_metric_is_one_less_the_share_of_the_error_by_its_own_seed() -> None:
+    assert ParameterReadout.value(torch.tensor([1.0, 4.0])) == 0.75
+    metric = ParameterReadout(seed=5)
+    clean, angles = draw(20, 5), draw(20, 6, 1, seed=1)
+    metric.update(clean, clean[:, None] + 0.3 * angles + draw(20, 6, 5, seed=2), angles, torch.arange(20))
+    expected, other = (parameter_readout_terms(**metric.states(), seed=seed) for seed in (5, 0))
+    assert torch.equal(metric.per_image()[:, 0], expected)
+    assert not torch.equal(expected, other)
+
+
+def test_another_seed_keeps_other_views() -> None:
+    first, second = (choose_views(torch.arange(20), num_views=100, keep=4, seed=seed) for seed in (0, 1))
+    assert not torch.equal(first, second)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -79,6 +80,13 @@ def test_it_is_the_cosine_of_projected_features_that_are_whitened_by_their_own_c
     torch.testing.assert_close(metric.compute(), expected.mean())
 
 
+def test_there_are_as_many_projections_as_asked_for_and_no_two_alike() -> None:
+    whitening = whitening_from_statistics(torch.zeros(5).double(), torch.eye(5).double(), 100, shrink=False)
+    first, second, third = width_matched_projections(whitening, torch.eye(5).double(), 100, 2, 3, shrink=False)
+    assert not torch.allclose(first, second)
+    assert not torch.allclose(second, third)
+
+
 def test_no_more_features_than_dimensions_are_left_as_they_are() -> None:
     whitening = whitening_from_statistics(torch.zeros(3), torch.eye(3), 100, shrink=False)
     maps = width_matched_projections(whitening, torch.eye(3), 100, 3, 5, shrink=False)
@@ -93,6 +101,32 @@ def test_groups_are_means_over_projections() -> None:
     views, maps = draw(2, 4, 3), draw(5, 2, 3, seed=1)
     expected = torch.stack([group_similarity(views @ one.T, include_diagonal=False) for one in maps]).mean(0)
     torch.testing.assert_close(width_matched_group_similarity(views, maps, include_diagonal=False), expected)
+
+
+def without(reference: Tensor, removed: list[int], features: Tensor) -> Tensor:
+    """Cosines (V, V) of projected features (V, D), whitened by the reference's images but those that are removed."""
+    directions = draw(reference.shape[1], 4)  # the first draw of the same generator
+    others = np.delete(reference.numpy(), removed, axis=0) @ directions.numpy()
+    centred = features.numpy() @ directions.numpy() - others.mean(0)
+    products = centred @ np.linalg.inv(np.cov(others.T)) @ centred.T
+    lengths = np.sqrt(products.diagonal())
+    return torch.from_numpy(products / np.outer(lengths, lengths))
+
+
+def test_images_of_the_reference_are_taken_out_of_it_in_the_projection() -> None:
+    clean, views = draw(40, 12, seed=1), draw(40, 12, seed=2)
+    covariance = torch.cov(clean.T)
+    whitening = whitening_from_statistics(clean.mean(0), covariance, 40, shrink=False)
+    maps = width_matched_projections(whitening, covariance, 40, 4, 1, shrink=False)
+    z, w = whiten(clean, whitening), whiten(views, whitening)
+    found = width_matched_similarity(z, w[:, None], maps, torch.arange(40) < 20, whitening)[:, 0]
+    for image, removed in ((0, [0]), (19, [19]), (20, []), (39, [])):
+        expected = without(clean, removed, torch.stack([clean[image], views[image]]))[0, 1]
+        torch.testing.assert_close(found[image], expected)
+    groups = z[:6].unflatten(0, (2, 3))
+    of_groups = width_matched_group_similarity(groups, maps, groups, whitening, include_diagonal=True)
+    for group, rows in zip(of_groups, ([0, 1, 2], [3, 4, 5]), strict=True):
+        torch.testing.assert_close(group, without(clean, rows, clean[rows]).mean())
 
 
 def test_without_projections_it_says_so() -> None:

@@ -63,8 +63,8 @@ def test_fixed_parameters_are_scikit_learns(protocol: ProtocolName, alpha: float
 @pytest.mark.parametrize("protocol", ["clean", "paper"])
 def test_each_target_chooses_as_ten_single_runs_would(protocol: ProtocolName) -> None:
     features, targets = problem()
-    probe = KernelRidgeProbe(ALPHAS, GAMMAS, protocol=protocol, seed=2).fit(features, targets)
-    pairs = [(alpha, gamma) for alpha in ALPHAS[[1, 2, 0]].tolist() for gamma in GAMMAS[[0, 2, 1]].tolist()]
+    probe = KernelRidgeProbe(ALPHAS[1:], GAMMAS, protocol=protocol, seed=2).fit(features, targets)
+    pairs = [(alpha, gamma) for alpha in ALPHAS[1:].tolist() for gamma in GAMMAS[[0, 2, 1]].tolist()]
     # The paper's are drawn anew for each pair, from one generator.
     fold_of, shuffled = assign_folds(90, 5, 2).numpy(), KFold(5, shuffle=True, random_state=np.random.RandomState(2))
     scores = []

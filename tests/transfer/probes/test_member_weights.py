@@ -2,13 +2,14 @@ import itertools
 
 import pytest
 import torch
+from sklearn.linear_model import Ridge
 from torch import Tensor
 
 from solo_invariance.protocols import ProtocolName
 from solo_invariance.regression.banded_ridge import FewFeatures, FewImages, banded_ridge
 from solo_invariance.regression.cross_validation import penalty_grid
 from solo_invariance.transfer.probes.logistic import LogisticProbe
-from solo_invariance.transfer.probes.member_weights import MemberWeights, choose_member_weights
+from solo_invariance.transfer.probes.member_weights import MemberWeights, _with_largest_one, choose_member_weights
 from solo_invariance.transfer.probes.ridge import RidgeProbe
 
 
@@ -71,6 +72,15 @@ def test_equal_weights_are_the_probes_cross_validation(width: int) -> None:
     assert list(begun.values()) == pytest.approx(probe.cv_scores_[at].tolist(), abs=1e-6)
 
 
+def test_weights_are_scaled_to_a_largest_of_one_and_the_regression_stays_the_same() -> None:
+    features, targets = draw(30, 4, seed=0).numpy(), draw(30, seed=1).numpy()
+    (first, second), strength = _with_largest_one((0.5, 4.0), 8.0)
+    assert (first, second) == (0.125, 1.0)
+    before, after = features * [0.5, 0.5, 4.0, 4.0], features * [first, first, second, second]
+    expected = Ridge(alpha=8.0).fit(before, targets).predict(before)
+    assert Ridge(alpha=strength).fit(after, targets).predict(after) == pytest.approx(expected)
+
+
 def test_the_scale_and_width_of_a_member_do_not_decide() -> None:
     members, targets = planted((1.0, 0.3))
     plain = choose_member_weights(members, targets, "regression")
@@ -114,6 +124,15 @@ def test_scores_come_from_all_images_once_and_nothing_else() -> None:
     # The best of many trials of nothing, but no more.
     assert 0.4 < found.cv_score < 0.65
     assert all(abs(trial.score * 150 - round(trial.score * 150)) < 1e-6 for trial in found.table)
+
+
+def test_no_more_images_are_chosen_by_than_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("solo_invariance.transfer.probes.member_weights._MOST_IMAGES", 50)
+    members, _ = planted((1.0, 1.0))
+    labels = torch.randint(2, (150,), generator=torch.Generator().manual_seed(0))
+    found = choose_member_weights(members, labels, "classification", by_accuracy=True)
+    right = torch.tensor([trial.score for trial in found.table]) * 50
+    torch.testing.assert_close(right, right.round())
 
 
 def test_base_weights_come_first() -> None:

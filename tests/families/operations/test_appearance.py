@@ -126,3 +126,17 @@ def test_apply_where_computes_only_what_was_chosen(images) -> None:
 def test_wrong_strengths_are_refused(arguments) -> None:
     with pytest.raises(ValueError, match=r"color_jitter\."):
         ColorJitter(**arguments)
+
+
+def test_the_blurs_kernel_reaches_to_three_times_the_largest_sigma(images) -> None:
+    parameters = {"applied": torch.ones(4, dtype=torch.bool), "sigma": torch.full((4,), 1.5)}
+    views = GaussianBlur(sigma=(1.0, 2.0)).apply(images, parameters)
+    torch.testing.assert_close(views, F.gaussian_blur(images, [13, 13], [1.5, 1.5]), atol=1e-5, rtol=0)
+
+
+def test_colours_stay_where_the_jitter_is_not_applied(images) -> None:
+    drawn = ColorJitter().draw(4, torch.Generator().manual_seed(0))
+    drawn["applied"] = torch.tensor([True, False, True, False])
+    views = ColorJitter().apply(images, drawn)
+    assert torch.equal(views[1::2], images[1::2])
+    assert not torch.equal(views[::2], images[::2])

@@ -406,3 +406,9 @@ def test_an_output_pixel_is_the_mean_of_eight_points_along_an_axis_at_most(perio
     view = resample(stripes, [shift], 16, axis_aligned=False)
     seen = view[..., 2:-2, 2:-2].abs()
     torch.testing.assert_close(seen, torch.full_like(seen, float(stays)), atol=1e-4, rtol=0)
+
+
+def test_a_crops_ratio_is_of_its_width_to_its_height() -> None:
+    drawn = ResizedCrop(scale=(0.1, 0.3), ratio=(1.5, 2.0)).draw(100, torch.Generator().manual_seed(0))
+    _, _, width, height = drawn["box"].T
+    assert 1.499 < float((width / height).min()) < float((width / height).max()) < 2.001

@@ -105,3 +105,11 @@ def test_every_image_has_its_own_errors_whatever_the_order_of_rows() -> None:
 def test_without_projections_it_says_so() -> None:
     with pytest.raises(ValueError, match="projects features: expected projections, got none"):
         Equivariance().update(draw(9, 8), draw(9, 4, 8), CIRCLE[:9], torch.arange(9))
+
+
+def test_what_is_predicted_are_the_projected_features() -> None:
+    clean, onto = draw(200, 8), draw(4, 8, seed=7)
+    views = rotated(clean, ANGLES)
+    metric = Equivariance(onto[None])
+    metric.update(clean, views, CIRCLE, torch.arange(200))
+    assert float(metric.compute()) == pytest.approx(score(clean @ onto.T, views @ onto.T, CIRCLE), abs=1e-6)

@@ -21,7 +21,7 @@ from solo_invariance.measure.metrics.distance import InvarianceDistance
 from solo_invariance.measure.metrics.parameter_readout import ParameterReadout
 from solo_invariance.measure.metrics.retrieval import RetrievalMRR, RetrievalRecall
 from solo_invariance.measure.metrics.similarity import InvarianceSimilarity
-from solo_invariance.measure.metrics.view_metric import Gallery, GalleryMetric, ViewMetric
+from solo_invariance.measure.metrics.view_metric import Gallery, GalleryMetric, ViewMetric, prototypes_of
 from solo_invariance.regression.cross_validation import assign_folds, penalty_grid
 
 METRICS: dict[str, type[ViewMetric]] = {
@@ -267,3 +267,10 @@ def test_two_processes_compute_what_one_does(tmp_path: Path, monkeypatch: pytest
     for rank in range(2):
         together = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         torch.testing.assert_close(together, alone, rtol=1e-12, atol=1e-12)
+
+
+def test_a_prototype_has_seen_no_image_and_the_metric_that_it_is_of_keeps_its_own() -> None:
+    metric = InvarianceSimilarity()
+    metric.update(torch.ones(2, 3), torch.ones(2, 1, 3))
+    assert len(prototypes_of({"similarity": metric})["similarity"].rows) == 0
+    assert len(metric.states()["rows"]) == 2

@@ -13,6 +13,7 @@ from solo_invariance.measure.functional import (
     width_matched_similarity,
 )
 from solo_invariance.measure.metrics import WidthMatchedSimilarity
+from solo_invariance.measure.metrics.view_metric import Projections
 
 IMAGES, WIDTH = 4000, 128
 
@@ -123,6 +124,9 @@ def test_images_of_the_reference_are_taken_out_of_it_in_the_projection() -> None
     for image, removed in ((0, [0]), (19, [19]), (20, []), (39, [])):
         expected = without(clean, removed, torch.stack([clean[image], views[image]]))[0, 1]
         torch.testing.assert_close(found[image], expected)
+    metric = WidthMatchedSimilarity().with_projections(Projections(maps, whitening))
+    metric.update(z, w[:, None], held_out=torch.arange(40) < 20)
+    torch.testing.assert_close(metric.compute(), found.mean())
     groups = z[:6].unflatten(0, (2, 3))
     of_groups = width_matched_group_similarity(groups, maps, groups, whitening, include_diagonal=True)
     for group, rows in zip(of_groups, ([0, 1, 2], [3, 4, 5]), strict=True):

@@ -37,7 +37,7 @@ def metrics_named(chosen: Any) -> dict[str, ViewMetric]:
 
     Example:
         >>> list(metrics_named(["mrr"]))
-        ['similarity', 'distance', 'mrr']
+        ['similarity', 'width_matched_similarity', 'distance', 'mrr']
     """
     names = dict.fromkeys([*METRICS, *_names("metrics", chosen, "[similarity,distance]")])
     return {name: _metric(name) for name in names}

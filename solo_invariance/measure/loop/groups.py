@@ -261,7 +261,8 @@ class _GroupRun:
         whitened = self.whitened
         require_short_side(pixels, whitened.geometry.crop_size, self.views.source, indices)
         features = torch.empty(len(pixels), whitened.backbone.num_features, device=whitened.device)
-        for positions, some in clean_features(whitened.stream, pixels, whitened.geometry):
+        whole = whitened.geometry._replace(resize=whitened.geometry.crop_size)  # nothing of a view is cut off
+        for positions, some in clean_features(whitened.stream, pixels, whole):
             require_finite_features(some, self.views.source, [indices[position] for position in positions])
             features[positions] = some
         return features

@@ -168,7 +168,7 @@ class WhitenedBackbone:
         images: list[int] = []
         for chunk, (positions, pixels) in zip(chunks, reader.units(chunks), strict=True):
             require_short_side(pixels, short_side, source, [chunk[position] for position in positions])
-            for chosen, some in clean_features(self.stream, pixels, self.geometry):
+            for chosen, some in clean_features(self.stream, pixels, self.geometry._replace(resize=short_side)):
                 features.append(some)
                 images += [chunk[positions[place]] for place in chosen]
             self.progress("gallery", len(images), len(indices))

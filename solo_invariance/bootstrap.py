@@ -22,7 +22,9 @@ Statistic = Callable[[Tensor], Tensor]
 WeightedScore = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 """Scores predictions against targets, with each image counted as often as its weight (..., N) says; (...)."""
 
-_NORMAL_QUANTILE = 1.96
+NORMAL_QUANTILE = 1.959964
+"""Standard errors to either side of a normal number that hold 95 %."""
+
 _LARGEST_PIECE = 4_000_000
 _WEIGHTS_AT_ONCE = 10_000_000
 
@@ -49,7 +51,7 @@ class Estimate(NamedTuple):
 
     def with_reference_error(self, error: float) -> "Estimate":
         """Return the same number with an interval that has an independent, normal error of its reference, too."""
-        low, high = (math.hypot(self.mean - end, _NORMAL_QUANTILE * error) for end in (self.low, self.high))
+        low, high = (math.hypot(self.mean - end, NORMAL_QUANTILE * error) for end in (self.low, self.high))
         return Estimate(self.mean, self.standard_error, self.mean - low, self.mean + high, error)
 
     def as_dict(self) -> dict[str, Any]:
@@ -197,19 +199,6 @@ def paired_interval(
 
     draws = _resampled_weights(len(targets), resamples, seed)
     return _central(torch.cat([difference(weights.to(targets.device)) for weights in draws]), *_tails(level))
-
-
-def normal_interval(values: Tensor) -> Interval:
-    """Return the 95 % interval of the mean of independent values (N,), by the normal approximation.
-
-    Example:
-        >>> low, high = normal_interval(torch.tensor([0.0, 1.0, 0.0, 1.0]))
-        >>> round(low, 3), round(high, 3)
-        (-0.066, 1.066)
-    """
-    mean = float(values.mean())
-    half = _NORMAL_QUANTILE * float(values.std() / len(values) ** 0.5)
-    return Interval(mean - half, mean + half)
 
 
 def _estimate(value: Tensor, samples: Tensor, count: int) -> Estimate:

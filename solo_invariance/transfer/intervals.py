@@ -10,9 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from solo_invariance.bootstrap import Interval
-
-_NORMAL_QUANTILE = 1.959964
+from solo_invariance.bootstrap import NORMAL_QUANTILE, Interval
 
 
 class _Prior(NamedTuple):
@@ -31,7 +29,7 @@ class _Prior(NamedTuple):
         return (self.low**2 + self.high**2) / 2
 
 
-_RIGHT_OR_WRONG = _Prior(_NORMAL_QUANTILE**2, 0.0, 1.0)
+_RIGHT_OR_WRONG = _Prior(NORMAL_QUANTILE**2, 0.0, 1.0)
 # One image that ours alone gets right, and one that theirs alone does.
 _BETTER_OR_WORSE = _Prior(2.0, -1.0, 1.0)
 
@@ -154,5 +152,5 @@ def _normal(mean: Tensor, count: float, prior: _Prior) -> Interval:
 
 
 def _around(mean: Tensor, error: Tensor, prior: _Prior) -> Interval:
-    half = _NORMAL_QUANTILE * float(error)
+    half = NORMAL_QUANTILE * float(error)
     return Interval(max(prior.low, float(mean) - half), min(prior.high, float(mean) + half))

@@ -137,7 +137,8 @@ def hold_out_pairs(pairs: Tensor, held_out: Tensor | None, whitening: Whitening)
 
     Args:
         pairs: (N, 1 + V, D), by ``whitening``: of each image, then of V views of it.
-        held_out: Which images were part of the mean and covariance and are taken out of these, (N,), bool; or none.
+        held_out: Which images were part of the mean and covariance and are taken out of these, (N,), bool; or none. On
+            the CPU, nothing waits for the device.
         whitening: As in ``hold_out``.
 
     Returns:
@@ -145,10 +146,11 @@ def hold_out_pairs(pairs: Tensor, held_out: Tensor | None, whitening: Whitening)
     """
     if held_out is None or not held_out.any():
         return pairs
-    some = held_out.to(pairs.device)
-    found = pairs.clone()
-    found[some] = hold_out(pairs[some], pairs[some][:, :1], whitening)
-    return found
+    if held_out.all():
+        return hold_out(pairs, pairs[:, :1], whitening)
+    rows = held_out.nonzero()[:, 0].to(pairs.device)
+    some = pairs[rows]
+    return pairs.index_copy(0, rows, hold_out(some, some[:, :1], whitening))
 
 
 def hold_out(whitened: Tensor, removed: Tensor, whitening: Whitening) -> Tensor:

@@ -54,11 +54,11 @@ def with_short_side(source: ImageSource, size: int | None) -> ImageSource:
     Files are resized as they are read, once, whatever size they were to have; a source that cannot resize stays as it
     is.
     """
-    if isinstance(source, SelectedImages):
-        return replace(source, source=with_short_side(source.source, size))
-    if isinstance(source, KnownImages):
+    if isinstance(source, SelectedImages | KnownImages):
         inner = with_short_side(source.source, size)
-        return source if inner is source.source else inner  # their digests are of another size
+        if inner is source.source:
+            return source
+        return replace(source, source=inner) if isinstance(source, SelectedImages) else inner  # digests are by size
     if not isinstance(source, ImageFiles | TensorImages | DatasetImages) or source.resize == size:
         return source
     resized = copy.copy(source)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import chain
 from typing import Any
@@ -45,13 +45,27 @@ def digests_of(
     return found
 
 
-def distinct_images(source: ImageSource, num_workers: int = 4) -> KnownImages:
-    """Return a source's images, each picture once, with their digests.
+@dataclass(frozen=True)
+class DistinctImages(KnownImages):
+    """A source's images, each picture once, with their digests.
+
+    Args:
+        num_files: How many images the source has, those that repeat included.
+    """
+
+    num_files: int
+
+
+def distinct_images(source: ImageSource, num_workers: int = 4) -> DistinctImages:
+    """Return a source's images, each picture once, with their digests; where they are that already, as they are.
 
     Args:
         source: Images that cannot be read are kept: whoever reads them says so.
         num_workers: Threads that hash; with none, this one does.
     """
+
+    if isinstance(source, DistinctImages):
+        return source
 
     def digests(chunk: range) -> list[str]:
         return [_digest_or_place(source, index) for index in chunk]
@@ -60,7 +74,7 @@ def distinct_images(source: ImageSource, num_workers: int = 4) -> KnownImages:
     first: dict[str, int] = {}
     for index, digest in enumerate(chain.from_iterable(_in_threads(digests, chunks, num_workers))):
         first.setdefault(digest, index)
-    return KnownImages(SelectedImages(source, list(first.values())), list(first))
+    return DistinctImages(SelectedImages(source, list(first.values())), list(first), len(source))
 
 
 def _digest_or_place(source: ImageSource, index: int) -> str:

@@ -17,7 +17,6 @@ from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_o
 from solo_invariance.measure.settings import MeasureSettings
 from solo_invariance.measure.transforms.transform import ResizeCrop, Transform
 from solo_invariance.plugins import Kind, discover, load_plugin
-from solo_invariance.protocols import protocol_named
 from solo_invariance.results.files import versions
 
 TWIN = "untrained"
@@ -203,24 +202,26 @@ def cautions_of(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
     return [f"{', '.join(said_of)}: {sentence}" for sentence, said_of in names.items()]
 
 
-def cautions_of_reference(reference: Mapping[str, Any], num_features: int, protocol: str, shared: bool) -> list[str]:
+def cautions_of_reference(
+    reference: Mapping[str, Any], num_features: int, *, holds_out: bool, shared: bool
+) -> list[str]:
     """Return what is to be said of numbers that are whitened by a reference.
 
     Args:
         reference: What the result says of the reference images.
         num_features: D, of the layer.
-        protocol: Its name.
+        holds_out: Whether measured images are whitened without themselves.
         shared: Whether measured images may be in the reference, too.
     """
     count, files = reference["num_images"], reference["num_files"]
-    enough = (_ENOUGH_HELD_OUT if protocol_named(protocol).holds_out else _ENOUGH_SHARED) * num_features
-    if count >= enough or not (shared or protocol_named(protocol).holds_out):
+    enough = (_ENOUGH_HELD_OUT if holds_out else _ENOUGH_SHARED) * num_features
+    if count >= enough or not (shared or holds_out):
         return []
     repeat = f" (of {files} files; pictures that repeat count once)" if files > count else ""
     named = f"{count} different reference images{repeat}" if repeat else f"{count} reference images"
     effect = (
         "similarities may be off by more than 0.02, mostly too high, and distances by a fifth"
-        if protocol_named(protocol).holds_out
+        if holds_out
         else "measured images that are among them look less invariant than they are"
     )
     return [f"{named} are few for {num_features} features: {effect}; {enough} would be enough (reference.path)."]

@@ -236,8 +236,10 @@ class _Run:
         return result
 
     def _cautions_of_reference(self, layer: str) -> list[str]:
-        found, width = self.results.reference(layer), self.backbone.layers[layer]
-        return cautions_of_reference(found, width, self.settings.protocol, self.reference is self.data.images)
+        found, width, quirks = self.results.reference(layer), self.backbone.layers[layer], self.settings.quirks
+        return cautions_of_reference(
+            found, width, holds_out=quirks.holds_out, shared=self.reference is self.data.images
+        )
 
     def comparisons(
         self, out: Path, against: Path | str | None, shared: Iterable[str], twin: bool
@@ -273,18 +275,19 @@ class _Run:
     def _measurement(self) -> InvarianceMeasurement:
         """Return the measurement with its statistics, which are computed once."""
         backbone, settings, arguments = self.backbone, self.settings, (self.settings, self.progress, self.processes)
+        reference, workers = self.reference, settings.reading.num_workers
+        if settings.quirks.holds_out:
+            reference = distinct_images(reference, workers)
         if self.results.has_statistics:
-            return InvarianceMeasurement(backbone, self.reference, *arguments, known=self.results.moments())
+            return InvarianceMeasurement(backbone, reference, *arguments, known=self.results.moments())
         cache = FeatureCache.default()
         lists_left_out = settings.reading.on_error == "skip"
         if cache is None or lists_left_out or not hasattr(self.reference, "digest"):  # which costs less than features
-            return InvarianceMeasurement(backbone, self.reference, *arguments)
-        crop_size, workers = self.geometry.crop_size, settings.reading.num_workers
-        counted = distinct_images(self.reference, workers) if settings.quirks.holds_out else self.reference
-        key = key_of_moments(backbone, counted, crop_size, settings.precision, workers)
-        known = find_moments(cache, key, backbone.layers, len(counted))
+            return InvarianceMeasurement(backbone, reference, *arguments)
+        key = key_of_moments(backbone, reference, self.geometry.crop_size, settings.precision, workers)
+        known = find_moments(cache, key, backbone.layers, len(reference))
         everywhere = all(self.processes.gather([known is not None]))
-        measurement = InvarianceMeasurement(backbone, self.reference, *arguments, known=known if everywhere else None)
+        measurement = InvarianceMeasurement(backbone, reference, *arguments, known=known if everywhere else None)
         if not everywhere and self.processes.rank == 0:
             keep_moments(cache, key, measurement.moments)
         return measurement

@@ -93,9 +93,9 @@ class WhitenedBackbone:
         if not isinstance(reference, Mapping):
             self.num_files = len(reference)
             if self.settings.quirks.holds_out:
-                reference = distinct_images(
-                    with_short_side(reference, self.geometry.resize), self.settings.reading.num_workers
-                )
+                sized = with_short_side(reference, self.geometry.resize)
+                reference = distinct_images(sized, self.settings.reading.num_workers)
+                self.num_files = reference.num_files
                 self._in_reference = frozenset(reference.digests)
                 self.reference_fingerprint = fingerprint_of({"images": [*reference.digests]})
         known = reference if isinstance(reference, Mapping) else known

@@ -400,3 +400,24 @@ def test_what_is_no_metric_is_named(tiny_backbone: Backbone) -> None:
 def test_a_metric_without_its_gallery_says_so() -> None:
     with pytest.raises(ValueError, match="RetrievalRecall compares with other images: expected a gallery, got none"):
         RetrievalRecall().update(torch.ones(1, 2), torch.ones(1, 3, 2), images=torch.tensor([0]))
+
+
+class _CountedImages(TensorImages):
+    """Images that count how often each is hashed."""
+
+    def __init__(self, images: Tensor) -> None:
+        super().__init__(images)
+        self.hashed = [0] * len(images)
+
+    def digest(self, index: int) -> str:
+        self.hashed[index] += 1
+        return super().digest(index)
+
+
+def test_a_reference_is_hashed_once_a_run() -> None:
+    pixels = torch.randint(0, 256, (30, 3, 37, 37), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    reference = _CountedImages(pixels)
+    settings = MeasureSettings(num_images=4, k=2, geometry=ResizeCrop(37, 32))
+    network = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
+    measure(network, TensorImages(pixels[:4]), ["h_flip"], settings, reference=reference, device="cpu")
+    assert reference.hashed == [1] * 30

@@ -416,8 +416,10 @@ class _CountedImages(TensorImages):
 
 def test_a_reference_is_hashed_once_a_run() -> None:
     pixels = torch.randint(0, 256, (30, 3, 37, 37), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
-    reference = _CountedImages(pixels)
+    reference = _CountedImages(torch.cat([pixels, pixels]))
     settings = MeasureSettings(num_images=4, k=2, geometry=ResizeCrop(37, 32))
     network = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
-    measure(network, TensorImages(pixels[:4]), ["h_flip"], settings, reference=reference, device="cpu")
-    assert reference.hashed == [1] * 30
+    found = measure(network, TensorImages(pixels[:4]), ["h_flip"], settings, reference=reference, device="cpu").only
+    assert reference.hashed == [1] * 60
+    assert found.reference is not None
+    assert (found.reference.num_images, found.reference.num_files) == (30, 60)

@@ -46,8 +46,11 @@ def test_the_influence_is_the_derivative_by_the_weight_of_an_image() -> None:
     reference, features = _features(40), _features(4, seed=1)
     expected = _derivatives(features.numpy(), reference.numpy())
     whitened = _whitened(features, reference)
-    found = reference_influence(whitened[:2], whitened[2:][None].expand(2, 2, -1), _whitened(reference, reference))
-    np.testing.assert_allclose(found.permute(2, 0, 1), expected[:, :2, 2:], atol=1e-5)
+    clean, views = whitened[:2], whitened[2:][None].expand(2, 2, -1)
+    for weights in ([1.0, 0.0], [0.0, 1.0], [0.25, 0.75]):
+        each = torch.tensor(weights, dtype=torch.float64).expand(2, 2)
+        found = reference_influence(clean, views, each, _whitened(reference, reference))
+        np.testing.assert_allclose(found.T, expected[:, :2, 2:] @ np.array(weights), atol=1e-5)
     assert np.abs(expected).mean() > 0.1
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 from torch import Tensor, nn
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
@@ -95,7 +96,7 @@ def test_the_interval_of_a_transform_has_the_error_of_the_jackknife(protocol: st
     images = torch.from_numpy(np.unique(arrays["names"], return_inverse=True)[1])
     alone = estimate(terms, images=images)
     error = found["similarity"]["reference_error"]
-    halves = [math.hypot(alone.mean - end, 1.96 * error) for end in (alone.low, alone.high)]
+    halves = [math.hypot(alone.mean - end, norm.ppf(0.975) * error) for end in (alone.low, alone.high)]
     assert found["similarity"]["ci95"] == pytest.approx([alone.mean - halves[0], alone.mean + halves[1]])
     assert found["similarity"]["standard_error"] == pytest.approx(alone.standard_error)
 

@@ -5,12 +5,13 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 
-def reference_influence(clean: Tensor, views: Tensor, reference: Tensor) -> Tensor:
-    r"""Influence of each reference image on the cosine of the whitened clean feature and the whitened views' features.
+def reference_influence(clean: Tensor, views: Tensor, weights: Tensor, reference: Tensor) -> Tensor:
+    r"""Influence of each reference image on the mean cosine of a clean feature and its views' features, all whitened.
 
     One more image r of n moves mean and covariance by :math:`w_r / n` and :math:`(w_r w_r^\top - I) / n` in whitened
     coordinates, and a similarity by a n-th of its influence. With unit vectors :math:`a = z(x) / \lVert z(x) \rVert`
     and :math:`b`, their cosine :math:`c = a^\top b`, and :math:`\alpha_r = w_r^\top a`, :math:`\beta_r = w_r^\top b`,
+    it is the weighted mean over the views of
 
     .. math:: \phi_r = \frac{c}{2} (\alpha_r^2 + \beta_r^2) - \alpha_r \beta_r
         - \frac{\beta_r - c\,\alpha_r}{\lVert z(x) \rVert} - \frac{\alpha_r - c\,\beta_r}{\lVert z(T_p x) \rVert}
@@ -23,21 +24,32 @@ def reference_influence(clean: Tensor, views: Tensor, reference: Tensor) -> Tens
     gives to the features' variances is neglected.
 
     Args:
-        clean: (N, D), whitened.
-        views: (N, K, D), whitened.
-        reference: Whitened features of R reference images, (R, D).
+        clean: (..., N, D), whitened.
+        views: (..., N, K, D), whitened.
+        weights: (N, K), by which an image's views are averaged.
+        reference: Whitened features of R reference images, (..., R, D).
 
     Returns:
-        (N, K, R)
+        (..., N, R)
     """
-    lengths_clean = torch.linalg.vector_norm(clean, dim=-1)[:, None, None]
-    lengths_views = torch.linalg.vector_norm(views, dim=-1)[..., None]
-    clean, views = normalize(clean, dim=-1), normalize(views, dim=-1)
-    cosines = (clean[:, None] * views).sum(dim=-1, keepdim=True)
-    of_clean, of_views = (clean @ reference.T)[:, None], views @ reference.T
-    by_covariance = cosines / 2 * (of_clean**2 + of_views**2) - of_clean * of_views
-    by_mean = (of_views - cosines * of_clean) / lengths_clean + (of_clean - cosines * of_views) / lengths_views
-    return by_covariance - by_mean
+    length_of_clean = torch.linalg.vector_norm(clean, dim=-1, keepdim=True)
+    lengths = torch.linalg.vector_norm(views, dim=-1)
+    unit, units = normalize(clean, dim=-1), normalize(views, dim=-1)
+    cosines = (unit[..., None, :] * units).sum(dim=-1)
+    weights = weights.to(cosines).expand_as(cosines)
+    of_clean, of_views = unit @ reference.mT, _projected_sum(weights, units, reference)
+    similarity = (weights * cosines).sum(dim=-1, keepdim=True)
+    squares = (units.flatten(-3, -2) @ reference.mT).square_().unflatten(-2, cosines.shape[-2:])
+    of_squares = torch.einsum("...nk,...nkr->...nr", weights * cosines, squares)
+    by_covariance = (similarity * of_clean**2 + of_squares) / 2 - of_clean * of_views
+    by_mean = (of_views - similarity * of_clean) / length_of_clean
+    by_mean += (weights / lengths).sum(dim=-1, keepdim=True) * of_clean
+    return by_covariance - by_mean + _projected_sum(weights * cosines / lengths, units, reference)
+
+
+def _projected_sum(weights: Tensor, views: Tensor, reference: Tensor) -> Tensor:
+    """Return the weighted sums (..., N, D) of views (..., N, K, D), projected on reference images: (..., N, R)."""
+    return torch.einsum("...nk,...nkd->...nd", weights, views) @ reference.mT
 
 
 def group_reference_influence(views: Tensor, reference: Tensor, *, include_diagonal: bool) -> Tensor:

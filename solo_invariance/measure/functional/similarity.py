@@ -72,12 +72,28 @@ def width_matched_similarity(
     Returns:
         (N, K) in [-1, 1]; 1 says that the view changed nothing but the feature's length.
     """
-    count = len(projections)
-    pairs = torch.cat([clean[:, None], views], dim=1) @ projections.flatten(0, 1).T
-    projected = pairs.unflatten(2, (count, -1)).transpose(1, 2).flatten(0, 1)  # (N R, 1 + K, d)
-    if whitening is not None and held_out is not None:
-        projected = hold_out_pairs(projected, held_out.repeat_interleave(count), whitening)
-    return invariance_similarity(projected[:, 0], projected[:, 1:]).unflatten(0, (-1, count)).mean(dim=1)
+    projected = projected_pairs(torch.cat([clean[:, None], views], dim=1), projections, held_out, whitening)
+    similarities = invariance_similarity(projected[:, :, 0].flatten(0, 1), projected[:, :, 1:].flatten(0, 1))
+    return similarities.unflatten(0, (len(projections), -1)).mean(dim=0)
+
+
+def projected_pairs(pairs: Tensor, projections: Tensor, held_out: Tensor | None, whitening: Whitening | None) -> Tensor:
+    """Return whitened features of images and their views as projections whiten them.
+
+    Args:
+        pairs: (N, 1 + K, D), whitened: of each image, then of its views.
+        projections: (R, d, D), of ``whitening.width_matched_projections``.
+        held_out: Which images are taken out of the mean and covariance, (N,), bool, in d dimensions; None for none.
+        whitening: Of ``pairs``; needed with ``held_out``.
+
+    Returns:
+        (R, N, 1 + K, d)
+    """
+    count, num_images = len(projections), len(pairs)
+    projected = (pairs @ projections.flatten(0, 1).T).unflatten(2, (count, -1)).movedim(2, 0).flatten(0, 1)
+    if held_out is not None and whitening is not None:
+        projected = hold_out_pairs(projected, held_out.repeat(count), whitening)
+    return projected.unflatten(0, (count, num_images))
 
 
 def width_matched_group_similarity(

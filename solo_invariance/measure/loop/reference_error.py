@@ -2,11 +2,11 @@
 
 import math
 
-import torch
 from torch import Tensor
 
 from solo_invariance.measure.functional.influence import group_reference_influence, reference_influence
-from solo_invariance.measure.functional.whitening import Whitening, hold_out_pairs, whiten
+from solo_invariance.measure.functional.similarity import projected_pairs
+from solo_invariance.measure.functional.whitening import Whitening, whiten
 from solo_invariance.measure.statistics.feature_statistics import Moments
 
 _BLOCKS = 128
@@ -51,9 +51,7 @@ class ReferenceBlocks:
         Returns:
             (N, B), float32, for ``standard_error``.
         """
-        of_images = reference_influence(clean.float(), views.float(), self._images)
-        averaged = torch.einsum("nk,nkr->nr", weights.to(of_images), of_images)
-        return self._of_blocks(averaged)
+        return self._of_blocks(reference_influence(clean.float(), views.float(), weights, self._images))
 
     def width_matched_influence(
         self, pairs: Tensor, weights: Tensor, projections: Tensor, held_out: Tensor, whitening: Whitening
@@ -67,15 +65,10 @@ class ReferenceBlocks:
             held_out: Which images are taken out of mean and covariance, (N,), bool.
             whitening: Of the pairs.
         """
-        found = []
-        for one in projections:
-            projected = hold_out_pairs(pairs @ one.T, held_out, whitening)
-            found.append(self._projected(one).influence(projected[:, 0], projected[:, 1:], weights))
-        return torch.stack(found).mean(dim=0)
-
-    def _projected(self, projection: Tensor) -> "ReferenceBlocks":
-        images = self._images @ projection.T.to(self._images)
-        return ReferenceBlocks(images.unflatten(0, (self._num_blocks, -1)), self._num_images)
+        projected = projected_pairs(pairs, projections, held_out, whitening).float()
+        images = self._images @ projections.mT.to(self._images)
+        of_images = reference_influence(projected[:, :, 0], projected[:, :, 1:], weights, images)
+        return self._of_blocks(of_images.mean(dim=0))
 
     def group_influence(self, views: Tensor, *, include_diagonal: bool) -> Tensor:
         """Return the blocks' influence, (1, B), on the mean pairwise similarity of whitened views (V, D) of a thing."""

@@ -6,6 +6,7 @@ import pytest
 
 from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import collect_results
+from solo_invariance.report.drawing.curves import curve_figures
 from solo_invariance.report.headline import headline
 from solo_invariance.report.page import render_page
 
@@ -36,6 +37,9 @@ def test_the_headline_of_different_widths_is_width_matched(write: Make) -> None:
     page = render_page(results, Path())
     assert "projected at random to 64 dimensions" in page
     assert "Similarity at full width" in page
+    (figure,) = curve_figures(results)
+    # The fixture draws a line from 1 down to 2 m - 1, with m the mean: 0.5 and 0.7 where they are matched.
+    assert [line.summary.split(", ")[1] for line in figure.lines] == ["lowest 0.00 at 180", "lowest 0.40 at 180"]
 
 
 def test_of_one_width_the_plain_similarity_is_the_papers(write: Make) -> None:

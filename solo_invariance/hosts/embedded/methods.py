@@ -185,7 +185,9 @@ class MoCoV2(MomentumContrast):
     def __init__(self, cfg: DictConfig) -> None:
         super().__init__(cfg)
         if cfg.momentum.base_tau != cfg.momentum.final_tau:
-            raise ValueError("momentum.base_tau and momentum.final_tau differ, and MoCo v2's momentum is fixed")
+            raise ValueError(
+                "momentum.base_tau and momentum.final_tau differ, and MoCo v2's momentum is fixed; +recipe=mocov2 sets both"
+            )
         self.groups = cfg.method_kwargs.get("bn_groups", 8)
         batch = cfg.optimizer.batch_size
         if not isinstance(self.groups, int) or self.groups < 1 or batch % self.groups or batch < 2 * self.groups:

@@ -17,7 +17,7 @@ from solo_invariance.report.collect import Results
 from solo_invariance.report.drawing.abscissa import Array, abscissa
 from solo_invariance.report.drawing.axis import Axis, Tick, tick_text
 from solo_invariance.report.drawing.colours import LIGHT
-from solo_invariance.report.grids import kinds_of, number, readable
+from solo_invariance.report.grids import Quantity, comparable_similarity, kinds_of, number, readable
 from solo_invariance.results import TransformResult
 
 WIDTH, HEIGHT = 320, 200
@@ -61,10 +61,14 @@ def has_curve(name: str, transform: TransformResult) -> bool:
 
 
 def curve_figures(results: Results) -> list[Figure]:
-    """One figure for each transform with a curve, in the order of the tables; all have the same vertical axis."""
+    """One figure for each transform with a curve, in the order of the tables; all have the same vertical axis.
+
+    They are of the similarity by which the backbones can be compared, as the tables are.
+    """
+    quantity = comparable_similarity(results.rows)
     styles = {row.label: line_style(index) for index, row in enumerate(results.rows)}
     measured = {
-        name: {row.label: row.transforms[name] for row in results.rows if name in row.transforms}
+        name: {row.label: _by(row.transforms[name], quantity) for row in results.rows if name in row.transforms}
         for name in _names_in_order(results)
     }
     y_axis = Axis(*_similarity_domain(chain(*(of_name.values() for of_name in measured.values()))), BOTTOM, TOP)
@@ -89,6 +93,11 @@ def curve(name: str, transform: TransformResult) -> Curve:
     counts = np.bincount(groups)
     sums = [np.bincount(groups, weights=values) for values in (positions.values, np.array(transform.curve))]
     return Curve(*(of_group[counts > 0] / counts[counts > 0] for of_group in sums))
+
+
+def _by(transform: TransformResult, quantity: Quantity) -> TransformResult:
+    """Return a transform with another quantity in the place of its similarity."""
+    return transform.model_copy(update={"similarity": getattr(transform, quantity)})
 
 
 def _names_in_order(results: Results) -> list[str]:

@@ -186,7 +186,8 @@ class MoCoV2(MomentumContrast):
         super().__init__(cfg)
         if cfg.momentum.base_tau != cfg.momentum.final_tau:
             raise ValueError(
-                "momentum.base_tau and momentum.final_tau differ, and MoCo v2's momentum is fixed; +recipe=mocov2 sets both"
+                "momentum.base_tau and momentum.final_tau differ, and MoCo v2's momentum is fixed: "
+                "+recipe=mocov2 sets both"
             )
         self.groups = cfg.method_kwargs.get("bn_groups", 8)
         batch = cfg.optimizer.batch_size

@@ -68,6 +68,9 @@ def test_the_papers_deformations_are_distributed_as_albumentations(picture: Tens
     assert (changes[0].mean() - changes[1].mean()).abs() < 4 * error
     assert error < 0.05 * changes[1].mean()
     assert changes[0].std() / changes[1].std() == pytest.approx(1, abs=0.2)
+    # On average the picture stays where it is: the mean view is theirs, too.
+    means_off = (ours.mean(dim=0) - theirs.mean(dim=0)).abs().mean()
+    assert means_off < 1.5 * ((ours.var(dim=0) + theirs.var(dim=0)) / 400).sqrt().mean()
 
 
 def test_the_papers_draws_are_new_for_every_field_and_row(picture: Tensor) -> None:

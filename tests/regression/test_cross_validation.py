@@ -1,5 +1,7 @@
+import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import KFold
 
 from solo_invariance.protocols import ProtocolName
 from solo_invariance.regression.cross_validation import (
@@ -7,6 +9,7 @@ from solo_invariance.regression.cross_validation import (
     check_penalties,
     choose_penalty,
     penalty_grid,
+    redrawn_folds,
 )
 
 
@@ -62,6 +65,17 @@ def test_folds_depend_on_the_seed_alone(labels: torch.Tensor | None) -> None:
     torch.manual_seed(2)
     assert torch.equal(assign_folds(60, 5, 3, labels), first)
     assert not torch.equal(assign_folds(60, 5, 4, labels), first)
+
+
+@pytest.mark.parametrize(("count", "folds", "seed"), [(20, 5, 0), (23, 5, 7), (101, 2, 3)])
+def test_redrawn_folds_are_those_of_scikit_learn(count: int, folds: int, seed: int) -> None:
+    state = np.random.RandomState(seed)
+    ours = redrawn_folds(count, folds, seed)
+    for _ in range(3):
+        expected = torch.empty(count, dtype=torch.int64)
+        for fold, (_, held_out) in enumerate(KFold(folds, shuffle=True, random_state=state).split(np.zeros(count))):
+            expected[held_out] = fold
+        assert torch.equal(next(ours), expected)
 
 
 @pytest.mark.parametrize("folds", [1, 11])

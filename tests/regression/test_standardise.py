@@ -37,6 +37,12 @@ def test_a_constant_feature_is_left_out(constant: float) -> None:
     assert standardisation(features, unit_deviation=True).apply(features)[:, 2].tolist() == [0.0] * 50
 
 
+def test_a_feature_that_varies_by_rounding_alone_is_left_out() -> None:
+    jitter = torch.tensor([0.0, 1.0] * 25, dtype=torch.float64) * 2.0**-52
+    features = torch.stack([1 + jitter, 1 + 1e6 * jitter], dim=1)
+    assert standardisation(features, unit_deviation=True).scale.isinf().tolist() == [True, False]
+
+
 def test_training_deviations_see_the_training_images_alone() -> None:
     features = draw(50, 3)
     features[:20, 0] = 4

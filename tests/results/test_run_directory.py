@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from solo_invariance.errors import UserError
-from solo_invariance.results.run_directory import RunDirectory
+from solo_invariance.results.run_directory import RunDirectory, open_run
 
 _HOLD = """
 import sys
@@ -54,3 +54,11 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="cannot be written"), RunDirectory(tmp_path / "file" / "x", "", {}).locked():
         pass
+
+
+def test_a_directory_belongs_to_one_identity(tmp_path: Path) -> None:
+    identity = {"k": 4, "reference": {"path": "here"}}
+    open_run(str(tmp_path / "out"), identity).claim()
+    assert open_run(str(tmp_path / "out"), identity).identity == identity
+    with pytest.raises(UserError, match=r"holds results of another run \(reference\.path: .*here.*there.*\)"):
+        open_run(str(tmp_path / "out"), {"k": 4, "reference": {"path": "there"}})

@@ -40,7 +40,7 @@ format: setup ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-mutants: setup ## plant a hundred faults, one at a time, and see whether the tests notice
+mutants: setup ## plant the listed faults, one at a time, and see whether the tests notice
 	$(BIN)/python -m mutants
 
 bench: setup ## speed and memory, row by row, as JSON and tables; benchmarks/device.sh for a GPU

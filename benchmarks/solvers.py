@@ -60,7 +60,7 @@ class Solvers(Row):
 
 
 def steps() -> list[Step]:
-    found = [Step("random features", 60, lambda: _rows("64 random, 400 images", *_random_features()))]
+    found = [Step("random features", 20, lambda: _rows("64 random, 400 images", *_random_features()))]
     if VARIABLE in os.environ:  # with train/CLASS/*.jpg and test/CLASS/*.jpg
         root = Path(os.environ[VARIABLE])
         found.append(

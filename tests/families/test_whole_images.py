@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import pytest
 import torch
-import torchvision.transforms.v2 as T
 import torchvision.transforms.v2.functional as F
 from PIL import Image
 from skimage import data
 from torch import Tensor
+from torchvision.transforms import RandomResizedCrop
 
 from solo_invariance.families import (
     Canvas,
@@ -70,8 +70,7 @@ def _torchvisions(width: int, height: int) -> Tensor:
 
 
 def _params(image: Tensor) -> list[int]:
-    drawn = T.RandomResizedCrop(224, scale=(0.2, 1.0)).make_params([image])
-    return [drawn[name] for name in ("top", "left", "height", "width")]
+    return list(RandomResizedCrop.get_params(image, [0.2, 1.0], [3 / 4, 4 / 3]))
 
 
 def _overlap(first: Tensor, second: Tensor) -> Tensor:

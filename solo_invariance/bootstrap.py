@@ -139,21 +139,18 @@ def bootstrap_interval(
     predictions: Tensor,
     targets: Tensor,
     resamples: int = 1000,
-    level: float = LEVEL,
     seed: int = 0,
 ) -> Interval:
-    """Return the percentile bootstrap interval of a score over test images.
+    """Return the 95 % interval of a score over test images, by the bootstrap of ``estimate``: expanded percentiles.
 
-    Images are drawn with replacement, as often as there are images; the interval holds the central ``level`` of the
-    resamples' scores. The same seed gives the same interval on every device. See Efron & Tibshirani (1993),
-    "An Introduction to the Bootstrap", chapter 13.
+    Images are drawn with replacement, as often as there are images. The same seed gives the same interval on every
+    device.
 
     Args:
         score: A function of predictions, targets and weights.
         predictions: (N,) or (N, T).
         targets: (N,) or (N, T).
         resamples: How many.
-        level: In (0, 1).
         seed: Of the resamples.
 
     Raises:
@@ -161,7 +158,7 @@ def bootstrap_interval(
     """
     draws = _resampled_weights(len(targets), resamples, seed)
     scores = torch.cat([score(predictions, targets, weights.to(targets.device)) for weights in draws])
-    return _central(scores, *_tails(level))
+    return _central(scores, *_expanded_tails(len(targets)))
 
 
 def paired_interval(
@@ -170,11 +167,10 @@ def paired_interval(
     predictions_b: Tensor,
     targets: Tensor,
     resamples: int = 1000,
-    level: float = LEVEL,
     seed: int = 0,
     targets_b: Tensor | None = None,
 ) -> Interval:
-    """Return the percentile bootstrap interval of how much higher one backbone scores than another: a less b.
+    """Return the 95 % interval, as of ``bootstrap_interval``, of how much higher one backbone scores: a less b.
 
     Each resample of the test images scores both, so what makes an image easy or hard for both cancels. An interval
     without 0 says that the two differ.
@@ -185,7 +181,6 @@ def paired_interval(
         predictions_b: (N,) or (N, T), for the same images.
         targets: (N,) or (N, T).
         resamples: How many.
-        level: In (0, 1).
         seed: Of the resamples.
         targets_b: What b predicts, where that is measured in other units, as landmarks in pixels of another input are.
 
@@ -198,7 +193,8 @@ def paired_interval(
         return score(predictions_a, targets, weights) - score(predictions_b, others, weights)
 
     draws = _resampled_weights(len(targets), resamples, seed)
-    return _central(torch.cat([difference(weights.to(targets.device)) for weights in draws]), *_tails(level))
+    differences = torch.cat([difference(weights.to(targets.device)) for weights in draws])
+    return _central(differences, *_expanded_tails(len(targets)))
 
 
 def _estimate(value: Tensor, samples: Tensor, count: int) -> Estimate:
@@ -214,11 +210,6 @@ def _central(samples: Tensor, lower: float, upper: float) -> Interval:
     return Interval(low, high)
 
 
-def _tails(level: float) -> tuple[float, float]:
-    """Return the quantiles between which the central share of samples lies."""
-    return (1 - level) / 2, (1 + level) / 2
-
-
 def _one_row_an_image(terms: Tensor, statistic: Statistic, images: Tensor | None) -> tuple[Tensor, Statistic]:
     """Return the totals of each image's rows with their number, and the statistic of the mean over rows by these."""
     if images is None or len(images.unique()) == len(images):
@@ -231,9 +222,10 @@ def _one_row_an_image(terms: Tensor, statistic: Statistic, images: Tensor | None
 
 def _expanded_tails(count: int) -> tuple[float, float]:
     """Return the quantiles between which samples of few images are to lie: further out than those of many."""
+    upper = (1 + LEVEL) / 2
     if count < 2:
-        return _tails(LEVEL)
-    quantile = stdtrit(count - 1, _tails(LEVEL)[1]) * math.sqrt(count / (count - 1))
+        return 1 - upper, upper
+    quantile = stdtrit(count - 1, upper) * math.sqrt(count / (count - 1))
     return float(ndtr(-quantile)), float(ndtr(quantile))
 
 

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -56,25 +56,41 @@ class DistinctImages(KnownImages):
     num_files: int
 
 
-def distinct_images(source: ImageSource, num_workers: int = 4) -> DistinctImages:
-    """Return a source's images, each picture once, with their digests; where they are that already, as they are.
+def known_images(source: ImageSource, num_workers: int = 4) -> KnownImages:
+    """Return a source's images with their digests; where they have them already, as they are.
 
     Args:
         source: Images that cannot be read are kept: whoever reads them says so.
         num_workers: Threads that hash; with none, this one does.
     """
-
-    if isinstance(source, DistinctImages):
+    if isinstance(source, KnownImages):
         return source
 
     def digests(chunk: range) -> list[str]:
         return [_digest_or_place(source, index) for index in chunk]
 
     chunks = [range(start, min(start + _CHUNK, len(source))) for start in range(0, len(source), _CHUNK)]
+    return KnownImages(source, [*chain.from_iterable(_in_threads(digests, chunks, num_workers))])
+
+
+def distinct_images(source: ImageSource, num_workers: int = 4) -> DistinctImages:
+    """Return a source's images, each picture once; where they are that already, as they are.
+
+    Args:
+        source: Images that cannot be read are kept: whoever reads them says so.
+        num_workers: Threads that hash; with none, this one does.
+    """
+    if isinstance(source, DistinctImages):
+        return source
     first: dict[str, int] = {}
-    for index, digest in enumerate(chain.from_iterable(_in_threads(digests, chunks, num_workers))):
+    for index, digest in enumerate(known_images(source, num_workers).digests):
         first.setdefault(digest, index)
     return DistinctImages(SelectedImages(source, list(first.values())), list(first), len(source))
+
+
+def has_one_of(source: ImageSource, indices: Iterable[int], known: Collection[str]) -> bool:
+    """Return whether one of the images of these indices has a digest that is known."""
+    return any(_digest_or_place(source, index) in known for index in indices)
 
 
 def _digest_or_place(source: ImageSource, index: int) -> str:

@@ -1,6 +1,6 @@
 """What results say of how they were made, and what a run is known by."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -203,7 +203,7 @@ def cautions_of(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def cautions_of_reference(
-    reference: Mapping[str, Any], num_features: int, *, holds_out: bool, shared: bool
+    reference: Mapping[str, Any], num_features: int, *, holds_out: bool, shares_images: Callable[[], bool]
 ) -> list[str]:
     """Return what is to be said of numbers that are whitened by a reference.
 
@@ -211,17 +211,23 @@ def cautions_of_reference(
         reference: What the result says of the reference images.
         num_features: D, of the layer.
         holds_out: Whether measured images are whitened without themselves.
-        shared: Whether measured images may be in the reference, too.
+        shares_images: Whether measured images are in the reference, too; asked where it matters.
     """
     count, files = reference["num_images"], reference["num_files"]
-    enough = (_ENOUGH_HELD_OUT if holds_out else _ENOUGH_SHARED) * num_features
-    if count >= enough or not (shared or holds_out):
+    if count >= _ENOUGH_SHARED * num_features:
+        return []
+    shared = not holds_out and shares_images()
+    enough = (_ENOUGH_SHARED if shared else _ENOUGH_HELD_OUT) * num_features
+    if count >= enough:
         return []
     repeat = f" (of {files} files; pictures that repeat count once)" if files > count else ""
     named = f"{count} different reference images{repeat}" if repeat else f"{count} reference images"
-    effect = (
-        "similarities may be off by more than 0.02, mostly too high, and distances by a fifth"
-        if holds_out
-        else "measured images that are among them look less invariant than they are"
-    )
+    if shared:
+        effect = "measured images that are among them look less invariant than they are"
+    elif holds_out:
+        effect = "similarities may be off by more than 0.02, mostly too high, and distances by a fifth"
+    else:
+        effect = (
+            "similarities may be off by more than 0.02, mostly too low, and distances too large by two fifths or more"
+        )
     return [f"{named} are few for {num_features} features: {effect}; {enough} would be enough (reference.path)."]

@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,15 +14,15 @@ from torch import nn
 from solo_invariance.backbones import Backbone, SideBySide, load_backbone, random_init_of
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.measure import DataConfig
-from solo_invariance.data.images import ImageSource
-from solo_invariance.data.sources import Images
+from solo_invariance.data.images import ImageSource, KnownImages
+from solo_invariance.data.sources import Images, with_short_side
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache
-from solo_invariance.features.digests import distinct_images
+from solo_invariance.features.digests import distinct_images, has_one_of, known_images
 from solo_invariance.measure.comparison import compare_runs, compared_layers, require_comparable
 from solo_invariance.measure.loop.groups import ViewGroups, measure_groups
-from solo_invariance.measure.loop.plan import num_images
+from solo_invariance.measure.loop.plan import choose_images, num_images
 from solo_invariance.measure.measurement import METRICS, InvarianceMeasurement
 from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_of
 from solo_invariance.measure.named import metrics_named, transforms_named
@@ -236,10 +237,26 @@ class _Run:
         return result
 
     def _cautions_of_reference(self, layer: str) -> list[str]:
-        found, width, quirks = self.results.reference(layer), self.backbone.layers[layer], self.settings.quirks
-        return cautions_of_reference(
-            found, width, holds_out=quirks.holds_out, shared=self.reference is self.data.images
-        )
+        found, width = self.results.reference(layer), self.backbone.layers[layer]
+        holds_out = self.settings.quirks.holds_out
+        return cautions_of_reference(found, width, holds_out=holds_out, shares_images=lambda: self._shares_images)
+
+    @cached_property
+    def _known_reference(self) -> KnownImages:
+        identified = distinct_images if self.settings.quirks.holds_out else known_images
+        return identified(self.reference, self.settings.reading.num_workers)
+
+    @cached_property
+    def _shares_images(self) -> bool:
+        """Whether a measured image is in the reference."""
+        if self.reference is self.data.images:
+            return True
+        known, size = frozenset(self._known_reference.digests), self.geometry.resize
+        measured = [self.data.view_groups(name).source for name in self.data.views]
+        found: list[tuple[ImageSource, Sequence[int]]] = [(source, range(len(source))) for source in measured]
+        if self.transforms:
+            found.append((self.data.images, choose_images(len(self.data.images), self.settings)))
+        return any(has_one_of(with_short_side(source, size), indices, known) for source, indices in found)
 
     def comparisons(
         self, out: Path, against: Path | str | None, shared: Iterable[str], twin: bool
@@ -275,9 +292,7 @@ class _Run:
     def _measurement(self) -> InvarianceMeasurement:
         """Return the measurement with its statistics, which are computed once."""
         backbone, settings, arguments = self.backbone, self.settings, (self.settings, self.progress, self.processes)
-        reference, workers = self.reference, settings.reading.num_workers
-        if settings.quirks.holds_out:
-            reference = distinct_images(reference, workers)
+        reference, workers = self._known_reference, settings.reading.num_workers
         if self.results.has_statistics:
             return InvarianceMeasurement(backbone, reference, *arguments, known=self.results.moments())
         cache = FeatureCache.default()

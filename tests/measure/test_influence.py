@@ -3,7 +3,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from solo_invariance.measure.functional.influence import group_reference_influence, reference_influence
+from solo_invariance.measure.functional.influence import (
+    group_reference_influence,
+    group_reference_influence_on_distance,
+    reference_influence,
+    reference_influence_on_distance,
+)
 from solo_invariance.measure.functional.whitening import whiten, whitening_from_statistics
 from solo_invariance.measure.loop.reference_error import ReferenceBlocks, standard_error
 from solo_invariance.measure.statistics.feature_statistics import feature_statistics
@@ -17,21 +22,29 @@ def _features(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(*shape, _WIDTH, generator=generator, dtype=torch.float64) @ mixing + 3
 
 
-def _cosines(features: np.ndarray, reference: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the cosines (V, V) of features (V, D), by the mean and the inverse covariance of a weighted reference."""
+def _products(features: np.ndarray, reference: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the products (V, V) of features (V, D), by the mean and the inverse covariance of a weighted reference."""
     weights = weights / weights.sum()
     mean = weights @ reference
     covariance = (reference - mean).T @ (weights[:, None] * (reference - mean))
-    products = (features - mean) @ np.linalg.inv(covariance) @ (features - mean).T
+    return (features - mean) @ np.linalg.inv(covariance) @ (features - mean).T
+
+
+def _cosines(products: np.ndarray) -> np.ndarray:
     lengths = np.sqrt(np.diag(products))
     return products / np.outer(lengths, lengths)
 
 
-def _derivatives(features: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return n times the change of the cosines, (R, V, V), as the weight of each reference image grows from 1."""
+def _distances(products: np.ndarray) -> np.ndarray:
+    squares = np.diag(products)
+    return np.sqrt(np.maximum(squares[:, None] + squares - 2 * products, 0))
+
+
+def _derivatives(features: np.ndarray, reference: np.ndarray, function=_cosines) -> np.ndarray:
+    """Return n times the change of a function of products, (R, V, V), as the weight of each image grows from 1."""
     step, found = 1e-4, []
     for one in np.eye(len(reference)):
-        more, less = (_cosines(features, reference, 1 + sign * step * one) for sign in (1, -1))
+        more, less = (function(_products(features, reference, 1 + sign * step * one)) for sign in (1, -1))
         found.append(len(reference) * (more - less) / (2 * step))
     return np.stack(found)
 
@@ -62,6 +75,29 @@ def test_the_influence_on_a_group_is_the_derivative_of_its_mean_cosine(include_d
     whitened = _whitened(views, reference)
     found = group_reference_influence(whitened, _whitened(reference, reference), include_diagonal=include_diagonal)
     np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_the_influence_on_distances_is_their_derivative() -> None:
+    reference, features = _features(40), _features(4, seed=1)
+    expected = _derivatives(features.numpy(), reference.numpy(), _distances)
+    whitened, images = _whitened(features, reference), _whitened(reference, reference)
+    clean, views = whitened[:2], whitened[2:][None].expand(2, 2, -1)
+    weights = torch.tensor([0.25, 0.75], dtype=torch.float64).expand(2, 2)
+    found = reference_influence_on_distance(clean, views, weights, images)
+    np.testing.assert_allclose(found.T, expected[:, :2, 2:] @ weights[0].numpy(), atol=1e-5)
+    of_group = group_reference_influence_on_distance(whitened, images)
+    off_diagonal = expected * (1 - np.eye(4))  # rounding is all that the distance of a view from itself has
+    np.testing.assert_allclose(of_group, off_diagonal.sum(axis=(1, 2)) / 12, atol=1e-5)
+    assert np.abs(off_diagonal).mean() > 0.1
+
+
+def test_views_that_are_alike_stay_so_whatever_the_reference() -> None:
+    images, one = _features(40), _features(1, seed=1)
+    alike = reference_influence_on_distance(one, one[:, None], torch.ones(1, 1), images)
+    assert alike.eq(0).all()
+    two = torch.cat([one, one, _features(1, seed=2)])
+    of_two = group_reference_influence_on_distance(two[1:], images)
+    torch.testing.assert_close(group_reference_influence_on_distance(two, images), 2 / 3 * of_two)
 
 
 def _error_and_jackknife(num_reference: int, sample: int, num_images: int) -> tuple[float, float]:

@@ -5,7 +5,7 @@ import pytest
 
 from solo_invariance.backbones import Backbone
 from solo_invariance.measure import ResizeCrop
-from solo_invariance.measure.record import identity_of
+from solo_invariance.measure.record import cautions_of_reference, identity_of
 
 _CONFIG: Mapping[str, Any] = {
     "backbone": {"checkpoint": None, "name": None},
@@ -38,3 +38,28 @@ def test_a_run_is_known_by_all_that_its_numbers_depend_on(tiny_backbone: Backbon
 def test_where_results_go_and_how_fast_they_come_is_no_part_of_it(tiny_backbone: Backbone, change) -> None:
     usual = identity_of(backbone=tiny_backbone, **_USUAL)
     assert identity_of(backbone=tiny_backbone, **{**_USUAL, "config": {**_CONFIG, **change}}) == usual
+
+
+@pytest.mark.parametrize(
+    ("count", "holds_out", "shared", "enough", "effect"),
+    [
+        (19, True, True, 20, "mostly too high"),
+        (20, True, True, None, ""),
+        (19, False, False, 20, "mostly too low"),
+        (20, False, False, None, ""),
+        (159, False, True, 160, "look less invariant"),
+        (160, False, True, None, ""),
+    ],
+)
+def test_how_many_reference_images_are_enough(
+    count: int, holds_out: bool, shared: bool, enough: int | None, effect: str
+) -> None:
+    reference = {"num_images": count, "num_files": count}
+    found = cautions_of_reference(reference, 10, holds_out=holds_out, shares_images=lambda: shared)
+    if enough is None:
+        assert found == []
+    else:
+        (caution,) = found
+        assert caution.startswith(f"{count} reference images are few for 10 features: ")
+        assert effect in caution
+        assert caution.endswith(f"; {enough} would be enough (reference.path).")

@@ -59,8 +59,8 @@ def _settings(**changes) -> MeasureSettings:
 _REFERENCE, _MEASURED = TensorImages(_pixels(80)), TensorImages(_pixels(30, seed=1))
 
 
-def _jackknife(measured, metrics: tuple[str, ...] = ()) -> dict[str, float]:
-    """Return the standard error that similarities have from the reference, by leaving out each of its images."""
+def _jackknife(measured) -> dict[str, float]:
+    """Return the standard error that numbers have from the reference, by leaving out each of its images."""
     moments = InvarianceMeasurement(_backbone(), _REFERENCE, _settings()).moments[""]
     features = _Columns()(_REFERENCE.images.float() / 255).detach().double()
     torch.testing.assert_close(features.mean(dim=0), moments.mean, atol=1e-6, rtol=1e-6)
@@ -68,7 +68,8 @@ def _jackknife(measured, metrics: tuple[str, ...] = ()) -> dict[str, float]:
     for left_out in range(80):
         others = features[torch.arange(80) != left_out]
         summary = measured({"": Moments(others.mean(dim=0), torch.cov(others.T), 79)})
-        for name in ("similarity", *metrics, "similarity_without_identity", "similarity_with_diagonal"):
+        names = ("similarity", "width_matched_similarity", "distance")
+        for name in (*names, "similarity_without_identity", "similarity_with_diagonal"):
             if name in summary:
                 assert "reference_error" not in summary[name]  # of which moments alone say nothing
                 found.setdefault(name, []).append(summary[name]["mean"])
@@ -85,7 +86,8 @@ def test_the_interval_of_a_transform_has_the_error_of_the_jackknife(protocol: st
         return found.summary
 
     arrays: dict[str, np.ndarray] = {}
-    expected = _jackknife(measured, ("width_matched_similarity",))
+    expected = _jackknife(measured)
+    assert {"similarity", "width_matched_similarity", "distance"} < {*expected}
     found = measured(_REFERENCE)
     assert {key: found[key]["reference_error"] for key in expected} == pytest.approx(expected, rel=0.2)
     # The identity, one of five hues, is as similar whatever the reference.
@@ -106,14 +108,30 @@ def test_the_interval_of_view_groups_has_the_error_of_the_jackknife(protocol: st
     views = ViewGroups("spatial", _MEASURED, [Group(str(g), (3 * g, 3 * g + 1, 3 * g + 2)) for g in range(10)])
 
     def measured(reference) -> dict:
-        measurement = InvarianceMeasurement(_backbone(), reference, _settings(protocol=protocol))
+        settings = _settings(protocol=protocol, matched_width=3)
+        measurement = InvarianceMeasurement(_backbone(), reference, settings)
         return measure_groups(measurement, "things", views)[""].summary
 
     expected, found = _jackknife(measured), measured(_REFERENCE)
+    assert {"similarity", "width_matched_similarity", "distance"} < {*expected}
     for key, error in expected.items():
         assert found[key]["reference_error"] == pytest.approx(error, rel=0.2)
     chosen = "similarity_with_diagonal" if protocol == "paper" else "similarity_without_diagonal"
     assert found["similarity"] == found[chosen]
+
+
+def test_a_distance_and_its_error_are_corrected_alike() -> None:
+    """Of a quarter of the images, errors are twice as large; lengths are corrected by more, which is no part of that."""
+    moments = InvarianceMeasurement(_backbone(), _REFERENCE, _settings()).moments[""]
+    views = ViewGroups("spatial", _MEASURED, [Group(str(g), (3 * g, 3 * g + 1, 3 * g + 2)) for g in range(10)])
+
+    def relative_errors(num_images: int) -> list[float]:
+        measurement = InvarianceMeasurement(_backbone(), {"": moments._replace(num_images=num_images)}, _settings())
+        flipped = measurement.measure_transform("h_flip", load_plugin("transforms", "h_flip"), _MEASURED)
+        found = [one.summary["distance"] for one in (flipped, measure_groups(measurement, "things", views)[""])]
+        return [distance["reference_error"] / distance["mean"] for distance in found]
+
+    assert relative_errors(20) == pytest.approx([2 * one for one in relative_errors(80)], rel=1e-4)
 
 
 @pytest.mark.parametrize("budget", ["full", "adaptive"])

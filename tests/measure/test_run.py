@@ -414,12 +414,47 @@ class _CountedImages(TensorImages):
         return super().digest(index)
 
 
-def test_a_reference_is_hashed_once_a_run() -> None:
+_POOLED = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
+
+
+@pytest.mark.parametrize(("protocol", "counted"), [("clean", 30), ("paper", 60)])
+def test_a_reference_is_hashed_once_a_run(protocol: str, counted: int) -> None:
     pixels = torch.randint(0, 256, (30, 3, 37, 37), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     reference = _CountedImages(torch.cat([pixels, pixels]))
-    settings = MeasureSettings(num_images=4, k=2, geometry=ResizeCrop(37, 32))
-    network = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten())
-    found = measure(network, TensorImages(pixels[:4]), ["h_flip"], settings, reference=reference, device="cpu").only
+    settings = MeasureSettings(num_images=4, k=2, geometry=ResizeCrop(37, 32), protocol=protocol)
+    found = measure(_POOLED, TensorImages(pixels[:4]), ["h_flip"], settings, reference=reference, device="cpu").only
     assert reference.hashed == [1] * 60
     assert found.reference is not None
-    assert (found.reference.num_images, found.reference.num_files) == (30, 60)
+    assert (found.reference.num_images, found.reference.num_files) == (counted, 60)
+
+
+def test_under_paper_a_reference_is_few_where_it_has_measured_images_though_from_elsewhere() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (61, 3, 37, 37), dtype=torch.uint8, generator=generator)
+    settings = MeasureSettings(num_images=50, k=2, geometry=ResizeCrop(37, 32), protocol="paper")
+
+    def cautions(images: Tensor, reference: Tensor, **more) -> tuple[str, ...]:
+        return measure(_POOLED, images, ["h_flip"], settings, reference=reference, device="cpu", **more).only.cautions
+
+    measured, others = pixels[:20], pixels[20:60]
+    assert cautions(measured, others) == ()  # 40 for 12 features
+    (caution,) = cautions(measured, torch.cat([others, measured[:1]]))
+    assert caution.startswith("41 reference images are few for 12 features: measured images that are among them")
+    views = {"pairs": ViewGroups("spatial", TensorImages(others[:6]), [Group(str(g), (g, g + 3)) for g in range(3)])}
+    (caution,) = cautions(measured, others, views=views)
+    assert caution.endswith("192 would be enough (reference.path).")
+
+
+@pytest.mark.parametrize("protocol", ["clean", "paper"])
+def test_a_reference_is_known_by_its_images(protocol: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (60, 3, 37, 37), dtype=torch.uint8, generator=generator)
+    settings = MeasureSettings(num_images=4, k=2, geometry=ResizeCrop(37, 32), protocol=protocol)
+
+    def fingerprint(reference: Tensor) -> str:
+        found = measure(_POOLED, pixels[:4], ["h_flip"], settings, reference=reference, device="cpu").only.reference
+        assert found is not None
+        assert found.fingerprint is not None
+        return found.fingerprint
+
+    assert fingerprint(pixels[4:]) == fingerprint(pixels[4:].clone()) != fingerprint(pixels[5:])

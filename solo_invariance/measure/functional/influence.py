@@ -1,4 +1,4 @@
-"""The influence of reference images on similarities of features that their mean and covariance whiten."""
+"""The influence of reference images on similarities and distances of features that their statistics whiten."""
 
 import torch
 from torch import Tensor
@@ -63,16 +63,70 @@ def group_reference_influence(views: Tensor, reference: Tensor, *, include_diago
         - 2 \sum_i \frac{\sum_j \alpha_{jr} - s_i \alpha_{ir}}{l_i}
 
     Args:
+        views: (..., V, D), whitened, V >= 2.
+        reference: Whitened features of R reference images, (..., R, D).
+        include_diagonal: Count each view's similarity with itself, on which nothing has an influence.
+
+    Returns:
+        (..., R)
+    """
+    lengths, unit, count = (
+        torch.linalg.vector_norm(views, dim=-1, keepdim=True),
+        normalize(views, dim=-1),
+        views.shape[-2],
+    )
+    of_views = unit @ reference.mT
+    total = of_views.sum(dim=-2, keepdim=True)
+    weighed = (unit @ unit.sum(dim=-2)[..., None]) * of_views
+    by_covariance = (weighed * of_views).sum(dim=-2) - total[..., 0, :] ** 2
+    by_mean = 2 * ((total - weighed) / lengths).sum(dim=-2)
+    return (by_covariance - by_mean) / (count**2 if include_diagonal else count * (count - 1))
+
+
+def reference_influence_on_distance(clean: Tensor, views: Tensor, weights: Tensor, reference: Tensor) -> Tensor:
+    r"""Influence of each reference image on the mean distance of a clean feature and its views' features, all whitened.
+
+    As in ``reference_influence``; the mean does not matter to a difference :math:`\delta = z(x) - z(T_p x)`, of whose
+    length d the influence is
+
+    .. math:: \phi_r = \frac{d}{2} - \frac{(w_r^\top \delta)^2}{2 d}
+
+    Where a view changed nothing, d is 0 and stays 0.
+
+    Args:
+        clean: (N, D), whitened.
+        views: (N, K, D), whitened.
+        weights: (N, K), by which an image's views are averaged.
+        reference: Whitened features of R reference images, (R, D).
+
+    Returns:
+        (N, R)
+    """
+    differences = clean[:, None] - views
+    lengths = torch.linalg.vector_norm(differences, dim=-1)
+    weights = weights.to(lengths)
+    squares = (normalize(differences, dim=-1) @ reference.mT).square_()
+    return (weights * lengths).sum(dim=1, keepdim=True) / 2 - torch.einsum("nk,nkr->nr", weights * lengths, squares) / 2
+
+
+def group_reference_influence_on_distance(views: Tensor, reference: Tensor) -> Tensor:
+    r"""Influence of each reference image on the mean distance of two whitened views of one thing.
+
+    The mean of ``reference_influence_on_distance`` over all pairs of views, without a number for each pair and image:
+    with the distances :math:`d_{ij}`, :math:`\alpha_{ir} = z_i^\top w_r` and :math:`W_{ij} = 1 / d_{ij}`, 0 for views
+    that are alike, the sum over pairs is
+
+    .. math:: \sum_{ij} \frac{d_{ij}}{2} - \sum_i \alpha_{ir} \sum_j W_{ij} (\alpha_{ir} - \alpha_{jr})
+
+    Args:
         views: (V, D), whitened, V >= 2.
         reference: Whitened features of R reference images, (R, D).
-        include_diagonal: Count each view's similarity with itself, on which nothing has an influence.
 
     Returns:
         (R,)
     """
-    lengths, unit, count = torch.linalg.vector_norm(views, dim=1, keepdim=True), normalize(views, dim=1), len(views)
-    of_views = unit @ reference.T
-    total, weighed = of_views.sum(dim=0), (unit @ unit.sum(dim=0))[:, None] * of_views
-    by_covariance = (weighed * of_views).sum(dim=0) - total**2
-    by_mean = 2 * ((total - weighed) / lengths).sum(dim=0)
-    return (by_covariance - by_mean) / (count**2 if include_diagonal else count * (count - 1))
+    distances = torch.cdist(views, views, compute_mode="donot_use_mm_for_euclid_dist")
+    inverses = torch.where(distances > 0, 1 / distances, 0)
+    of_views = views @ reference.mT
+    moved = of_views * inverses.sum(dim=1, keepdim=True) - inverses @ of_views
+    return (distances.sum() / 2 - (of_views * moved).sum(dim=0)) / (len(views) * (len(views) - 1))

@@ -117,13 +117,29 @@ def width_matched_group_similarity(
     Returns:
         (G,)
     """
-    similarities = []
-    for one in projections:
-        projected = views @ one.T
-        if removed is not None and whitening is not None:
-            projected = hold_out(projected, removed @ one.T, whitening)
-        similarities.append(group_similarity(projected, include_diagonal=include_diagonal))
-    return torch.stack(similarities).mean(dim=0)
+    projected = projected_groups(views, projections, removed, whitening)
+    similarities = group_similarity(projected.flatten(0, 1), include_diagonal=include_diagonal)
+    return similarities.unflatten(0, (len(projections), -1)).mean(dim=0)
+
+
+def projected_groups(views: Tensor, projections: Tensor, removed: Tensor | None, whitening: Whitening | None) -> Tensor:
+    """Return whitened features of groups of views as projections whiten them.
+
+    Args:
+        views: (G, V, D), whitened, V views of each of G things.
+        projections: (R, d, D), of ``whitening.width_matched_projections``.
+        removed: Whitened features (G, R', D) of images that are taken out of the mean and covariance, in d dimensions;
+            None for none.
+        whitening: Of ``views``; needed with ``removed``.
+
+    Returns:
+        (R, G, V, d)
+    """
+    projected = views @ projections.mT[:, None]
+    if removed is None or whitening is None:
+        return projected
+    without = (removed @ projections.mT[:, None]).flatten(0, 1)
+    return hold_out(projected.flatten(0, 1), without, whitening).unflatten(0, projected.shape[:2])
 
 
 def group_similarity(views: Tensor, *, include_diagonal: bool) -> Tensor:

@@ -12,13 +12,14 @@ from solo_invariance.measure.functional.whitening import hold_out_pairs
 from solo_invariance.measure.loop.partial_results import Key, PartialResult
 from solo_invariance.measure.loop.plan import Chunk, Plan
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
+from solo_invariance.measure.metrics.distance import InvarianceDistance
 from solo_invariance.measure.metrics.view_metric import ProjectionMetric, ViewMetric
 from solo_invariance.measure.statistics.reference import clean_views, require_finite_features, require_short_side
 from solo_invariance.measure.transforms.transform import ResizeCrop
 
 _CLEAN = ""
 REFERENCE = "reference"
-"""Below which the states are that have the influence of reference images on the similarities of each row."""
+"""Below which the states are that have the influence of reference images on similarity and distance of each row."""
 _LARGE = 4  # times the pixels of a square of the resized images
 
 
@@ -167,16 +168,18 @@ class ChunkMeasurement:
     def _add_influence(
         self, name: str, layer: str, rows: list[int], counted: Tensor, pairs: Tensor, held_out: Tensor
     ) -> None:
-        """Keep the influence of reference images on the similarities of rows to all views but the identity."""
+        """Keep the influence of reference images on what rows have in common with all views but the identity."""
         blocks, sampling = self._whitened.reference_blocks[layer], self._plan.samplings[name]
         if blocks is None:
             return
         indices = torch.stack([sampling.indices(row) for row in rows])
         weights = sampling.weights(indices, count_identity=False)
+        whitening = self._whitened.whitenings[layer]
         found = {"similarity": blocks.influence(pairs[:, 0], pairs[:, 1:], weights)}
+        if isinstance(self._metrics.get((name, layer, "distance")), InvarianceDistance):
+            found["distance"] = blocks.distance_influence(pairs[:, 0], pairs[:, 1:], weights) * whitening.length()
         matched = self._metrics.get((name, layer, "width_matched_similarity"))
         if isinstance(matched, ProjectionMetric):
-            whitening = self._whitened.whitenings[layer]
             found["width_matched_similarity"] = blocks.width_matched_influence(
                 counted, weights, matched.projections, held_out, whitening
             )

@@ -204,13 +204,12 @@ class _GroupRun:
         states: dict[Key, Tensor] = {}
         sources = [images[position] for position in readable]
         for layer, views in self._whiten(features, [members[group] for group in measured], sources).items():
-            of_groups = [self._held_out(one, layer) for one in views]
+            held_out = [self._held_out(one, layer) for one in views]
+            of_groups = [own * self.whitened.whitenings[layer].length() for own in held_out]
             for name, function in _PAIRWISE.items():
                 states[self.name, layer, name] = torch.cat([function(own[None]) for own in of_groups])[:, None]
-            if (blocks := self.whitened.reference_blocks[layer]) is not None:
-                for name, included in _INCLUDES_DIAGONAL.items():
-                    influence = [blocks.group_influence(own, include_diagonal=included) for own in of_groups]
-                    states[self.name, layer, name + _INFLUENCE] = torch.cat(influence)
+            for name, influence in self._influence(views, held_out, layer).items():
+                states[self.name, layer, name + _INFLUENCE] = influence
             matched = [self._width_matched(one, layer) for one in views]
             states[self.name, layer, "width_matched_similarity"] = torch.cat(matched)[:, None]
             for name in self.metrics:
@@ -226,13 +225,39 @@ class _GroupRun:
         whitening, found = self.whitened.whitenings[layer], views.views
         if len(views.removed):
             found = hold_out(found[None], views.removed[None], whitening)[0]
-        return found * whitening.length()
+        return found
 
     def _width_matched(self, views: "_CountedViews", layer: str) -> Tensor:
         maps, whitening = self._projections[layer]
         removed = views.removed[None] if len(views.removed) else None
         counted = self.whitened.settings.quirks.counts_diagonal
         return width_matched_group_similarity(views.views[None], maps, removed, whitening, include_diagonal=counted)
+
+    def _influence(self, views: list["_CountedViews"], held_out: list[Tensor], layer: str) -> dict[str, Tensor]:
+        """Return the influence of blocks of reference images, (G, B), on the numbers of groups, where it is known.
+
+        Args:
+            views: Of each group, as the whole reference whitens them.
+            held_out: The same, without what is taken out of the reference.
+            layer: Whose features they are.
+        """
+        blocks = self.whitened.reference_blocks[layer]
+        if blocks is None:
+            return {}
+        maps, whitening = self._projections[layer]
+        counted = self.whitened.settings.quirks.counts_diagonal
+        found = {
+            name: [blocks.group_influence(own, include_diagonal=included) for own in held_out]
+            for name, included in _INCLUDES_DIAGONAL.items()
+        }
+        found["distance"] = [blocks.group_distance_influence(own) * whitening.length() for own in held_out]
+        found["width_matched_similarity"] = [
+            blocks.width_matched_group_influence(
+                one.views, maps, one.removed if len(one.removed) else None, whitening, include_diagonal=counted
+            )
+            for one in views
+        ]
+        return {name: torch.cat(influence) for name, influence in found.items()}
 
     def _whiten(self, features: Tensor, groups: list[list[int]], images: list[int]) -> dict[str, list["_CountedViews"]]:
         """Return the whitened views of each group, for each layer, and its images in the reference.

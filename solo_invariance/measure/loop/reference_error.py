@@ -1,11 +1,16 @@
-"""The part of a similarity's error that comes from the images of mean and covariance."""
+"""The part of an error of similarities and distances that comes from the images of mean and covariance."""
 
 import math
 
 from torch import Tensor
 
-from solo_invariance.measure.functional.influence import group_reference_influence, reference_influence
-from solo_invariance.measure.functional.similarity import projected_pairs
+from solo_invariance.measure.functional.influence import (
+    group_reference_influence,
+    group_reference_influence_on_distance,
+    reference_influence,
+    reference_influence_on_distance,
+)
+from solo_invariance.measure.functional.similarity import projected_groups, projected_pairs
 from solo_invariance.measure.functional.whitening import Whitening, whiten
 from solo_invariance.measure.statistics.feature_statistics import Moments
 
@@ -13,7 +18,7 @@ _BLOCKS = 128
 
 
 class ReferenceBlocks:
-    """Some reference images in blocks, of which the influence on similarities is asked.
+    """Some reference images in blocks, of which the influence on similarities and distances is asked.
 
     A number for each block is what is kept of an image that is measured: the numbers of all images are averaged, and
     what the blocks then differ by is the error.
@@ -66,21 +71,63 @@ class ReferenceBlocks:
             whitening: Of the pairs.
         """
         projected = projected_pairs(pairs, projections, held_out, whitening).float()
-        images = self._images @ projections.mT.to(self._images)
+        images = self._projected(projections)
         of_images = reference_influence(projected[:, :, 0], projected[:, :, 1:], weights, images)
         return self._of_blocks(of_images.mean(dim=0))
+
+    def distance_influence(self, clean: Tensor, views: Tensor, weights: Tensor) -> Tensor:
+        """Return the blocks' influence, (N, B), on the mean distance of images and their views.
+
+        Args:
+            clean: (N, D), whitened.
+            views: (N, K, D), whitened.
+            weights: (N, K), by which the views of an image are averaged.
+        """
+        return self._of_blocks(reference_influence_on_distance(clean.float(), views.float(), weights, self._images))
 
     def group_influence(self, views: Tensor, *, include_diagonal: bool) -> Tensor:
         """Return the blocks' influence, (1, B), on the mean pairwise similarity of whitened views (V, D) of a thing."""
         of_images = group_reference_influence(views.float(), self._images, include_diagonal=include_diagonal)
         return self._of_blocks(of_images[None])
 
+    def group_distance_influence(self, views: Tensor) -> Tensor:
+        """Return the blocks' influence, (1, B), on the mean distance of two whitened views (V, D) of a thing."""
+        return self._of_blocks(group_reference_influence_on_distance(views.float(), self._images)[None])
+
+    def width_matched_group_influence(
+        self,
+        views: Tensor,
+        projections: Tensor,
+        removed: Tensor | None,
+        whitening: Whitening,
+        *,
+        include_diagonal: bool,
+    ) -> Tensor:
+        """Return the blocks' influence, (1, B), on the mean width-matched similarity of views of a thing.
+
+        Args:
+            views: (V, D), whitened.
+            projections: (P, d, D), over which similarities are averaged.
+            removed: Whitened features (R, D) of images that are taken out of mean and covariance, None for none.
+            whitening: Of the views.
+            include_diagonal: Whether each view's similarity with itself counts.
+        """
+        without = None if removed is None else removed[None]
+        projected = projected_groups(views[None], projections, without, whitening)[:, 0].float()
+        of_images = group_reference_influence(
+            projected, self._projected(projections), include_diagonal=include_diagonal
+        )
+        return self._of_blocks(of_images.mean(dim=0, keepdim=True))
+
+    def _projected(self, projections: Tensor) -> Tensor:
+        return self._images @ projections.mT.to(self._images)
+
     def _of_blocks(self, of_images: Tensor) -> Tensor:
         return of_images.unflatten(1, (self._num_blocks, -1)).mean(dim=2) * self._scale
 
 
 def standard_error(influence: Tensor) -> float:
-    """Return the reference's standard error of a mean similarity by the influence (B,) of its blocks on it.
+    """Return the reference's standard error of a mean similarity or distance by the influence (B,) of its blocks on it.
 
     Blocks of the same reference images have an influence on a difference, which is the difference of the influences.
     """

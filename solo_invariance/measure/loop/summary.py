@@ -36,8 +36,8 @@ class Scores:
         items: What each row looked at, (N,): images, unless the protocol draws some twice; an item may have many rows.
         names: What the items are called, by item; items of one name are draws of one image.
         metrics: By name, with the states of all rows.
-        influence: Of blocks of reference images on each row, (N, B), by metric, where it is known: on similarities,
-            without that of the identity.
+        influence: Of blocks of reference images on each row, (N, B), by metric, where it is known: on similarities
+            and distances, without the identity's.
     """
 
     sampling: FullSampling
@@ -70,7 +70,7 @@ class Scores:
             return None
         size = self.sampling.num_parameters
         counted = count_identity and self.sampling.identity is not None and size > 1
-        # The identity is as similar whatever the reference.
+        # The identity is as similar, and as near, whatever the reference.
         share = 1 - 1 / size if counted else 1.0
         return share * self._averaged_over_rows(self.influence[metric].double()).mean(dim=0)
 
@@ -85,7 +85,7 @@ class Scores:
         return self.metrics[metric].value(totals / flat.bincount(minlength=size)[:, None]).tolist()
 
     def estimate(self, metric: str, seed: int, *, count_identity: bool) -> Estimate:
-        """Return the metric's mean over the grid and the images; that of similarities has the reference's error."""
+        """Return the metric's mean over the grid and the images; with the reference's error where it is known."""
         terms = self.per_item(metric, count_identity=count_identity)
         found = estimate(terms, self.metrics[metric].value, seed, images=self._images[: len(terms)])
         if not all(map(math.isfinite, found[:4])):

@@ -13,7 +13,7 @@ from solo_invariance.data.reading import ImageReader
 from solo_invariance.data.sources import with_short_side
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
-from solo_invariance.features.digests import distinct_images
+from solo_invariance.features.digests import distinct_images, known_images
 from solo_invariance.features.feature_stream import FeatureStream, suitable_batch_size
 from solo_invariance.measure.functional.whitening import (
     Whitening,
@@ -58,7 +58,7 @@ class WhitenedBackbone:
     Attributes:
         geometry: Sizes of images and crops.
         num_files: How many reference images there are, those that repeat included.
-        reference_fingerprint: By which the reference is known where its images' digests are; else None.
+        reference_fingerprint: By which the reference is known; None where its moments alone are.
         moments: Mean and covariance of each layer.
         unreadable: Reference images that were left out.
         whitenings: What each layer's features are whitened with.
@@ -91,13 +91,15 @@ class WhitenedBackbone:
         self._in_reference: frozenset[str] = frozenset()
         self.reference_fingerprint: str | None = None
         if not isinstance(reference, Mapping):
-            self.num_files = len(reference)
+            sized, workers = with_short_side(reference, self.geometry.resize), self.settings.reading.num_workers
             if self.settings.quirks.holds_out:
-                sized = with_short_side(reference, self.geometry.resize)
-                reference = distinct_images(sized, self.settings.reading.num_workers)
+                reference = distinct_images(sized, workers)
                 self.num_files = reference.num_files
                 self._in_reference = frozenset(reference.digests)
-                self.reference_fingerprint = fingerprint_of({"images": [*reference.digests]})
+            else:
+                reference = known_images(sized, workers)
+                self.num_files = len(reference)
+            self.reference_fingerprint = fingerprint_of({"images": [*reference.digests]})
         known = reference if isinstance(reference, Mapping) else known
         self.moments, self.unreadable = (
             self._statistics(reference) if known is None else ReferenceStatistics(dict(known), [])  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from solo_invariance.commands.terminal import console
 from solo_invariance.config.composed import as_dict, as_object
+from solo_invariance.config.families import CanvasName
 from solo_invariance.config.families import FamiliesConfig as Config
 from solo_invariance.errors import UserError
 from solo_invariance.families import Family, with_operations
@@ -104,7 +105,12 @@ def _draw(families: list[Family], settings: Config, out: Path) -> None:
     if kind not in ("PNG", "JPEG", "WEBP"):
         raise UserError(f"out={out}: expected a picture, .png, .jpg or .webp")
     canvases = canvases_of(
-        settings.data.path, settings.num_images, settings.crop_size, settings.canvas_size, settings.seed
+        settings.data.path,
+        settings.num_images,
+        settings.crop_size,
+        settings.canvas_size,
+        settings.seed,
+        whole=settings.canvas is CanvasName.whole,
     )
     sheet = contact_sheet(canvases, families, settings.crop_size, settings.draws, settings.seed)
     buffer = io.BytesIO()

@@ -1,9 +1,17 @@
 """The keys of ``solo-invariance families``."""
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from solo_invariance.config.checks import require_at_least, require_positive
+
+
+class CanvasName(Enum):
+    """What a canvas keeps of an image."""
+
+    whole = "whole"
+    centre = "centre"
 
 
 @dataclass
@@ -25,6 +33,7 @@ class FamiliesConfig:
         num_images: Rows.
         draws: Columns a family.
         crop_size: Side of the views, in pixels.
+        canvas: ``whole`` keeps all of an image, ``centre`` its centre square; in training, ``invariance.canvas``.
         canvas_size: Side of the canvas; default: as in training.
         seed: Of the draws.
     """
@@ -36,6 +45,7 @@ class FamiliesConfig:
     num_images: int = 6
     draws: int = 4
     crop_size: int = 128
+    canvas: CanvasName = CanvasName.whole
     canvas_size: int | None = None
     seed: int = 0
 

@@ -81,7 +81,13 @@ def _text_width(text: str) -> int:
 
 
 def canvases_of(
-    folder: Path | str | None, num_images: int, crop_size: int, canvas_size: int | None = None, seed: int = 0
+    folder: Path | str | None,
+    num_images: int,
+    crop_size: int,
+    canvas_size: int | None = None,
+    seed: int = 0,
+    *,
+    whole: bool = True,
 ) -> list[CanvasImage]:
     """Return images on canvases of C pixels a side, to draw families on.
 
@@ -92,6 +98,7 @@ def canvases_of(
         crop_size: Side of the views, in pixels.
         canvas_size: C, in pixels; as in training by default.
         seed: Of the embedded data.
+        whole: Whether a canvas keeps the whole image, or its centre square.
 
     Raises:
         UserError: The canvas is smaller than the views, or there are no images.
@@ -99,7 +106,7 @@ def canvases_of(
     size = canvas_size or default_canvas_size(crop_size)
     if size < crop_size:
         raise UserError(f"canvas_size={size}: at least crop_size={crop_size}")
-    canvas = Canvas(size, sharp=size > crop_size)
+    canvas = Canvas(size, sharp=size > crop_size, whole=whole)
     if folder is None:
         scenes = LatentScenes(num_images, size=max(64, canvas.size), seed=seed)
         return [canvas(image) for image in scenes.images]

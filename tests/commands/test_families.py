@@ -77,6 +77,22 @@ def test_a_contact_sheet_has_a_row_an_image_and_a_column_a_draw(cli, tmp_path: P
     assert np.array_equal(np.asarray(Image.open(again)), sheet)
 
 
+def test_a_contact_sheet_shows_what_the_canvas_keeps(cli, tmp_path: Path) -> None:
+    """Black on both sides of a wide white image: its centre square has none of that."""
+    pixels = np.zeros((40, 80, 3), dtype=np.uint8)
+    pixels[:, 20:60] = 255
+    (tmp_path / "images").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "images" / "wide.png")
+    arguments = [f"data.path={tmp_path / 'images'}", "show=[identity]", "num_images=1", "draws=1", "crop_size=32"]
+    dark = {}
+    for canvas in ("whole", "centre"):
+        out = tmp_path / f"{canvas}.png"
+        code, _, err = cli("families", *arguments, f"canvas={canvas}", f"out={out}")
+        assert code == 0, err
+        dark[canvas] = (np.asarray(Image.open(out))[26:58, 12:44].max(axis=2) < 20).any()
+    assert dark == {"whole": True, "centre": False}
+
+
 def test_numbers_are_changed_where_the_operation_is(cli) -> None:
     code, out, _ = cli("families", "show=[ventral,dorsal]", "operations.color_jitter.hue=0.3")
     assert code == 0
@@ -93,6 +109,10 @@ def test_numbers_are_changed_where_the_operation_is(cli) -> None:
         (["show=venral"], "did you mean 'ventral'"),
         (["show=[dorsal]", "out=x.txt"], "out=x.txt: expected a picture"),
         (["show=[dorsal]", "out=x.png", "data.path=nowhere"], "nowhere: no such folder"),
+        (
+            ["show=[dorsal]", "out=x.png", "canvas=middle"],
+            "canvas: Invalid value 'middle', expected one of [whole, centre]",
+        ),
         (["show=[dorsal]", "out=x.png", "canvas_size=64"], "canvas_size=64: at least crop_size=128"),
         (["show=[dorsal]", "operations.rotation.p=1"], "operations.rotation: none of the families"),
         (["show=[dorsal]", "operations.color_jitter.p=1.5"], "operations.color_jitter.p=1.5: expected a probability"),

@@ -121,7 +121,7 @@ def test_the_interval_of_view_groups_has_the_error_of_the_jackknife(protocol: st
 
 
 def test_a_distance_and_its_error_are_corrected_alike() -> None:
-    """Of a quarter of the images, errors are twice as large; lengths are corrected by more, which is no part of that."""
+    """Of a quarter of the images, errors are twice as large; that lengths are corrected by more is no part of it."""
     moments = InvarianceMeasurement(_backbone(), _REFERENCE, _settings()).moments[""]
     views = ViewGroups("spatial", _MEASURED, [Group(str(g), (3 * g, 3 * g + 1, 3 * g + 2)) for g in range(10)])
 

@@ -31,7 +31,11 @@ _CROP = Family("crop", (ResizedCrop(),))
 def steps(quick: bool = False) -> list[Step]:
     crop_sizes, photo_sizes = (_CROP_SIZES[1:], _PHOTO_SIZES[:2]) if quick else (_CROP_SIZES, _PHOTO_SIZES)
     return [
-        *(Step(f"what canvases keep for crops of {size} px", 15, partial(resolutions, size)) for size in crop_sizes),
+        *(
+            Step(f"what {what} keep for crops of {size} px", 15, partial(resolutions, size, whole))
+            for what, whole in (("whole canvases", True), ("centre canvases", False))
+            for size in crop_sizes
+        ),
         *(Step(f"draft decoding of {size[0]} x {size[1]}", 5, partial(drafts, size)) for size in photo_sizes),
     ]
 
@@ -42,17 +46,19 @@ class Resolution(Row):
 
     Args:
         crop_size: Side of the views, in pixels.
+        kept: What the canvas keeps of the photograph: the whole of it, stretched, or its centre square.
         canvas_size: Side of the canvas, in pixels.
         kilobytes: Memory of a canvas.
         seconds: To make one in a data worker, decoding in full.
         draft_seconds: Likewise, decoding no more than is needed.
         detail: Mean over photographs and boxes of the views' gradient energy over that of the photograph's, by the
-            area of the box as a fraction of the image's.
+            area of the box as a fraction of that of what is kept. Boxes have its shape.
         psnr: Mean of the views' peak signal-to-noise ratio, in decibels, likewise.
     """
 
     title: ClassVar[str] = "What the canvas keeps of the photograph: gradient energy and PSNR of views, by crop scale"
     crop_size: int
+    kept: str
     canvas_size: int
     kilobytes: float
     seconds: float
@@ -64,7 +70,7 @@ class Resolution(Row):
         """Return the numbers, rounded."""
         return {
             "crop": f"{self.crop_size} px",
-            "canvas": f"{self.canvas_size} px",
+            "canvas": f"{self.kept}, {self.canvas_size} px",
             "memory": f"{self.kilobytes:.0f} kB",
             "worker": f"{self.seconds * 1000:.2f} ms",
             "draft": f"{self.draft_seconds * 1000:.2f} ms",
@@ -72,18 +78,18 @@ class Resolution(Row):
         }
 
 
-def resolutions(crop_size: int) -> Iterator[Resolution]:
-    squares = [_centre_square(photograph(name)) for name in NAMES]
+def resolutions(crop_size: int, whole: bool) -> Iterator[Resolution]:
+    photographs = [photograph(name) if whole else _centre_square(photograph(name)) for name in NAMES]
     boxes = {area: _boxes(area) for area in _AREAS}
-    wanted = [{area: _views(_tensor(square), boxes[area], crop_size) for area in _AREAS} for square in squares]
+    wanted = [{area: _views(_tensor(one), boxes[area], crop_size) for area in _AREAS} for one in photographs]
     with tempfile.TemporaryDirectory() as folder:
         path = _write(Path(folder), _photo((500, 375), "astronaut"))
         for factor in _CANVAS_FACTORS:
-            canvas = Canvas(round(crop_size * factor), sharp=factor > 1, whole=False)
+            canvas = Canvas(round(crop_size * factor), sharp=factor > 1, whole=whole)
             detail: dict[str, list[float]] = {str(area): [] for area in _AREAS}
             psnr: dict[str, list[float]] = {str(area): [] for area in _AREAS}
-            for square, views in zip(squares, wanted, strict=True):
-                small = canvas(Image.fromarray(square)).pixels
+            for one, views in zip(photographs, wanted, strict=True):
+                small = canvas(Image.fromarray(one)).pixels
                 for area in _AREAS:
                     kept = _views(small, boxes[area], crop_size)
                     detail[str(area)].append(_detail(kept, views[area]))
@@ -91,6 +97,7 @@ def resolutions(crop_size: int) -> Iterator[Resolution]:
             full, draft = _seconds(canvas, path)
             yield Resolution(
                 crop_size,
+                "whole" if whole else "centre",
                 canvas.size,
                 3 * canvas.size**2 / 1000,
                 full,
@@ -182,7 +189,7 @@ def _tensor(pixels: np.ndarray) -> Tensor:
 
 
 def _boxes(area: float) -> Tensor:
-    """Squares (N, 4) of an area anywhere in the image: left, top, width and height as fractions."""
+    """Boxes (N, 4) of an area and of the image's shape, anywhere in it: left, top, width and height as fractions."""
     side = area**0.5
     corners = torch.rand(_BOXES if area < 1 else 1, 2, generator=torch.Generator().manual_seed(0)) * (1 - side)
     return torch.cat([corners, torch.full_like(corners, side)], dim=1)

@@ -128,7 +128,7 @@ def against_passes(
         trial = Subject(cut_outs(Path(folder), 2), device, network, size, k, precision=precision)
         ready = trial.ready()
         ((alone,),) = in_turns([lambda: trial.passes(ready, len(ready))], 1)
-        count = min(_MOST_IMAGES, max(2, round(seconds * len(ready) / alone / trial.views_an_image)))
+        count = min(_MOST_IMAGES, max(4, round(seconds * len(ready) / alone / trial.views_an_image)))
         subject = Subject(cut_outs(Path(folder), count), device, network, size, k, precision=precision)
         views = count * subject.views_an_image
         comparison = compare(

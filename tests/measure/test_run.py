@@ -458,3 +458,23 @@ def test_a_reference_is_known_by_its_images(protocol: str) -> None:
         return found.fingerprint
 
     assert fingerprint(pixels[4:]) == fingerprint(pixels[4:].clone()) != fingerprint(pixels[5:])
+
+
+def test_what_is_left_of_a_reference_without_the_measured_images_must_be_enough() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (6, 3, 37, 37), dtype=torch.uint8, generator=generator)
+    settings = MeasureSettings(k=2, geometry=ResizeCrop(37, 32))
+
+    def views(of_group: int) -> dict[str, ViewGroups]:
+        images = TensorImages(pixels[:of_group, :, :32, :32])
+        return {"pairs": ViewGroups("spatial", images, [Group("one", tuple(range(of_group)))])}
+
+    with pytest.raises(UserError, match="reference: without the images that are measured, it has 1 to whiten by"):
+        measure(_POOLED, pixels[:2], ["h_flip"], settings, device="cpu")
+    assert measure(_POOLED, pixels[:3], ["h_flip"], settings, device="cpu").only.transforms
+    for others in (0, 1):
+        reference = TensorImages(pixels[: 4 + others, :, :32, :32], 37)
+        with pytest.raises(UserError, match=f"reference: .* has {others} to whiten by"):
+            measure(_POOLED, None, None, settings, views=views(4), reference=reference, device="cpu")
+    reference = TensorImages(pixels[:, :, :32, :32], 37)
+    assert measure(_POOLED, None, None, settings, views=views(4), reference=reference, device="cpu").only.views

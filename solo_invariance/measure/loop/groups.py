@@ -276,6 +276,7 @@ class _GroupRun:
         of_reference = whitened.clean_features(source, [images[place] for place in places])
         row = {place: number for number, place in enumerate(places)}
         removed = [[row[place] for place in members if place in row] for members in groups]
+        whitened.require_others(max(map(len, removed)))
         others = whitened.whiten(of_reference)
         return {
             layer: [_CountedViews(own[g], others[layer][r]) for g, r in zip(groups, removed, strict=True)]

@@ -117,9 +117,29 @@ class WhitenedBackbone:
         }
 
     def in_reference(self, source: ImageSource, indices: Sequence[int]) -> Tensor:
-        """Return which images of a source are whitened without themselves, (N,), bool: those that the reference has."""
+        """Return which images of a source are whitened without themselves, (N,), bool: those that the reference has.
+
+        Raises:
+            UserError: One has, and too few others are left.
+        """
         sized = with_short_side(source, self.geometry.resize)
-        return torch.tensor([self._has(sized, index) for index in indices], dtype=torch.bool)
+        found = torch.tensor([self._has(sized, index) for index in indices], dtype=torch.bool)
+        if found.any():
+            self.require_others(1)
+        return found
+
+    def require_others(self, removed: int) -> None:
+        """Raise UserError where too few reference images are left to whiten by without some of them.
+
+        Args:
+            removed: How many are left out.
+        """
+        left = min(moments.num_images for moments in self.moments.values()) - removed
+        if left < 2:
+            raise UserError(
+                f"reference: without the images that are measured, it has {left} to whiten by, at least 2 are needed: "
+                f"set reference.path to a folder of others (reference=, in Python)"
+            )
 
     def _has(self, source: ImageSource, index: int) -> bool:
         return bool(self._in_reference) and digest_of(source, index) in self._in_reference

@@ -78,9 +78,14 @@ class ReferenceBlocks:
     def distance_influence(self, clean: Tensor, views: Tensor, weights: Tensor) -> Tensor:
         """Return the blocks' influence, (N, B), on the mean distance of images and their views.
 
+        A covariance of n images errs more in its inverse than the delta method says, by n / (n - D) in the variance of
+        squared distances (von Rosen 1988, "Moments for the Inverted Wishart Distribution", for normal features). It is
+        the factor by which these are too large, too, and so lengths that are not corrected have the corrected ones'
+        error.
+
         Args:
-            clean: (N, D), whitened.
-            views: (N, K, D), whitened.
+            clean: (N, D), whitened, their lengths not corrected.
+            views: (N, K, D), whitened, theirs neither.
             weights: (N, K), by which the views of an image are averaged.
         """
         return self._of_blocks(reference_influence_on_distance(clean.float(), views.float(), weights, self._images))
@@ -91,7 +96,10 @@ class ReferenceBlocks:
         return self._of_blocks(of_images[None])
 
     def group_distance_influence(self, views: Tensor) -> Tensor:
-        """Return the blocks' influence, (1, B), on the mean distance of two whitened views (V, D) of a thing."""
+        """Return the blocks' influence, (1, B), on the mean distance of two whitened views (V, D) of a thing.
+
+        Lengths are those that ``distance_influence`` takes.
+        """
         return self._of_blocks(group_reference_influence_on_distance(views.float(), self._images)[None])
 
     def width_matched_group_influence(

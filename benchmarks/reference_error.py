@@ -181,7 +181,7 @@ def _measure(
     length = whitening.length()
     influences = {
         "similarity": blocks.influence(clean, views, every),
-        "distance": blocks.distance_influence(clean, views, every),
+        "distance": blocks.distance_influence(clean, views, every, whitening),
     }
     return {
         name: (

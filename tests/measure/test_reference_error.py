@@ -121,7 +121,7 @@ def test_the_interval_of_view_groups_has_the_error_of_the_jackknife(protocol: st
 
 
 def test_the_error_of_a_distance_is_that_of_the_inverse_covariance() -> None:
-    """Of normal features, that of squares is sqrt(2 / (n - D)), not sqrt(2 / n): of 5 features and 20 images, 1.15."""
+    """A covariance's own goes with sqrt(1 / n); that of its inverse is n / (n - D) times as large."""
     moments = InvarianceMeasurement(_backbone(), _REFERENCE, _settings()).moments[""]
     views = ViewGroups("spatial", _MEASURED, [Group(str(g), (3 * g, 3 * g + 1, 3 * g + 2)) for g in range(10)])
 
@@ -131,8 +131,12 @@ def test_the_error_of_a_distance_is_that_of_the_inverse_covariance() -> None:
         found = [one.summary["distance"] for one in (flipped, measure_groups(measurement, "things", views)[""])]
         return [distance["reference_error"] / distance["mean"] for distance in found]
 
-    expected = math.sqrt((80 - 5) / (20 - 5))
-    assert relative_errors(20) == pytest.approx([expected * one for one in relative_errors(80)], rel=0.02)
+    many = relative_errors(80)
+    expected = math.sqrt(80 / 20) * (20 / (20 - 5)) / (80 / (80 - 5))
+    assert relative_errors(20) == pytest.approx([expected * one for one in many], rel=0.03)
+    # That has no end: of fewer than 5 / 4 images a feature, it is taken to be five times as large.
+    expected = math.sqrt(80 / 6) * 5 / (80 / (80 - 5))
+    assert relative_errors(6) == pytest.approx([expected * one for one in many], rel=0.03)
 
 
 @pytest.mark.parametrize("budget", ["full", "adaptive"])

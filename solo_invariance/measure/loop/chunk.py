@@ -177,7 +177,7 @@ class ChunkMeasurement:
         whitening = self._whitened.whitenings[layer]
         found = {"similarity": blocks.influence(pairs[:, 0], pairs[:, 1:], weights)}
         if isinstance(self._metrics.get((name, layer, "distance")), InvarianceDistance):
-            found["distance"] = blocks.distance_influence(pairs[:, 0], pairs[:, 1:], weights)
+            found["distance"] = blocks.distance_influence(pairs[:, 0], pairs[:, 1:], weights, whitening)
         matched = self._metrics.get((name, layer, "width_matched_similarity"))
         if isinstance(matched, ProjectionMetric):
             found["width_matched_similarity"] = blocks.width_matched_influence(

@@ -250,7 +250,7 @@ class _GroupRun:
             name: [blocks.group_influence(own, include_diagonal=included) for own in held_out]
             for name, included in _INCLUDES_DIAGONAL.items()
         }
-        found["distance"] = [blocks.group_distance_influence(own) for own in held_out]
+        found["distance"] = [blocks.group_distance_influence(own, whitening) for own in held_out]
         found["width_matched_similarity"] = [
             blocks.width_matched_group_influence(
                 one.views, maps, one.removed if len(one.removed) else None, whitening, include_diagonal=counted

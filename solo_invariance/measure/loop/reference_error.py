@@ -15,6 +15,8 @@ from solo_invariance.measure.functional.whitening import Whitening, whiten
 from solo_invariance.measure.statistics.feature_statistics import Moments
 
 _BLOCKS = 128
+# Of a squared length, as for 1.25 images a feature. For fewer, a caution says what distances are worth.
+_LEAST_CORRECTION = 0.2
 
 
 class ReferenceBlocks:
@@ -75,32 +77,36 @@ class ReferenceBlocks:
         of_images = reference_influence(projected[:, :, 0], projected[:, :, 1:], weights, images)
         return self._of_blocks(of_images.mean(dim=0))
 
-    def distance_influence(self, clean: Tensor, views: Tensor, weights: Tensor) -> Tensor:
-        """Return the blocks' influence, (N, B), on the mean distance of images and their views.
+    def distance_influence(self, clean: Tensor, views: Tensor, weights: Tensor, whitening: Whitening) -> Tensor:
+        """Return the blocks' influence, (N, B), on the mean distance of images and their views, of corrected length.
 
-        A covariance of n images errs more in its inverse than the delta method says, by n / (n - D) in the variance of
-        squared distances (von Rosen 1988, "Moments for the Inverted Wishart Distribution", for normal features). It is
-        the factor by which these are too large, too, and so lengths that are not corrected have the corrected ones'
-        error.
+        The inverse of a covariance errs more, on average over directions, than the delta method says: relative to what
+        it is expected to be, by n / (n - D) (Bai & Silverstein 2004, "CLT for Linear Spectral Statistics of
+        Large-Dimensional Sample Covariance Matrices", of normal features).
 
         Args:
-            clean: (N, D), whitened, their lengths not corrected.
-            views: (N, K, D), whitened, theirs neither.
+            clean: (N, D), whitened, of lengths that are not corrected.
+            views: (N, K, D), whitened, of lengths that are not corrected.
             weights: (N, K), by which the views of an image are averaged.
+            whitening: Of both.
         """
-        return self._of_blocks(reference_influence_on_distance(clean.float(), views.float(), weights, self._images))
+        of_images = reference_influence_on_distance(clean.float(), views.float(), weights, self._images)
+        return self._of_blocks(of_images) * _inflation(whitening)
 
     def group_influence(self, views: Tensor, *, include_diagonal: bool) -> Tensor:
         """Return the blocks' influence, (1, B), on the mean pairwise similarity of whitened views (V, D) of a thing."""
         of_images = group_reference_influence(views.float(), self._images, include_diagonal=include_diagonal)
         return self._of_blocks(of_images[None])
 
-    def group_distance_influence(self, views: Tensor) -> Tensor:
-        """Return the blocks' influence, (1, B), on the mean distance of two whitened views (V, D) of a thing.
+    def group_distance_influence(self, views: Tensor, whitening: Whitening) -> Tensor:
+        """Return the blocks' influence, (1, B), on the mean distance of two views of a thing, of corrected length.
 
-        Lengths are those that ``distance_influence`` takes.
+        Args:
+            views: (V, D), whitened, of lengths that are not corrected.
+            whitening: Of the views.
         """
-        return self._of_blocks(group_reference_influence_on_distance(views.float(), self._images)[None])
+        of_images = group_reference_influence_on_distance(views.float(), self._images)
+        return self._of_blocks(of_images[None]) * _inflation(whitening)
 
     def width_matched_group_influence(
         self,
@@ -132,6 +138,12 @@ class ReferenceBlocks:
 
     def _of_blocks(self, of_images: Tensor) -> Tensor:
         return of_images.unflatten(1, (self._num_blocks, -1)).mean(dim=2) * self._scale
+
+
+def _inflation(whitening: Whitening) -> float:
+    """Return n / (n - D) times what lengths are corrected by."""
+    length = whitening.length()
+    return length / max(length**2, _LEAST_CORRECTION)
 
 
 def standard_error(influence: Tensor) -> float:

@@ -18,14 +18,13 @@ from benchmarks.rows import Row
 from benchmarks.running import Step
 from benchmarks.timing import in_turns
 from solo_invariance.data.decoding import decode
-from solo_invariance.families import Canvas, Family, ResizedCrop
+from solo_invariance.families import Canvas
 
 _CROP_SIZES = (224, 96)
 _CANVAS_FACTORS = (1, 8 / 7, 1.25, 1.5, 2)
 _AREAS = (1.0, 0.5, 0.2, 0.08, 0.05)
 _BOXES = 4
 _PHOTO_SIZES = ((500, 375), (1000, 750), (2000, 1500), (4000, 3000))
-_CROP = Family("crop", (ResizedCrop(),))
 
 
 def steps(quick: bool = False) -> list[Step]:
@@ -81,7 +80,7 @@ class Resolution(Row):
 def resolutions(crop_size: int, whole: bool) -> Iterator[Resolution]:
     photographs = [photograph(name) if whole else _centre_square(photograph(name)) for name in NAMES]
     boxes = {area: _boxes(area) for area in _AREAS}
-    wanted = [{area: _views(_tensor(one), boxes[area], crop_size) for area in _AREAS} for one in photographs]
+    wanted = [{area: _views(Image.fromarray(one), boxes[area], crop_size) for area in _AREAS} for one in photographs]
     with tempfile.TemporaryDirectory() as folder:
         path = _write(Path(folder), _photo((500, 375), "astronaut"))
         for factor in _CANVAS_FACTORS:
@@ -89,7 +88,7 @@ def resolutions(crop_size: int, whole: bool) -> Iterator[Resolution]:
             detail: dict[str, list[float]] = {str(area): [] for area in _AREAS}
             psnr: dict[str, list[float]] = {str(area): [] for area in _AREAS}
             for one, views in zip(photographs, wanted, strict=True):
-                small = canvas(Image.fromarray(one)).pixels
+                small = Image.fromarray(canvas(Image.fromarray(one)).pixels.permute(1, 2, 0).numpy())
                 for area in _AREAS:
                     kept = _views(small, boxes[area], crop_size)
                     detail[str(area)].append(_detail(kept, views[area]))
@@ -195,9 +194,12 @@ def _boxes(area: float) -> Tensor:
     return torch.cat([corners, torch.full_like(corners, side)], dim=1)
 
 
-def _views(image: Tensor, boxes: Tensor, crop_size: int) -> Tensor:
-    """Views (N, 3, crop_size, crop_size) of one image (3, H, W), by the filter of torchvision's ``resized_crop``."""
-    return _CROP.apply(image.expand(len(boxes), *image.shape), [{"box": boxes}], crop_size)
+def _views(image: Image.Image, boxes: Tensor, crop_size: int) -> Tensor:
+    """Views (N, 3, crop_size, crop_size) of one image, by Pillow's bilinear filter: torchvision's, antialiased."""
+    corners = (boxes[:, :2].repeat(1, 2) + boxes[:, 2:].repeat(1, 2) * torch.tensor([0, 0, 1, 1])).clamp(0, 1)
+    scaled = (corners * torch.tensor(image.size).repeat(2)).tolist()
+    views = [image.resize((crop_size, crop_size), Image.Resampling.BILINEAR, box=tuple(box)) for box in scaled]
+    return torch.stack([_tensor(np.asarray(view)) for view in views]).float() / 255
 
 
 def _detail(views: Tensor, wanted: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""Similarity against the number of reference images, by estimator of the covariance, held out and not."""
+"""Similarity and distance against the number of reference images, by estimator of the covariance, held out and not."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -17,7 +17,7 @@ from benchmarks.official import efficientnet_lite0
 from benchmarks.rows import Row
 from benchmarks.running import Step
 from solo_invariance.data.decoding import list_images
-from solo_invariance.measure.functional.similarity import invariance_similarity
+from solo_invariance.measure.functional.similarity import invariance_distance, invariance_similarity
 from solo_invariance.measure.functional.whitening import Whitening, hold_out, whiten, whitening_from_statistics
 
 VARIABLE = "PHOTOGRAPHS_DIR"
@@ -70,11 +70,44 @@ class Similarity(Row):
         }
 
 
+@dataclass(frozen=True)
+class Distance(Row):
+    """How far a distance is from its limit, measured images held out.
+
+    Args:
+        network: Whose features, and how many.
+        view: Of the images.
+        images: Reference images a feature.
+        difference: From the limit, as a fraction of it.
+        limit: The distance by all reference images.
+    """
+
+    title: ClassVar[str] = "Distance against its limit"
+    network: str
+    view: str
+    images: float
+    difference: float
+    limit: float
+
+    def cells(self) -> dict[str, str]:
+        return {
+            "network": self.network,
+            "view": self.view,
+            "n / D": f"{self.images:g}",
+            "difference": f"{self.difference:+.3f}",
+            "limit": f"{self.limit:.2f}",
+        }
+
+
 def steps(quick: bool) -> list[Step]:
     if VARIABLE not in os.environ:  # a folder of a few thousand photographs
         return []
     folder = Path(os.environ[VARIABLE])
-    return [Step("similarity against the number of reference images", 600, lambda: against_limit(folder, quick))]
+    return [
+        Step(
+            "similarity and distance against the number of reference images", 600, lambda: against_limit(folder, quick)
+        )
+    ]
 
 
 @torch.inference_mode()
@@ -104,10 +137,21 @@ def against_limit(folder: Path, quick: bool) -> Iterator[Row]:
                     corrected = float(invariance_similarity(apart[:, 0], apart[:, 1:]).mean()) - limit
                     in_sample = _similarity(shared, measured, views) - limit
                     yield Similarity(f"{name}, {width}", view, estimator, ratio, held_out, corrected, in_sample, limit)
+            limit = _distance(_ours(reference), measured, views)
+            for ratio in _RATIOS:
+                if (count := int(ratio * width) + 1) > len(reference):
+                    break
+                difference = _distance(_ours(reference[:count]), measured, views) / limit - 1
+                yield Distance(f"{name}, {width}", view, ratio, difference, limit)
 
 
 def _similarity(whitening: Whitening, clean: Tensor, views: Tensor) -> float:
     return float(invariance_similarity(whiten(clean, whitening), whiten(views, whitening)[:, None]).mean())
+
+
+def _distance(whitening: Whitening, clean: Tensor, views: Tensor) -> float:
+    distances = invariance_distance(whiten(clean, whitening), whiten(views, whitening)[:, None])
+    return float(distances.mean()) * whitening.length()
 
 
 def _ours(features: Tensor) -> Whitening:

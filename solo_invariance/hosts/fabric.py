@@ -1,5 +1,6 @@
 """Several processes on one piece of work, by Lightning Fabric."""
 
+import atexit
 import logging
 import os
 from collections.abc import Callable
@@ -69,7 +70,7 @@ def run_in_processes(work: Work, content: Any, device: torch.device, devices: in
         raise UserError(f"devices={devices}: this machine has {there} ({device.type})")
     try:
         fabric = Fabric(accelerator=device.type, devices=devices, strategy="ddp_spawn")
-        fabric.launch(cast(Any, _share), work, content)  # typed as if it took no arguments
+        fabric.launch(cast(Any, _share_or_leave), work, content)  # typed as if it took no arguments
     except torch.multiprocessing.ProcessRaisedException as error:
         raise _as_raised(error) from error
     except (ValueError, RuntimeError) as error:
@@ -78,6 +79,19 @@ def run_in_processes(work: Work, content: Any, device: torch.device, devices: in
 
 def _share(fabric: Fabric, work: Work, content: Any) -> None:
     work(FabricProcesses(fabric), fabric.device, content)
+
+
+def _share_or_leave(fabric: Fabric, work: Work, content: Any) -> None:
+    """Do a started process's share; where that fails, the process leaves once the error is on its way to the others.
+
+    The threads of ``torch.distributed`` still wait for the other processes then. An interpreter that ends around them
+    now and then aborts, and says so beside the error.
+    """
+    try:
+        _share(fabric, work, content)
+    except BaseException:
+        atexit.register(os._exit, 1)
+        raise
 
 
 def _as_raised(error: Exception) -> Exception:

@@ -12,6 +12,7 @@ from solo_invariance.processes import Processes
 
 # What other processes are to do lies in a module that they find.
 _WORK = """
+import atexit
 import json
 import os
 from pathlib import Path
@@ -41,6 +42,7 @@ def share_and_gather_until_one_fails(processes, device, content):
         "covariance": moments.covariance.tolist(),
     }
     (Path(content["out"]) / f"{processes.rank}.json").write_text(json.dumps(found))
+    atexit.register((Path(content["out"]) / f"ended-{processes.rank}").touch)
     if processes.rank == 1:
         raise UserError("broken.png: not a readable image (of one line)")
     processes.wait()
@@ -69,6 +71,7 @@ def test_two_processes_share_wait_and_gather_until_one_fails(work, tmp_path: Pat
     with pytest.raises(UserError, match=r"^broken\.png: not a readable image \(of one line\)$"):
         run_in_processes(work.share_and_gather_until_one_fails, {"out": str(tmp_path)}, torch.device("cpu"), devices=2)
     assert capfd.readouterr() == ("", "")  # the error is all that is said, and it is for the caller to say
+    assert not [*tmp_path.glob("ended-*")]  # nothing is tidied up around threads that wait for other processes
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
     assert (first["rank"], second["rank"]) == (0, 1)
     assert (first["share"], second["share"]) == ([0, 2, 4, 6], [1, 3, 5])

@@ -37,9 +37,8 @@ def digests_of(
     Raises:
         UserError: An image cannot be read; the message names it.
     """
-    chunks = [range(start, min(start + _CHUNK, len(source))) for start in range(0, len(source), _CHUNK)]
     found: list[str] = []
-    for part in _in_threads(lambda chunk: [digest_of(source, index) for index in chunk], chunks, num_workers):
+    for part in _in_chunks(source, digest_of, num_workers):
         found += part
         progress(what, len(found), len(source))
     return found
@@ -65,12 +64,7 @@ def known_images(source: ImageSource, num_workers: int = 4) -> KnownImages:
     """
     if isinstance(source, KnownImages):
         return source
-
-    def digests(chunk: range) -> list[str]:
-        return [_digest_or_place(source, index) for index in chunk]
-
-    chunks = [range(start, min(start + _CHUNK, len(source))) for start in range(0, len(source), _CHUNK)]
-    return KnownImages(source, [*chain.from_iterable(_in_threads(digests, chunks, num_workers))])
+    return KnownImages(source, [*chain.from_iterable(_in_chunks(source, _digest_or_place, num_workers))])
 
 
 def distinct_images(source: ImageSource, num_workers: int = 4) -> DistinctImages:
@@ -123,9 +117,15 @@ def digest_of_backbone(backbone: Backbone) -> str:
     return digest.hexdigest()
 
 
-def _in_threads(work: Callable[[range], list[str]], chunks: Iterable[range], num_workers: int) -> Iterator[list[str]]:
+def _in_chunks(source: ImageSource, digest: Callable[[ImageSource, int], str], num_workers: int) -> Iterator[list[str]]:
+    """Yield the digests of a source's images, some at a time."""
+
+    def digests(chunk: range) -> list[str]:
+        return [digest(source, index) for index in chunk]
+
+    chunks = [range(start, min(start + _CHUNK, len(source))) for start in range(0, len(source), _CHUNK)]
     if num_workers == 0:
-        yield from map(work, chunks)
+        yield from map(digests, chunks)
         return
     with ThreadPoolExecutor(num_workers, "digests") as pool:
-        yield from pool.map(work, chunks)
+        yield from pool.map(digests, chunks)

@@ -8,6 +8,7 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.config.composed import plain
+from solo_invariance.config.families import CanvasName
 from solo_invariance.errors import UserError
 from solo_invariance.families import (
     Canvas,
@@ -122,10 +123,10 @@ def _is_whole(augmentations: ListConfig) -> bool:
     chosen = {entry.canvas for entry in augmentations if entry.get("canvas") is not None}
     if len(chosen) > 1:
         raise UserError(f"augmentations[*].canvas: all entries share one canvas, got {sorted(chosen)}")
-    kept = chosen.pop() if chosen else "whole"
-    if kept not in ("whole", "centre"):
-        raise UserError(f"augmentations[*].canvas={kept}: choose from whole, centre")
-    return bool(kept == "whole")
+    kept = chosen.pop() if chosen else CanvasName.whole.name
+    if kept not in CanvasName.__members__:
+        raise UserError(f"augmentations[*].canvas={kept}: choose from {', '.join(CanvasName.__members__)}")
+    return CanvasName[kept] is CanvasName.whole
 
 
 def _statistics(cfg: DictConfig) -> Statistics:

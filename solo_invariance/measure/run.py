@@ -249,8 +249,6 @@ class _Run:
     @cached_property
     def _shares_images(self) -> bool:
         """Whether a measured image is in the reference."""
-        if self.reference is self.data.images:
-            return True
         known, size = frozenset(self._known_reference.digests), self.geometry.resize
         measured = [self.data.view_groups(name).source for name in self.data.views]
         found: list[tuple[ImageSource, Sequence[int]]] = [(source, range(len(source))) for source in measured]

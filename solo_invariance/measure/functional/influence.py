@@ -70,11 +70,8 @@ def group_reference_influence(views: Tensor, reference: Tensor, *, include_diago
     Returns:
         (..., R)
     """
-    lengths, unit, count = (
-        torch.linalg.vector_norm(views, dim=-1, keepdim=True),
-        normalize(views, dim=-1),
-        views.shape[-2],
-    )
+    count, lengths = views.shape[-2], torch.linalg.vector_norm(views, dim=-1, keepdim=True)
+    unit = normalize(views, dim=-1)
     of_views = unit @ reference.mT
     total = of_views.sum(dim=-2, keepdim=True)
     weighed = (unit @ unit.sum(dim=-2)[..., None]) * of_views

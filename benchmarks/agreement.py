@@ -65,13 +65,14 @@ def measuring(device: torch.device, count: int, size: int, k: int) -> Iterator[C
             note = f"{worst}, the largest of {len(off)}; {count} images x k={k}, {size} px"
             return Check(what, "the CPU's", off[worst], limit, note)
 
-        with _no_tf32():
+        with without_tf32():
             yield check("similarities, float32", 1e-3)
         yield check("similarities, by default", 1e-2)
 
 
 @contextmanager
-def _no_tf32() -> Iterator[None]:
+def without_tf32() -> Iterator[None]:
+    """Convolve in float32 proper, of which a GPU rounds the factors to 10 bits by default."""
     before = torch.backends.cudnn.allow_tf32
     torch.backends.cudnn.allow_tf32 = False
     try:

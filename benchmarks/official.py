@@ -27,6 +27,7 @@ from scipy.spatial.distance import mahalanobis
 from torch import Tensor, nn
 from torchvision import transforms as T
 
+from benchmarks.agreement import without_tf32
 from benchmarks.photographs import NAMES, photograph
 from benchmarks.rows import Row, Unmeasured, judged
 from benchmarks.running import Step
@@ -68,7 +69,7 @@ def against_official(device: torch.device, k: int, count: int, pairs: int) -> It
         yield Unmeasured("the paper's protocol against the official code", why, wrong=False)
         return
     code = official_code(Path(os.environ[VARIABLE]))
-    with tempfile.TemporaryDirectory() as scratch:
+    with without_tf32(), tempfile.TemporaryDirectory() as scratch:
         reference, images = Path(scratch, "reference"), Path(scratch, "images")
         write_crops(reference, _REFERENCE_IMAGES, seed=0)
         write_crops(images, _POOL, seed=1)

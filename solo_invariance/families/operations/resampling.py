@@ -18,6 +18,7 @@ from solo_invariance.families.operations.operation import send
 _MAX_SUBSAMPLES = 8
 _FIXED_BITS = 16
 _FIXED_POINT = 2**_FIXED_BITS
+_MOST_POINTS = 2**24
 _SPACING = 1.25  # of the subsamples, at most, in input pixels
 
 
@@ -175,31 +176,25 @@ def _subsamples(matrices: Tensor, ratio: float, bending: Tensor | float = 1.0) -
 
 def _warp_antialiased(images: Tensor, steps: Sequence[Tensor], size: int, across: int, down: int) -> Tensor:
     """The mean of ``across`` x ``down`` bilinear samples an output pixel."""
-    total: Tensor | None = None
-    for y in _offsets(down):
-        for x in _offsets(across):
-            grid = _grid(images, steps, size, size, right=x / size, down=y / size)
-            sample = F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
-            total = sample if total is None else total.add_(sample)
-    assert total is not None
-    return total if across * down == 1 else total.div_(across * down)
+    rows, columns = size * down, size * across
+    # Few large calls, as a GPU waits for the launch of small ones; few enough points for the memory of any.
+    parts = max(1, _MOST_POINTS // (rows * columns))
+    views = []
+    for some, *maps in zip(images.split(parts), *(step.split(parts) for step in steps), strict=True):
+        grid = _grid(some, maps, rows, columns)
+        sample = F.grid_sample(some, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        views.append(sample if across * down == 1 else F.avg_pool2d(sample, (down, across)))
+    return torch.cat(views)
 
 
-def _offsets(count: int) -> list[float]:
-    """The centres of so many equal parts of [-1, 1]."""
-    return [(2 * index + 1) / count - 1 for index in range(count)]
-
-
-def _grid(
-    images: Tensor, steps: Sequence[Tensor], height: int, width: int, right: float = 0.0, down: float = 0.0
-) -> Tensor:
-    """Where the output's pixels, moved right and down, look in the input; (N, height, width, 2), x before y.
+def _grid(images: Tensor, steps: Sequence[Tensor], height: int, width: int) -> Tensor:
+    """Where the output's pixels look in the input; (N, height, width, 2), x before y.
 
     The last operation's step comes first. The coordinates stay a row and a column until a step makes them planes.
     """
     across, along = (torch.arange(side, device=images.device, dtype=images.dtype) for side in (width, height))
-    x = ((across * 2 + 1) / width - 1 + right)[None, None, :]
-    y = ((along * 2 + 1) / height - 1 + down)[None, :, None]
+    x = ((across * 2 + 1) / width - 1)[None, None, :]
+    y = ((along * 2 + 1) / height - 1)[None, :, None]
     for step in reversed(steps):
         if step.ndim == 3:
             m = step[:, :, :, None, None]

@@ -5,7 +5,9 @@ only does what is left; where the package has changed, it begins anew.
 """
 
 import argparse
+import json
 import os
+import re
 import sys
 import tempfile
 from collections import Counter
@@ -39,7 +41,9 @@ def main() -> int:
             return _BROKEN
         campaign = Campaign(arguments.seed, world, arguments.out.resolve(), arguments.seconds, arguments.real)
         found = campaign.run(campaign.chosen(numbers, arguments.only), arguments.jobs, _say)
-    _summarise(found, arguments.out / "outcomes.json")
+        summary = arguments.out / "summary.json"
+        summary.write_text(json.dumps(campaign.summary(found), indent=2) + "\n", encoding="utf-8")
+    _summarise(found, summary)
     return _FAILED if any(tried.faults for tried in found) else 0
 
 
@@ -72,9 +76,16 @@ def _say(tried: Tried, done: int, of: int) -> None:
 def _summarise(found: list[Tried], file: Path) -> None:
     counts = Counter((tried.kind, bool(tried.faults)) for tried in found)
     for kind in sorted({tried.kind for tried in found}):
-        print(f"{kind:9} {counts[kind, False]:5} of {counts[kind, False] + counts[kind, True]:5} clean")
-    failing = sum(bool(tried.faults) for tried in found)
-    print(f"{len(found)} tried, {len(found) - failing} clean, {failing} failing: {file}")
+        print(f"{counts[kind, False]:5} of {counts[kind, False] + counts[kind, True]:5} clean: {kind}")
+    failing = [tried for tried in found if tried.faults]
+    for alike, count in Counter(_kind_of(fault) for tried in failing for fault in tried.faults).most_common():
+        print(f"{count:5} {alike}")
+    print(f"{len(found)} tried, {len(found) - len(failing)} clean, {len(failing)} failing: {file}")
+
+
+def _kind_of(fault: str) -> str:
+    """Return what faults of a kind have in common: the words before what is said of the case."""
+    return re.sub(r"\d+", "N", re.split(r": | \(", fault)[0])
 
 
 if __name__ == "__main__":

@@ -95,7 +95,14 @@ def _pointer(path: Path, random: Random) -> None:
 
 def _another(path: Path, random: Random) -> None:
     """Put a file of another kind there."""
-    others = ("host/run.ckpt", "host/args.json", "photos/train/circle/1.png", "table.csv", "table.npz", "scored/transfer.npz")
+    others = (
+        "host/run.ckpt",
+        "host/args.json",
+        "photos/train/circle/1.png",
+        "table.csv",
+        "table.npz",
+        "scored/transfer.npz",
+    )
     top = next(parent for parent in path.parents if (parent / "photos").is_dir() and (parent / "host").is_dir())
     path.write_bytes((top / random.choice(others)).read_bytes())
 

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -80,6 +80,8 @@ class Campaign:
         self.out = out
         self.seconds = seconds
         self.real = real
+        self._log = out / "tried.jsonl"
+        self._key = _key_of(seed, seconds, real)
 
     def chosen(self, numbers: Iterable[int], only: str = "") -> list[int]:
         """Return the numbers of the cases whose kind or title has some text in it."""
@@ -94,11 +96,10 @@ class Campaign:
         left = [number for number in numbers if number not in known]
         for tried in self._outcomes(left, jobs):
             if tried.faults:
-                tried = replace(tried, reproduction=self._keep(tried))
+                tried = replace(tried, reproduction=self._reproduction(tried))
+            self._keep(tried)
             found.append(tried)
             say(tried, len(found), len(numbers))
-            self._write(found)
-        self._write(found)
         return sorted(found)
 
     def try_case(self, number: int) -> Tried:
@@ -110,7 +111,9 @@ class Campaign:
             found += [f"as the shell runs it: {fault}" for fault in others if fault not in found]
             if again.code != outcome.code:
                 found.append(f"as the shell runs it: ends with {again.code}, not {outcome.code}: {again.err[-200:]}")
-        return Tried(number, case.kind, case.title, case.arguments, outcome.code, round(outcome.seconds, 2), tuple(found))
+        return Tried(
+            number, case.kind, case.title, case.arguments, outcome.code, round(outcome.seconds, 2), tuple(found)
+        )
 
     def _judged(self, number: int, run: Callable[[Sequence[str], Place, float], Outcome]) -> tuple[Outcome, list[str]]:
         place = Place(self.world.parent / f"{number}-{run.__name__}")
@@ -157,12 +160,12 @@ class Campaign:
         number = running.pop(process)
         if status:
             raise RuntimeError(f"case {number} of seed {self.seed} cannot be tried: {case_of(self.seed, number).title}")
-        return _tried(json.loads(self._file_of(number).read_text()))
+        return _tried(self._file_of(number).read_text())
 
     def _file_of(self, number: int) -> Path:
         return self.world.parent / f"{number}.json"
 
-    def _keep(self, tried: Tried) -> str:
+    def _reproduction(self, tried: Tried) -> str:
         """Make the files of a failing case, with a script that runs the command; return what to type."""
         place = Place(self.out / "failing" / f"{self.seed}-{tried.number}")
         shutil.rmtree(os.fsencode(place.root), ignore_errors=True)
@@ -175,36 +178,40 @@ class Campaign:
         return f"bash {shlex.quote(str(script))}"
 
     def _known(self) -> dict[int, Tried]:
-        file = self.out / "outcomes.json"
-        if not file.is_file():
-            return {}
-        content = json.loads(file.read_text())
-        if content["of"] != self._key():
-            shutil.rmtree(self.out)
-            return {}
-        return {tried.number: tried for tried in map(_tried, content["tried"])}
+        """Return what was tried before, of the same package; forget what was tried of another."""
+        if self._log.is_file():
+            first, *lines = self._log.read_text(encoding="utf-8").splitlines()
+            if json.loads(first) == self._key:
+                return {tried.number: tried for tried in map(_tried, lines)}
+        shutil.rmtree(self.out, ignore_errors=True)
+        self.out.mkdir(parents=True)
+        self._log.write_text(f"{json.dumps(self._key)}\n", encoding="utf-8")
+        return {}
 
-    def _write(self, found: list[Tried]) -> None:
-        failing = [asdict(tried) for tried in found if tried.faults]
-        content = {
-            "of": self._key(),
+    def _keep(self, tried: Tried) -> None:
+        with self._log.open("a", encoding="utf-8") as file:
+            file.write(f"{json.dumps(asdict(tried))}\n")
+
+    def summary(self, found: Sequence[Tried]) -> dict[str, Any]:
+        """Return how many were tried, how many of them are clean, and each failing one with its reproduction."""
+        failing = [tried for tried in found if tried.faults]
+        return {
             "seed": self.seed,
-            "cases": len(found),
+            "tried": len(found),
             "clean": len(found) - len(failing),
-            "failing": failing,
-            "tried": [asdict(tried) for tried in found],
+            "failing": [asdict(tried) for tried in failing],
         }
-        self.out.mkdir(parents=True, exist_ok=True)
-        (self.out / "outcomes.json").write_text(json.dumps(content, indent=1))
-
-    def _key(self) -> str:
-        """Return a hash of all that decides what becomes of a case."""
-        digest = hashlib.sha256(repr((self.seed, self.seconds, self.real)).encode())
-        for file in sorted([*(ROOT / "solo_invariance").rglob("*.*"), *(ROOT / "fuzz").glob("*.py")]):
-            if file.suffix in (".py", ".yaml", ".j2"):
-                digest.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
-        return digest.hexdigest()
 
 
-def _tried(content: Mapping[str, Any]) -> Tried:
+def _key_of(*settings: float) -> str:
+    """Return a hash of all that decides what becomes of a case."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for file in sorted([*(ROOT / "solo_invariance").rglob("*.*"), *(ROOT / "fuzz").glob("*.py")]):
+        if file.suffix in (".py", ".yaml", ".j2"):
+            digest.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _tried(line: str) -> Tried:
+    content = json.loads(line)
     return Tried(**{**content, "arguments": tuple(content["arguments"]), "faults": tuple(content["faults"])})

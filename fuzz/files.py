@@ -9,7 +9,7 @@ from random import Random
 from fuzz import structure_damage as structure
 from fuzz.bytes_damage import DAMAGES, RANDOM, Damage
 from fuzz.case import Case
-from fuzz.world import CSV, FUSE, MEASURE, NPZ, PRETRAIN, REPORT, TABLE, TRANSFER, VIEWS
+from fuzz.world import CSV, FUSE, MEASURE, NPZ, PRETRAIN, REPORT, TRANSFER, VIEWS
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,13 @@ class Specimen:
     named: tuple[str, ...] = ()
 
 
-_BARE = ("measure", "backbone.checkpoint=host/bare.pth", "backbone.name=resnet10", "backbone.kwargs.width=0.0625", "backbone.crop_size=32")
+_BARE = (
+    "measure",
+    "backbone.checkpoint=host/bare.pth",
+    "backbone.name=resnet10",
+    "backbone.kwargs.width=0.0625",
+    "backbone.crop_size=32",
+)
 _CAUSAL = (*TRANSFER[:2], "task.name=causal3dident_position_x", "task.path=causal", *TRANSFER[4:])
 _FACES = (*TRANSFER[:2], "task.name=300w", "task.path=faces", *TRANSFER[4:])
 _FUSED = ("measure", "backbone.checkpoint=fused.ckpt", *MEASURE[2:])
@@ -44,12 +50,20 @@ SPECIMENS = (
     Specimen("host/args.json", (MEASURE, TRANSFER, FUSE), structure.JSON, 12, ("run.ckpt", "backbone", "family")),
     Specimen("fused.ckpt", (_FUSED,), structure.TORCH, 12),
     Specimen("measured/invariance.json", (REPORT, ("fuse", "measured=[measured,begun,measured]")), structure.JSON, 20),
-    Specimen("scored/transfer.json", (REPORT, (*TRANSFER[:-1], "out=two", "against=scored")), structure.JSON, 20, ("scored",)),
+    Specimen(
+        "scored/transfer.json", (REPORT, (*TRANSFER[:-1], "out=two", "against=scored")), structure.JSON, 20, ("scored",)
+    ),
     Specimen("scored/transfer.npz", ((*TRANSFER[:-1], "out=two", "against=scored"),), structure.NPZ, 8, ("scored",)),
     Specimen("scored/run.json", ((*TRANSFER[:-1], "out=scored"),), structure.JSON, 4, ("scored",)),
     Specimen("measured/invariance.json", ((*MEASURE, "against=measured"),), structure.JSON, 8, ("measured",)),
     Specimen("measured/rotation.npz", ((*MEASURE, "against=measured"),), structure.NPZ, 8, ("measured",)),
-    Specimen("measured/run.json", ((*MEASURE, "against=measured"), (*MEASURE[:-1], "out=measured")), structure.JSON, 4, ("measured",)),
+    Specimen(
+        "measured/run.json",
+        ((*MEASURE, "against=measured"), (*MEASURE[:-1], "out=measured")),
+        structure.JSON,
+        4,
+        ("measured",),
+    ),
     Specimen("begun/parts/rotation.json", ((*MEASURE[:-1], "out=begun"),), structure.JSON, 8),
     Specimen("begun/parts/moments.npz", ((*MEASURE[:-1], "out=begun"),), structure.NPZ, 8),
     Specimen("begun/rotation.npz", ((*MEASURE[:-1], "out=begun"),), structure.NPZ, 4),
@@ -86,7 +100,15 @@ def _case(specimen: Specimen, command: tuple[str, ...], name: str, damage: Damag
     path = Path(specimen.path)
     title = f"{specimen.path} for {command[0]}: {name}"
     named = (path.name, path.parent.name, str(path), *specimen.named)
-    return Case("files", title, command, named, partial(_to, damage, specimen.path), name == "all weights" and command[0] != "fuse")
+    named += ("backbone",) if name == "all weights" else ()
+    return Case(
+        "files",
+        title,
+        command,
+        named,
+        partial(_to, damage, specimen.path),
+        name == "all weights" and command[0] != "fuse",
+    )
 
 
 def _to(damage: Damage, path: str, work: Path, random: Random) -> None:
@@ -94,7 +116,13 @@ def _to(damage: Damage, path: str, work: Path, random: Random) -> None:
 
 
 def _cache_case(name: str) -> Case:
-    return Case("files", f"entries of the cache: {name}", TRANSFER, ("cache", "SOLO_INVARIANCE_CACHE"), partial(_entries, DAMAGES[name]))
+    return Case(
+        "files",
+        f"entries of the cache: {name}",
+        TRANSFER,
+        ("cache", "SOLO_INVARIANCE_CACHE"),
+        partial(_entries, DAMAGES[name]),
+    )
 
 
 def _entries(damage: Damage, work: Path, random: Random) -> None:

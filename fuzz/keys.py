@@ -22,20 +22,98 @@ BASES: Mapping[str, tuple[tuple[str, ...], ...]] = {
 # Of plugins, which no schema lists.
 _FURTHER = {
     "measure": ("backbone.kwargs.width", "backbone.kwargs.depth", "backbone.views.family.name"),
-    "transfer": tuple(f"task.options.{key}" for key in "targets columns image split kind points".split()),
+    "transfer": tuple(f"task.options.{key}" for key in ["targets", "columns", "image", "split", "kind", "points"]),
     "fuse": ("members.0", "options.width", "task.options.targets"),
     "families": ("operations.crop", "operations.crop.min_scale", "operations.nope"),
-    "pretrain": ("backbone.kwargs.width", "augmentations.0.family", "augmentations.0.operations.crop", "method_kwargs.temperature"),
+    "pretrain": (
+        "backbone.kwargs.width",
+        "augmentations.0.family",
+        "augmentations.0.operations.crop",
+        "method_kwargs.temperature",
+    ),
 }
-_HYDRA = ("hydra", "hydra.run.dir", "hydra.output_subdir", "hydra.job.name", "hydra.mode", "hydra.sweep.dir", "hydra/launcher")
+_HYDRA = (
+    "hydra",
+    "hydra.run.dir",
+    "hydra.output_subdir",
+    "hydra.job.name",
+    "hydra.mode",
+    "hydra.sweep.dir",
+    "hydra/launcher",
+)
 FLAGS = (
     *("--config-dir", "--config-dir=config", "--config-dir=missing", "--config-dir=photos", "--config-name=mine"),
-    *("--config-path=config", "--package=x", "--multirun", "-m", "--cfg", "--cfg=job", "--cfg=nope", "--info", "--info=all"),
-    *("--resolve", "--hydra-help", "--version", "--help", "--nope", "-x", "--experimental-rerun=host/run.ckpt", "--run"),
-    *("--experimental-rerun", "--shell-completion", "-sc", "+new=1", "++new=1", "~seed", "~", "~~x", "+", "++", "+=1", "=1"),
-    *("", " ", "seed", "seed:1", "seed==1", "seed=1=2", "Seed=1", "sede=1", "seed.x=1", "seed[0]=1", ".seed=1", "seed.=1"),
-    *("a.b.c=1", "+a/b=1", "out", "é=1", "[=1", "seed =1", " seed=1", "--seed=1", "-seed=1", "seed@x=1", "+seed@=1", "++seed"),
-    *("+recipe=nope", "recipe=mocov2", "augmentations=nope", "augmentations=[]", "augmentations=invariance/nope", "seed=1\n"),
+    *(
+        "--config-path=config",
+        "--package=x",
+        "--multirun",
+        "-m",
+        "--cfg",
+        "--cfg=job",
+        "--cfg=nope",
+        "--info",
+        "--info=all",
+    ),
+    *(
+        "--resolve",
+        "--hydra-help",
+        "--version",
+        "--help",
+        "--nope",
+        "-x",
+        "--experimental-rerun=host/run.ckpt",
+        "--run",
+    ),
+    *(
+        "--experimental-rerun",
+        "--shell-completion",
+        "-sc",
+        "+new=1",
+        "++new=1",
+        "~seed",
+        "~",
+        "~~x",
+        "+",
+        "++",
+        "+=1",
+        "=1",
+    ),
+    *(
+        "",
+        " ",
+        "seed",
+        "seed:1",
+        "seed==1",
+        "seed=1=2",
+        "Seed=1",
+        "sede=1",
+        "seed.x=1",
+        "seed[0]=1",
+        ".seed=1",
+        "seed.=1",
+    ),
+    *(
+        "a.b.c=1",
+        "+a/b=1",
+        "out",
+        "é=1",
+        "[=1",
+        "seed =1",
+        " seed=1",
+        "--seed=1",
+        "-seed=1",
+        "seed@x=1",
+        "+seed@=1",
+        "++seed",
+    ),
+    *(
+        "+recipe=nope",
+        "recipe=mocov2",
+        "augmentations=nope",
+        "augmentations=[]",
+        "augmentations=invariance/nope",
+        "seed=1\n",
+    ),
 )
 
 
@@ -51,7 +129,8 @@ def key_cases() -> list[Case]:
     found = []
     for command, bases in BASES.items():
         for number, key in enumerate(keys_of(command)):
-            for index, value in enumerate(TYPED):
+            # A demo that is let through takes half a minute.
+            for index, value in enumerate(TYPED[:: 8 if command == "demo" else 1]):
                 if not _is_honest_work(key, value):
                     found.append(_case(bases[(number + index) % len(bases)], key, value))
         for flag in FLAGS:
@@ -73,7 +152,7 @@ def _also(key: str, value: str) -> tuple[str, ...]:
 
 def _is_honest_work(key: str, value: str) -> bool:
     """Whether a value asks for what takes longer than a case may, and rightly so."""
-    huge = value.isdigit() and value.isascii() and 10**6 < int(value[:30]) and len(value) < 25
+    huge = value.isdigit() and value.isascii() and int(value[:30]) > 10**6 and len(value) < 25
     return huge and not key.endswith("seed")
 
 
@@ -92,5 +171,3 @@ def _of_mapping(config: Any, prefix: str = "") -> Iterator[str]:
         value = config._get_node(name)
         if hasattr(value, "keys") and not value._is_none():
             yield from _of_mapping(value, f"{prefix}{name}.")
-
-

@@ -39,7 +39,11 @@ _ROLES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("", (*MEASURE, "backbone.label=NAME"), "label"),
     ("", (*TRANSFER, "backbone.label=NAME"), "label"),
     ("", (*TRANSFER, "task.label=NAME"), "label"),
-    ("", ("transfer", *NET, "tasks=[{name: folder, label: NAME}]", "task.path=photos", "folds=2", *QUICK, "out=out"), "label"),
+    (
+        "",
+        ("transfer", *NET, "tasks=[{name: folder, label: NAME}]", "task.path=photos", "folds=2", *QUICK, "out=out"),
+        "label",
+    ),
 )
 
 
@@ -52,7 +56,13 @@ def _case(name: str, path: str, command: tuple[str, ...], key: str) -> Case:
     suffix = Path(path).suffix
     new = f"{name}{suffix}"
     arguments = tuple(argument.replace("NAME", new) for argument in command)
-    return Case("names", f"{path or key} called {name[:40]!r}, for {command[0]}", arguments, (key or new, new), partial(_rename, path, new))
+    return Case(
+        "names",
+        f"{path or key} called {name[:40]!r}, for {command[0]}",
+        arguments,
+        (key or new, new),
+        partial(_rename, path, new),
+    )
 
 
 def _rename(path: str, new: str, work: Path, random: Random) -> None:

@@ -15,7 +15,17 @@ from fuzz.case import Case
 from fuzz.world import FAMILIES, MEASURE, OWN, TRANSFER, VIEWS, picture
 
 _MODES = ("RGB", "L", "RGBA", "P", "1", "CMYK", "LA", "I;16", "I", "F", "YCbCr", "HSV", "LAB")
-_DAMAGES = ("as it is", "truncate", "truncate near the end", "flip", "flip at the start", "insert", "cut out", "zeros", "empty")
+_DAMAGES = (
+    "as it is",
+    "truncate",
+    "truncate near the end",
+    "flip",
+    "flip at the start",
+    "insert",
+    "cut out",
+    "zeros",
+    "empty",
+)
 _COMMANDS = (
     (MEASURE, "photos/train/circle/1.png"),
     (TRANSFER, "photos/train/circle/1.png"),
@@ -28,8 +38,17 @@ _COMMANDS = (
 def picture_cases() -> list[Case]:
     """Return a case for every format that can be written, mode and damage, with the commands in turn."""
     Image.init()
-    kinds = [(extension, mode) for extension, writer in sorted(Image.EXTENSION.items()) if writer in Image.SAVE for mode in _MODES]
-    pictures = [(f"{mode} as {extension}, {name}", partial(_damaged, extension, mode, name)) for extension, mode in kinds for name in _DAMAGES]
+    kinds = [
+        (extension, mode)
+        for extension, writer in sorted(Image.EXTENSION.items())
+        if writer in Image.SAVE
+        for mode in _MODES
+    ]
+    pictures = [
+        (f"{mode} as {extension}, {name}", partial(_damaged, extension, mode, name))
+        for extension, mode in kinds
+        for name in _DAMAGES
+    ]
     traps = [(name, partial(_trap, content)) for name, content in sorted(_traps().items())]
     found = []
     for number, (title, put) in enumerate(pictures):
@@ -41,7 +60,13 @@ def picture_cases() -> list[Case]:
 
 def _case(title: str, put: Any, command: tuple[str, ...], path: str) -> Case:
     name = Path(path)
-    return Case("pictures", f"{title}, for {command[0]}", command, (name.name, name.stem, name.parent.name), partial(_prepare, put, path))
+    return Case(
+        "pictures",
+        f"{title}, for {command[0]}",
+        command,
+        (name.name, name.stem, name.parent.name),
+        partial(_prepare, put, path),
+    )
 
 
 def _prepare(put: Any, path: str, work: Path, random: Random) -> None:
@@ -93,6 +118,6 @@ def _traps() -> dict[str, bytes]:
         "a colour profile that is none": _png(4, 4, bytes(52), _chunk(b"iCCP", b"x\x00\x00" + zlib.compress(b"nope"))),
         "an Exif block that is none": _png(4, 4, bytes(52), _chunk(b"eXIf", b"MM\x00\x2a\xff\xff\xff\xff")),
         "an SVG": b"<svg xmlns='http://www.w3.org/2000/svg' width='10' height='10'/>",
-        "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(canary) (w) file\nshowpage\n",
+        "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n(canary)(w)file\nshowpage\n",
         "a page": b"<!doctype html><title>not found</title>",
     }

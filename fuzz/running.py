@@ -113,7 +113,13 @@ def run_anew(arguments: Sequence[str], place: Place, seconds: float) -> Outcome:
     environment = {**os.environ, **place.environment, "PYTHONPATH": path}
     with (place.root / "stdout").open("wb") as out, (place.root / "stderr").open("wb") as err:
         running = subprocess.Popen(
-            command, cwd=place.work, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=err, start_new_session=True
+            command,
+            cwd=place.work,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            start_new_session=True,
         )
         try:
             code = running.wait(seconds)
@@ -178,8 +184,8 @@ def _redirect(place: Place) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(place.root / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
-    sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-    sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def _limit(seconds: float) -> None:

@@ -70,8 +70,22 @@ def json_document(path: Path, random: Random) -> None:
     """Put another document there."""
     documents = (
         *("null", "[]", "1", '""', "{}", "NaN", "[" * _TOO_DEEP, "[" * _TOO_DEEP + "]" * _TOO_DEEP, "9" * 5000, "-"),
-        *('{"a": ' * 50_000 + "1" + "}" * 50_000, '{"a": 1, "a": 2}', "{'a': 1}", '{"schema": 1}', '{"schema": 99}', "1e999"),
-        *('{"schema": 1, "kind": "invariance"}', '{"schema": 1, "kind": "nope"}', '"\\ud800"', "{} {}", "{}\x00", "// a\n{}"),
+        *(
+            '{"a": ' * 50_000 + "1" + "}" * 50_000,
+            '{"a": 1, "a": 2}',
+            "{'a': 1}",
+            '{"schema": 1}',
+            '{"schema": 99}',
+            "1e999",
+        ),
+        *(
+            '{"schema": 1, "kind": "invariance"}',
+            '{"schema": 1, "kind": "nope"}',
+            '"\\ud800"',
+            "{} {}",
+            "{}\x00",
+            "// a\n{}",
+        ),
     )
     path.write_text(random.choice(documents), encoding="utf-8")
 
@@ -107,19 +121,62 @@ def csv_shape(path: Path, random: Random) -> None:
 def csv_long(path: Path, random: Random) -> None:
     """Put a cell of a megabyte, or a quotation without an end, into a CSV table."""
     text = path.read_text(encoding="utf-8")
-    path.write_text(text + random.choice(("x" * 1_000_000 + ",circle,train\n", '"never ends\n' * 3, "\x00,circle,train\n")))
+    path.write_text(
+        text + random.choice(("x" * 1_000_000 + ",circle,train\n", '"never ends\n' * 3, "\x00,circle,train\n"))
+    )
 
 
 def yaml_document(path: Path, random: Random) -> None:
     """Put another YAML document there: tags that run code, laughs by the billion, and what is no mapping."""
-    laughs = "\n".join(["a0: &a0 [x,x,x,x,x,x,x,x,x]"] + [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)])
+    laughs = "\n".join(
+        ["a0: &a0 [x,x,x,x,x,x,x,x,x]"] + [f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 12)]
+    )
     documents = (
-        *(laughs, f"seed: !!python/object/apply:os.system ['touch {CANARY}']", f"seed: !!python/name:os.system", "a: &a [*a]"),
-        *("- 1\n- 2", "1", "", "null", "seed: [", "seed: {", "\tseed: 1", "seed: 1\nseed: 2", "? [a]\n: 1", "seed: *nope"),
-        *("seed: ${x}", "seed: ${oc.env:NOPE}", "defaults:\n - nope", "defaults: 1", "defaults:\n - mine", "hydra: 1", "nope: 1"),
-        *("%YAML 9.9\n---\nseed: 1", "seed: 1\n---\nseed: 2", "seed: '\x01'", "seed: \"\\ud800\"", "a: " + "[" * 5000, "seed: 2001-01-01"),
-        *(f"_target_: os.system\ncommand: touch {CANARY}", f"hydra:\n  launcher:\n    _target_: os.system\n    command: touch {CANARY}"),
-        *(f"hydra:\n  callbacks:\n    x:\n      _target_: os.system\n      command: touch {CANARY}", "seed: !nope 1", "seed: 0o7", "k: .nan"),
+        *(
+            laughs,
+            f"seed: !!python/object/apply:os.system ['touch {CANARY}']",
+            "seed: !!python/name:os.system",
+            "a: &a [*a]",
+        ),
+        *(
+            "- 1\n- 2",
+            "1",
+            "",
+            "null",
+            "seed: [",
+            "seed: {",
+            "\tseed: 1",
+            "seed: 1\nseed: 2",
+            "? [a]\n: 1",
+            "seed: *nope",
+        ),
+        *(
+            "seed: ${x}",
+            "seed: ${oc.env:NOPE}",
+            "defaults:\n - nope",
+            "defaults: 1",
+            "defaults:\n - mine",
+            "hydra: 1",
+            "nope: 1",
+        ),
+        *(
+            "%YAML 9.9\n---\nseed: 1",
+            "seed: 1\n---\nseed: 2",
+            "seed: '\x01'",
+            'seed: "\\ud800"',
+            "a: " + "[" * 5000,
+            "seed: 2001-01-01",
+        ),
+        *(
+            f"_target_: os.system\ncommand: touch {CANARY}",
+            f"hydra:\n  launcher:\n    _target_: os.system\n    command: touch {CANARY}",
+        ),
+        *(
+            f"hydra:\n  callbacks:\n    x:\n      _target_: os.system\n      command: touch {CANARY}",
+            "seed: !nope 1",
+            "seed: 0o7",
+            "k: .nan",
+        ),
     )
     path.write_text(random.choice(documents), encoding="utf-8")
 
@@ -194,10 +251,24 @@ def checkpoint_content(path: Path, random: Random) -> None:
     content = torch.load(path, weights_only=True)
     around: tuple[Callable[[], Any], ...] = (
         *(lambda: Payload(), lambda: {**content, "extra": Payload()}, lambda: [content], lambda: None, lambda: 1),
-        *(lambda: {}, lambda: {"state_dict": {}}, lambda: {"state_dict": None}, lambda: {"state_dict": [1]}, lambda: torch.zeros(3)),
+        *(
+            lambda: {},
+            lambda: {"state_dict": {}},
+            lambda: {"state_dict": None},
+            lambda: {"state_dict": [1]},
+            lambda: torch.zeros(3),
+        ),
         *(lambda: {**content, "args": argparse.Namespace(lr=1)}, lambda: {**content, "best": np.float64(1.5)}),
-        *(lambda: {**content, "path": PurePosixPath("a")}, lambda: {1: torch.zeros(2)}, lambda: {"state_dict": {1: torch.zeros(2)}}),
-        *(lambda: {**content, "model": torch.nn.Linear(2, 2)}, lambda: {**content, "name": "[/v1]"}, lambda: _nested(2000)),
+        *(
+            lambda: {**content, "path": PurePosixPath("a")},
+            lambda: {1: torch.zeros(2)},
+            lambda: {"state_dict": {1: torch.zeros(2)}},
+        ),
+        *(
+            lambda: {**content, "model": torch.nn.Linear(2, 2)},
+            lambda: {**content, "name": "[/v1]"},
+            lambda: _nested(2000),
+        ),
         *(lambda: {"state_dict": content}, lambda: {"model": content}, lambda: {**content, "f": os.path.join}),
     )
     _save(random.choice(around)(), path)
@@ -233,18 +304,68 @@ _TENSORS: tuple[Callable[[torch.Tensor], Any], ...] = (
     *(lambda t: torch.tensor(1.0), lambda t: t[:0], lambda t: t.to(torch.complex64), lambda t: t.to(torch.int64)),
     *(lambda t: t.bool(), lambda t: t.half(), lambda t: t.bfloat16(), lambda t: t.double(), lambda t: t.flatten()),
     *(lambda t: t * float("nan"), lambda t: t * float("inf"), lambda t: t * 1e38, lambda t: t * 0, lambda t: -t),
-    *(lambda t: t.to(torch.float8_e4m3fn), lambda t: torch.nn.Parameter(t.float()), lambda t: t.float().t() if t.ndim == 2 else t),
-    *(lambda t: t.repeat(2, *([1] * max(0, t.ndim - 1))), lambda t: t.unsqueeze(0), lambda t: None, lambda t: 1.0, lambda t: [1]),
-    *(lambda t: "backbone.nope", lambda t: "", lambda t: "[/v1]", lambda t: "module.x", lambda t: "x" * 3000, lambda t: t.expand(1, *t.shape)),
+    *(
+        lambda t: t.to(torch.float8_e4m3fn),
+        lambda t: torch.nn.Parameter(t.float()),
+        lambda t: t.float().t() if t.ndim == 2 else t,
+    ),
+    *(
+        lambda t: t.repeat(2, *([1] * max(0, t.ndim - 1))),
+        lambda t: t.unsqueeze(0),
+        lambda t: None,
+        lambda t: 1.0,
+        lambda t: [1],
+    ),
+    *(
+        lambda t: "backbone.nope",
+        lambda t: "",
+        lambda t: "[/v1]",
+        lambda t: "module.x",
+        lambda t: "x" * 3000,
+        lambda t: t.expand(1, *t.shape),
+    ),
 )
 _ARRAYS: tuple[Callable[[Any], Any], ...] = (
-    *(lambda a: None, lambda a: a[:0] if a.ndim else a, lambda a: a[:-1] if a.ndim else a, lambda a: a.astype("U"), lambda a: a[None]),
-    *(lambda a: np.zeros(()), lambda a: np.full(a.shape, np.nan), lambda a: np.full(a.shape, np.inf), lambda a: np.full(a.shape, 1e308)),
-    *(lambda a: np.zeros(a.shape), lambda a: np.ones(a.shape, bool), lambda a: np.zeros(a.shape, "M8[s]"), lambda a: np.zeros(a.shape, "S3")),
-    *(lambda a: np.zeros(a.shape, complex), lambda a: np.zeros(a.shape, [("a", "f4")]), lambda a: np.zeros(a.shape, ">f8")),
-    *(lambda a: np.asfortranarray(a), lambda a: np.zeros((0, 0, 0)), lambda a: np.zeros((*a.shape, 2)), lambda a: np.full(a.shape, -1)),
-    *(lambda a: np.full(a.shape, "<x-canary>"), lambda a: np.zeros(a.shape, "f2"), lambda a: np.full(a.shape, 2**63, "u8")),
-    *(lambda a: np.array([{"a": 1}] * 3, dtype=object), lambda a: np.array([Payload()], dtype=object), lambda a: a[::-1] if a.ndim else a),
+    *(
+        lambda a: None,
+        lambda a: a[:0] if a.ndim else a,
+        lambda a: a[:-1] if a.ndim else a,
+        lambda a: a.astype("U"),
+        lambda a: a[None],
+    ),
+    *(
+        lambda a: np.zeros(()),
+        lambda a: np.full(a.shape, np.nan),
+        lambda a: np.full(a.shape, np.inf),
+        lambda a: np.full(a.shape, 1e308),
+    ),
+    *(
+        lambda a: np.zeros(a.shape),
+        lambda a: np.ones(a.shape, bool),
+        lambda a: np.zeros(a.shape, "M8[s]"),
+        lambda a: np.zeros(a.shape, "S3"),
+    ),
+    *(
+        lambda a: np.zeros(a.shape, complex),
+        lambda a: np.zeros(a.shape, [("a", "f4")]),
+        lambda a: np.zeros(a.shape, ">f8"),
+    ),
+    *(
+        lambda a: np.asfortranarray(a),
+        lambda a: np.zeros((0, 0, 0)),
+        lambda a: np.zeros((*a.shape, 2)),
+        lambda a: np.full(a.shape, -1),
+    ),
+    *(
+        lambda a: np.full(a.shape, "<x-canary>"),
+        lambda a: np.zeros(a.shape, "f2"),
+        lambda a: np.full(a.shape, 2**63, "u8"),
+    ),
+    *(
+        lambda a: np.array([{"a": 1}] * 3, dtype=object),
+        lambda a: np.array([Payload()], dtype=object),
+        lambda a: a[::-1] if a.ndim else a,
+    ),
 )
 
 JSON: Mapping[str, Damage] = {

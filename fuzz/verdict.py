@@ -19,9 +19,10 @@ _LONGEST = 1200
 # What libraries say of themselves, and nobody who runs a command can make use of.
 _JARGON = re.compile(
     r"Traceback|LexerNoViableAlt|no viable alternative|mismatched input|extraneous input|token recognition|"
-    r"missing (EQUAL|BRACE|BRACKET)|HYDRA_FULL_ERROR|object_type=|full_key|reference_type|DictConfig|ListConfig|AnyNode|"
+    r"missing (EQUAL|BRACE|BRACKET)|HYDRA_FULL_ERROR|object_type=|full_key|reference_type|DictConfig|ListConfig|"
     r"ValidationError|validation error|pydantic|NoneType|\[Errno|object at 0x|<class '|KeyError|TypeError\(|"
-    r"UnsupportedInterpolationType|omegaconf\.|hydra\.|torch\.nn\.|_pickle|WeightsUnpickler|at::|c10|Exception raised from|"
+    r"AnyNode|UnsupportedInterpolationType|omegaconf\.|hydra\.[a-z]+\.[A-Z_]|torch\.nn\.|_pickle|WeightsUnpickler|"
+    r"at::|c10|Exception raised from|"
     r"set_int_max_str_digits|\bnan values\b|index out of range|list index|has no attribute|not subscriptable|"
     r"positional argument|unexpected keyword|unhashable|not iterable|codec can't"
 )
@@ -57,7 +58,7 @@ def _ending(case: Case, outcome: Outcome, place: Place, before: Seen, after: See
         yield "does not end"
     elif outcome.code == 2:
         yield from _refusal(case, outcome)
-        yield from (f"litter: {path}" for path in _changed(before, after))
+        yield from _litter(_changed(before, after))
     elif outcome.code == 0:
         yield from _success(case, outcome, place, before, after)
     else:
@@ -81,8 +82,18 @@ def _refusal(case: Case, outcome: Outcome) -> Iterator[str]:
     said = _without(message, case.arguments)
     if found := _JARGON.search(said):
         yield f"jargon ({found.group()}): {message[:300]}"
-    if case.named and not any(name in message for name in case.named):
+    if case.named and not any(_is_in(name, message) for name in case.named):
         yield f"names none of {', '.join(case.named)[:80]}: {message[:300]}"
+
+
+def _is_in(name: str, message: str) -> bool:
+    """Return whether a message says a name, as it is or with what cannot be printed written out."""
+    return any(" ".join(form.split()) in message for form in (name, repr(name)[1:-1], ascii(name)[1:-1]))
+
+
+def _litter(paths: list[str]) -> Iterator[str]:
+    if paths:
+        yield f"litter: {len(paths)} files and folders, {', '.join(paths[:4])}"
 
 
 def _without(message: str, arguments: Sequence[str]) -> str:
@@ -100,7 +111,7 @@ def _success(case: Case, outcome: Outcome, place: Place, before: Seen, after: Se
     for path in new:
         name = Path(path).name
         if re.search(r"\.(lock|tmp|partial)$", name) or path.startswith("tmp/"):
-            yield f"litter: {path}"
+            yield from _litter([path])
         try:
             yield from _content(place.root / path)
         except OSError as error:

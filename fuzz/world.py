@@ -24,7 +24,15 @@ TABLE = ("transfer", *NET, "task.name=table", "task.path=photos", "folds=2", *QU
 CSV = (*TABLE, "task.options.targets=table.csv")
 NPZ = (*TABLE, "task.options.targets=table.npz")
 FUSE = ("fuse", "members=[host/run.ckpt,other/run.ckpt]", "out=out/fused.ckpt")
-FAMILIES = ("families", "show=[ventral]", "data.path=photos", "num_images=2", "draws=1", "crop_size=32", "out=out/sheet.png")
+FAMILIES = (
+    "families",
+    "show=[ventral]",
+    "data.path=photos",
+    "num_images=2",
+    "draws=1",
+    "crop_size=32",
+    "out=out/sheet.png",
+)
 REPORT = ("report", "runs=[measured,scored]", "out=out/report.html")
 PRETRAIN = (
     *("pretrain", "data.num_images=8", "data.size=32", "max_epochs=1", "optimizer.batch_size=4", "accelerator=cpu"),
@@ -32,7 +40,7 @@ PRETRAIN = (
 )
 OWN = (*PRETRAIN, "data.dataset=custom", "data.train_path=photos")
 DEMO = (
-    *("demo", "families=[default,ventral]", "max_epochs=1", "num_images=8", "k=2", "measure_images=4"),
+    *("demo", "families=[default,ventral]", "max_epochs=1", "num_images=128", "k=2", "measure_images=4"),
     *("train_images=20", "test_images=20", "device=cpu", "out=out"),
 )
 COMMANDS = (MEASURE, TRANSFER, FUSE, FAMILIES, REPORT, PRETRAIN)

@@ -13,7 +13,7 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from fuzz.campaign import ROOT, Campaign, Tried
+from fuzz.campaign import Campaign, Tried
 from fuzz.running import Place, import_everything
 from fuzz.world import build
 
@@ -30,7 +30,7 @@ def main() -> int:
     parser.add_argument("--real", type=int, default=50, metavar="R", help="one case in R is also run as the shell does")
     parser.add_argument("--only", default="", help="cases that have this in their kind or title")
     parser.add_argument("--case", type=int, help="this one alone")
-    parser.add_argument("--out", type=Path, default=ROOT / "fuzz" / "latest")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "latest")
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
     import_everything()

@@ -3,10 +3,12 @@
 import hashlib
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache
@@ -19,10 +21,9 @@ from fuzz.files import file_cases
 from fuzz.keys import key_cases
 from fuzz.names import name_cases
 from fuzz.pictures import picture_cases
-from fuzz.running import Outcome, Place, run_anew, run_forked
+from fuzz.running import PACKAGE, Outcome, Place, run_anew, run_forked
 from fuzz.verdict import faults, look
 
-ROOT = Path(__file__).parents[1]
 _MAKERS = {"keys": key_cases, "files": file_cases, "pictures": picture_cases, "names": name_cases}
 # Of ten cases in turn.
 _TURNS = ("keys", "files", "keys", "pictures", "files", "keys", "names", "files", "keys", "keys")
@@ -45,12 +46,13 @@ class Tried:
 def case_of(seed: int, number: int) -> Case:
     """Return a campaign's case: the same for the same seed and number.
 
-    Each kind has a deck of cases, which is shuffled and dealt, and shuffled anew when it is used up.
+    Each kind has a deck of cases, which is shuffled and dealt, and shuffled anew when it is used up: every key, and
+    every file, has its turn before one has its second.
     """
     kind = _TURNS[number % len(_TURNS)]
     before = number // len(_TURNS) * _TURNS.count(kind) + _TURNS[: number % len(_TURNS)].count(kind)
-    deck = _deck(kind)
-    return deck[_order(seed, kind, before // len(deck), len(deck))[before % len(deck)]]
+    round_, place = divmod(before, len(_deck(kind)))
+    return _shuffled(seed, kind, round_)[place]
 
 
 @cache
@@ -59,8 +61,15 @@ def _deck(kind: str) -> list[Case]:
 
 
 @cache
-def _order(seed: int, kind: str, time: int, size: int) -> list[int]:
-    return Random(f"{seed}/{kind}/{time}").sample(range(size), size)
+def _shuffled(seed: int, kind: str, round_: int) -> list[Case]:
+    cases = Random(f"{seed}/{kind}/{round_}").sample(_deck(kind), len(_deck(kind)))
+    turns: Counter[str] = Counter()
+    places = []
+    for case in cases:
+        about = re.split("=|: ", case.title)[0]
+        places.append(turns[about])
+        turns[about] += 1
+    return [cases[index] for index in sorted(range(len(cases)), key=places.__getitem__)]
 
 
 class Campaign:
@@ -206,9 +215,10 @@ class Campaign:
 def _key_of(*settings: float) -> str:
     """Return a hash of all that decides what becomes of a case."""
     digest = hashlib.sha256(repr(settings).encode())
-    for file in sorted([*(ROOT / "solo_invariance").rglob("*.*"), *(ROOT / "fuzz").glob("*.py")]):
-        if file.suffix in (".py", ".yaml", ".j2"):
-            digest.update(f"{file.relative_to(ROOT)}\n".encode() + file.read_bytes())
+    for root in (PACKAGE, Path(__file__).parent):
+        for file in sorted(root.rglob("*.*")):
+            if file.suffix in (".py", ".yaml", ".j2"):
+                digest.update(f"{file.relative_to(root)}\n".encode() + file.read_bytes())
     return digest.hexdigest()
 
 

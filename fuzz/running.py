@@ -15,6 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import solo_invariance
+
+PACKAGE = Path(solo_invariance.__file__).parent
 COMMANDS = ("demo", "doctor", "families", "fuse", "measure", "pretrain", "report", "transfer")
 HUNG = -1000
 _GB = 1 << 30
@@ -109,7 +112,7 @@ def run_anew(arguments: Sequence[str], place: Place, seconds: float) -> Outcome:
     """Run a command as the shell does, in a new interpreter."""
     begin = time.monotonic()
     command = [*real_command(), *(os.fsencode(argument) for argument in arguments)]
-    path = os.pathsep.join(filter(None, (str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH"))))
+    path = os.pathsep.join(filter(None, (str(PACKAGE.parent), os.environ.get("PYTHONPATH"))))
     environment = {**os.environ, **place.environment, "PYTHONPATH": path}
     with (place.root / "stdout").open("wb") as out, (place.root / "stderr").open("wb") as err:
         running = subprocess.Popen(

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import tempfile
+import traceback
 from collections import Counter
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def main() -> int:
     parser.add_argument("--cases", type=int, default=1000, metavar="N", help="how many")
     parser.add_argument("--seed", type=int, default=0, help="which")
     parser.add_argument("--jobs", type=int, default=2, help="how many at once")
-    parser.add_argument("--seconds", type=float, default=60, help="that a command may take")
+    parser.add_argument("--seconds", type=float, default=120, help="that a command may take")
     parser.add_argument("--real", type=int, default=50, metavar="R", help="one case in R is also run as the shell does")
     parser.add_argument("--only", default="", help="cases that have this in their kind or title")
     parser.add_argument("--case", type=int, help="this one alone")
@@ -52,17 +53,16 @@ def _build_apart(place: Place) -> bool:
     process = os.fork()
     if process:
         return os.waitpid(process, 0)[1] == 0
-    code = 1
     try:
         place.make()
         os.environ.update(place.environment)
         os.chdir(place.work)
         build(place.work)
-        code = 0
-    finally:
+    except BaseException:
+        traceback.print_exc()
         sys.stderr.flush()
-        os._exit(code) if code == 0 else None
-    return False
+        os._exit(1)
+    os._exit(0)
 
 
 def _say(tried: Tried, done: int, of: int) -> None:

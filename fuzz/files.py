@@ -100,7 +100,7 @@ def _case(specimen: Specimen, command: tuple[str, ...], name: str, damage: Damag
     path = Path(specimen.path)
     title = f"{specimen.path} for {command[0]}: {name}"
     named = (path.name, path.parent.name, str(path), *specimen.named)
-    named += ("backbone",) if name == "all weights" else ()
+    named += ("backbone", "features") if name == "all weights" else ()
     return Case(
         "files",
         title,

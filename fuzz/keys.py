@@ -1,6 +1,7 @@
 """Every key of every command, with odd values; the keys are those that the commands compose."""
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping
 from typing import Any, get_type_hints
 
@@ -142,12 +143,12 @@ def key_cases() -> list[Case]:
 def _case(base: tuple[str, ...], key: str, value: str) -> Case:
     kept = [argument for argument in base if argument.partition("=")[0] != key]
     last = key.rpartition(".")[2]
-    return Case("keys", f"{base[0]} {key}={value[:60]!r}", (*kept, f"{key}={value}"), (key, last, *_also(key, value)))
+    return Case("keys", f"{base[0]} {key}={value[:60]!r}", (*kept, f"{key}={value}"), (key, last, *_also(value)))
 
 
-def _also(key: str, value: str) -> tuple[str, ...]:
+def _also(value: str) -> tuple[str, ...]:
     """Return what names a value as well as its key does: itself, where it is short enough to be recognised."""
-    return (value,) if 3 <= len(value) <= 200 else ()
+    return (repr(value), *((value, os.path.normpath(value)) if 3 <= len(value) <= 200 else ()))
 
 
 def _is_honest_work(key: str, value: str) -> bool:

@@ -57,7 +57,7 @@ def _ending(case: Case, outcome: Outcome, place: Place, before: Seen, after: See
     if outcome.code == HUNG:
         yield "does not end"
     elif outcome.code == 2:
-        yield from _refusal(case, outcome)
+        yield from _refusal(case, outcome, place.work)
         yield from _litter(_changed(before, after))
     elif outcome.code == 0:
         yield from _success(case, outcome, place, before, after)
@@ -66,7 +66,7 @@ def _ending(case: Case, outcome: Outcome, place: Place, before: Seen, after: See
         yield f"exit code {outcome.code}: {last[:200]}"
 
 
-def _refusal(case: Case, outcome: Outcome) -> Iterator[str]:
+def _refusal(case: Case, outcome: Outcome, work: Path) -> Iterator[str]:
     lines = outcome.err.strip("\n").split("\n")
     line = lines[-1]
     if len(lines) > 1:
@@ -82,13 +82,19 @@ def _refusal(case: Case, outcome: Outcome) -> Iterator[str]:
     said = _without(message, case.arguments)
     if found := _JARGON.search(said):
         yield f"jargon ({found.group()}): {message[:300]}"
-    if case.named and not any(_is_in(name, message) for name in case.named):
+    if case.named and not any(_is_in(name, message) for name in case.named) and not _begins_with_a_path(message, work):
         yield f"names none of {', '.join(case.named)[:80]}: {message[:300]}"
 
 
 def _is_in(name: str, message: str) -> bool:
     """Return whether a message says a name, as it is or with what cannot be printed written out."""
     return any(" ".join(form.split()) in message for form in (name, repr(name)[1:-1], ascii(name)[1:-1]))
+
+
+def _begins_with_a_path(message: str, work: Path) -> bool:
+    """Return whether a message begins with a file or folder that is there, as an interpolation or ``.`` may name it."""
+    begin = message.partition(": ")[0]
+    return bool(begin) and len(begin) < 200 and os.path.lexists(work / begin)
 
 
 def _litter(paths: list[str]) -> Iterator[str]:

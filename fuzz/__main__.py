@@ -29,7 +29,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2, help="how many at once")
     parser.add_argument("--seconds", type=float, default=120, help="that a command may take")
     parser.add_argument("--real", type=int, default=50, metavar="R", help="one case in R is also run as the shell does")
-    parser.add_argument("--only", default="", help="cases that have this in their kind or title")
+    parser.add_argument("--only", default="", help="cases in whose kind and title this is found, a regular expression")
     parser.add_argument("--case", type=int, help="this one alone")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "latest")
     arguments = parser.parse_args()

@@ -93,8 +93,9 @@ class Campaign:
         self._key = _key_of(seed, seconds, real)
 
     def chosen(self, numbers: Iterable[int], only: str = "") -> list[int]:
-        """Return the numbers of the cases whose kind or title has some text in it."""
-        return [number for number in numbers if only in f"{(case := case_of(self.seed, number)).kind} {case.title}"]
+        """Return the numbers of the cases in whose kind and title a regular expression is found."""
+        pattern = re.compile(only)
+        return [number for number in numbers if pattern.search(_described(case_of(self.seed, number)))]
 
     def run(self, numbers: Sequence[int], jobs: int, say: Callable[[Tried, int, int], None]) -> list[Tried]:
         """Try those that were not tried before, several at once, and return what became of all."""
@@ -210,6 +211,10 @@ class Campaign:
             "clean": len(found) - len(failing),
             "failing": [asdict(tried) for tried in failing],
         }
+
+
+def _described(case: Case) -> str:
+    return f"{case.kind} {case.title}"
 
 
 def _key_of(*settings: float) -> str:

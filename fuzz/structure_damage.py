@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from fuzz.bytes_damage import Damage
-from fuzz.odd_values import CANARY, FOUND, TYPED
+from fuzz.odd_values import CANARY, FOUND, MARKUP, TYPED
 
 _TOO_DEEP = 100_000
 
@@ -49,7 +49,7 @@ def json_key(path: Path, random: Random) -> None:
 def json_everywhere(path: Path, random: Random) -> None:
     """Put markup into each string of a JSON document that may hold any."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    text = random.choice([text for text in FOUND if isinstance(text, str)])
+    text = random.choice([MARKUP, random.choice([text for text in FOUND if isinstance(text, str)])])
     for parent, key in list(_places(content)):
         if isinstance(parent[key], str) and key not in ("kind", "schema"):
             parent[key] = text + str(parent[key])
@@ -59,7 +59,7 @@ def json_everywhere(path: Path, random: Random) -> None:
 def json_keys_everywhere(path: Path, random: Random) -> None:
     """Put markup into the names of whatever has a name of its own: transforms, view sets, versions, timings."""
     content = json.loads(path.read_text(encoding="utf-8"))
-    text = random.choice([text for text in FOUND if isinstance(text, str)])
+    text = random.choice([MARKUP, random.choice([text for text in FOUND if isinstance(text, str)])])
     for key in ("transforms", "views", "versions", "timings", "config"):
         if isinstance(content.get(key), dict):
             content[key] = {text + name: value for name, value in content[key].items()}
@@ -250,7 +250,7 @@ def checkpoint_content(path: Path, random: Random) -> None:
     """Put something beside or in place of the weights of a checkpoint."""
     content = torch.load(path, weights_only=True)
     around: tuple[Callable[[], Any], ...] = (
-        *(lambda: Payload(), lambda: {**content, "extra": Payload()}, lambda: [content], lambda: None, lambda: 1),
+        *(lambda: [content], lambda: None, lambda: 1),
         *(
             lambda: {},
             lambda: {"state_dict": {}},
@@ -272,6 +272,16 @@ def checkpoint_content(path: Path, random: Random) -> None:
         *(lambda: {"state_dict": content}, lambda: {"model": content}, lambda: {**content, "f": os.path.join}),
     )
     _save(random.choice(around)(), path)
+
+
+def checkpoint_payload(path: Path, random: Random) -> None:
+    """Put what runs code when it is unpickled in the place of a checkpoint, or beside or among its weights."""
+    content = torch.load(path, weights_only=True)
+    around = (Payload(), {**content, "extra": Payload()}, {"state_dict": {**content, "backbone.x": Payload()}})
+    if random.random() < 0.25:
+        path.write_bytes(pickle.dumps(Payload()))
+    else:
+        _save(random.choice(around), path)
 
 
 def _nested(depth: int) -> Any:
@@ -379,7 +389,12 @@ CSV: Mapping[str, Damage] = {"a cell": csv_cells, "the shape": csv_shape, "a lon
 YAML: Mapping[str, Damage] = {"another document": yaml_document}
 NPZ: Mapping[str, Damage] = {"an array": npz_arrays, "the archive": npz_members}
 NPY: Mapping[str, Damage] = {"the array": npy_array}
-TORCH: Mapping[str, Damage] = {"a tensor": tensors, "all weights": all_weights, "the content": checkpoint_content}
+TORCH: Mapping[str, Damage] = {
+    "a tensor": tensors,
+    "all weights": all_weights,
+    "the content": checkpoint_content,
+    "a payload": checkpoint_payload,
+}
 
 
 def _places(content: Any) -> Iterator[tuple[Any, Any]]:

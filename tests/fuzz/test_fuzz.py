@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -40,29 +41,37 @@ def test_a_hundred_cases_are_clean(tmp_path: Path) -> None:
     assert (summary["tried"], summary["clean"], summary["failing"]) == (100, 100, [])
 
 
+_PLANTED = """
+import json, jinja2, torch
+from solo_invariance.results import document, files
+from solo_invariance.report import page
+# Without its except for what is no JSON.
+files.read_json = document.read_json = lambda path: json.loads(path.read_text())
+# A page that escapes nothing, for checkpoints that may run code.
+page.Environment = lambda autoescape, **settings: jinja2.Environment(**settings)
+load = torch.load
+torch.load = lambda path, weights_only, **settings: load(path, weights_only=False, **settings)
+"""
+
+
 @pytest.mark.slow
 def test_planted_faults_are_found_with_what_repeats_them(tmp_path: Path) -> None:
-    """Without its ``except`` for what is no JSON, and with a page that escapes nothing."""
-    prelude = (
-        "import json\n"
-        "from solo_invariance.results import files\n"
-        "files.read_json = lambda path: json.loads(path.read_text())\n"
-        "from solo_invariance.results import document\n"
-        "document.read_json = files.read_json\n"
-    )
-    options = ("--cases", "400", "--seed", "0", "--real", "0", "--only", "measured/invariance.json for report")
-    ran = _fuzz(*options, "--out", str(tmp_path), prelude=prelude)
+    read = "measured/invariance.json for report: (truncate|markup)|run.ckpt.*: a payload"
+    options = ("--cases", "3000", "--seed", "0", "--real", "0", "--only", read, "--out", str(tmp_path))
+    ran = _fuzz(*options, prelude=_PLANTED)
     assert ran.returncode == 1, ran.stdout + ran.stderr
-    found = json.loads((tmp_path / "summary.json").read_text())["failing"]
-    assert any("exit code 1: " in fault for tried in found for fault in tried["faults"])
-    # Its reproduction has the damaged file, and is clean with the program as it is.
-    script = Path(found[0]["reproduction"].split()[1])
-    cli = f"{sys.executable} -m solo_invariance.cli"
-    environment = {**os.environ, "CLI": cli, "PYTHONPATH": str(ROOT)}
-    again = subprocess.run(["bash", script], env=environment, capture_output=True, text=True)
+    failing = json.loads((tmp_path / "summary.json").read_text())["failing"]
+    kinds = {fault.split(": ")[0] for tried in failing for fault in tried["faults"]}
+    assert {"exit code 1", "not escaped in the page", "a payload was executed"} <= kinds
+    # A reproduction has the damaged file, and is clean with the program as it is.
+    broken = next(tried for tried in failing if tried["faults"][0].startswith("exit code 1: json.decoder"))
+    environment = {**os.environ, "CLI": f"{sys.executable} -m solo_invariance.cli", "PYTHONPATH": str(ROOT)}
+    script = shlex.split(broken["reproduction"])
+    again = subprocess.run(script, env=environment, capture_output=True, text=True, timeout=200)
     assert (again.returncode, len(again.stderr.splitlines())) == (2, 1), again.stderr
     # What was tried is not tried again.
-    assert _fuzz(*options, "--out", str(tmp_path), prelude="import os; os.fork = None").returncode == 2
+    kept = _fuzz(*options, prelude="from fuzz.campaign import Campaign\nCampaign.try_case = None")
+    assert (kept.returncode, kept.stdout) == (1, ran.stdout), kept.stderr
 
 
 def test_the_same_seed_has_the_same_cases() -> None:

@@ -101,8 +101,8 @@ class Campaign:
         """Try those that were not tried before, several at once, and return what became of all."""
         known = self._known()
         found = [known[number] for number in numbers if number in known]
-        for tried in found:
-            say(tried, len(found), len(numbers))
+        for count, tried in enumerate(found, 1):
+            say(tried, count, len(numbers))
         left = [number for number in numbers if number not in known]
         for tried in self._outcomes(left, jobs):
             if tried.faults:

@@ -4,11 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 EXTRAS ?= cpu,lightly,dev
 CONSTRAINTS ?= constraints.txt
+# Of the campaign of odd inputs: how many cases, and which.
+N ?= 1000
+SEED ?= 0
 # One process a core, eight at most; each begins with neighbours, and who has finished takes over from the others.
 PYTEST := -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test oldest lint format mutants bench clean
+.PHONY: help setup demo test oldest lint format mutants fuzz bench clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -42,6 +45,9 @@ format: setup ## let ruff mend what it can
 
 mutants: setup ## plant the listed faults, one at a time, and see whether the tests notice
 	$(BIN)/python -m mutants
+
+fuzz: setup ## try odd, damaged and hostile inputs: make fuzz N=1000 SEED=0
+	$(BIN)/python -m fuzz --cases $(N) --seed $(SEED)
 
 bench: setup ## speed and memory, row by row, as JSON and tables; benchmarks/device.sh for a GPU
 	$(BIN)/python -m benchmarks

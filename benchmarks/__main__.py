@@ -18,6 +18,7 @@ from benchmarks import (
     probing,
     reference,
     reference_error,
+    reporting,
     solvers,
     startup,
 )
@@ -33,6 +34,7 @@ _GROUPS: dict[str, Callable[[torch.device, bool], list[Step]]] = {
     "canvas": lambda device, quick: canvas.steps(quick),
     "reference": lambda device, quick: reference.steps(quick),
     "reference_error": lambda device, quick: reference_error.steps(quick),
+    "reporting": lambda device, quick: reporting.steps(quick),
     "solvers": lambda device, quick: solvers.steps(),
     "startup": lambda device, quick: startup.steps(),
 }

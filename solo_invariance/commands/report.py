@@ -1,6 +1,5 @@
 """``solo-invariance report``: one HTML page of all results."""
 
-from pathlib import Path
 from typing import Any
 
 from solo_invariance.commands.terminal import console
@@ -13,10 +12,10 @@ __all__ = ["Config", "run"]
 def run(config: Any) -> None:
     """Print the tables, write the page and say where it is."""
     from solo_invariance.commands.report_tables import print_tables
-    from solo_invariance.report import build_report, collect_results
+    from solo_invariance.report import collect_results, write_report
 
     settings = as_object(config, Config)
-    runs = [Path(run) for run in settings.runs]
-    print_tables(collect_results(runs), console)
-    page = build_report(runs, Path(settings.out))
+    results = collect_results(settings.runs)
+    print_tables(results, console)
+    page = write_report(results, settings.out)
     console.print(f"report: {page.resolve()}", soft_wrap=True)

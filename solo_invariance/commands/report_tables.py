@@ -1,9 +1,17 @@
-"""The report's tables for the terminal, turned by a quarter: one column per backbone fits more often than one row."""
+"""The report's tables for the terminal, turned by a quarter: one column per backbone fits more often than one row.
+
+Where not all of them fit side by side, they are in up to three tables; of more, there is a summary of each change and
+task, and who leads.
+"""
 
 from __future__ import annotations
 
+import statistics
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import takewhile
 
 from rich.console import Console
 from rich.measure import Measurement
@@ -11,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from solo_invariance.report.caveats import caveats
-from solo_invariance.report.collect import Results
+from solo_invariance.report.collect import Results, Row
 from solo_invariance.report.grids import (
     Cell,
     Column,
@@ -24,9 +32,15 @@ from solo_invariance.report.grids import (
     transfer_grid,
 )
 from solo_invariance.report.headline import Label, headline
+from solo_invariance.report.leaders import leaders
 
 MARKS = {"best": "●", "tied": "○", "": " "}
 LEGEND = "● best   ○ interval overlaps the best's   [low, high]: 95 % interval"
+_WIDEST_LABEL = 24
+_MOST_TABLES = 3
+
+Draw = Callable[[Grid, str], Table]
+"""Makes a table of a grid, given what stands between a number and its interval."""
 
 
 def print_tables(results: Results, console: Console) -> None:
@@ -36,15 +50,19 @@ def print_tables(results: Results, console: Console) -> None:
     for caveat in caveats(results):
         console.print(Text(caveat, "yellow"))
     quantity = comparable_similarity(results.rows)
-    similarity, distance = invariance_grid(results, "similarity"), invariance_grid(results, "distance")
+    titles = {"similarity": "Similarity: 1 is invariant", "distance": "Distance: 0 is invariant"}
     if quantity != "similarity":
-        matched = invariance_grid(results, quantity)
-        _print_table(
-            lambda between: invariance_table(matched, "Width-matched similarity: 1 is invariant", between), console
-        )
-    _print_table(lambda between: invariance_table(similarity, "Similarity: 1 is invariant", between), console)
-    _print_table(lambda between: invariance_table(distance, "Distance: 0 is invariant", between), console)
-    _print_table(lambda between: transfer_table(transfer_grid(results), between), console)
+        titles = {quantity: "Width-matched similarity: 1 is invariant", **titles}
+    grids = {title: invariance_grid(results, of) for of, title in titles.items()}  # type: ignore[arg-type]
+    scores = transfer_grid(results)
+    ranks = mean_ranks(scores)
+    drawn: list[tuple[Grid, Draw]] = [(grid, partial(_invariance, title)) for title, grid in grids.items()]
+    drawn.append((scores, partial(_transfer, ranks)))
+    if any(len(grid.rows) > _MOST_TABLES * _side_by_side(grid, draw, console) for grid, draw in drawn):
+        _print_summary(results, grids, scores, console)
+    else:
+        for grid, draw in drawn:
+            _print_grid(grid, draw, console)
     console.print(Text(LEGEND, "dim"))
 
 
@@ -53,49 +71,131 @@ def invariance_table(grid: Grid, title: str, between: str = " ") -> Table:
 
     ``between`` stands between a number and its interval.
     """
-    table = _table(grid, title, "change")
-    start = 0
-    for group, width in grid.groups:
+    table = _table(grid.rows, title, "change")
+    for group, columns in _sections(grid):
         table.add_row(Text(group, "bold"))
-        for column in grid.columns[start : start + width]:
+        for column in columns:
             table.add_row(Text(f"  {column.title}"), *_cells(grid, column, between))
         table.add_section()
-        start += width
     return table
 
 
-def transfer_table(grid: Grid, between: str = " ") -> Table:
-    """A table of scores, with the mean rank in the last row."""
-    table = _table(grid, "Transfer: higher is better", "task")
+def transfer_table(grid: Grid, ranks: Mapping[str, float], between: str = " ") -> Table:
+    """A table of scores, with the mean rank in the last row, where there are ranks."""
+    table = _table(grid.rows, "Transfer: higher is better", "task")
     for column in grid.columns:
-        table.add_row(Text(f"{column.title} ({column.note})"), *_cells(grid, column, between))
-    ranks = mean_ranks(grid)
+        table.add_row(_task(column), *_cells(grid, column, between))
     if ranks:
         table.add_section()
         table.add_row(Text("mean rank"), *(Text(number(ranks[row.label], 2)) for row in grid.rows))
     return table
 
 
-def _print_table(table_with: Callable[[str], Table], console: Console) -> None:
-    """Print a table, with the intervals on lines of their own if it is too wide otherwise."""
-    table = table_with(" ")
+def summary_table(grid: Grid, title: str) -> Table:
+    """A table of very many backbones: of each change or task the best, how many are tied with it, and the others."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for heading in ("", "best", "backbone", "tied", "median", "worst"):
+        table.add_column(
+            heading, overflow="fold", justify="right" if heading in ("tied", "median", "worst") else "left"
+        )
+    for group, columns in _sections(grid):
+        table.add_row(Text(group, "bold"))
+        for column in columns:
+            table.add_row(*_summary(grid, column))
+        table.add_section()
+    return table
+
+
+def leaders_table(rows: Sequence[Row], grid: Grid, scores: Grid) -> Table:
+    """A table with a row for each backbone that leads somewhere: its means over the kinds of change, and its rank."""
+    means = [column for column in grid.columns if column.is_mean]
+    ranks = mean_ranks(scores)
+    table = Table(title="Who leads", title_justify="left", title_style="bold")
+    for heading in ("backbone", *(f"mean, {column.group}" for column in means), *(["mean rank"] if ranks else [])):
+        table.add_column(Text(heading), overflow="fold")
+    for row in rows:
+        measured = [_cell(grid.cells.get(row.label, {}).get(column), grid.decimals, " ") for column in means]
+        ranked = [Text(number(ranks[row.label], 2) if row.label in ranks else "\N{EN DASH}")] if ranks else []
+        table.add_row(Text(row.label), *measured, *ranked)
+    return table
+
+
+def _print_summary(results: Results, grids: Mapping[str, Grid], scores: Grid, console: Console) -> None:
+    for title, grid in {**grids, "Transfer: higher is better": scores}.items():
+        if grid.columns:
+            console.print(summary_table(grid, f"{title} ({len(grid.rows)} backbones)"))
+    console.print(leaders_table(leaders(results), next(iter(grids.values())), scores))
+    console.print(Text(f"The page has all numbers of the {len(results.rows)} backbones.", "dim"))
+
+
+def _invariance(title: str, grid: Grid, between: str) -> Table:
+    return invariance_table(grid, title, between)
+
+
+def _transfer(ranks: Mapping[str, float], grid: Grid, between: str) -> Table:
+    return transfer_table(grid, ranks, between)
+
+
+def _print_grid(grid: Grid, draw: Draw, console: Console) -> None:
+    """Print a table, with intervals on lines of their own and as several tables if it is too wide otherwise."""
+    if not grid.columns:
+        return
+    if _fits(draw(grid, " "), console):
+        console.print(draw(grid, " "))
+        return
+    count = _side_by_side(grid, draw, console)
+    for start in range(0, len(grid.rows), count):
+        console.print(draw(_part(grid, start, count), "\n"))
+
+
+def _side_by_side(grid: Grid, draw: Draw, console: Console) -> int:
+    """Return how many backbones one table has room for, with intervals on lines of their own; one at least."""
+    counts = range(1, min(len(grid.rows), console.width) + 1)
+    fitting = takewhile(lambda count: _fits(draw(_part(grid, 0, count), "\n"), console), counts)
+    return max(fitting, default=1)
+
+
+def _part(grid: Grid, start: int, count: int) -> Grid:
+    return replace(grid, rows=grid.rows[start : start + count])
+
+
+def _fits(table: Table, console: Console) -> bool:
     unlimited = console.options.update(max_width=sys.maxsize)
-    if Measurement.get(console, unlimited, table).maximum > console.width:
-        table = table_with("\n")
-    if table.row_count:
-        console.print(table)
+    return Measurement.get(console, unlimited, table).maximum <= console.width
 
 
-def _table(grid: Grid, title: str, first_column: str) -> Table:
+def _table(rows: Sequence[Row], title: str, first_column: str) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column(first_column)
-    for row in grid.rows:
-        table.add_column(Text(row.label), overflow="fold")
+    for row in rows:
+        table.add_column(Text(row.label), overflow="fold", max_width=_WIDEST_LABEL)
     return table
+
+
+def _sections(grid: Grid) -> Iterator[tuple[str, Sequence[Column]]]:
+    start = 0
+    for group, width in grid.groups:
+        yield group, grid.columns[start : start + width]
+        start += width
+
+
+def _task(column: Column) -> Text:
+    return Text(f"{column.title} ({column.note})")
 
 
 def _cells(grid: Grid, column: Column, between: str) -> Sequence[Text]:
     return [_cell(grid.cells[row.label].get(column), grid.decimals, between) for row in grid.rows]
+
+
+def _summary(grid: Grid, column: Column) -> Sequence[Text]:
+    cells = {label: of_row[column] for label, of_row in grid.cells.items() if column in of_row}
+    best = next((label for label, cell in cells.items() if cell.mark == "best"), next(iter(cells)))
+    means = [cell.estimate.mean for cell in cells.values()]
+    worst = max(means, key=lambda mean: abs(mean - cells[best].estimate.mean))
+    tied = sum(cell.mark == "tied" for cell in cells.values())
+    numbers = (number(value, grid.decimals) for value in (statistics.median(means), worst))
+    name = _task(column) if column.note else Text(f"  {column.title}")
+    return name, _cell(cells[best], grid.decimals, " "), Text(best), Text(str(tied)), *map(Text, numbers)
 
 
 def _cell(cell: Cell | None, decimals: int, between: str) -> Text:

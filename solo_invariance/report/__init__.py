@@ -2,8 +2,8 @@
 
 from solo_invariance.callable_package import make_callable
 from solo_invariance.report.collect import Results, collect_results
-from solo_invariance.report.page import build_report
+from solo_invariance.report.page import build_report, write_report
 
-__all__ = ["Results", "build_report", "collect_results"]
+__all__ = ["Results", "build_report", "collect_results", "write_report"]
 
 make_callable(__name__, "solo_invariance.report.page:build_report")

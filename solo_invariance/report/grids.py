@@ -5,6 +5,7 @@ The page and the terminal print the same grids.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -277,7 +278,9 @@ def _mean(estimates: Sequence[Estimate]) -> Estimate:
 
 
 def _ranks(scores: Sequence[float]) -> list[float]:
-    return [1 + sum(other > score for other in scores) + (scores.count(score) - 1) / 2 for score in scores]
+    ordered = sorted(scores)
+    ends = ((bisect_left(ordered, score), bisect_right(ordered, score)) for score in scores)
+    return [len(scores) - (first + last - 1) / 2 for first, last in ends]
 
 
 def _decimals(measured: Iterable[Measured]) -> int:

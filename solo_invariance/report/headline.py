@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from solo_invariance.report.collect import Results, Row
 from solo_invariance.report.grids import (
+    Column,
     Grid,
     Means,
     comparable_similarity,
@@ -21,6 +22,7 @@ from solo_invariance.report.grids import (
     transfer_grid,
     view_group,
 )
+from solo_invariance.report.leaders import MOST_NAMED
 
 
 class Label(str):
@@ -74,7 +76,7 @@ def _verdict(rows: Sequence[Row], kind: str) -> Verdict | None:
         return None
     best = max((mean for _, mean in compared), key=lambda mean: mean.mean)
     leading = [(row, mean) for row, mean in compared if mean.overlaps(best)]
-    values = "".join(_enumerated([number(mean.mean, 2) for _, mean in leading]))
+    values = _values([mean.mean for _, mean in leading])
     similarity = readable(comparable_similarity(rows)).replace("width matched", "width-matched")
     evidence = f"to {kind} changes (mean {similarity} {values} over {_counted(means.num_columns, noun)})"
     return Verdict((*_labels([row for row, _ in leading]), _predicate(len(leading), len(compared))), evidence)
@@ -119,7 +121,8 @@ def _basis(grid: Grid, leader: Row, rank: float) -> str:
 
 def _peers(grid: Grid, leader: Row) -> Sentence:
     """The backbones whose interval overlaps the leader's on every task that all were scored on."""
-    peers = [row for row in grid.rows if row is not leader and _overlap_everywhere(grid, row, leader)]
+    shared = grid.shared
+    peers = [row for row in grid.rows if row is not leader and _overlap_on(shared, grid, row, leader)]
     if not peers:
         return ()
     verb = "is" if len(peers) == 1 else "are"
@@ -127,12 +130,22 @@ def _peers(grid: Grid, leader: Row) -> Sentence:
     return ", but ", *_labels(peers), f" {verb} not distinguishable from it{where}"
 
 
-def _overlap_everywhere(grid: Grid, one: Row, other: Row) -> bool:
-    return all(grid.estimate(one, column).overlaps(grid.estimate(other, column)) for column in grid.shared)
+def _overlap_on(columns: Sequence[Column], grid: Grid, one: Row, other: Row) -> bool:
+    return all(grid.estimate(one, column).overlaps(grid.estimate(other, column)) for column in columns)
 
 
 def _labels(rows: Sequence[Row]) -> Sentence:
-    return tuple(_enumerated([Label(row.label) for row in rows]))
+    """The labels of some backbones, of more than a few the first ones."""
+    few = rows if len(rows) <= MOST_NAMED else rows[: MOST_NAMED - 2]
+    others = [f"{len(rows) - len(few)} others"] if len(few) < len(rows) else []
+    return tuple(_enumerated([*(Label(row.label) for row in few), *others]))
+
+
+def _values(values: Sequence[float]) -> str:
+    """The numbers of as many backbones as are named, or what they lie between."""
+    if len(values) <= MOST_NAMED:
+        return "".join(_enumerated([number(value, 2) for value in values]))
+    return f"{number(min(values), 2)} to {number(max(values), 2)}"
 
 
 def _enumerated(items: Sequence[str]) -> list[str]:

@@ -30,6 +30,8 @@ from solo_invariance.report.grids import (
     without_identity,
 )
 from solo_invariance.report.headline import Label, headline, scope
+from solo_invariance.report.leaders import leaders, shown
+from solo_invariance.report.numbers import all_numbers
 from solo_invariance.report.provenance import sources
 from solo_invariance.results import Estimate
 from solo_invariance.results.files import write_bytes
@@ -59,10 +61,22 @@ def build_report(runs: Sequence[Path | str], out: Path | str = PAGE_NAME) -> Pat
     Raises:
         UserError: There is no result, one cannot be read, or the page cannot be written.
     """
+    return write_report(collect_results(runs), out)
+
+
+def write_report(results: Results, out: Path | str = PAGE_NAME) -> Path:
+    """Write the page of results that were read already, and return its path.
+
+    Args:
+        results: As ``collect_results`` returns them.
+        out: The page, if the name ends in ``.html``; else the directory in which ``report.html`` is written.
+
+    Raises:
+        UserError: The page cannot be written.
+    """
     out = Path(out)
     page = out if out.suffix in {".html", ".htm"} else out / PAGE_NAME
-    text = render_page(collect_results(runs), page.parent)
-    write_bytes(page, text.encode())
+    write_bytes(page, render_page(results, page.parent).encode())
     return page
 
 
@@ -74,26 +88,35 @@ def render_page(results: Results, directory: Path) -> str:
     compared, distance = invariance_grid(results, quantity), invariance_grid(results, "distance")
     similarity = invariance_grid(results, "similarity")
     transfer = transfer_grid(results)
+    chosen = leaders(results)
+    some = Results(chosen)
+    everything = len(chosen) == len(results.rows)
     return environment.get_template("page.html.j2").render(
         css=Markup(css),
         css_sha256=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
-        labels=[row.label for row in results.rows],
-        lines=[(row.label, curves.line_style(i)) for i, row in enumerate(results.rows) if row.transforms],
+        title=", ".join(row.label for row in results.rows) if everything else scope(results),
+        num_backbones=len(results.rows),
+        num_shown=len(chosen),
+        everything=everything,
+        lines=[(row.label, curves.line_style(i)) for i, row in enumerate(chosen) if row.transforms],
         headline=headline(results),
         scope=scope(results),
         cautions=caveats(results),
-        compared=compared,
+        compared=shown(compared, chosen),
+        all_compared=compared,
         compared_scale=Scale(*_domain(compared)),
         matched_width=matched_width(results) if quantity == "width_matched_similarity" else None,
-        similarity=similarity,
+        similarity=shown(similarity, chosen),
         similarity_scale=Scale(*_domain(similarity)),
-        distance=distance,
+        distance=shown(distance, chosen),
         distance_scale=Scale(*reversed(_domain(distance))),
-        further=further_metrics(results.rows),
-        without_identity={row.label: without_identity(row) for row in results.rows},
-        figures=curves.curve_figures(results),
-        complementarity=complementarity_matrix(results),
-        transfer=transfer,
+        further=further_metrics(chosen),
+        without_identity={row.label: without_identity(row) for row in chosen},
+        numbers=None if everything else all_numbers(results),
+        figures=curves.curve_figures(some),
+        complementarity=complementarity_matrix(some),
+        transfer=shown(transfer, chosen),
+        all_transfer=transfer,
         intervals=whiskers.whiskers(transfer),
         ranks=mean_ranks(transfer),
         sources=[(row, sources(row, directory)) for row in results.rows],

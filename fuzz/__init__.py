@@ -1,0 +1,1 @@
+"""A campaign of odd and damaged inputs against the command line."""

@@ -64,6 +64,12 @@ class InputSpec:
         return resize_for(crop_size) if self.crop_pct is None else math.floor(crop_size / self.crop_pct + 1e-6)
 
 
+def common_interpolation(backbones: "Sequence[Backbone]") -> str:
+    """Return how images are resized that several backbones are given: as all of them want it, or else bilinear."""
+    wanted = {backbone.input_spec.interpolation for backbone in backbones}
+    return wanted.pop() if len(wanted) == 1 else InputSpec.interpolation
+
+
 @dataclass(frozen=True)
 class Provenance:
     """Where a backbone's weights came from.
@@ -137,6 +143,7 @@ class Backbone(nn.Module):
         mean: Sequence[float] = IMAGENET[0],
         std: Sequence[float] = IMAGENET[1],
         label: str | None = None,
+        interpolation: str = "bilinear",
     ) -> "Backbone":
         """Return a module of your own as a backbone; a copy of it, so that the module stays as it is.
 
@@ -146,6 +153,7 @@ class Backbone(nn.Module):
             mean: Channel means that its images are normalised with, in [0, 1] units; ImageNet's by default.
             std: Channel standard deviations that its images are normalised with; ImageNet's by default.
             label: What tables and results call it; the class's name by default.
+            interpolation: How images are resized for it: ``bilinear``, ``bicubic`` or ``nearest``.
 
         Raises:
             UserError: The module takes no such images, or gives no features (N, D).
@@ -157,7 +165,7 @@ class Backbone(nn.Module):
             3
         """
         name = label or type(module).__name__
-        spec = InputSpec(crop_size, tuple(mean), tuple(std))
+        spec = InputSpec(crop_size, tuple(mean), tuple(std), interpolation)
         return cls(copy.deepcopy(module), Architecture(type(module).__name__), spec, Provenance(name))
 
     @property

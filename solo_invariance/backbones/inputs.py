@@ -13,7 +13,9 @@ from solo_invariance.config.backbone import INTERPOLATIONS
 
 
 def input_of(architecture: Architecture, network: nn.Module, sha256: str | None = None) -> InputSpec:
-    """Return the input of a named model: size, normalisation and resizing, as its package has them.
+    """Return the input of a named model: size, normalisation and interpolation, as its package has them.
+
+    What the package's own evaluation cuts off around the crop is left out: transforms need what lies there.
 
     timm has them by the name, with its tag. torchvision has them by the weights: those that ``kwargs`` name, those of
     the file, or its default ones.
@@ -33,7 +35,6 @@ def input_of(architecture: Architecture, network: nn.Module, sha256: str | None 
         tuple(config["mean"]),
         tuple(config["std"]),
         _interpolation(config["interpolation"]),
-        config["crop_pct"],
     )
 
 
@@ -41,9 +42,9 @@ def _torchvisions(architecture: Architecture, network: nn.Module, sha256: str | 
     transforms = _weights_of(architecture, sha256).value.transforms()
     # A vision transformer takes images of one size, which weights of another size do not change.
     size = getattr(network, "image_size", transforms.crop_size[0])
-    crop_pct = transforms.crop_size[0] / transforms.resize_size[0]
-    mean, std = tuple(transforms.mean), tuple(transforms.std)
-    return InputSpec(size, mean, std, _interpolation(transforms.interpolation.value), crop_pct)
+    return InputSpec(
+        size, tuple(transforms.mean), tuple(transforms.std), _interpolation(transforms.interpolation.value)
+    )
 
 
 def _weights_of(architecture: Architecture, sha256: str | None) -> Any:

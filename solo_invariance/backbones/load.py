@@ -167,7 +167,7 @@ def _remarks(
     """Yield what is to be said of how a checkpoint was read, since it could be read otherwise."""
     if found.others:
         others = ", ".join(other or "the whole file" for other in found.others)
-        yield f"{path.name}: the weights are those of {found.key}; backbone.key chooses others: {others}"
+        yield f"{path.name}: the weights are those of {found.key or 'the whole file'}; backbone.key chooses {others}"
     if architecture.small_stem and args is None and "stem_padding" not in architecture.kwargs:
         yield (
             f"{path.name}: its 3x3 stem is taken for solo-learn's, padded by 2; "

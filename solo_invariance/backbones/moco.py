@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torchvision
+
 from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.layouts import names_of
 from solo_invariance.errors import UserError
@@ -43,10 +45,13 @@ def moco_architecture(content: Mapping[str, Any], kwargs: Mapping[str, Any], pat
             the same name in their heads, which the weights' shapes do not show.
     """
     arch = content.get("arch")
-    if not isinstance(arch, str) or arch not in _ARCHITECTURES:
-        known = ", ".join(_ARCHITECTURES)
-        raise UserError(
-            f"checkpoint {path}: its arch is {arch!r}, expected one of {known}; set backbone.name (and backbone.kwargs)"
-        )
-    name, own = _ARCHITECTURES[arch]
-    return Architecture(name, {**own, **kwargs})
+    if isinstance(arch, str) and arch in _ARCHITECTURES:
+        name, own = _ARCHITECTURES[arch]
+        return Architecture(name, {**own, **kwargs})
+    if isinstance(arch, str) and arch in torchvision.models.list_models(module=torchvision.models):
+        return Architecture(f"torchvision:{arch}", {"weights": None, **kwargs})
+    known = ", ".join(_ARCHITECTURES)
+    raise UserError(
+        f"checkpoint {path}: its arch is {arch!r}, expected one of {known} or a name of torchvision's; set backbone.name "
+        f"(and backbone.kwargs)"
+    )

@@ -52,6 +52,6 @@ def moco_architecture(content: Mapping[str, Any], kwargs: Mapping[str, Any], pat
         return Architecture(f"torchvision:{arch}", {"weights": None, **kwargs})
     known = ", ".join(_ARCHITECTURES)
     raise UserError(
-        f"checkpoint {path}: its arch is {arch!r}, expected one of {known} or a name of torchvision's; set backbone.name "
-        f"(and backbone.kwargs)"
+        f"checkpoint {path}: its arch is {arch!r}, expected one of {known} or a name of torchvision's; set "
+        f"backbone.name (and backbone.kwargs)"
     )

@@ -1,6 +1,5 @@
 """A model's own input, by its name as by a file of its weights, and what keys say in its place."""
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,10 +14,11 @@ from torchvision.transforms import functional as F
 
 from solo_invariance.backbones import Backbone, BackboneConfig, InputSpec, load_backbone
 from solo_invariance.backbones.fused_checkpoint import save_fused
-from solo_invariance.data.images import TensorImages
-from solo_invariance.data.sources import with_interpolation, with_short_side
+from solo_invariance.data.images import ImageFiles, TensorImages
+from solo_invariance.data.sources import DatasetImages, with_interpolation, with_short_side
 from solo_invariance.errors import UserError
-from solo_invariance.features import digest_of_backbone, extract
+from solo_invariance.features import FeatureCache, extract_features
+from solo_invariance.features.digests import digest_of_backbone
 from solo_invariance.fuse import fuse
 from solo_invariance.measure import InvarianceMeasurement, MeasureSettings
 
@@ -55,13 +55,6 @@ def test_timms_network_sees_what_timm_shows_it(tmp_path: Path) -> None:
     with torch.no_grad():
         expected = network(transform(Image.fromarray(pixels.permute(1, 2, 0).numpy()))[None])
     torch.testing.assert_close(backbone(pixels[None] / 255), expected, atol=1e-4, rtol=1e-4)
-
-
-TORCHVISION = {
-    "mobilenet_v3_small": ("IMAGENET1K_V1", "bilinear", 224),
-    "efficientnet_b0": ("IMAGENET1K_V1", "bicubic", 224),
-    "regnet_y_16gf": ("IMAGENET1K_SWAG_E2E_V1", "bicubic", 384),
-}
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "efficientnet_b0"])
@@ -196,9 +189,6 @@ def test_a_backbone_resizes_as_it_wants(interpolation: str) -> None:
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
 def test_sources_resize_as_pillow_does(photo_folder: Path, interpolation: str) -> None:
-    from solo_invariance.data.images import ImageFiles
-    from solo_invariance.data.sources import DatasetImages
-
     files = ImageFiles(photo_folder / "val")
     picture = Image.open(files.paths[0])
     pixels = F.pil_to_tensor(picture)
@@ -238,20 +228,12 @@ def test_crop_pct_is_of_the_short_side_that_images_are_resized_to() -> None:
 
 
 def test_features_are_kept_by_all_that_the_input_is(feature_cache: Path) -> None:
-    from solo_invariance.features import FeatureCache
-
     images = TensorImages(torch.randint(0, 256, (5, 3, 20, 30), dtype=torch.uint8))
     specs: list[dict[str, Any]] = [{}, {"mean": (0.1,) * 3}, {"std": (0.1,) * 3}, {"interpolation": "bicubic"}]
     backbones = [Backbone.of(_pixels(), 8, **spec) for spec in specs]
     assert len({digest_of_backbone(backbone) for backbone in backbones}) == len(specs)
     for _ in range(2):  # computed, then found
-        found = [extract(backbone, images, cache=FeatureCache.default()) for backbone in backbones]
-        fresh = [extract(backbone, images) for backbone in backbones]
+        found = [extract_features(backbone, images, cache=FeatureCache.default()) for backbone in backbones]
+        fresh = [extract_features(backbone, images) for backbone in backbones]
         assert all(map(torch.equal, found, fresh))
         assert not any(torch.equal(found[0], other) for other in found[1:])
-
-
-def test_the_file_is_hashed_by_its_content(tmp_path: Path) -> None:
-    path = _saved(tmp_path / "a.pth", load_backbone("random:resnet10", kwargs=NARROW).network)
-    backbone = load_backbone(path, name="resnet10", kwargs=NARROW)
-    assert backbone.provenance.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()

@@ -124,26 +124,26 @@ def test_a_network_that_was_saved_whole_is_read_without_its_code(tmp_path: Path)
     assert _same_features(backbone, network)
 
 
-TWO: dict[str, tuple[str, str, dict[str, str]]] = {
-    # What is taken, what else is there, and where both are.
-    "MoCo": ("encoder_q", "encoder_k", {"q": "state_dict.module.encoder_q", "k": "state_dict.module.encoder_k"}),
-    "MoCo v3": ("base_encoder", "momentum_encoder", {}),
-    "DINO": ("teacher", "student", {}),
-    "BYOL": ("online_encoder.net", "target_encoder.net", {}),
-    "BYOL, by networks": ("online_network.encoder", "target_network.encoder", {}),
-    "I-JEPA, MSN": ("target_encoder", "encoder", {}),
-    "solo-learn": ("backbone", "momentum_backbone", {}),
-    "lightly's MoCo": ("backbone", "backbone_momentum", {}),
-    "lightly's DINO": ("teacher_backbone", "student_backbone", {}),
-    "timm": ("state_dict_ema", "state_dict", {}),
-    "ema": ("model_ema", "model", {}),
+TWO: dict[str, tuple[str, str]] = {
+    # What is taken, and what else is there.
+    "MoCo": ("encoder_q", "encoder_k"),
+    "MoCo v3": ("base_encoder", "momentum_encoder"),
+    "DINO": ("teacher", "student"),
+    "BYOL": ("online_encoder.net", "target_encoder.net"),
+    "BYOL, by networks": ("online_network.encoder", "target_network.encoder"),
+    "I-JEPA, MSN": ("target_encoder", "encoder"),
+    "solo-learn": ("backbone", "momentum_backbone"),
+    "lightly's MoCo": ("backbone", "backbone_momentum"),
+    "lightly's DINO": ("teacher_backbone", "student_backbone"),
+    "timm": ("state_dict_ema", "state_dict"),
+    "ema": ("model_ema", "model"),
 }
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["in order", "reversed"])
 @pytest.mark.parametrize("code", TWO)
 def test_of_two_networks_one_is_taken_and_the_other_can_be_chosen(tmp_path: Path, code: str, first: bool) -> None:
-    taken, other, _ = TWO[code]
+    taken, other = TWO[code]
     networks = {taken: _network(0), other: _network(1)}
     names = [taken, other] if first else [other, taken]
     torch.save({f"{name}": _below(networks[name].state_dict(), "module.") for name in names}, tmp_path / "two.pth")
@@ -229,7 +229,7 @@ def test_another_network_is_known_by_its_look(tmp_path: Path, build: Any, asked:
         load_backbone(tmp_path / "other.pth", name=asked)
     assert str(error.value).endswith(f"it looks like {hint}")
     assert "\n" not in str(error.value)
-    with pytest.raises(UserError, match="no args.json beside it says which backbone it holds") as error:
+    with pytest.raises(UserError, match=r"no args\.json beside it says which backbone it holds") as error:
         load_backbone(tmp_path / "other.pth")
     assert str(error.value).endswith(f"it looks like {hint}")
 

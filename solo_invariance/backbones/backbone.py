@@ -88,6 +88,21 @@ class Provenance:
     key: str | None = None
     remarks: tuple[str, ...] = ()
 
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> "Provenance":
+        """Return what ``asdict`` made plain; older ones lack ``key`` and ``remarks``.
+
+        Raises:
+            ValueError: A value is no text, or one that no file or terminal takes.
+        """
+        remarks = tuple(values.get("remarks", ()))
+        texts = {name: values.get(name) for name in ("checkpoint", "sha256", "key")}
+        for text in (values["label"], *remarks, *filter(None, texts.values())):
+            if not isinstance(text, str):
+                raise ValueError(f"provenance has {text!r}, expected a text")
+            text.encode()
+        return cls(values["label"], **texts, remarks=remarks)
+
 
 class Backbone(nn.Module):
     """A network in evaluation mode that takes images in [0, 1] and gives features.

@@ -6,6 +6,7 @@ the names in the file. A place that has all of them, each in its shape, holds th
 """
 
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -91,6 +92,10 @@ class _Place:
         """Return how many weights there are in their shapes."""
         return sum(shape_of(value) == shape_of(expected[name]) for name, value in self.weights.items())
 
+    def fits(self, expected: Mapping[str, Tensor], tensors: "Mapping[str, _Named]", heads: Sequence[str]) -> bool:
+        """Whether the weights are all of the network's, of a file that has these tensors, and nothing is left over."""
+        return self.has_all(expected) and not _left_over(self, tensors, heads)
+
     def has_all(self, expected: Mapping[str, Tensor]) -> bool:
         """Whether each weight of the network is there in its shape."""
         return not self._missing(expected) and not of_another_shape(expected, self.weights)
@@ -131,7 +136,12 @@ def find_weights(
     tensors = dict(_tensors_of(content))
     expected = network.state_dict()
     places = [place for naming in _namings(network, expected) for place in _places(tensors, naming)]
-    fitting = [place for place in places if place.has_all(expected) and not _left_over(place, tensors, heads)]
+    fitting = [place for place in places if place.fits(expected, tensors, heads)]
+    if not fitting:
+        # timm knows the names of other codes that it has networks of: CLIP's, DINOv2's with registers, ...
+        converted = dict(_as_timm_converts(network, tensors))
+        found = _places(converted, _Naming({name: name for name in expected}))
+        fitting = [place for place in found if place.fits(expected, converted, heads)]
     if not fitting:
         raise UserError(f"checkpoint {path}{_complaint(places, tensors, expected, heads)}")
     chosen = [place for place in fitting if key is None or f".{key}." in f".{place.key}."]
@@ -187,6 +197,40 @@ def _namings(network: nn.Module, expected: Mapping[str, Tensor]) -> Iterator[_Na
     # As ResNets for CIFAR call the convolution beside a block.
     if any(".downsample." in name for name in expected):
         yield _Naming({name.replace(".downsample.", ".shortcut."): name for name in expected})
+
+
+def _as_timm_converts(network: nn.Module, tensors: Mapping[str, _Named]) -> Iterator[tuple[str, _Named]]:
+    """Yield a file's tensors by the names that timm's own conversion for the network gives them; none for others."""
+    module = sys.modules[type(network).__module__]
+    convert = getattr(module, "checkpoint_filter_fn", None)
+    if convert is None or not module.__name__.startswith("timm."):
+        return
+    held: dict[str, dict[str, Tensor]] = defaultdict(dict)
+    for name, one in tensors.items():
+        at = ".".join(part for part in one.holder.split(".") if part and part not in _WRAPPERS)
+        if odd_kind_of(one.value) is None:
+            held[at][name.removeprefix(f"{at}.")] = one.value
+    for at, state in held.items():
+        try:
+            converted = convert(dict(state), network)
+        except Exception:  # names of the kind, but not all of them
+            continue
+        for name, value in converted.items():
+            if isinstance(value, Tensor) and not _is_resampled(name, value, state):
+                yield f"{at}.{name}".lstrip("."), _Named(value, at)
+
+
+def _is_resampled(name: str, value: Tensor, state: Mapping[str, Tensor]) -> bool:
+    """Whether timm's conversion made positions or patches of another size of a file's, and so another network.
+
+    What it may take off is the positions of a token or two, which stand before the others.
+    """
+    if "pos" in name:
+        sizes = {one.numel() for own, one in state.items() if "pos" in own}
+        return sizes.isdisjoint(value.numel() + tokens * value.shape[-1] for tokens in range(3))
+    return "patch" in name and all(
+        one.numel() != value.numel() for one in state.values() if one.ndim in (value.ndim, 2)
+    )
 
 
 def _places(tensors: Mapping[str, _Named], naming: _Naming) -> Iterator[_Place]:

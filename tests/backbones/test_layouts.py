@@ -288,3 +288,60 @@ def test_a_file_that_refers_to_itself(tmp_path: Path) -> None:
         deep = {"deeper": deep, "again": deep}
     torch.save({**content, "deep": deep}, tmp_path / "circle.pth")
     assert _same_features(_load(tmp_path / "circle.pth"), network)
+
+
+def _clips_names(state: State) -> dict[str, Tensor]:
+    """Names of OpenAI's CLIP, of a ViT with one block: https://github.com/openai/CLIP, ``clip/model.py``."""
+    block, ours = "visual.transformer.resblocks.0.", "blocks.0."
+    names = {
+        "cls_token": "visual.class_embedding",
+        "pos_embed": "visual.positional_embedding",
+        "patch_embed.proj.weight": "visual.conv1.weight",
+        **{f"norm_pre.{end}": f"visual.ln_pre.{end}" for end in ("weight", "bias")},
+        **{f"norm.{end}": f"visual.ln_post.{end}" for end in ("weight", "bias")},
+        **{f"{ours}norm{n}.{end}": f"{block}ln_{n}.{end}" for n in (1, 2) for end in ("weight", "bias")},
+        **{f"{ours}attn.qkv.{end}": f"{block}attn.in_proj_{end}" for end in ("weight", "bias")},
+        **{f"{ours}attn.proj.{end}": f"{block}attn.out_proj.{end}" for end in ("weight", "bias")},
+        **{f"{ours}mlp.fc1.{end}": f"{block}mlp.c_fc.{end}" for end in ("weight", "bias")},
+        **{f"{ours}mlp.fc2.{end}": f"{block}mlp.c_proj.{end}" for end in ("weight", "bias")},
+    }
+    squeezed = {name: value.flatten(0, -2) if name == "pos_embed" else value for name, value in state.items()}
+    squeezed["cls_token"] = state["cls_token"].flatten()
+    return {names[name]: value for name, value in squeezed.items()}
+
+
+def _dinov2s_names(state: State) -> dict[str, Tensor]:
+    """Names of DINOv2's own code, with registers: https://github.com/facebookresearch/dinov2."""
+    renamed = {name.replace("reg_token", "register_tokens"): value for name, value in state.items()}
+    # There, positions begin with the class token's; timm adds them to the patches alone.
+    positions = torch.cat([torch.zeros(1, 1, state["pos_embed"].shape[2]), state["pos_embed"]], dim=1)
+    return {**renamed, "pos_embed": positions, "mask_token": torch.zeros(1, 64)}
+
+
+@pytest.mark.parametrize(
+    ("name", "names"),
+    [
+        (
+            "vit_base_patch32_clip_224",
+            lambda s: {**_clips_names(s), "visual.proj": torch.zeros(64, 8), "logit_scale": torch.zeros(())},
+        ),
+        (
+            "vit_base_patch32_clip_224",
+            lambda s: {"state_dict": _below({**_clips_names(s), "visual.proj": torch.zeros(64, 8)}, "module.")},
+        ),
+        ("vit_small_patch14_reg4_dinov2", _dinov2s_names),
+    ],
+    ids=["CLIP", "OpenCLIP", "DINOv2"],
+)
+def test_names_that_timm_knows(tmp_path: Path, name: str, names: Callable[[State], Any]) -> None:
+    kwargs = {"depth": 1, "embed_dim": 64, "num_heads": 2, "img_size": 64 if "clip" in name else 56}
+    torch.manual_seed(0)
+    network = Architecture(f"timm:{name}", {"pretrained": False, **kwargs}).build().eval()
+    torch.save(names(network.state_dict()), tmp_path / "a.pth")
+    backbone = load_backbone(tmp_path / "a.pth", name=f"timm:{name}", kwargs=kwargs, crop_size=kwargs["img_size"])
+    images = torch.rand(2, 3, kwargs["img_size"], kwargs["img_size"])
+    with torch.no_grad():
+        expected = network((images - backbone.mean) / backbone.std)
+    torch.testing.assert_close(backbone(images), expected, atol=1e-4, rtol=1e-4)
+    with pytest.raises(UserError, match=r"does not fit the backbone|no weights of the backbone"):
+        load_backbone(tmp_path / "a.pth", name=f"timm:{name}", kwargs={**kwargs, "img_size": 112}, crop_size=112)

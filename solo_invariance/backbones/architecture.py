@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 from torchvision.models.resnet import ResNet
 
-from solo_invariance.backbones.resnet import WideResNet, use_small_stem
+from solo_invariance.backbones.resnet import SOLO_LEARNS_PADDING, WideResNet, use_small_stem
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
 
@@ -39,7 +39,8 @@ class Architecture:
         name: A name of solo-learn's (``resnet18``, ``vit_tiny``, ...), ``resnet10``, ``timm:NAME`` or
             ``torchvision:NAME``.
         kwargs: The builder's further arguments.
-        small_stem: A ResNet with solo-learn's stem for CIFAR.
+        small_stem: A ResNet with a stem for CIFAR: solo-learn's, or one of another padding, which ``kwargs`` then have
+            as ``stem_padding``.
         method: The self-supervised method; some of solo-learn's builders differ by it.
     """
 
@@ -54,14 +55,21 @@ class Architecture:
         Raises:
             UserError: The name is unknown, or the builder refuses the arguments.
         """
+        kwargs = dict(self.kwargs)
+        padding = kwargs.pop("stem_padding", SOLO_LEARNS_PADDING) if self.small_stem else SOLO_LEARNS_PADDING
         try:
-            network = self._builder()(**self.kwargs)
-        except (TypeError, ValueError, RuntimeError) as error:
-            raise UserError(f"backbone {self.name!r} cannot be built with {dict(self.kwargs)}: {error}") from error
+            network = self._builder()(**kwargs)
+        except (UserError, OSError):  # a download that fails is for the caller to explain
+            raise
+        except Exception as error:  # a stranger's arguments can make a builder raise anything
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise UserError(f"backbone {self.name!r} cannot be built with {dict(self.kwargs)}: {reason}") from error
         if self.small_stem:
             if not isinstance(network, ResNet):
                 raise UserError(f"backbone {self.name!r} is no ResNet and has no stem for small images")
-            use_small_stem(network)
+            if padding not in (1, 2):
+                raise UserError(f"backbone.kwargs.stem_padding={padding}: expected 1 or 2")
+            use_small_stem(network, padding)
         return network
 
     def without_weights(self) -> "Architecture":

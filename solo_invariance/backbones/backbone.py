@@ -8,12 +8,17 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from solo_invariance.backbones.architecture import Architecture, num_features_of
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.views import DrawnViews
+from solo_invariance.config.backbone import INPUT_CHECKS, INTERPOLATIONS
+from solo_invariance.data.framing import resize_for
 from solo_invariance.known_datasets import IMAGENET
+
+_MODES = {mode: InterpolationMode(mode) for mode in INTERPOLATIONS}
 
 
 @dataclass(frozen=True)
@@ -24,29 +29,45 @@ class InputSpec:
         crop_size: Side of its images, in pixels.
         mean: Channel means that they are normalised with, in [0, 1] units.
         std: Channel standard deviations that they are normalised with, in [0, 1] units.
+        interpolation: How they are resized: ``bilinear``, ``bicubic`` or ``nearest``; antialiased, but for the last.
+        crop_pct: ``crop_size`` as a fraction of the short side that images are resized to before the crop; None for
+            the paper's 7/8.
     """
 
     crop_size: int = 224
     mean: tuple[float, ...] = IMAGENET[0]
     std: tuple[float, ...] = IMAGENET[1]
+    interpolation: str = "bilinear"
+    crop_pct: float | None = None
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "InputSpec":
-        """Return the specification that ``asdict`` made plain.
+        """Return the specification that ``asdict`` made plain; older ones lack ``interpolation`` and ``crop_pct``.
 
         Raises:
             ValueError: A value is not what it should be.
         """
-        crop_size, mean, std = values["crop_size"], values["mean"], values["std"]
-        if not isinstance(crop_size, int) or crop_size < 1:
-            raise ValueError(f"crop_size is {crop_size!r}, expected a positive whole number")
-        for name, statistic in (("mean", mean), ("std", std)):
-            numbers = list(statistic) if isinstance(statistic, list | tuple) else []
-            if len(numbers) != 3 or not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
-                raise ValueError(f"{name} is {statistic!r}, expected three numbers")
-        if min(std) <= 0:
-            raise ValueError(f"std is {std!r}, expected positive numbers")
-        return cls(crop_size, tuple(mean), tuple(std))
+        given: dict[str, Any] = {key: values[key] for key in INPUT_CHECKS if values.get(key) is not None}
+        for key, value in given.items():
+            if (expected := INPUT_CHECKS[key](value)) is not None:
+                raise ValueError(f"{key} is {value!r}, expected {expected}")
+        return cls(**given | {key: tuple(given[key]) for key in ("mean", "std") if key in given})
+
+    def resize_for(self, crop_size: int) -> int:
+        """Return the short side, in pixels, that images are resized to before a crop of such a side is taken.
+
+        Example:
+            >>> InputSpec().resize_for(224), InputSpec(crop_pct=0.9).resize_for(224)
+            (256, 248)
+        """
+        # As timm rounds; the bit more is for fractions that whole numbers were divided to.
+        return resize_for(crop_size) if self.crop_pct is None else math.floor(crop_size / self.crop_pct + 1e-6)
+
+
+def common_interpolation(backbones: "Sequence[Backbone]") -> str:
+    """Return how images are resized that several backbones are given: as all of them want it, or else bilinear."""
+    wanted = {backbone.input_spec.interpolation for backbone in backbones}
+    return wanted.pop() if len(wanted) == 1 else InputSpec.interpolation
 
 
 @dataclass(frozen=True)
@@ -57,11 +78,30 @@ class Provenance:
         label: A short name for tables: the family it was trained with, where that is known.
         checkpoint: Path of the file, if any.
         sha256: Hash of the file's content, if any.
+        key: Where in the file the weights are, such as ``teacher.backbone``, if not all of it is weights.
+        remarks: Sentences on what was decided about the file that could have been decided otherwise, and how.
     """
 
     label: str
     checkpoint: str | None = None
     sha256: str | None = None
+    key: str | None = None
+    remarks: tuple[str, ...] = ()
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any]) -> "Provenance":
+        """Return what ``asdict`` made plain; older ones lack ``key`` and ``remarks``.
+
+        Raises:
+            ValueError: A value is no text, or one that no file or terminal takes.
+        """
+        remarks = tuple(values.get("remarks", ()))
+        texts = {name: values.get(name) for name in ("checkpoint", "sha256", "key")}
+        for text in (values["label"], *remarks, *filter(None, texts.values())):
+            if not isinstance(text, str):
+                raise ValueError(f"provenance has {text!r}, expected a text")
+            text.encode()
+        return cls(values["label"], **texts, remarks=remarks)
 
 
 class Backbone(nn.Module):
@@ -118,6 +158,7 @@ class Backbone(nn.Module):
         mean: Sequence[float] = IMAGENET[0],
         std: Sequence[float] = IMAGENET[1],
         label: str | None = None,
+        interpolation: str = "bilinear",
     ) -> "Backbone":
         """Return a module of your own as a backbone; a copy of it, so that the module stays as it is.
 
@@ -127,6 +168,7 @@ class Backbone(nn.Module):
             mean: Channel means that its images are normalised with, in [0, 1] units; ImageNet's by default.
             std: Channel standard deviations that its images are normalised with; ImageNet's by default.
             label: What tables and results call it; the class's name by default.
+            interpolation: How images are resized for it: ``bilinear``, ``bicubic`` or ``nearest``.
 
         Raises:
             UserError: The module takes no such images, or gives no features (N, D).
@@ -138,7 +180,7 @@ class Backbone(nn.Module):
             3
         """
         name = label or type(module).__name__
-        spec = InputSpec(crop_size, tuple(mean), tuple(std))
+        spec = InputSpec(crop_size, tuple(mean), tuple(std), interpolation)
         return cls(copy.deepcopy(module), Architecture(type(module).__name__), spec, Provenance(name))
 
     @property
@@ -167,6 +209,11 @@ class Backbone(nn.Module):
         return getattr(self.network, "open_widths", None)
 
     @property
+    def _remarks(self) -> list[str]:
+        """What is to be said of the checkpoint, or of those of the members."""
+        return [remark for one in (self, *self.members) for remark in one.provenance.remarks]
+
+    @property
     def _whole_network(self) -> nn.Module:
         return self.network.network if isinstance(self.network, LayerFeatures) else self.network
 
@@ -179,7 +226,8 @@ class Backbone(nn.Module):
         """Return the features (N, D) of images (N, 3, H, W) in [0, 1]."""
         size = self.input_spec.crop_size
         if images.shape[-2:] != (size, size):
-            images = F.resize(images, [size, size], antialias=True)
+            images = F.resize(images, [size, size], _MODES[self.input_spec.interpolation], antialias=True)
+            images = images.clamp(0, 1) if self.input_spec.interpolation == "bicubic" else images  # which overshoots
         if self.views is None:
             return self._features(images)
         # One view of all images after the other: a batch takes as much memory as it does without views.
@@ -205,6 +253,8 @@ class Backbone(nn.Module):
             "name": self.architecture.name,
             "checkpoint": self.provenance.checkpoint,
             "sha256": self.provenance.sha256,
+            "key": self.provenance.key,
+            "remarks": self._remarks,
             "num_features": self.num_features,
             "input": asdict(self.input_spec),
             "views": next((one.views.describe() for one in (self, *self.members) if one.views is not None), None),

@@ -3,45 +3,100 @@
 import hashlib
 import json
 import pickle
+import re
+import shlex
 import warnings
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from solo_invariance.backbones.stand_ins import StandIn, is_zip, stand_ins_for
 from solo_invariance.errors import UserError
 
 FUSION_KEY = "fusion"
 """The entry of a checkpoint that makes it a fused one; see ``solo_invariance.backbones.fused_checkpoint``."""
 
-_HEADS = ("fc.", "head.", "classifier.", "heads.")
-_LISTED = 6
+LISTED = 6
+"""How many names a message lists."""
+
+_REFUSED = re.compile(r"GLOBAL ([\w.<>]+)")
+# torch.save does not compress; weights that were compressed since shrink to no less than a half or so.
+_LARGEST_EXPANSION = 10
 
 
 def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """Load a checkpoint's tensors and plain data on the CPU, without running any code of its own.
 
+    What is no plain data, but known to come along with weights (a configuration, a path, a score of NumPy's), is
+    replaced by a ``StandIn``. A file ``.safetensors`` has nothing but tensors.
+
     Raises:
-        UserError: The file is missing, truncated, no checkpoint, or holds more than plain data.
+        UserError: The file is missing, truncated, no checkpoint, expands to many times its size, or names what is not
+            known to be data.
     """
     if not path.is_file():
         raise UserError(f"checkpoint {path}: {'is a directory' if path.is_dir() else 'no such file'}")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = load_file(path) if path.suffix == ".safetensors" else _load(path)
+    except UserError:
+        raise
     except pickle.UnpicklingError as error:
-        # What torch says recommends what this package never does: to run what the file says.
-        raise UserError(f"checkpoint {path}: refused, it is no file of plain tensors and data") from error
-    except Exception as error:  # a stranger's bytes can make the unpickler raise anything
+        raise UserError(f"checkpoint {path}: {_refusal(str(error), path)}") from error
+    except (Exception, SafetensorError) as error:  # a stranger's bytes can make the unpickler raise anything
         raise UserError(
             f"checkpoint {path}: cannot be read, truncated or not a checkpoint ({_first(error)})"
         ) from error
+    if isinstance(content, StandIn):
+        return {"": content}
     if not isinstance(content, Mapping):
         raise UserError(f"checkpoint {path}: expected a mapping with a state_dict, got {type(content).__name__}")
     return content
+
+
+def _load(path: Path) -> Any:
+    _require_archive_of_tensors(path)
+    with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins_for(path)):  # type: ignore[arg-type]
+        warnings.simplefilter("ignore")
+        return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def _require_archive_of_tensors(path: Path) -> None:
+    """Raise UserError where an archive is another program's, or one that is made to fill the memory."""
+    if not is_zip(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        entries = archive.infolist()
+    names = [entry.filename for entry in entries]
+    if not any(re.fullmatch(r"[^/]*/?data\.pkl", name) for name in names) or any("/code/" in name for name in names):
+        raise UserError(
+            f"checkpoint {path}: is an archive, but none of torch.save's (TorchScript, torch.export or NumPy?); write "
+            f"the network's weights by torch.save(network.state_dict(), FILE)"
+        )
+    size, expanded = path.stat().st_size, sum(entry.file_size for entry in entries)
+    if expanded > _LARGEST_EXPANSION * size:
+        raise UserError(f"checkpoint {path}: refused, its {size} bytes expand to {expanded}, which torch.save's do not")
+
+
+def _refusal(message: str, path: Path) -> str:
+    """Return what is wrong with a file that torch refused to unpickle, and how its owner gets the weights alone."""
+    # What torch says recommends what this package never does: to run what the file says.
+    found = _REFUSED.search(message)
+    asks = f"it asks for {found[1]}, which is not known to be plain data" if found else "it is no file of plain tensors"
+    weights = path.with_name(f"{path.stem}.weights.pth")
+    script = (
+        f"import torch; content = torch.load({str(path)!r}, map_location='cpu', weights_only=False); "
+        f"torch.save(content['state_dict'], {str(weights)!r})"
+    )
+    return (
+        f"refused, {asks}. If you trust whoever made the file, for this runs what is in it, write its weights alone "
+        f"({weights.name}, from the key that has them): python -c {shlex.quote(script)}"
+    )
 
 
 def read_args(checkpoint: Path) -> Mapping[str, Any] | None:
@@ -54,63 +109,80 @@ def read_args(checkpoint: Path) -> Mapping[str, Any] | None:
     if not path.is_file():
         return None
     try:
-        args = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not valid JSON ({error})") from error
+        args = json.loads(path.read_text(encoding="utf-8-sig"))
+        # An escape can name half of a character, which no file or terminal takes.
+        json.dumps(args, ensure_ascii=False).encode()
+    except RecursionError as error:
+        raise UserError(f"{path}: not valid JSON (nested too deeply)") from error
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: not valid JSON ({_first(error)})") from error
     if not isinstance(args, Mapping):
         raise UserError(f"{path}: expected a mapping, got {type(args).__name__}")
     return args
-
-
-def backbone_state(content: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
-    """Return the backbone's weights by their names in the network.
-
-    A host checkpoint holds them as ``backbone.*`` in its ``state_dict``; what else is there (projectors, queues,
-    momentum copies) belongs to the method. A bare state dict is all backbone, but for a classifier's head.
-
-    Raises:
-        UserError: There are no weights.
-    """
-    state = content.get("state_dict", content)
-    if not isinstance(state, Mapping) or not all(isinstance(name, str) for name in state):
-        raise UserError(f"checkpoint {path}: its state_dict is no mapping of names to tensors")
-    tensors = {name: value for name, value in state.items() if isinstance(value, Tensor)}
-    weights = {name.removeprefix("backbone."): v for name, v in tensors.items() if name.startswith("backbone.")}
-    if not weights and "state_dict" not in content:
-        weights = without_head(tensors)
-    if not weights:
-        found = ", ".join(sorted({name.split(".")[0] for name in state})[:_LISTED]) or "nothing"
-        raise UserError(f"checkpoint {path}: no backbone.* weights in it; it holds {found}")
-    return weights
-
-
-def without_head(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights but for those of a classifier or projection head, by the names that heads have."""
-    return {name: value for name, value in weights.items() if not name.startswith(_HEADS)}
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
     """Load weights into a network, each one exactly once.
 
     Raises:
-        UserError: Weights are missing, left over or of another shape; the message lists them.
+        UserError: Weights are missing, left over, of another shape, of a kind that has no numbers, or not finite; the
+            message lists them.
     """
     expected = network.state_dict()
     problems = [
-        _listed("missing", [name for name in expected if name not in weights]),
-        _listed("left over", [name for name in weights if name not in expected]),
-        _listed(
-            "of another shape",
-            [
-                f"{name} {tuple(weights[name].shape)} for {tuple(value.shape)}"
-                for name, value in expected.items()
-                if name in weights and weights[name].shape != value.shape
-            ],
-        ),
+        listed("missing", [name for name in expected if name not in weights]),
+        listed("left over", [name for name in weights if name not in expected]),
+        listed("of another shape", of_another_shape(expected, weights)),
     ]
     if any(problems):
         raise UserError(f"checkpoint {path} does not fit the backbone: {'; '.join(p for p in problems if p)}")
-    network.load_state_dict(weights)
+    network.load_state_dict({name: _numbers(value, expected[name], name, path) for name, value in weights.items()})
+
+
+def of_another_shape(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:
+    """Return the names of weights that are not of the shape that is expected, with both."""
+    return [
+        f"{name} {shape_of(weights[name])} for {shape_of(value)}"
+        for name, value in expected.items()
+        if name in weights and shape_of(weights[name]) != shape_of(value)
+    ]
+
+
+def shape_of(value: Tensor) -> tuple[int, ...]:
+    """Return a tensor's shape; of a nested one, which has none, something that no other has."""
+    return (-1,) if value.is_nested else tuple(value.shape)
+
+
+def _numbers(value: Tensor, like: Tensor, name: str, path: Path) -> Tensor:
+    """Return a weight in the type that the network has it in.
+
+    Raises:
+        UserError: It has no numbers of its own, numbers of another kind, or some that are not finite there.
+    """
+    kind = odd_kind_of(value)
+    if kind is None and like.is_floating_point() and not value.is_floating_point():
+        kind = f"{value.dtype}".removeprefix("torch.")
+    if kind is not None:
+        raise UserError(f"checkpoint {path}: {name} is a tensor of kind {kind}, expected plain floating-point numbers")
+    numbers = value.to(like.dtype)
+    wrong = numbers.numel() - int(numbers.isfinite().sum())
+    if wrong:
+        raise UserError(
+            f"checkpoint {path}: {name} holds {wrong} numbers of {numbers.numel()} that are not finite (NaN or "
+            f"infinite); the training diverged, take an earlier checkpoint"
+        )
+    return numbers
+
+
+def odd_kind_of(value: Tensor) -> str | None:
+    """Return what kind of tensor it is that has no plain numbers to load; None for one that has."""
+    kinds = {
+        "nested": value.is_nested,
+        "meta (without numbers)": value.is_meta,
+        "quantised": value.is_quantized,
+        "sparse": value.layout != torch.strided,
+    }
+    return next((kind for kind, is_it in kinds.items() if is_it), None)
 
 
 def sha256_of(path: Path) -> str:
@@ -122,11 +194,12 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _listed(what: str, names: list[str]) -> str:
+def listed(what: str, names: list[str]) -> str:
+    """Return a count of names and the first of them, for messages; nothing where there are none."""
     if not names:
         return ""
-    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
-    return f"{len(names)} {what} ({', '.join(names[:_LISTED])}{more})"
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return f"{len(names)} {what} ({', '.join(names[:LISTED])}{more})"
 
 
 def _first(error: BaseException) -> str:

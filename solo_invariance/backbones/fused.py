@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from solo_invariance.backbones.architecture import Architecture
-from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
+from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance, common_interpolation
 from solo_invariance.backbones.fusion import FusionHead
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
@@ -137,7 +137,7 @@ def as_backbone(fused: FusedNetwork, provenance: Provenance | None = None) -> Ba
         fused: The network.
         provenance: Where it came from; by default, it was made of its members.
     """
-    spec = InputSpec(fused.crop_size, (0.0,) * 3, (1.0,) * 3)
+    spec = InputSpec(fused.crop_size, (0.0,) * 3, (1.0,) * 3, common_interpolation(fused.backbones))
     return Backbone(fused, Architecture("fusion"), spec, provenance or Provenance(fused.label))
 
 

@@ -14,6 +14,7 @@ from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
 from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights
 from solo_invariance.backbones.fused import FusedNetwork, network_of, widths_of
 from solo_invariance.backbones.fusion import FunctionHead, Fusion, FusionHead, FusionPlugin, is_head
+from solo_invariance.backbones.stand_ins import entries_of
 from solo_invariance.errors import UserError
 from solo_invariance.plugins import load_plugin
 from solo_invariance.results.files import versions, write_bytes
@@ -69,8 +70,11 @@ def fused_from_content(content: Mapping[str, Any], path: Path) -> FusedNetwork:
         ]
         mode, options = str(description["mode"]), dict(description.get("options", {}))
         fitted_on = frozenset(map(str, description.get("fitted_on", ())))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise UserError(f"checkpoint {path}: its description of the members is incomplete ({error})") from error
+    except UserError:
+        raise
+    except Exception as error:  # a stranger's description can be anything
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"checkpoint {path}: its description of the members is incomplete ({reason})") from error
     try:
         fusion = build_fusion(load_plugin("fusions", mode), members, mode, options)
         fused = FusedNetwork(members, fusion, mode, fitted_on)
@@ -105,7 +109,7 @@ def describe_fused(content: Mapping[str, Any]) -> tuple[str, str, int]:
         description = content[FUSION_KEY]
         labels = [str(member["provenance"]["label"]) for member in description["members"]]
         return str(description["mode"]), "+".join(labels), int(description["num_features"])
-    except (KeyError, TypeError, ValueError):
+    except Exception:  # a stranger's description can be anything
         return "an unknown fusion", "unknown members", 0
 
 
@@ -134,7 +138,8 @@ def _describe(member: Backbone) -> dict[str, Any]:
 
 def _below(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     prefix = f"backbone.{name}"
-    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+    tensors = ((key, value) for key, value in entries_of(state) if isinstance(value, Tensor))
+    return {key.removeprefix(prefix): value for key, value in tensors if key.startswith(prefix)}
 
 
 def _member(description: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> Backbone:
@@ -142,4 +147,4 @@ def _member(description: Mapping[str, Any], weights: Mapping[str, Tensor], path:
     network = architecture.without_weights().build()
     load_weights(network, weights, path)
     input_spec = InputSpec.from_mapping(description["input"])
-    return Backbone(network, architecture, input_spec, Provenance(**description["provenance"]))
+    return Backbone(network, architecture, input_spec, Provenance.from_mapping(description["provenance"]))

@@ -1,30 +1,24 @@
 """Any checkpoint or model name, made a backbone."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import timm.data
 from torch import nn
 
 from solo_invariance.backbones.architecture import OWN_BUILDERS, Architecture
 from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
-from solo_invariance.backbones.checkpoint import (
-    FUSION_KEY,
-    backbone_state,
-    load_weights,
-    read_args,
-    read_checkpoint,
-    sha256_of,
-)
+from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights, read_args, read_checkpoint, sha256_of
 from solo_invariance.backbones.fused import as_backbone
 from solo_invariance.backbones.fused_checkpoint import fused_from_content
+from solo_invariance.backbones.inputs import input_of
 from solo_invariance.backbones.layers import LayerFeatures
+from solo_invariance.backbones.layouts import FoundWeights, find_weights, has_small_stem, looks_like
 from solo_invariance.backbones.mean_embedding import mean_embedding
-from solo_invariance.backbones.moco import moco_architecture, moco_weights
+from solo_invariance.backbones.moco import moco_architecture, names_its_arch
 from solo_invariance.backbones.seeded_init import seeded
-from solo_invariance.config.backbone import BackboneConfig, ViewsConfig
+from solo_invariance.config.backbone import INPUT_CHECKS, BackboneConfig, ViewsConfig
 from solo_invariance.errors import UserError
 from solo_invariance.known_datasets import known_dataset
 
@@ -38,8 +32,14 @@ def load_backbone(
     *,
     name: str | None = None,
     kwargs: Mapping[str, Any] | None = None,
+    key: str | None = None,
+    heads: Sequence[str] | None = None,
     layer: str | Sequence[str] | None = None,
     crop_size: int | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    interpolation: str | None = None,
+    crop_pct: float | None = None,
     label: str | None = None,
     views: ViewsConfig | None = None,
 ) -> Backbone:
@@ -47,14 +47,20 @@ def load_backbone(
 
     Args:
         source: ``timm:NAME``, ``torchvision:NAME`` or ``random:NAME``; or the path of a checkpoint: a host's or a fused
-            one, one of MoCo's own code, or a bare state dict. A ``BackboneConfig`` has all of these and the keys below.
+            one, or any other code's. A ``BackboneConfig`` has all of these and the keys below.
         seed: Seeds the weights of ``random:NAME`` and what is drawn for ``views``; the global random state stays as it
             was.
         name: The architecture of a checkpoint without ``args.json``; it overrides that.
         kwargs: Further arguments for building the network.
+        key: Where in the checkpoint the weights are, where several places have them: ``student``, say.
+        heads: Names of heads in it, besides those that are known as such: what is neither is refused.
         layer: A layer to take the features from, averaged over positions, or several, whose features are put side by
             side; the network's output by default.
-        crop_size: Side of the input in pixels, where the checkpoint does not say it.
+        crop_size: Side of the input in pixels; by default what the checkpoint, or the model of that name, says.
+        mean: Three channel means that the input is normalised with, in [0, 1] units; by default likewise.
+        std: Three channel standard deviations; by default likewise.
+        interpolation: How images are resized: ``bilinear``, ``bicubic`` or ``nearest``; by default likewise.
+        crop_pct: The crop's side as a fraction of the short side that images are resized to; by default likewise.
         label: What tables and results call it.
         views: A family and how many of its views of each image the features are averaged over; see ``mean_embedding``,
             which does the same to a backbone at hand.
@@ -66,10 +72,11 @@ def load_backbone(
         >>> load_backbone("random:resnet10", kwargs={"width": 0.125}, crop_size=32).num_features
         64
     """
-    given = {"name": name, "kwargs": kwargs, "layer": layer, "crop_size": crop_size, "label": label, "views": views}
-    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if "layer" in changes and not isinstance(layer, str):
-        changes["layer"] = list(changes["layer"])
+    single = {"name": name, "kwargs": kwargs, "key": key, "crop_size": crop_size, "label": label, "views": views}
+    several = {"heads": heads, "layer": layer, "mean": mean, "std": std}
+    given: dict[str, Any] = {**single, "interpolation": interpolation, "crop_pct": crop_pct}
+    given |= {key: value if isinstance(value, str | None) else list(value) for key, value in several.items()}
+    changes = {key: value for key, value in given.items() if value is not None}
     config = replace(source if isinstance(source, BackboneConfig) else config_of(source), **changes)
     if config.checkpoint is not None:
         backbone = _from_checkpoint(Path(config.checkpoint), config)
@@ -106,10 +113,7 @@ def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
     architecture = Architecture(architecture_name, kwargs)
     with seeded(seed):
         network = _build_pretrained(architecture, name)
-    input_spec = _input_of(network)
-    if config.crop_size is not None:
-        input_spec = replace(input_spec, crop_size=config.crop_size)
-    return Backbone(network, architecture, input_spec, Provenance(label=name))
+    return Backbone(network, architecture, _with_own_keys(input_of(architecture, network), config), Provenance(name))
 
 
 def _pretrained_kwargs(name: str, pretrained: bool) -> dict[str, Any]:
@@ -126,33 +130,49 @@ def _build_pretrained(architecture: Architecture, name: str) -> nn.Module:
         raise UserError(f"backbone.name={name}: its weights cannot be downloaded ({reason})") from error
 
 
-def _input_of(network: nn.Module) -> InputSpec:
-    if not hasattr(network, "pretrained_cfg"):
-        return InputSpec()
-    config = timm.data.resolve_data_config(model=network)
-    return InputSpec(config["input_size"][-1], tuple(config["mean"]), tuple(config["std"]))
+def _with_own_keys(spec: InputSpec, config: BackboneConfig) -> InputSpec:
+    """Return an input as far as the configuration does not say it itself."""
+    return InputSpec.from_mapping({**asdict(spec), **_own_keys(config)})
+
+
+def _own_keys(config: BackboneConfig) -> dict[str, Any]:
+    """Return what the configuration says itself of the input."""
+    return {key: getattr(config, key) for key in INPUT_CHECKS if getattr(config, key) is not None}
 
 
 def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     content = read_checkpoint(path)
     if FUSION_KEY in content:
-        return _fused(content, path)
-    moco = moco_weights(content)
-    weights = moco or backbone_state(content, path)
-    # MoCo's checkpoints describe themselves: an args.json beside one is another run's.
-    args = None if moco else _of_a_run(read_args(path))
-    if moco and config.name is None:
-        architecture = moco_architecture(content, config.kwargs, path)
-    else:
-        architecture = _architecture_of(path, args, config)
-    stem = weights.get("conv1.weight")
+        return _fused(content, path, config)
+    # A checkpoint that describes itself, as MoCo's do: an args.json beside it is another run's.
+    args = None if names_its_arch(content) else _of_a_run(read_args(path))
+    architecture = _architecture_of(path, args, content, config)
     # The stem is read off the weights: args.json tells it only through the dataset's name.
-    if architecture.name in OWN_BUILDERS and stem is not None and stem.shape[-1] == 3:
+    if architecture.name in OWN_BUILDERS and has_small_stem(content):
         architecture = replace(architecture, small_stem=True)
     network = architecture.without_weights().build()
-    load_weights(network, weights, path)
-    provenance = Provenance(label=_label_of(path, args), checkpoint=str(path), sha256=sha256_of(path))
-    return Backbone(network, architecture, _input_from_args(args, config, path), provenance)
+    found = find_weights(network, content, path, config.key, config.heads)
+    load_weights(network, found.weights, path)
+    sha256 = sha256_of(path)
+    own = input_of(architecture, network, sha256) if config.name is not None else InputSpec()
+    spec = _with_own_keys(own, config) if args is None else _input_from_args(args, config, path)
+    remarks = tuple(_remarks(found, architecture, args, path))
+    provenance = Provenance(_label_of(path, args), str(path), sha256, found.key or None, remarks)
+    return Backbone(network, architecture, spec, provenance)
+
+
+def _remarks(
+    found: FoundWeights, architecture: Architecture, args: Mapping[str, Any] | None, path: Path
+) -> Iterator[str]:
+    """Yield what is to be said of how a checkpoint was read, since it could be read otherwise."""
+    if found.others:
+        others = ", ".join(other or "the whole file" for other in found.others)
+        yield f"{path.name}: the weights are those of {found.key or 'the whole file'}; backbone.key chooses {others}"
+    if architecture.small_stem and args is None and "stem_padding" not in architecture.kwargs:
+        yield (
+            f"{path.name}: its 3x3 stem is taken for solo-learn's, padded by 2; "
+            f"backbone.kwargs={{stem_padding: 1}} is for one padded by 1"
+        )
 
 
 def _of_a_run(args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
@@ -161,18 +181,25 @@ def _of_a_run(args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return None if isinstance(section, Mapping) and section.get("name") == "fusion" else args
 
 
-def _fused(content: Mapping[str, Any], path: Path) -> Backbone:
+def _fused(content: Mapping[str, Any], path: Path, config: BackboneConfig) -> Backbone:
+    for key in ("key", "heads", *INPUT_CHECKS):
+        if getattr(config, key):
+            raise UserError(f"backbone.{key}: checkpoint {path} is a fused one, which says this of each of its members")
     fused = fused_from_content(content, path)
     return as_backbone(fused, Provenance(label=fused.label, checkpoint=str(path), sha256=sha256_of(path)))
 
 
-def _architecture_of(path: Path, args: Mapping[str, Any] | None, config: BackboneConfig) -> Architecture:
+def _architecture_of(
+    path: Path, args: Mapping[str, Any] | None, content: Mapping[str, Any], config: BackboneConfig
+) -> Architecture:
     if config.name is not None:
         return Architecture(config.name, {**_pretrained_kwargs(config.name, False), **config.kwargs})
+    if names_its_arch(content):
+        return moco_architecture(content, config.kwargs, path)
     if args is None:
         raise UserError(
             f"checkpoint {path}: no args.json beside it says which backbone it holds; set backbone.name "
-            f"(and backbone.kwargs, backbone.crop_size)"
+            f"(and backbone.kwargs, backbone.crop_size){looks_like(content)}"
         )
     section = _mapping(args.get("backbone"), path, "backbone")
     name, kwargs = section.get("name"), _mapping(section.get("kwargs") or {}, path, "backbone.kwargs")
@@ -192,19 +219,19 @@ def _augmentations_of(args: Mapping[str, Any] | None) -> list[Mapping[str, Any]]
     return [e for e in entries if isinstance(e, Mapping)] if isinstance(entries, list) else []
 
 
-def _input_from_args(args: Mapping[str, Any] | None, config: BackboneConfig, path: Path) -> InputSpec:
+def _input_from_args(args: Mapping[str, Any], config: BackboneConfig, path: Path) -> InputSpec:
     try:
-        return input_spec_of(args or {}, config.crop_size)
+        return input_spec_of(args, _own_keys(config))
     except (TypeError, ValueError) as error:
-        raise UserError(f"{path.parent / 'args.json'}: {error}; backbone.crop_size overrides") from error
+        raise UserError(f"{path.parent / 'args.json'}: {error}; the same key of backbone overrides it") from error
 
 
-def input_spec_of(args: Mapping[str, Any], crop_size: int | None = None) -> InputSpec:
+def input_spec_of(args: Mapping[str, Any], own: Mapping[str, Any] | None = None) -> InputSpec:
     """Return the input that a run's backbone is trained on, by the run's configuration.
 
     Args:
         args: The configuration, plain.
-        crop_size: In place of the first augmentation's.
+        own: Values in place of the configuration's, by the names that an ``InputSpec`` has for them.
 
     Raises:
         ValueError: A value is not what it should be; the message names the key.
@@ -215,8 +242,8 @@ def input_spec_of(args: Mapping[str, Any], crop_size: int | None = None) -> Inpu
     if not isinstance(data, Mapping):
         raise ValueError(f"data is {data!r}, expected a mapping")
     mean, std = known_dataset(str(data.get("dataset"))).statistics
-    size = first.get("crop_size", 224) if crop_size is None else crop_size
-    spec = {"crop_size": size, "mean": first.get("mean") or mean, "std": first.get("std") or std}
+    size = first.get("crop_size", 224)
+    spec = {"crop_size": size, "mean": first.get("mean") or mean, "std": first.get("std") or std, **(own or {})}
     try:
         return InputSpec.from_mapping(spec)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""Checkpoints of MoCo's own code: those of the paper, and Facebook's, whose layout they have.
+"""Checkpoints that name their architecture, as those of MoCo's own code do: the paper's, and Facebook's.
 
 Source: https://github.com/facebookresearch/moco (``main_moco.py``, ``moco/builder.py``), to which the paper's code adds
 the architectures ``resnet18w3`` and ``resnet50w3``; https://github.com/facebookresearch/moco-v3 for ``base_encoder``.
@@ -8,13 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+import torchvision
 
 from solo_invariance.backbones.architecture import Architecture
-from solo_invariance.backbones.checkpoint import without_head
+from solo_invariance.backbones.layouts import names_of
 from solo_invariance.errors import UserError
 
-_ENCODERS = ("encoder_q.", "base_encoder.")
+_ENCODERS = (".encoder_q.", ".base_encoder.")
 _ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "resnet18": ("resnet18", {}),
     "resnet50": ("resnet50", {}),
@@ -23,24 +23,13 @@ _ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-def moco_weights(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Return the trained encoder's weights by their names in the network; empty for a checkpoint of another layout.
-
-    Its projection head is left out, and so are the momentum encoder, the predictor and the queue: the method's.
+def names_its_arch(content: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint says itself, as MoCo's do, of which architecture it is.
 
     Args:
-        content: What the file holds: a ``state_dict`` with ``encoder_q.*`` or, of MoCo v3, ``base_encoder.*``; with
-            ``module.`` before them where the network was trained with DistributedDataParallel.
+        content: What the file holds: an ``arch``, or names with ``encoder_q`` or, of MoCo v3, ``base_encoder``.
     """
-    state = content.get("state_dict", content)
-    if not isinstance(state, Mapping):
-        return {}
-    tensors = {str(name).removeprefix("module."): value for name, value in state.items() if isinstance(value, Tensor)}
-    for encoder in _ENCODERS:
-        weights = {name.removeprefix(encoder): value for name, value in tensors.items() if name.startswith(encoder)}
-        if weights:
-            return without_head(weights)
-    return {}
+    return "arch" in content or any(encoder in f".{name}" for name in names_of(content) for encoder in _ENCODERS)
 
 
 def moco_architecture(content: Mapping[str, Any], kwargs: Mapping[str, Any], path: Path) -> Architecture:
@@ -56,10 +45,13 @@ def moco_architecture(content: Mapping[str, Any], kwargs: Mapping[str, Any], pat
             the same name in their heads, which the weights' shapes do not show.
     """
     arch = content.get("arch")
-    if not isinstance(arch, str) or arch not in _ARCHITECTURES:
-        known = ", ".join(_ARCHITECTURES)
-        raise UserError(
-            f"checkpoint {path}: its arch is {arch!r}, expected one of {known}; set backbone.name (and backbone.kwargs)"
-        )
-    name, own = _ARCHITECTURES[arch]
-    return Architecture(name, {**own, **kwargs})
+    if isinstance(arch, str) and arch in _ARCHITECTURES:
+        name, own = _ARCHITECTURES[arch]
+        return Architecture(name, {**own, **kwargs})
+    if isinstance(arch, str) and arch in torchvision.models.list_models(module=torchvision.models):
+        return Architecture(f"torchvision:{arch}", {"weights": None, **kwargs})
+    known = ", ".join(_ARCHITECTURES)
+    raise UserError(
+        f"checkpoint {path}: its arch is {arch!r}, expected one of {known} or a name of torchvision's; set "
+        f"backbone.name (and backbone.kwargs)"
+    )

@@ -5,6 +5,9 @@ from typing import Any
 from torch import nn
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+SOLO_LEARNS_PADDING = 2
+"""Pixels around the image in solo-learn's stem for CIFAR."""
+
 _BLOCKS: dict[int, tuple[type[BasicBlock | Bottleneck], list[int]]] = {
     10: (BasicBlock, [1, 1, 1, 1]),
     18: (BasicBlock, [2, 2, 2, 2]),
@@ -50,8 +53,13 @@ class WideResNet(ResNet):
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
 
 
-def use_small_stem(network: ResNet) -> None:
-    """Give a ResNet the stem that solo-learn uses for CIFAR: a 3x3 convolution of stride 1, and no pooling."""
+def use_small_stem(network: ResNet, padding: int = SOLO_LEARNS_PADDING) -> None:
+    """Give a ResNet a stem for small images: a 3x3 convolution of stride 1, and no pooling.
+
+    Args:
+        network: It is changed in place.
+        padding: Pixels around the image; solo-learn has 2, most other code has 1.
+    """
     planes = network.conv1.out_channels
-    network.conv1 = nn.Conv2d(3, planes, kernel_size=3, stride=1, padding=2, bias=False)
+    network.conv1 = nn.Conv2d(3, planes, kernel_size=3, stride=1, padding=padding, bias=False)
     network.maxpool = nn.Identity()

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from solo_invariance.backbones.fused import network_of
 from solo_invariance.commands.complementarity_table import print_complementarity
-from solo_invariance.commands.terminal import console, progress_bars
+from solo_invariance.commands.terminal import console, print_remarks, progress_bars
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.composed import as_object
 from solo_invariance.config.fuse import FuseConfig as Config
@@ -41,6 +41,7 @@ def run(config: Any) -> None:
             device=settings.device,
             progress=progress,
         )
+    print_remarks(fused.describe()["remarks"])
     record = Path(settings.out).with_suffix(".json")
     if settings.task.name is not None and settings.mode in ("auto", "weighted"):
         _print_choice(FusionResult.read(record))

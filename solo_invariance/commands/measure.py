@@ -8,7 +8,7 @@ import torch
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.commands.in_processes import run_shared
 from solo_invariance.commands.tables import print_comparison, print_measured
-from solo_invariance.commands.terminal import console, progress_bars
+from solo_invariance.commands.terminal import console, print_remarks, progress_bars
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.measure import MeasureConfig as Config
 from solo_invariance.data.reading import ReadingPolicy
@@ -32,6 +32,7 @@ def _run(processes: Processes, device: torch.device, config: Any) -> None:
         results = measure(config, progress, processes, device)
     if processes.rank > 0:
         return
+    print_remarks(remark for result in results.values() for remark in result.backbone.remarks)
     for result in results.values():
         print_measured(result)
     for comparison in results.comparisons:
@@ -83,7 +84,7 @@ def measure(
 
 def measure_settings(settings: Config, backbone: Backbone) -> MeasureSettings:
     """Return how to measure, as a configuration says it; sizes that it leaves open are the backbone's."""
-    sizes = ResizeCrop.of_crop(settings.crop_size or backbone.input_spec.crop_size)
+    sizes = ResizeCrop.of_input(backbone.input_spec, settings.crop_size)
     return MeasureSettings(
         protocol=settings.protocol.name,  # type: ignore[arg-type]
         budget=settings.budget.name,  # type: ignore[arg-type]

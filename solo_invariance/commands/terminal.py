@@ -1,6 +1,6 @@
 """What commands share on the way to the terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from solo_invariance.progress import Progress as Reporter
 
 console = Console()
+
+
+def print_remarks(remarks: Iterable[str]) -> None:
+    """Say once what was decided about checkpoints that could have been decided otherwise."""
+    for remark in dict.fromkeys(remarks):
+        console.print(remark, style="yellow", soft_wrap=True, markup=False, highlight=False)
 
 
 @contextmanager

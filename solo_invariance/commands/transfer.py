@@ -7,7 +7,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.commands.in_processes import run_shared
-from solo_invariance.commands.terminal import console, progress_bars
+from solo_invariance.commands.terminal import console, print_remarks, progress_bars
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.config.transfer import TransferConfig as Config
@@ -31,6 +31,7 @@ def _run(processes: Processes, device: torch.device, config: Any) -> None:
         results = transfer(config, progress, processes, device)
     if processes.rank > 0:
         return
+    print_remarks(remark for result in results.values() for remark in result.backbone.remarks)
     for result in results.values():
         _print_score(result)
     for comparison in results.comparisons.values():

@@ -1,10 +1,16 @@
 """``backbone`` of a configuration."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from solo_invariance.config.checks import require_positive
 from solo_invariance.errors import UserError
+
+INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
+"""How images may be resized."""
+LARGEST_CROP = 4096
+"""Side of the largest input, in pixels: more is a mistake, and would fill the memory."""
 
 
 @dataclass
@@ -28,13 +34,20 @@ class BackboneConfig:
     """Which backbone.
 
     Args:
-        checkpoint: A host or fused checkpoint, one of MoCo's own code, or a bare state dict (then ``name`` is needed).
+        checkpoint: A host's or fused checkpoint, or any other code's (then ``name`` is needed, unless it says its
+            ``arch``).
         name: ``timm:NAME``, ``torchvision:NAME``, ``random:NAME``, or the architecture of a checkpoint without
-            ``args.json``; it overrides that and the ``arch`` of MoCo's checkpoints.
+            ``args.json``; it overrides that and an ``arch`` that the checkpoint names.
         kwargs: Further arguments for building the network.
+        key: Where in the checkpoint the weights are, where several places have them: ``student``, say.
+        heads: Names of heads in it, besides those that are known as such: what is neither is refused.
         layer: A layer to take the features from, averaged over positions, or a list of layers, whose features are put
             side by side; the network's output by default.
-        crop_size: Side of the input in pixels, where the checkpoint does not say it.
+        crop_size: Side of the input in pixels; by default what the checkpoint, or the model of that name, says.
+        mean: Three channel means that the input is normalised with, in [0, 1] units; by default likewise.
+        std: Three channel standard deviations; by default likewise.
+        interpolation: How images are resized: ``bilinear``, ``bicubic`` or ``nearest``; by default likewise.
+        crop_pct: The crop's side as a fraction of the short side that images are resized to; by default likewise.
         label: The name in tables and reports.
         views: Of each image, over which the features are averaged.
     """
@@ -42,12 +55,19 @@ class BackboneConfig:
     checkpoint: str | None = None
     name: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
+    key: str | None = None
+    heads: list[str] = field(default_factory=list)
     layer: Any = None
     crop_size: int | None = None
+    mean: Any = None
+    std: Any = None
+    interpolation: str | None = None
+    crop_pct: float | None = None
     label: str | None = None
     views: ViewsConfig = field(default_factory=ViewsConfig)
 
     def __post_init__(self) -> None:
+        self._check_input()
         if self.layer is None:
             return
         layers = self.layer if isinstance(self.layer, list) else [self.layer]
@@ -59,3 +79,55 @@ class BackboneConfig:
         if len(set(layers)) < len(layers):
             twice = next(layer for layer in layers if layers.count(layer) > 1)
             raise UserError(f"backbone.layer={self.layer!r}: names {twice} twice")
+
+    def _check_input(self) -> None:
+        for key, check in INPUT_CHECKS.items():
+            value = getattr(self, key)
+            expected = None if value is None else check(value)
+            if expected is not None:
+                raise UserError(f"backbone.{key}={value}: expected {expected}")
+        for key, statistic in (("mean", self.mean), ("std", self.std)):
+            if statistic is not None and not 0 <= min(statistic) <= max(statistic) <= 1:
+                hint = "; these are for 0 to 255, divide them by 255" if min(statistic) > 1 else ""
+                raise UserError(f"backbone.{key}={statistic}: expected numbers between 0 and 1{hint}")
+        for name in ("key", "heads"):
+            if self.checkpoint is None and getattr(self, name):
+                raise UserError(f"backbone.{name}: says what of a checkpoint is loaded; set backbone.checkpoint too")
+
+
+def _crop_size(value: Any) -> str | None:
+    fits = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_CROP
+    return None if fits else f"a whole number of pixels from 1 to {LARGEST_CROP}"
+
+
+def _statistic(value: Any) -> str | None:
+    numbers = list(value) if isinstance(value, list | tuple) else []
+    return None if len(numbers) == 3 and all(map(_is_number, numbers)) else "three numbers"
+
+
+def _positive_statistic(value: Any) -> str | None:
+    return _statistic(value) or (None if min(value) > 0 else "positive numbers")
+
+
+def _interpolation(value: Any) -> str | None:
+    return None if value in INTERPOLATIONS else f"one of {', '.join(INTERPOLATIONS)}"
+
+
+def _crop_pct(value: Any) -> str | None:
+    return None if _is_number(value) and 0.1 <= value <= 1 else "a fraction from 0.1 to 1"
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return -1e30 < value < 1e30  # not NaN, and within single precision
+
+
+INPUT_CHECKS: dict[str, Callable[[Any], str | None]] = {
+    "crop_size": _crop_size,
+    "mean": _statistic,
+    "std": _positive_statistic,
+    "interpolation": _interpolation,
+    "crop_pct": _crop_pct,
+}
+"""What says of a value of an input's description what was expected instead; None where it is one."""

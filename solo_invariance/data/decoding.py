@@ -111,13 +111,13 @@ def list_images(root: Path) -> list[Path]:
     return paths
 
 
-def resize_short_side(image: Image.Image, size: int | None) -> Image.Image:
-    """Resize a PIL image so that its short side has ``size`` pixels, bilinear and antialiased."""
+def resize_short_side(image: Image.Image, size: int | None, interpolation: str = "bilinear") -> Image.Image:
+    """Resize a PIL image so that its short side has ``size`` pixels; antialiased, unless by nearest."""
     if size is None or min(image.size) == size:
         return image
     short = min(image.size)
     width, height = (int(size * side / short) for side in image.size)
-    return image.resize((width, height), Image.Resampling.BILINEAR)
+    return image.resize((width, height), Image.Resampling[interpolation.upper()])
 
 
 def to_tensor(image: Image.Image) -> Tensor:

@@ -23,21 +23,24 @@ def resize_for(crop_size: int) -> int:
 
 @dataclass(frozen=True)
 class Framing:
-    """The short side is resized to ``size`` pixels, bilinear and antialiased, and the middle is cut out.
+    """The short side is resized to ``size`` pixels, antialiased, and the middle is cut out.
 
     It is what the paper does with the images of its downstream tasks (Ericsson et al. 2022, official code).
 
     Args:
         size: Side of the square, in pixels.
+        interpolation: ``bilinear``, the paper's, ``bicubic`` or ``nearest``.
     """
 
     size: int
+    interpolation: str = "bilinear"
 
     def frame(self, image: Tensor) -> Tensor:
         """Return the square, uint8 (3, size, size), of an image, uint8 (3, H, W)."""
         height, width = image.shape[-2:]
         if min(width, height) != self.size:
-            image = to_tensor(resize_short_side(Image.fromarray(image.permute(1, 2, 0).numpy()), self.size))
+            picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+            image = to_tensor(resize_short_side(picture, self.size, self.interpolation))
         height, width = image.shape[-2:]
         left, top = self._corner(width, height)
         return image[:, top : top + self.size, left : left + self.size]
@@ -85,7 +88,8 @@ class FramedImages:
 
     def digest(self, index: int) -> str:
         """Return a hash of what the square is computed from."""
-        return hash_bytes(digest_of(self.source, index).encode(), "framed", self.framing.size)
+        how = () if self.framing.interpolation == "bilinear" else (self.framing.interpolation,)
+        return hash_bytes(digest_of(self.source, index).encode(), "framed", self.framing.size, *how)
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,13 @@ class ImageFiles(Dataset["Tensor | Unreadable"]):
         root: The folder; images may lie at any depth.
         resize: Short side in pixels (bilinear, antialiased), None to keep the sizes.
 
+    ``interpolation`` may be set to another than bilinear; see ``with_interpolation``.
+
     Raises:
         UserError: There is no such folder, or no image in it.
     """
+
+    interpolation = "bilinear"
 
     def __init__(self, root: Path | str, resize: int | None = None) -> None:
         self.root = Path(root)
@@ -61,7 +65,7 @@ class ImageFiles(Dataset["Tensor | Unreadable"]):
             image = load_image(str(path))
         except UserError as error:
             return Unreadable(path, str(error))
-        return to_tensor(resize_short_side(image, self.resize))
+        return to_tensor(resize_short_side(image, self.resize, self.interpolation))
 
     def name_of(self, index: int) -> str:
         """Return the image's path."""
@@ -75,7 +79,7 @@ class ImageFiles(Dataset["Tensor | Unreadable"]):
         """
         path = self.paths[index]
         try:
-            return hash_bytes(path.read_bytes(), self.resize)
+            return hash_bytes(path.read_bytes(), *resizing_of(self))
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror})") from error
 
@@ -87,7 +91,11 @@ class TensorImages(Dataset[Tensor]):
         images: uint8 (N, 3, H, W).
         resize: Short side in pixels, None to keep it.
         name: What to call them in messages.
+
+    ``interpolation`` may be set to another than bilinear; see ``with_interpolation``.
     """
+
+    interpolation = "bilinear"
 
     def __init__(self, images: Tensor, resize: int | None = None, name: str = "image") -> None:
         self.images = images
@@ -101,7 +109,8 @@ class TensorImages(Dataset[Tensor]):
         image = self.images[index]
         if self.resize is None or min(image.shape[-2:]) == self.resize:
             return image
-        return to_tensor(resize_short_side(Image.fromarray(image.permute(1, 2, 0).numpy()), self.resize))
+        picture = Image.fromarray(image.permute(1, 2, 0).numpy())
+        return to_tensor(resize_short_side(picture, self.resize, self.interpolation))
 
     def name_of(self, index: int) -> str:
         """Return the dataset's name and the index."""
@@ -109,7 +118,7 @@ class TensorImages(Dataset[Tensor]):
 
     def digest(self, index: int) -> str:
         """Return a hash of the image's pixels and of the size that it is resized to."""
-        return hash_pixels(self.images[index], self.resize)
+        return hash_pixels(self.images[index], *resizing_of(self))
 
 
 @dataclass(frozen=True)
@@ -164,6 +173,11 @@ class KnownImages:
     def digest(self, index: int) -> str:
         """Return the known digest of the image."""
         return self.digests[index]
+
+
+def resizing_of(source: ImageFiles | TensorImages) -> tuple[object, ...]:
+    """Return what a source does to images' sizes, as far as digests are to tell it."""
+    return (source.resize,) if source.interpolation == "bilinear" else (source.resize, source.interpolation)
 
 
 def digest_of(source: ImageSource, index: int) -> str:

@@ -66,6 +66,25 @@ def with_short_side(source: ImageSource, size: int | None) -> ImageSource:
     return resized
 
 
+def with_interpolation(source: ImageSource, interpolation: str) -> ImageSource:
+    """Return a source that resizes its images by another interpolation, where it is one that can resize them.
+
+    Args:
+        source: Images.
+        interpolation: ``bilinear``, ``bicubic`` or ``nearest``.
+    """
+    if isinstance(source, SelectedImages | KnownImages):
+        inner = with_interpolation(source.source, interpolation)
+        if inner is source.source:
+            return source
+        return replace(source, source=inner) if isinstance(source, SelectedImages) else inner  # digests tell them apart
+    if not isinstance(source, ImageFiles | TensorImages | DatasetImages) or source.interpolation == interpolation:
+        return source
+    changed = copy.copy(source)
+    changed.interpolation = interpolation
+    return changed
+
+
 class DatasetImages:
     """The images of a dataset, without its targets.
 
@@ -73,7 +92,11 @@ class DatasetImages:
         dataset: Each sample is an image or begins with one: a PIL image, or a tensor (3, H, W), uint8 or float in
             [0, 1].
         resize: Short side in pixels, None to keep the sizes.
+
+    ``interpolation`` may be set to another than bilinear; see ``with_interpolation``.
     """
+
+    interpolation = "bilinear"
 
     def __init__(self, dataset: Any, resize: int | None = None) -> None:
         self._dataset = dataset
@@ -92,7 +115,7 @@ class DatasetImages:
             image = Image.fromarray(np.asarray(pixels.permute(1, 2, 0)))
         if not isinstance(image, Image.Image):
             raise UserError(f"{self.name_of(index)}: is a {type(image).__name__}, expected an image")
-        return to_tensor(resize_short_side(image.convert("RGB"), self.resize))
+        return to_tensor(resize_short_side(image.convert("RGB"), self.resize, self.interpolation))
 
     def name_of(self, index: int) -> str:
         """Return the dataset's name and the index."""

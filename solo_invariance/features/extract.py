@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.backbones.backbone import Backbone, common_interpolation
 from solo_invariance.data.framing import FramedImages, Framing
 from solo_invariance.data.images import ImageSource
 from solo_invariance.features.cache import FeatureCache, NoCache
@@ -110,7 +110,8 @@ def member_features(
         UserError: An image is unreadable or its features are not finite (the message names it); or the cache cannot
             be written.
     """
-    framed = FramedImages(source, Framing(crop_size))
+    framing = Framing(crop_size, common_interpolation(backbones))
+    framed = FramedImages(source, framing)
     streams = [_stream(backbone, crop_size, settings) for backbone in backbones]
     widths = [backbone.num_features for backbone in backbones]
     work = SharedWork(streams, widths, framed, settings.num_workers, cache or NoCache(), progress, what)
@@ -119,7 +120,7 @@ def member_features(
     if cache is not None:
         looking = f"{what}: looking for known ones"
         images = digests_of(source, settings.num_workers, progress, looking)
-        keys = _keys(backbones, units, images, crop_size, settings.precision)
+        keys = _keys(backbones, units, images, framing, settings.precision)
     work.do(_own_first(processes or Processes(), units, keys))
     return work.features
 
@@ -130,11 +131,11 @@ def _stream(backbone: Backbone, crop_size: int, settings: ExtractionSettings) ->
 
 
 def _keys(
-    backbones: Sequence[Backbone], units: Sequence[range], images: Sequence[str], crop_size: int, precision: Precision
+    backbones: Sequence[Backbone], units: Sequence[range], images: Sequence[str], framing: Framing, precision: Precision
 ) -> list[list[str]]:
     """Return the key of each unit and backbone."""
     digests = [digest_of_backbone(backbone) for backbone in backbones]
-    common = {"format": _FORMAT, "framing": crop_size, "precision": precision}
+    common = {"format": _FORMAT, "framing": [framing.size, framing.interpolation], "precision": precision}
     return [
         [fingerprint_of({**common, "images": images[unit.start : unit.stop], "backbone": one}) for one in digests]
         for unit in units

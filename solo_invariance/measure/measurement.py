@@ -75,8 +75,8 @@ class InvarianceMeasurement(WhitenedBackbone):
         prototypes = prototypes_of(metrics)
         if "similarity" not in metrics:
             raise ValueError(f"metrics: {', '.join(metrics)}: expected similarity among them")
-        short_side = None if self.settings.quirks.transforms_before_resizing else self.geometry.resize
-        sized = with_short_side(source, short_side)
+        before = self.settings.quirks.transforms_before_resizing
+        sized = with_short_side(source, None) if before else self.sized(source)
         plan = Plan(transforms, sized, prototypes, self.settings, self.geometry)
         run = TransformRun(self, plan, PartialResults() if parts is None else parts)
         run.measure()

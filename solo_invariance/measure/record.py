@@ -153,7 +153,7 @@ def backbone_entry(backbone: Backbone, layer: str, twin: bool) -> dict[str, Any]
     }
     return {
         "label": " ".join(filter(None, (backbone.provenance.label, layer, f"({TWIN})" if of_twin else ""))),
-        "backbone": entry | ({"checkpoint": None, "sha256": None} if of_twin else {}),
+        "backbone": entry | ({"checkpoint": None, "sha256": None, "key": None, "remarks": []} if of_twin else {}),
     }
 
 

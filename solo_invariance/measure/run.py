@@ -15,7 +15,7 @@ from solo_invariance.backbones import Backbone, SideBySide, load_backbone, rando
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.measure import DataConfig
 from solo_invariance.data.images import ImageSource, KnownImages
-from solo_invariance.data.sources import Images, with_short_side
+from solo_invariance.data.sources import Images, with_interpolation, with_short_side
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache
@@ -148,7 +148,8 @@ def measure(
     shared = _comparable_layers(against, measured.layers, twin, sized, geometry)
     data = measured_data(images, geometry, views, settings.protocol)
     chosen = _or_all(chosen, data)
-    source = _reference(reference, data, settings, geometry)
+    interpolation = settings.interpolation_of(loaded.input_spec)
+    source = with_interpolation(_reference(reference, data, settings, geometry), interpolation)
     config = config or config_of_arguments(
         settings,
         backbone=backbone,
@@ -250,11 +251,15 @@ class _Run:
     def _shares_images(self) -> bool:
         """Whether a measured image is in the reference."""
         known, size = frozenset(self._known_reference.digests), self.geometry.resize
+        how = self.settings.interpolation_of(self.backbone.input_spec)
         measured = [self.data.view_groups(name).source for name in self.data.views]
         found: list[tuple[ImageSource, Sequence[int]]] = [(source, range(len(source))) for source in measured]
         if self.transforms:
             found.append((self.data.images, choose_images(len(self.data.images), self.settings)))
-        return any(has_one_of(with_short_side(source, size), indices, known) for source, indices in found)
+        return any(
+            has_one_of(with_short_side(with_interpolation(source, how), size), indices, known)
+            for source, indices in found
+        )
 
     def comparisons(
         self, out: Path, against: Path | str | None, shared: Iterable[str], twin: bool
@@ -348,7 +353,7 @@ def _loaded(backbone: Backbone | nn.Module | BackboneConfig | Path | str, settin
 
 
 def _geometry(settings: MeasureSettings, backbone: Backbone) -> ResizeCrop:
-    geometry = settings.geometry or ResizeCrop.of_crop(backbone.input_spec.crop_size)
+    geometry = settings.geometry or ResizeCrop.of_input(backbone.input_spec)
     if geometry.resize < geometry.crop_size:
         raise UserError(f"resize={geometry.resize} is smaller than crop_size={geometry.crop_size}")
     return geometry

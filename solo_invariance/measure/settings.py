@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from solo_invariance.backbones.backbone import InputSpec
 from solo_invariance.data.reading import ReadingPolicy
 from solo_invariance.features.feature_stream import Precision
 from solo_invariance.measure.transforms.transform import ResizeCrop
@@ -58,6 +59,10 @@ class MeasureSettings:
     def quirks(self) -> Protocol:
         """What the protocol does, quirk by quirk."""
         return protocol_named(self.protocol)
+
+    def interpolation_of(self, spec: InputSpec) -> str:
+        """Return how images are resized for a backbone: as it wants; bilinear where views are, as in the paper."""
+        return "bilinear" if self.quirks.transforms_before_resizing else spec.interpolation
 
     def with_geometry(self, geometry: ResizeCrop) -> "MeasureSettings":
         """Return the same settings with these sizes."""

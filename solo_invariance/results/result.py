@@ -9,11 +9,25 @@ from solo_invariance.results.document import Document, Finite, Record, Text, Who
 
 
 class BackboneRecord(Record):
-    """The network that was looked at, and the checkpoint that it came from, if any."""
+    """The network that was looked at, and the checkpoint that it came from, if any.
+
+    Args:
+        name: Of the architecture.
+        checkpoint: Path of the file.
+        sha256: Hash of the file's content.
+        key: Where in the file the weights are, where not all of it is weights.
+        remarks: Sentences on what was decided about the file that could have been decided otherwise, and how.
+        num_features: D, the width of the features.
+        input: Size, normalisation and interpolation of the images that the network was given.
+        views: Over which the features are averaged, if they are.
+    """
 
     name: Text
     checkpoint: Text | None = None
     sha256: Text | None = None
+    key: Text | None = None
+    remarks: tuple[Text, ...] = ()
+    input: Mapping[str, Any] | None = None
     num_features: Whole
     views: Mapping[str, Any] | None = None
 

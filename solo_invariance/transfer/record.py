@@ -62,7 +62,7 @@ def backbone_record(source: BackboneSource, backbone: Backbone) -> dict[str, Any
         "name": backbone.architecture.name,
         "kwargs": _plain(backbone.architecture.kwargs),
         "layer": layers or None,
-        "crop_size": backbone.input_spec.crop_size,
+        **_plain(asdict(backbone.input_spec)),
         "label": backbone.provenance.label,
         "views": backbone.describe()["views"],
     }

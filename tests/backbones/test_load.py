@@ -89,16 +89,16 @@ def test_files_that_are_no_checkpoints(host_checkpoint: Callable[..., Path], tmp
     torch.save({"state_dict": {"projector.weight": torch.zeros(1)}}, tmp_path / "foreign.ckpt")
     messages = {
         "missing.ckpt": "no such file",
-        "evil.ckpt": "refused, it is no file of plain tensors",
+        "evil.ckpt": "refused, it asks for print, which is not known to be plain data",
         "half.ckpt": "cannot be read, truncated",
         "text.ckpt": "refused|cannot be read",
         "empty.ckpt": "cannot be read, truncated",
         "list.ckpt": "expected a mapping",
-        "foreign.ckpt": r"no backbone\.\* weights in it; it holds projector",
+        "foreign.ckpt": r"no weights of the backbone in it; it holds state_dict\.projector",
     }
     for name, message in messages.items():
         with pytest.raises(UserError, match=f"{name}.*({message})") as error:
-            load_backbone(BackboneConfig(checkpoint=str(tmp_path / name)))
+            load_backbone(BackboneConfig(checkpoint=str(tmp_path / name), name="resnet18"))
         assert "\n" not in str(error.value)
 
 
@@ -211,8 +211,11 @@ def test_architecture_refuses_a_small_stem_where_there_is_none() -> None:
         ({"augmentations": [{"crop_size": 32, "mean": 5}]}, "mean is 5, expected three numbers"),
         ({"augmentations": [{"crop_size": 32, "mean": [0.5, 0.5]}]}, "mean is .* expected three numbers"),
         ({"augmentations": [{"crop_size": 32, "std": [0, 0, 0]}]}, "std is .* expected positive numbers"),
-        ({"augmentations": [{"crop_size": -4}]}, "crop_size is -4, expected a positive whole number"),
-        ({"augmentations": [{"crop_size": "${size}"}]}, r"crop_size is '\$\{size\}'.*backbone\.crop_size overrides"),
+        ({"augmentations": [{"crop_size": -4}]}, "crop_size is -4, expected a whole number of pixels from 1 to 4096"),
+        (
+            {"augmentations": [{"crop_size": "${size}"}]},
+            r"crop_size is '\$\{size\}'.*the same key of backbone overrides",
+        ),
     ],
 )
 def test_args_with_wrong_values_name_the_key(host_checkpoint: Callable[..., Path], changes, message: str) -> None:
@@ -240,9 +243,9 @@ def test_an_input_that_the_network_does_not_take() -> None:
 
 
 def test_a_state_dict_that_is_none(tmp_path: Path) -> None:
-    for content in ({"state_dict": None}, {"state_dict": [1]}, {1: torch.zeros(1)}):
+    for content in ({"state_dict": None}, {"state_dict": [1]}, {1: torch.zeros(1)}, {}):
         torch.save(content, tmp_path / "odd.ckpt")
-        with pytest.raises(UserError, match=r"odd\.ckpt: its state_dict is no mapping"):
-            load_backbone(BackboneConfig(checkpoint=str(tmp_path / "odd.ckpt")))
+        with pytest.raises(UserError, match=r"odd\.ckpt: no weights of the backbone in it; it holds no tensors"):
+            load_backbone(BackboneConfig(checkpoint=str(tmp_path / "odd.ckpt"), name="resnet10"))
     with pytest.raises(UserError, match="is a directory"):
         load_backbone(BackboneConfig(checkpoint=str(tmp_path)))

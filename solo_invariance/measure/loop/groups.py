@@ -92,7 +92,8 @@ def measure_groups(
         UserError: An image is unreadable, its features are not finite (the message names it), or nothing was left.
     """
     kept = PartialResults() if parts is None else parts
-    run = _GroupRun(whitened, name, views.sized(whitened.geometry.crop_size), prototypes_of(metrics or {}), kept)
+    views = views._replace(source=whitened.sized(views.source, whitened.geometry.crop_size))
+    run = _GroupRun(whitened, name, views, prototypes_of(metrics or {}), kept)
     run.measure()
     return {layer: run.summary(layer) for layer in whitened.backbone.layers}
 

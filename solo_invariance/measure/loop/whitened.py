@@ -10,7 +10,7 @@ from solo_invariance.backbones import Backbone, SideBySide
 from solo_invariance.data.decoding import readable
 from solo_invariance.data.images import ImageSource, digest_of
 from solo_invariance.data.reading import ImageReader
-from solo_invariance.data.sources import with_short_side
+from solo_invariance.data.sources import with_interpolation, with_short_side
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
 from solo_invariance.features.digests import distinct_images, known_images
@@ -79,7 +79,7 @@ class WhitenedBackbone:
         known: Mapping[str, Moments] | None = None,
     ) -> None:
         self.backbone = backbone
-        self.geometry = settings.geometry or ResizeCrop.of_crop(backbone.input_spec.crop_size)
+        self.geometry = settings.geometry or ResizeCrop.of_input(backbone.input_spec)
         self.settings = settings.with_geometry(self.geometry)
         self.progress = progress
         self.processes = processes or Processes()
@@ -91,7 +91,7 @@ class WhitenedBackbone:
         self._in_reference: frozenset[str] = frozenset()
         self.reference_fingerprint: str | None = None
         if not isinstance(reference, Mapping):
-            sized, workers = with_short_side(reference, self.geometry.resize), self.settings.reading.num_workers
+            sized, workers = self.sized(reference), self.settings.reading.num_workers
             if self.settings.quirks.holds_out:
                 reference = distinct_images(sized, workers)
                 self.num_files = reference.num_files
@@ -109,6 +109,16 @@ class WhitenedBackbone:
             name: ReferenceBlocks.of(moments, self.whitenings[name]) for name, moments in self.moments.items()
         }
 
+    def sized(self, source: ImageSource, short_side: int | None = None) -> ImageSource:
+        """Return a source whose images are resized for the backbone, where it is one that can resize them.
+
+        Args:
+            source: Images.
+            short_side: In pixels; ``geometry.resize`` by default.
+        """
+        interpolation = self.settings.interpolation_of(self.backbone.input_spec)
+        return with_short_side(with_interpolation(source, interpolation), short_side or self.geometry.resize)
+
     def whiten(self, features: Tensor) -> dict[str, Tensor]:
         """Return the whitened features (N, D) of each layer, float64, of the backbone's features."""
         slices = features.split(list(self.backbone.layers.values()), dim=1)
@@ -122,7 +132,7 @@ class WhitenedBackbone:
         Raises:
             UserError: One has, and too few others are left.
         """
-        sized = with_short_side(source, self.geometry.resize)
+        sized = self.sized(source)
         found = torch.tensor([self._has(sized, index) for index in indices], dtype=torch.bool)
         if found.any():
             self.require_others(1)
@@ -146,7 +156,7 @@ class WhitenedBackbone:
 
     def clean_features(self, source: ImageSource, indices: Sequence[int]) -> Tensor:
         """Return the features (N, F) of images of a source that can be read, as the reference has them."""
-        sized = with_short_side(source, self.geometry.resize)
+        sized = self.sized(source)
         pixels = [readable(sized[index]) for index in indices]
         features = torch.empty(len(pixels), self.backbone.num_features, device=self.device)
         for positions, some in clean_features(self.stream, pixels, self.geometry):
@@ -179,7 +189,7 @@ class WhitenedBackbone:
             short_side: Of the images, in pixels; ``geometry.resize`` by default.
         """
         short_side = short_side or self.geometry.resize
-        source = with_short_side(source, short_side)
+        source = self.sized(source, short_side)
         generator = np.random.default_rng((self.settings.seed, 1))
         indices = sorted(
             generator.permutation(len(source) if among is None else among)[: self.settings.gallery].tolist()
@@ -223,7 +233,7 @@ class WhitenedBackbone:
         return reference_statistics(
             self.stream,
             self.backbone.layers,
-            with_short_side(reference, self.geometry.resize),
+            self.sized(reference),
             self.geometry,
             self.settings.reading,
             self.processes,

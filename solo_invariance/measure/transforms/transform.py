@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
+from solo_invariance.backbones.backbone import InputSpec
 from solo_invariance.data.framing import resize_for
 from solo_invariance.measure.transforms.resizing import Axis, resize
 from solo_invariance.protocols import ProtocolName
@@ -37,6 +38,12 @@ class ResizeCrop(NamedTuple):
             ResizeCrop(resize=73, crop_size=64)
         """
         return cls(resize_for(crop_size), crop_size)
+
+    @classmethod
+    def of_input(cls, spec: InputSpec, crop_size: int | None = None) -> "ResizeCrop":
+        """Return the sizes for a network's input, or for crops of other pixels, of images that are as much larger."""
+        size = spec.crop_size if crop_size is None else crop_size
+        return cls(spec.resize_for(size), size)
 
 
 Geometry = ResizeCrop

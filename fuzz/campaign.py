@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import sys
 import traceback
 from collections import Counter
@@ -21,7 +20,7 @@ from fuzz.files import file_cases
 from fuzz.keys import key_cases
 from fuzz.names import name_cases
 from fuzz.pictures import picture_cases
-from fuzz.running import PACKAGE, Outcome, Place, run_anew, run_forked
+from fuzz.running import PACKAGE, Outcome, Place, remove, run_anew, run_forked
 from fuzz.verdict import faults, look
 
 _MAKERS = {"keys": key_cases, "files": file_cases, "pictures": picture_cases, "names": name_cases}
@@ -133,7 +132,7 @@ class Campaign:
             outcome = run(case.arguments, place, self.seconds)
             return outcome, faults(case, outcome, place, before)
         finally:
-            shutil.rmtree(os.fsencode(place.root), ignore_errors=True)
+            remove(place.root)
 
     def _prepare(self, number: int, place: Place) -> Case:
         """Make a case's folders as they are before its command runs."""
@@ -178,7 +177,7 @@ class Campaign:
     def _reproduction(self, tried: Tried) -> str:
         """Make the files of a failing case, with a script that runs the command; return what to type."""
         place = Place(self.out / "failing" / f"{self.seed}-{tried.number}")
-        shutil.rmtree(os.fsencode(place.root), ignore_errors=True)
+        remove(place.root)
         self._prepare(tried.number, place)
         variables = " ".join(f"{name}={shlex.quote(value)}" for name, value in place.environment.items())
         said = "".join(f"# {ascii(line)[1:-1]}\n" for line in (tried.title, *tried.faults))
@@ -193,7 +192,7 @@ class Campaign:
             first, *lines = self._log.read_text(encoding="utf-8").splitlines()
             if json.loads(first) == self._key:
                 return {tried.number: tried for tried in map(_tried, lines)}
-        shutil.rmtree(self.out, ignore_errors=True)
+        remove(self.out)
         self.out.mkdir(parents=True)
         self._log.write_text(f"{json.dumps(self._key)}\n", encoding="utf-8")
         return {}

@@ -41,7 +41,7 @@ _BARE = (
 _CAUSAL = (*TRANSFER[:2], "task.name=causal3dident_position_x", "task.path=causal", *TRANSFER[4:])
 _FACES = (*TRANSFER[:2], "task.name=300w", "task.path=faces", *TRANSFER[4:])
 _FUSED = ("measure", "backbone.checkpoint=fused.ckpt", *MEASURE[2:])
-_MINE = (*MEASURE, "+mine=mine", "--config-dir=config")
+_MINE = (*MEASURE, "+group=own", "--config-dir=config")
 _CONFIG = ("measure", "--config-dir=config", "--config-name=mine")
 
 SPECIMENS = (
@@ -73,7 +73,8 @@ SPECIMENS = (
     Specimen("causal/trainset/latents_0.npy", (_CAUSAL,), structure.NPY, 8),
     Specimen("faces/01_Indoor/1.pts", (_FACES,), {}, 8),
     Specimen("views/g1/1.png", (VIEWS,), {}, 4),
-    Specimen("config/mine.yaml", (_MINE, _CONFIG), structure.YAML, 24),
+    Specimen("config/group/own.yaml", (_MINE,), structure.YAML, 16),
+    Specimen("config/mine.yaml", (_CONFIG,), structure.YAML, 16),
     Specimen(
         "trained/mocov2plus/0/mocov2plus-latent_scenes-0-ep=0.ckpt",
         ((*PRETRAIN[:-1], "checkpoint.dir=trained", "max_epochs=2"),),

@@ -73,6 +73,11 @@ class Outcome:
     seconds: float
 
 
+def remove(folder: Path) -> None:
+    """Remove a folder, however deep what lies in it; ``shutil.rmtree`` gives up at a thousand levels."""
+    subprocess.run(["rm", "-rf", "--", os.fsencode(folder)], check=True)
+
+
 def import_everything() -> None:
     """Import what the commands import, so that forked processes find it there."""
     for command in COMMANDS:

@@ -40,7 +40,10 @@ def look(place: Place) -> Seen:
     for folder, folders, files in os.walk(os.fsencode(place.root)):
         for name in [*folders, *files]:
             path = os.path.join(folder, name)
-            about = os.lstat(path)
+            try:
+                about = os.lstat(path)
+            except OSError:  # of a path that is too long for the system, whose beginning was looked at
+                continue
             relative = os.fsdecode(os.path.relpath(path, os.fsencode(place.root)))
             is_folder = name in folders and not os.path.islink(path)
             found[relative] = (0, 0, 1) if is_folder else (about.st_size, about.st_mtime_ns, 0)

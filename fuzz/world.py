@@ -138,8 +138,10 @@ def _checkpoint(folder: Path, seed: int) -> None:
 
 
 def _config(folder: Path) -> None:
-    folder.mkdir()
-    (folder / "mine.yaml").write_text("# @package _global_\nk: 2\ndata:\n  path: photos\nseed: 3\n", encoding="utf-8")
+    text = "# @package _global_\nk: 2\ndata:\n  path: photos\nseed: 3\n"
+    for file in (folder / "group" / "own.yaml", folder / "mine.yaml"):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
 
 
 def _make(arguments: Sequence[str]) -> None:

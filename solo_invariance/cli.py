@@ -51,6 +51,9 @@ def _run(command: str, overrides: list[str]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from solo_invariance.config.own_files import check_own_files
+
+    check_own_files()
     try:
         module = importlib.import_module(f"solo_invariance.commands.{command}")
         ConfigStore.instance().store(name=f"schema_{command}", node=module.Config)

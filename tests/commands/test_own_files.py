@@ -1,0 +1,81 @@
+"""Configuration files of users' own."""
+
+from pathlib import Path
+
+import pytest
+
+from solo_invariance.cli import main
+from solo_invariance.config.own_files import check_yaml
+from solo_invariance.errors import UserError
+
+_LAUGHS = "a0: &a0 [x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{n}: &a{n} [{','.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "# nothing\n",
+        "seed: 1\n",
+        "a: &x [1, 2]\nb: *x\n",
+        "a: !!str 1\n",
+        "<<: {a: 1}\n",
+        "d: 2001-01-01\n",
+        "null\n",
+    ],
+)
+def test_plain_files_pass(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    check_yaml(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (_LAUGHS, "stands for more than 100000 values"),
+        ("x\n" * 3 + "a: [", "not YAML"),
+        ("a: {b: [1}\n", "not YAML .*line 1, column"),
+        ("- 1\n- 2\n", "holds a list, expected keys"),
+        ("word\n", "holds a single value"),
+        ("a: 1\n---\nb: 2\n", r"several documents \(line 2"),
+        (
+            "a: !!python/object/apply:os.system ['touch canary']\n",
+            "line 1: !!python/object/apply:os.system: only plain",
+        ),
+        ("a: !mine 1\n", "!mine: only plain"),
+        ("a: &a [*a]\n", r"\*a stands for what it is in"),
+        (f"a: {'[' * 60}{']' * 60}\n", "nested more than 50 deep"),
+        ("a: '\x01'\n", "not YAML"),
+        ("a: *nobody\n", r"\*nobody stands for nothing"),
+        ("a: 1\na: 2\n", "not YAML .*duplicate key.* line 2"),
+    ],
+)
+def test_a_command_refuses_what_is_not_plain_in_one_line(
+    tmp_path: Path, text: str, said: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "config" / "group" / "mine.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(text)
+    code = main(["doctor", "+group=mine", "--config-dir=config"])
+    assert code == 2
+    captured = capsys.readouterr()
+    (line,) = captured.err.splitlines()
+    assert line.startswith(f"solo-invariance: error: {file}: ")
+    with pytest.raises(UserError, match=said):
+        _raise(line)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["config", "group", "mine.yaml"]
+
+
+def test_other_bytes_and_endless_files_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_bytes("a: é\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"mine\.yaml: not YAML \(it is not UTF-8 text\)"):
+        check_yaml(file)
+
+
+def _raise(line: str) -> None:
+    raise UserError(line)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from solo_invariance.backbones.stand_ins import StandIn, is_zip, stand_ins_for
+from solo_invariance.backbones.stand_ins import StandIn, entries_of, is_zip, stand_ins_for
 from solo_invariance.errors import UserError
 
 FUSION_KEY = "fusion"
@@ -52,11 +52,9 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         raise UserError(
             f"checkpoint {path}: cannot be read, truncated or not a checkpoint ({_first(error)})"
         ) from error
-    if isinstance(content, StandIn):
-        return {"": content}
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping | StandIn):
         raise UserError(f"checkpoint {path}: expected a mapping with a state_dict, got {type(content).__name__}")
-    return content
+    return dict(entries_of(content))
 
 
 def _load(path: Path) -> Any:

@@ -58,8 +58,8 @@ def fused_from_content(content: Mapping[str, Any], path: Path) -> FusedNetwork:
     Raises:
         UserError: It is no fused checkpoint, or of an unknown schema or mode, or its weights do not fit.
     """
-    description = content.get(FUSION_KEY)
-    if not isinstance(description, Mapping):
+    description: dict[str, Any] = dict(entries_of(content.get(FUSION_KEY)))
+    if not description:
         raise UserError(f"checkpoint {path}: not a fused one; `solo-invariance fuse members=[...] out=...` writes them")
     if description.get("schema") != _SCHEMA:
         raise UserError(f"checkpoint {path}: fused schema {description.get('schema')}, this version reads {_SCHEMA}")

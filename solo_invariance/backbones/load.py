@@ -60,7 +60,8 @@ def load_backbone(
         mean: Three channel means that the input is normalised with, in [0, 1] units; by default likewise.
         std: Three channel standard deviations; by default likewise.
         interpolation: How images are resized: ``bilinear``, ``bicubic`` or ``nearest``; by default likewise.
-        crop_pct: The crop's side as a fraction of the short side that images are resized to; by default likewise.
+        crop_pct: The crop's side as a fraction of the short side that images are resized to, where
+            transforms are measured; 7/8 by default.
         label: What tables and results call it.
         views: A family and how many of its views of each image the features are averaged over; see ``mean_embedding``,
             which does the same to a backbone at hand.

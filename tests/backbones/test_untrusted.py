@@ -173,6 +173,29 @@ def test_a_call_of_what_is_stood_in_for_does_nothing(tmp_path: Path) -> None:
     assert torch.equal(_load(tmp_path / "a.ckpt").network.conv1.weight, state["conv1.weight"])
 
 
+class _Hiding:
+    """Pickles as an ``OrderedDict`` that has attributes in place of its methods."""
+
+    def __init__(self, entries: dict[str, Any]) -> None:
+        self.entries = entries
+
+    def __reduce__(self) -> Any:
+        hidden = dict.fromkeys(("items", "get", "keys", "values", "__iter__"), 1)
+        return collections.OrderedDict, (), hidden, None, iter(self.entries.items())
+
+
+@pytest.mark.parametrize("where", ["whole", "state_dict", "fusion"])
+def test_attributes_that_hide_a_mappings_methods(tmp_path: Path, where: str) -> None:
+    """A pickle may give an ``OrderedDict`` attributes of any names: torch lets it."""
+    hiding = _Hiding({"state_dict": _state()} if where == "whole" else _state())
+    torch.save(hiding if where == "whole" else {where: hiding}, tmp_path / "a.ckpt")
+    if where == "fusion":
+        with pytest.raises(UserError, match=r"a\.ckpt: fused schema None, this version reads 1"):
+            _load(tmp_path / "a.ckpt", crop_size=None)
+    else:
+        assert torch.equal(_load(tmp_path / "a.ckpt").network.conv1.weight, _state()["conv1.weight"])
+
+
 class _Settings:
     """A class of somebody's training code."""
 

@@ -17,6 +17,7 @@ from solo_invariance.config.fuse import FusionReferenceConfig
 from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings
 from solo_invariance.fuse import FuseSettings, fuse
+from solo_invariance.fuse.run import in_keys_of_members
 from solo_invariance.results import FusionResult
 
 __all__ = ["Config", "run"]
@@ -87,6 +88,8 @@ def _member(entry: Any) -> str | BackboneConfig:
         return entry
     try:
         return as_object(OmegaConf.merge(OmegaConf.structured(BackboneConfig), entry), BackboneConfig)
+    except UserError as error:
+        raise in_keys_of_members(error, entry) from error
     except (OmegaConfBaseException, ValueError) as error:
         raise UserError(f"members: {entry}: {str(error).splitlines()[0]}") from error
 

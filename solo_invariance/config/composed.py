@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from solo_invariance.config.overrides import name_sections, quote
+from solo_invariance.config.overrides import hydra_arguments
 
 Schema = TypeVar("Schema")
 
@@ -26,6 +26,7 @@ def compose_command(command: str, overrides: Iterable[str] = ()) -> DictConfig:
 
     Raises:
         HydraException: A key or value is wrong.
+        UserError: An override is no ``key=value``, or its value is not of the shape of its key.
 
     Example:
         >>> compose_command("measure", ["k=16"]).k
@@ -40,8 +41,7 @@ def compose_command(command: str, overrides: Iterable[str] = ()) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module(config_module=__package__, version_base="1.3"):
-            named = [name_sections(override, schema_of(command)) for override in overrides]
-            return compose(command, overrides=[quote(override) for override in named])
+            return compose(command, overrides=hydra_arguments([*overrides], schema_of(command)))
     finally:
         GlobalHydra.instance().hydra = running
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from solo_invariance.config.checks import require_text
 from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import Results, collect_results
 from solo_invariance.report.complementarity import complementarity_matrix
@@ -59,6 +60,7 @@ def build_report(runs: Sequence[Path | str], out: Path | str = PAGE_NAME) -> Pat
     Raises:
         UserError: There is no result, one cannot be read, or the page cannot be written.
     """
+    require_text(out, "out")
     out = Path(out)
     page = out if out.suffix in {".html", ".htm"} else out / PAGE_NAME
     text = render_page(collect_results(runs), page.parent)

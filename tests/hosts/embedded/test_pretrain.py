@@ -5,32 +5,28 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
-from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from solo_invariance.backbones import BackboneConfig, load_backbone
-from solo_invariance.config.pretrain import PretrainConfig
+from solo_invariance.config.composed import compose_command
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.embedded.methods import warmup_cosine
 from solo_invariance.hosts.embedded.pretrain import _claim_directory, pretrain
 
 
 def _config(out: Path, *overrides: str) -> DictConfig:
-    ConfigStore.instance().store(name="schema_pretrain", node=PretrainConfig)
     small = [
         "backbone.kwargs.width=0.125",
         "data.num_images=32",
         "data.size=32",
         "invariance.crop_size=32",
         "optimizer.batch_size=8",
-        "method_kwargs.queue_size=16",
         "max_epochs=2",
         "accelerator=cpu",
         f"checkpoint.dir={out}",
     ]
-    with initialize_config_module("solo_invariance.config", version_base="1.3"):
-        return compose("pretrain", overrides=[*small, *overrides])
+    queue = [] if "method=simclr" in overrides else ["method_kwargs.queue_size=16"]
+    return compose_command("pretrain", [*small, *queue, *overrides])
 
 
 def _state(path: Path) -> dict[str, Any]:
@@ -117,7 +113,13 @@ def test_a_folder_of_photographs(tmp_path: Path, photo_folder: Path, labelled: b
     ("override", "message"),
     [
         ("method=byol", "method=byol: the embedded host has mocov2, mocov2plus, simclr"),
-        ("method_kwargs.temperature=null", r"method_kwargs\.temperature is missing"),
+        ("method_kwargs.temprature=0.1", r"method_kwargs\.temprature: method=mocov2plus has no such key, it has"),
+        ("method_kwargs.temperature=hot", r"method_kwargs\.temperature=hot: expected a number"),
+        ("accelerator=tpu", "accelerator=tpu, precision=32-true: "),
+        ("accelerator=abacus", "accelerator=abacus, precision=32-true: "),
+        ("seed=4294967296", "seed=4294967296: expected a whole number from 0 to 4294967295"),
+        ("data.seed=-1", "data.seed=-1: expected a whole number from 0"),
+        ("optimizer.lr=nan", "optimizer.lr=nan: expected a finite number"),
         ("optimizer.name=lars", "optimizer.name=lars: choose from"),
         ("+optimizer.kwargs.nesterof=true", r"optimizer\.kwargs\.nesterof"),
         ("optimizer.batch_size=64", "batch_size=64 is larger than the data, 32 images"),

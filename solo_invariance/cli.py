@@ -92,7 +92,9 @@ def _hydra(command: str, run: Callable[[Any], None], overrides: list[str]) -> No
         if begun or isinstance(error, HydraException | OmegaConfBaseException):
             raise
         # What Hydra does not check: a group's choice that is a number, a level of logging that is none.
-        raise UserError(f"{' '.join(overrides)}: Hydra cannot use this ({str(error) or type(error).__name__})") from error
+        raise UserError(
+            f"{' '.join(overrides)}: Hydra cannot use this ({str(error) or type(error).__name__})"
+        ) from error
 
 
 def explain_config_error(error: Exception, command: str) -> str:

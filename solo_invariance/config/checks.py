@@ -46,9 +46,7 @@ def require_text(value: Any, key: str) -> None:
         key: What to call it.
     """
     if isinstance(value, str) and not value.strip():
-        raise UserError(
-            f"{key} is empty (a shell variable that is not set?): name something, or leave it out"
-        )
+        raise UserError(f"{key} is empty (a shell variable that is not set?): name something, or leave it out")
 
 
 def require_texts(**values: Any) -> None:

@@ -27,9 +27,9 @@ from solo_invariance.config.kinds import (
 )
 from solo_invariance.errors import UserError
 
-_OVERRIDE = re.compile(r"(?P<sign>\+{0,2}|~)(?P<key>[\w$-]+(?:[./@:]+[\w$-]+)*)=(?P<value>.*)", re.DOTALL)
-_FLAGS_WITH_VALUES = frozenset(
-    "--cfg -c --package -p --config-path -cp --config-name -cn --config-dir -cd --info -i --experimental-rerun".split()
+_OVERRIDE = re.compile(r"(?P<sign>\+{0,2}|~)(?P<key>[\w$-]+(?:[./@:][\w$-]+)*)=(?P<value>.*)", re.DOTALL)
+_FLAGS_WITH_VALUES = re.compile(
+    "--cfg|-c|--package|-p|--config-path|-cp|--config-name|-cn|--config-dir|-cd|--info|-i|--experimental-rerun"
 )
 _ENTRY_OPERATIONS = re.compile(r"augmentations\.\d+\.operations\.")
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
@@ -70,7 +70,7 @@ def hydra_arguments(arguments: Sequence[str], schema: type[Any]) -> list[str]:
     )
     previous = ["", *arguments]
     return [
-        one if one.startswith("-") or before in _FLAGS_WITH_VALUES else _override(one, schema, sweeps)
+        one if one.startswith("-") or _FLAGS_WITH_VALUES.fullmatch(before) else _override(one, schema, sweeps)
         for before, one in zip(previous, arguments, strict=False)
     ]
 
@@ -214,22 +214,21 @@ def split_items(text: str, kind: Any = Any) -> list[str]:
     """
     if not text.strip():
         return []
-    plain, inside = _commas(text)
-    ends = [*(place for place in plain if place not in inside), len(text)]
+    ends, all_ends = [*_separators(text), len(text)], [*(one.start() for one in re.finditer(",", text)), len(text)]
     may_be_file = any(map(is_path, kinds_of(kind)))
     items, start = [], 0
     while start <= len(text):
         end = next(place for place in ends if place >= start)
         if may_be_file:
-            candidates = [place for place in [*plain, len(text)] if place >= start][:_LISTED]
+            candidates = [place for place in all_ends if place >= start][:_LISTED]
             end = next((place for place in candidates if _is_there(text[start:place])), end)
         items.append(_stripped(text[start:end]))
         start = end + 1
     return items
 
 
-def _commas(text: str) -> tuple[list[int], set[int]]:
-    """Return the places of commas that are neither quoted nor escaped, and which of them are in brackets."""
+def _separators(text: str) -> list[int]:
+    """Return the places of the commas that are neither quoted, nor escaped, nor in brackets."""
     commas, inside, opened, place, begins = list[int](), set[int](), list[int](), 0, True
     while place < len(text):
         character = text[place]
@@ -248,7 +247,7 @@ def _commas(text: str) -> tuple[list[int], set[int]]:
                 del opened[opened.index(pairs[-1]) :]
         begins = character in "([{,:" or (begins and character.isspace())
         place += 1
-    return commas, inside
+    return [comma for comma in commas if comma not in inside]
 
 
 def _is_there(path: str) -> bool:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from omegaconf import OmegaConf
 
 from solo_invariance.cli import COMMANDS
 from solo_invariance.config.composed import as_dict, as_object, compose_command, schema_of
@@ -78,7 +80,10 @@ def test_a_layer_that_is_a_number_is_a_name() -> None:
         (["against=null"], ["against=null"]),
     ],
 )
-def test_hydras_notation_still_holds(arguments: list[str], written: list[str]) -> None:
+def test_hydras_notation_still_holds(
+    arguments: list[str], written: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     assert hydra_arguments(arguments, schema_of("measure")) == written
 
 
@@ -156,15 +161,26 @@ def _odd_names(count: int) -> Iterator[str]:
             yield name
 
 
-def _accepted(key: str, command: str, typed: str, expected: Any, read: Any) -> None:
+def _read(command: str, argument: str) -> Any:
+    """What Hydra gives a key, without composing all others."""
+    schema = schema_of(command)
+    (written,) = hydra_arguments([argument], schema)
+    override = OverridesParser.create().parse_override(written)
+    config = OmegaConf.structured(schema)
+    OmegaConf.update(config, override.key_or_group, override.value(), force_add=True)
+    found = OmegaConf.select(config, override.key_or_group)
+    return OmegaConf.to_object(found) if OmegaConf.is_config(found) else found
+
+
+def _accepted(command: str, key: str, typed: str, expected: Any) -> None:
     """The value as the shell hands it over is what it says, or the error shows what to write, which then is."""
     try:
-        found = read(_composed(command, f"{key}={typed}"))
+        found = _read(command, f"{key}={typed}")
     except UserError as error:
         message = str(error)
         assert "in quotes, it is text: " in message, message
         (argument,) = shlex.split(message.rpartition("in quotes, it is text: ")[2])
-        found = read(_composed(command, argument))
+        found = _read(command, argument)
     assert found == expected, (key, typed)
 
 
@@ -172,28 +188,27 @@ def test_odd_names_of_files_are_read_as_the_shell_hands_them_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    names = list(_odd_names(120))
+    names = list(_odd_names(300))
     for name in names:
         Path(name).mkdir(exist_ok=True)
-        found = str(Path("~").expanduser()) if name == "~" else name
-        _accepted("data.path", "measure", name, found, lambda settings: settings.data.path)
         path = str(tmp_path / name)
-        _accepted("backbone.checkpoint", "transfer", path, path, lambda settings: settings.backbone.checkpoint)
-        _accepted("task.options.targets", "transfer", path, path, lambda settings: settings.task.options["targets"])
+        _accepted("measure", "data.path", name, str(Path("~").expanduser()) if name == "~" else name)
+        _accepted("transfer", "backbone.checkpoint", path, path)
+        _accepted("transfer", "task.options.targets", path, path)
     for name, other in zip(names, reversed(names), strict=True):
-        listed = f"[{quoted(name)},{quoted(other)}]"
-        assert _composed("report", f"runs={listed}").runs == [name, other]
+        assert _read("report", f"runs=[{quoted(name)},{quoted(other)}]") == [name, other]
         if name == name.strip() and other == other.strip() and "," not in name + other and "~" not in (name, other):
-            assert _composed("report", f"runs=[{name},{other}]").runs == [name, other]
-            assert _composed("fuse", f"members=[{name},{other}]").members == [name, other]
+            assert _read("report", f"runs=[{name},{other}]") == [name, other]
+            assert _read("fuse", f"members=[{name},{other}]") == [name, other]
 
 
-def test_odd_names_of_what_is_not_there_yet_are_kept() -> None:
-    for name in _odd_names(150):
+def test_odd_names_of_what_is_not_there_yet_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in _odd_names(300):
         escapes = "\\" in name or (name.strip()[:1] in "'\"" and name.strip()[:1] == name.strip()[-1:])
         if not escapes and "${" not in name and not name.startswith("~"):
-            _accepted("backbone.label", "measure", name, name, lambda settings: settings.backbone.label)
-        assert _composed("measure", f"out={quoted(name)}").out == name
+            _accepted("measure", "backbone.label", name, name)
+        assert _read("measure", f"out={quoted(name)}") == name
 
 
 def _text_keys(schema: type[Any], prefix: str = "") -> Iterator[str]:
@@ -215,7 +230,7 @@ def test_no_key_takes_an_empty_text(cli, tmp_path: Path, monkeypatch: pytest.Mon
                 continue
             for value in ("", " "):
                 with pytest.raises(UserError, match=f"^{key} is empty"):
-                    compose_command(command, [f"{key}={value}"])
+                    hydra_arguments([f"{key}={value}"], schema_of(command))
                 tried.append(key)
     assert {"data.path", "reference.path", "task.path", "task.options.targets", "out", "backbone.label"} <= {*tried}
     for command, argument, key in (
@@ -267,11 +282,11 @@ def test_keys_of_wrong_shape_are_one_line(command: str, cli, monkeypatch: pytest
     monkeypatch.setattr(module, "run", lambda config: as_object(config, module.Config))
     keys = [*_all_keys(schema_of(command)), "hydra", "hydra.run", "hydra/launcher", "hydra.verbose", "nokey", "+data"]
     draw = random.Random(command)
-    for key in keys:
-        for value in draw.sample(_SHAPES, 2 if len(keys) > 20 else 5):
-            code, _, err = cli(command, f"{key}={value}")
-            assert code in (0, 2), (key, value)
-            assert len(err.splitlines()) == (1 if code else 0), (key, value, err)
+    for key in draw.sample(keys, min(20, len(keys))):
+        value = draw.choice(_SHAPES)
+        code, _, err = cli(command, f"{key}={value}")
+        assert code in (0, 2), (key, value)
+        assert len(err.splitlines()) == (1 if code else 0), (key, value, err)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +302,7 @@ def test_keys_of_wrong_shape_are_one_line(command: str, cli, monkeypatch: pytest
         ),
         ("measure", "out=null", """out=null: expected text; in quotes, it is text: "out='null'\""""),
         ("measure", "hydra/launcher=3", "hydra/launcher=3: Hydra cannot use this"),
-        ("measure", "hydra.verbose=3", "hydra.verbose=3: Hydra cannot use this (AssertionError)"),
+        ("measure", "hydra.verbose=3", "hydra.verbose=3: Hydra cannot use this ("),
         ("measure", "data = photos", "'data = photos': expected key=value"),
         ("measure", "help", "'help': expected key=value"),
         ("measure", "data..path=x", "'data..path=x': expected key=value"),

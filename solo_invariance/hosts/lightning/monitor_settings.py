@@ -50,5 +50,5 @@ class MonitorSettings:
                 raise UserError(f"invariance.monitor.{key}={value}: expected a whole number of at least {least}")
         data = values.get("data")
         if data is not None and (not isinstance(data, str) or not data.strip()):
-            raise UserError(f"invariance.monitor.data={data}: expected a folder; a name that looks like a number is quoted")
+            raise UserError(f"invariance.monitor.data={data}: expected a folder, in quotes")
         return cls(**values)

@@ -13,6 +13,7 @@ from torchvision.transforms import functional as F
 from solo_invariance.backbones.architecture import Architecture, num_features_of
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.views import DrawnViews
+from solo_invariance.errors import UserError
 from solo_invariance.known_datasets import IMAGENET
 
 
@@ -57,11 +58,18 @@ class Provenance:
         label: A short name for tables: the family it was trained with, where that is known.
         checkpoint: Path of the file, if any.
         sha256: Hash of the file's content, if any.
+
+    Raises:
+        UserError: The label is empty: no result could be called by it.
     """
 
     label: str
     checkpoint: str | None = None
     sha256: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.label.strip():
+            raise UserError(f"the label of {self.checkpoint or 'a backbone'} is empty: set backbone.label")
 
 
 class Backbone(nn.Module):

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from solo_invariance.config.overrides import hydra_arguments
+from solo_invariance.config.overrides import escape_interpolations, hydra_arguments
 
 Schema = TypeVar("Schema")
 
@@ -60,6 +60,15 @@ def as_dict(config: Any) -> dict[str, Any]:
     content = OmegaConf.to_container(config, resolve=True, enum_to_str=True, structured_config_mode=SCMode.DICT)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
+
+
+def literal(value: Any) -> Any:
+    """Return plain data for OmegaConf to take as it is: ``${`` in a text that was resolved is no interpolation."""
+    if isinstance(value, dict):
+        return {key: literal(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [literal(one) for one in value]
+    return escape_interpolations(value) if isinstance(value, str) else value
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

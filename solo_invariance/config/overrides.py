@@ -37,6 +37,7 @@ _WHOLLY_QUOTED = re.compile(_QUOTED, re.DOTALL)
 # As opposed to an apostrophe, a quotation mark ends where the item does.
 _QUOTED_ITEM = re.compile(rf"(?:{_QUOTED})(?=\s*(?:[,\]}}:]|$))", re.DOTALL)
 _ESCAPED = re.compile(r"\\([()\[\]{}:=, \t])")
+_UNQUOTED = re.compile(r"[A-Za-z/.][\w/.-]*", re.ASCII)
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
 _CHOICE = re.compile(r"choice\((.*)\)", re.DOTALL)
 _SWEEP = re.compile(r"(?:range|interval|glob|shuffle|sort|tag)\(.*\)", re.DOTALL)
@@ -77,7 +78,25 @@ def hydra_arguments(arguments: Sequence[str], schema: type[Any]) -> list[str]:
 
 def quoted(text: str) -> str:
     """Return a text as Hydra's grammar writes it, whatever its characters."""
-    return QuotedString(_INTERPOLATION.sub(r"\1\1\\${", text), Quote.single).with_quotes()
+    return QuotedString(escape_interpolations(text), Quote.single).with_quotes()
+
+
+def escape_interpolations(text: str) -> str:
+    """Return a text that OmegaConf reads as this one, where it would see interpolations in it."""
+    return _INTERPOLATION.sub(r"\1\1\\${", text)
+
+
+def as_typed(key: str, text: str) -> str:
+    """Return an override as it is typed in a shell, for a text of any characters.
+
+    Example:
+        >>> print(as_typed("out", "fused.ckpt"), as_typed("out", "My Drive/a=1"))
+        out=fused.ckpt "out='My Drive/a=1'"
+    """
+    if _UNQUOTED.fullmatch(text):
+        return f"{key}={text}"
+    override = f"{key}={quoted(text)}"
+    return shlex.quote(override) if set(override) & set('"$`\\!') else f'"{override}"'
 
 
 def name_section(key: str, value: str, schema: type[Any]) -> str:
@@ -141,7 +160,7 @@ def _written(key: str, value: str, kind: Any) -> str:
     if texts:
         require_text(value, key)
         if bare in ("[]", "{}", "null"):
-            raise UserError(f"{key}={value}: expected text; in quotes, it is text: {_typed(key, value)}")
+            raise UserError(f"{key}={value}: expected text; in quotes, it is text: {as_typed(key, value)}")
         return _text(value, any(map(is_path, texts)))
     if not (bare.startswith("${") and _is_resolvable(bare)):
         _require_shape(key, bare, kind)
@@ -289,9 +308,3 @@ def _whole_number(value: str) -> str:
         return str(int(number)) if number.is_integer() and not value.strip("+-").isdigit() else value
     except (ValueError, OverflowError):
         return value
-
-
-def _typed(key: str, value: str) -> str:
-    """Return an override as it is typed in a shell for a text that would be read as something else."""
-    override = f"{key}={quoted(value)}"
-    return shlex.quote(override) if set(override) & set('"$`\\!') else f'"{override}"'

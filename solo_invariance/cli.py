@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from solo_invariance import __version__
-from solo_invariance.config.overrides import allow_new_keys, name_sections, open_mappings, quote
 from solo_invariance.errors import UserError
 
 COMMANDS = {
@@ -40,8 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(command: str, overrides: list[str]) -> int:
     for override in overrides:
-        if not override or override.startswith("="):
-            return _fail(f"{override!r}: expected key=value")
         if override.startswith(("augmentations=[", "augmentations={", "augmentations=null")):
             return _fail(
                 "augmentations: choose a configuration, augmentations=invariance/NAME; a family written out goes to "
@@ -51,15 +48,14 @@ def _run(command: str, overrides: list[str]) -> int:
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    from solo_invariance.config.overrides import hydra_arguments
     from solo_invariance.config.own_files import check_own_files
 
     check_own_files()
     try:
         module = importlib.import_module(f"solo_invariance.commands.{command}")
         ConfigStore.instance().store(name=f"schema_{command}", node=module.Config)
-        mappings = list(open_mappings(module.Config))
-        named = [name_sections(override, module.Config) for override in overrides]
-        _hydra(command, module.run, [allow_new_keys(override, mappings) for override in named])
+        _hydra(command, module.run, hydra_arguments(overrides, module.Config))
     except UserError as error:
         return _fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
@@ -73,9 +69,14 @@ def _run(command: str, overrides: list[str]) -> int:
 def _hydra(command: str, run: Callable[[Any], None], overrides: list[str]) -> None:
     """Let Hydra compose the configuration and call ``run``, once or, with --multirun, for each job."""
     import hydra
+    from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    begun = False
+
     def task(config: Any) -> None:
+        nonlocal begun
+        begun = True
         # Hydra would print a line of its own about a job that raised; SystemExit passes through it.
         try:
             run(config)
@@ -84,10 +85,18 @@ def _hydra(command: str, run: Callable[[Any], None], overrides: list[str]) -> No
         except OmegaConfBaseException as error:
             raise SystemExit(_fail(explain_config_error(error, command))) from error
 
-    sys.argv = [f"solo-invariance {command}", *map(quote, overrides)]
+    sys.argv = [f"solo-invariance {command}", *overrides]
     # Hydra then raises errors instead of printing them and leaving with exit code 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
-    hydra.main(version_base="1.3", config_path="pkg://solo_invariance.config", config_name=command)(task)()
+    try:
+        hydra.main(version_base="1.3", config_path="pkg://solo_invariance.config", config_name=command)(task)()
+    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+        if begun or isinstance(error, HydraException | OmegaConfBaseException):
+            raise
+        # What Hydra does not check: a group's choice that is a number, a level of logging that is none.
+        raise UserError(
+            f"{' '.join(overrides)}: Hydra cannot use this ({str(error) or type(error).__name__})"
+        ) from error
 
 
 def explain_config_error(error: Exception, command: str) -> str:

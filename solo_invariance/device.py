@@ -18,9 +18,12 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+        if device.type == "meta":
+            raise UserError("device=meta: holds no numbers; take auto, cpu or cuda")
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"device={name}: not available here ({str(error).splitlines()[0]})") from error
+    except (AssertionError, AttributeError, ImportError, RuntimeError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"device={name}: not available here ({reason}); auto takes what there is") from error
     return device
 
 

@@ -27,14 +27,15 @@ def test_every_command_of_ours_is_shown() -> None:
 def test_our_commands_compose(line: str, tmp_path: Path, monkeypatch, capsys) -> None:
     from solo_invariance.cli import main
     from solo_invariance.config.composed import schema_of
-    from solo_invariance.config.overrides import name_sections
+    from solo_invariance.config.overrides import name_section
 
     monkeypatch.chdir(tmp_path)
     arguments = shlex.split(line)[1:]
     assert main([*arguments, "--cfg", "job"]) == 0
     out = capsys.readouterr().out
     for override in arguments[1:]:
-        key, value = name_sections(override, schema_of(arguments[0])).split("=", 1)
+        key, value = override.split("=", 1)
+        key = name_section(key, value, schema_of(arguments[0]))
         if "/" not in value and "[" not in value and not key.startswith("+"):
             assert f"{key.split('.')[-1]}: {value}" in out
 

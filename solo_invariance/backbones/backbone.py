@@ -16,6 +16,7 @@ from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.views import DrawnViews
 from solo_invariance.config.backbone import INPUT_CHECKS, INTERPOLATIONS
 from solo_invariance.data.framing import resize_for
+from solo_invariance.errors import UserError
 from solo_invariance.known_datasets import IMAGENET
 
 _MODES = {mode: InterpolationMode(mode) for mode in INTERPOLATIONS}
@@ -80,6 +81,9 @@ class Provenance:
         sha256: Hash of the file's content, if any.
         key: Where in the file the weights are, such as ``teacher.backbone``, if not all of it is weights.
         remarks: Sentences on what was decided about the file that could have been decided otherwise, and how.
+
+    Raises:
+        UserError: The label is empty: no result could be called by it.
     """
 
     label: str
@@ -102,6 +106,10 @@ class Provenance:
                 raise ValueError(f"provenance has {text!r}, expected a text")
             text.encode()
         return cls(values["label"], **texts, remarks=remarks)
+
+    def __post_init__(self) -> None:
+        if not self.label.strip():
+            raise UserError(f"the label of {self.checkpoint or 'a backbone'} is empty: set backbone.label")
 
 
 class Backbone(nn.Module):

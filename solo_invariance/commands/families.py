@@ -69,7 +69,7 @@ def _list_all() -> None:
             console.print(f"[bold]{plugin.name}[/]  [red]of {plugin.distribution} is no Family[/]\n", highlight=False)
             continue
         _print(family, plugin.distribution)
-    hint = "Choose one with augmentations=invariance/NAME; draw some with show=[NAME,...] out=sheet.png"
+    hint = "Train with one: pretrain augmentations=invariance/NAME; draw some: families show=[NAME,...] out=sheet.png"
     console.print(hint, soft_wrap=True, highlight=False, markup=False)
 
 

@@ -11,12 +11,14 @@ from solo_invariance.backbones.fused import network_of
 from solo_invariance.commands.complementarity_table import print_complementarity
 from solo_invariance.commands.terminal import console, print_remarks, progress_bars
 from solo_invariance.config.backbone import BackboneConfig
-from solo_invariance.config.composed import as_object
+from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.fuse import FuseConfig as Config
 from solo_invariance.config.fuse import FusionReferenceConfig
+from solo_invariance.config.overrides import as_typed
 from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings
 from solo_invariance.fuse import FuseSettings, fuse
+from solo_invariance.fuse.run import in_keys_of_members
 from solo_invariance.results import FusionResult
 
 __all__ = ["Config", "run"]
@@ -54,10 +56,11 @@ def run(config: Any) -> None:
     console.print(f"{fused.provenance.label}: {about}")
     console.print(f"checkpoint: {settings.out}", soft_wrap=True)
     console.print(
-        f"in solo-learn: backbone.name=fusion +backbone.kwargs.checkpoint={settings.out} "
-        f"pretrained_feature_extractor={settings.out}",
+        f"in solo-learn: backbone.name=fusion {as_typed('+backbone.kwargs.checkpoint', settings.out)} "
+        f"{as_typed('pretrained_feature_extractor', settings.out)}",
         soft_wrap=True,
         style="dim",
+        markup=False,
     )
 
 
@@ -87,7 +90,9 @@ def _member(entry: Any) -> str | BackboneConfig:
     if isinstance(entry, str):
         return entry
     try:
-        return as_object(OmegaConf.merge(OmegaConf.structured(BackboneConfig), entry), BackboneConfig)
+        return as_object(OmegaConf.merge(OmegaConf.structured(BackboneConfig), literal(entry)), BackboneConfig)
+    except UserError as error:
+        raise in_keys_of_members(error, entry) from error
     except (OmegaConfBaseException, ValueError) as error:
         raise UserError(f"members: {entry}: {str(error).splitlines()[0]}") from error
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from solo_invariance.config.composed import as_dict, as_object
+from solo_invariance.config.composed import as_dict, as_object, literal
 from solo_invariance.device import choose_device
 from solo_invariance.processes import Processes
 
@@ -39,4 +39,4 @@ def run_shared(config: Any, schema: type[Any], work: Work) -> None:
 def _composed(processes: Processes, device: torch.device, content: tuple[type[Any], Work, dict[str, Any]]) -> None:
     # Plain data: a composed configuration loses its schema on the way to another process.
     schema, work, plain = content
-    work(processes, device, OmegaConf.merge(OmegaConf.structured(schema), plain))
+    work(processes, device, OmegaConf.merge(OmegaConf.structured(schema), literal(plain)))

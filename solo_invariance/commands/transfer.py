@@ -1,5 +1,6 @@
 """``solo-invariance transfer``: how well does a frozen backbone do on a task?"""
 
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.commands.in_processes import run_shared
 from solo_invariance.commands.terminal import console, print_remarks, progress_bars
-from solo_invariance.config.composed import as_dict, as_object
+from solo_invariance.config.composed import as_dict, as_object, literal
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.config.transfer import TransferConfig as Config
 from solo_invariance.errors import UserError
@@ -90,7 +91,8 @@ def _task(usual: TaskConfig, entry: Any) -> TaskConfig:
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise UserError(f"tasks: {entry} is neither a task's name nor a mapping with a name")
     try:
-        return as_object(OmegaConf.merge(OmegaConf.structured(usual), entry), TaskConfig)
+        merged = OmegaConf.merge(OmegaConf.structured(TaskConfig), literal(asdict(usual)), literal(entry))
+        return as_object(merged, TaskConfig)
     except OmegaConfBaseException as error:
         raise UserError(f"tasks: {entry['name']}: {str(error).splitlines()[0]}") from error
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
-from solo_invariance.config.checks import require_positive
+from solo_invariance.config.checks import Checked, require_positive
+from solo_invariance.config.kinds import FamilyChoice, FilePath, Names
 from solo_invariance.errors import UserError
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
@@ -14,7 +15,7 @@ LARGEST_CROP = 4096
 
 
 @dataclass
-class ViewsConfig:
+class ViewsConfig(Checked):
     """Views of each image over which a backbone's features are averaged, at test time; none by default.
 
     Args:
@@ -22,15 +23,18 @@ class ViewsConfig:
         num_views: How many.
     """
 
-    family: Any = None
+    section: ClassVar[str] = "backbone.views."
+
+    family: FamilyChoice = None
     num_views: int = 32
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_positive(self, "num_views", prefix="backbone.views.")
 
 
 @dataclass
-class BackboneConfig:
+class BackboneConfig(Checked):
     """Which backbone.
 
     Args:
@@ -53,12 +57,14 @@ class BackboneConfig:
         views: Of each image, over which the features are averaged.
     """
 
-    checkpoint: str | None = None
+    section: ClassVar[str] = "backbone."
+
+    checkpoint: FilePath | None = None
     name: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
     key: str | None = None
     heads: list[str] = field(default_factory=list)
-    layer: Any = None
+    layer: Names = None
     crop_size: int | None = None
     mean: Any = None
     std: Any = None
@@ -68,14 +74,14 @@ class BackboneConfig:
     views: ViewsConfig = field(default_factory=ViewsConfig)
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         self._check_input()
         if self.layer is None:
             return
         layers = self.layer if isinstance(self.layer, list) else [self.layer]
         if not layers or not all(isinstance(layer, str) and layer for layer in layers):
             raise UserError(
-                f"backbone.layer={self.layer!r}: expected a layer's name or a list of names, such as [layer3,layer4] "
-                f"(a name that is a number wants quotes: '\"0\"')"
+                f"backbone.layer={self.layer!r}: expected a layer's name or a list of names, such as [layer3,layer4]"
             )
         if len(set(layers)) < len(layers):
             twice = next(layer for layer in layers if layers.count(layer) > 1)

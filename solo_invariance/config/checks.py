@@ -1,6 +1,62 @@
 """Checks that configurations share."""
 
+import math
+from dataclasses import fields
+from typing import Any, ClassVar
+
 from solo_invariance.errors import UserError
+
+_LARGEST = 2**31 - 1
+_LARGEST_SEED = 2**32 - 1
+
+
+class Checked:
+    """The base of configurations: texts are not empty, numbers are finite and no larger than can be meant.
+
+    Attributes:
+        section: What the names of the keys begin with.
+    """
+
+    section: ClassVar[str] = ""
+
+    def __post_init__(self) -> None:
+        """Raise UserError, which names the key, where a value is none."""
+        for field in fields(self):  # type: ignore[arg-type]
+            _check(f"{self.section}{field.name}", getattr(self, field.name), field.name == "seed")
+
+
+def _check(key: str, value: Any, is_seed: bool) -> None:
+    if isinstance(value, list):
+        for item in value:
+            _check(key, item, is_seed)
+    require_text(value, key)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{key}={value}: expected a finite number")
+    if is_seed and not 0 <= value <= _LARGEST_SEED:
+        raise UserError(f"{key}={value}: expected a whole number from 0 to {_LARGEST_SEED}")
+    if isinstance(value, int) and not is_seed and abs(value) > _LARGEST:
+        raise UserError(f"{key}={value}: expected at most {_LARGEST}")
+
+
+def require_text(value: Any, key: str) -> None:
+    """Raise UserError for an empty text: an empty path would be read as the directory that one is in.
+
+    Args:
+        value: Anything; what is no text is fine.
+        key: What to call it.
+    """
+    if isinstance(value, str) and not value.strip():
+        raise UserError(f"{key} is empty (a shell variable that is not set?): name something, or leave it out")
+
+
+def require_texts(**values: Any) -> None:
+    """Raise UserError for the first of some arguments that is an empty text.
+
+    Args:
+        values: By what to call them.
+    """
+    for key, value in values.items():
+        require_text(value, key)
 
 
 def require_positive(config: object, *keys: str, prefix: str = "") -> None:

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
-from solo_invariance.config.overrides import name_sections, quote
+from solo_invariance.config.overrides import escape_interpolations, hydra_arguments
 
 Schema = TypeVar("Schema")
 
@@ -26,6 +26,7 @@ def compose_command(command: str, overrides: Iterable[str] = ()) -> DictConfig:
 
     Raises:
         HydraException: A key or value is wrong.
+        UserError: An override is no ``key=value``, or its value is not of the shape of its key.
 
     Example:
         >>> compose_command("measure", ["k=16"]).k
@@ -40,8 +41,7 @@ def compose_command(command: str, overrides: Iterable[str] = ()) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module(config_module=__package__, version_base="1.3"):
-            named = [name_sections(override, schema_of(command)) for override in overrides]
-            return compose(command, overrides=[quote(override) for override in named])
+            return compose(command, overrides=hydra_arguments([*overrides], schema_of(command)))
     finally:
         GlobalHydra.instance().hydra = running
 
@@ -60,6 +60,15 @@ def as_dict(config: Any) -> dict[str, Any]:
     content = OmegaConf.to_container(config, resolve=True, enum_to_str=True, structured_config_mode=SCMode.DICT)
     assert isinstance(content, dict)
     return {str(key): value for key, value in content.items()}
+
+
+def literal(value: Any) -> Any:
+    """Return plain data for OmegaConf to take as it is: ``${`` in a text that was resolved is no interpolation."""
+    if isinstance(value, dict):
+        return {key: literal(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [literal(one) for one in value]
+    return escape_interpolations(value) if isinstance(value, str) else value
 
 
 def plain(config: DictConfig) -> dict[str, Any]:

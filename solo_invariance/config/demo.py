@@ -2,14 +2,16 @@
 
 from dataclasses import dataclass, field
 
-from solo_invariance.config.checks import require_positive
+from solo_invariance.config.checks import Checked, require_at_least, require_positive
+from solo_invariance.config.kinds import FilePath
+from solo_invariance.errors import UserError
 
 
 @dataclass
-class DemoConfig:
+class DemoConfig(Checked):
     """``solo-invariance demo``: the sizes of the whole story on the embedded data."""
 
-    out: str = "runs/demo"
+    out: FilePath = "runs/demo"
     families: list[str] = field(default_factory=lambda: ["default", "ventral", "dorsal"])
     max_epochs: int = 12
     num_images: int = 4000
@@ -21,4 +23,9 @@ class DemoConfig:
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        require_positive(self, "max_epochs", "num_images", "k", "measure_images", "train_images", "test_images")
+        super().__post_init__()
+        require_positive(self, "max_epochs", "k")
+        require_at_least(2, self, "measure_images", "train_images", "test_images")
+        require_at_least(128, self, "num_images")  # a batch
+        if not self.families:
+            raise UserError("families=[]: name one at least, families=[ventral,dorsal]")

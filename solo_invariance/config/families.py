@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
-from solo_invariance.config.checks import require_at_least, require_positive
+from solo_invariance.config.checks import Checked, require_positive
+from solo_invariance.config.kinds import FamilyChoice, FilePath
 
 
 class CanvasName(Enum):
@@ -15,14 +16,16 @@ class CanvasName(Enum):
 
 
 @dataclass
-class SheetDataConfig:
+class SheetDataConfig(Checked):
     """The images of a contact sheet: a folder, or the embedded data without one."""
 
-    path: str | None = None
+    section: ClassVar[str] = "data."
+
+    path: FilePath | None = None
 
 
 @dataclass
-class FamiliesConfig:
+class FamiliesConfig(Checked):
     """``solo-invariance families``.
 
     Args:
@@ -38,10 +41,10 @@ class FamiliesConfig:
         seed: Of the draws.
     """
 
-    show: Any = None
+    show: FamilyChoice = None
     operations: dict[str, Any] = field(default_factory=dict)
     data: SheetDataConfig = field(default_factory=SheetDataConfig)
-    out: str | None = None
+    out: FilePath | None = None
     num_images: int = 6
     draws: int = 4
     crop_size: int = 128
@@ -50,5 +53,5 @@ class FamiliesConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_positive(self, "num_images", "draws", "crop_size", "canvas_size")
-        require_at_least(0, self, "seed")

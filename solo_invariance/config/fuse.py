@@ -1,15 +1,17 @@
 """The keys of ``solo-invariance fuse``."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from solo_invariance.config.checks import require_at_least, require_positive
+from solo_invariance.config.backbone import BackboneConfig
+from solo_invariance.config.checks import Checked, require_at_least, require_positive
+from solo_invariance.config.kinds import FilePath
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.errors import UserError
 
 
 @dataclass
-class FusionReferenceConfig:
+class FusionReferenceConfig(Checked):
     """The images that a fusion is fitted to, where it is not fitted to a task's training images.
 
     Args:
@@ -18,19 +20,22 @@ class FusionReferenceConfig:
         num_images: How many of them; the first ones by path.
     """
 
-    path: str | None = None
+    section: ClassVar[str] = "reference."
+
+    path: FilePath | None = None
     name: str | None = None
     num_images: int = 5000
 
     def __post_init__(self) -> None:
-        require_at_least(2, self, "num_images", prefix="reference.")
+        super().__post_init__()
+        require_at_least(2, self, "num_images", prefix=self.section)
 
 
 @dataclass
-class FuseConfig:
+class FuseConfig(Checked):
     """``solo-invariance fuse``."""
 
-    members: Any = field(default_factory=list)
+    members: Annotated[Any, list[FilePath | BackboneConfig]] = field(default_factory=list)
     mode: str = "concat"
     width: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
@@ -39,17 +44,18 @@ class FuseConfig:
     max_members: int | None = None
     folds: int = 5
     seed: int = 0
-    measured: list[str] = field(default_factory=list)
+    measured: list[FilePath] = field(default_factory=list)
     device: str = "auto"
     batch_size: int | None = None
     num_workers: int = 4
     cache: bool = True
-    export: str | None = None
-    out: str = "fused.ckpt"
+    export: FilePath | None = None
+    out: FilePath = "fused.ckpt"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not isinstance(self.members, list):
             raise UserError(f"members={self.members}: expected a list, members=[a.ckpt,b.ckpt]")
         require_positive(self, "width", "max_members", "batch_size")
-        require_at_least(0, self, "seed", "num_workers")
+        require_at_least(0, self, "num_workers")
         require_at_least(2, self, "folds")

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
-from solo_invariance.config.checks import require_at_least, require_positive
+from solo_invariance.config.checks import Checked, require_at_least, require_positive
+from solo_invariance.config.kinds import FilePath, Names
 from solo_invariance.config.protocol import ProtocolName
 from solo_invariance.errors import UserError
 
@@ -40,10 +41,12 @@ class ViewKind(Enum):
 
 
 @dataclass
-class DataConfig:
+class DataConfig(Checked):
     """Which images to measure on: a folder, a view set by name in a folder, or the embedded dataset by name."""
 
-    path: str | None = None
+    section: ClassVar[str] = "data."
+
+    path: FilePath | None = None
     name: str | None = None
     kind: ViewKind | None = None
     num_images: int = 2000
@@ -52,25 +55,33 @@ class DataConfig:
     num_groups: int = 64
     num_views: int = 8
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "num_images", "num_groups", prefix=self.section)
+        require_at_least(16, self, "size", prefix=self.section)
+        require_at_least(2, self, "num_views", prefix=self.section)
+
 
 @dataclass
-class ReferenceConfig:
+class ReferenceConfig(Checked):
     """The images of the features' mean and covariance; those of ``data`` by default."""
 
-    path: str | None = None
+    section: ClassVar[str] = "reference."
+
+    path: FilePath | None = None
 
 
 @dataclass
-class MeasureConfig:
+class MeasureConfig(Checked):
     """``solo-invariance measure``."""
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     data: DataConfig = field(default_factory=DataConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     twin: bool = False
-    transforms: Any = None
+    transforms: Names = None
     views: list[str] | None = None
-    metrics: Any = field(default_factory=lambda: ["similarity", "distance"])
+    metrics: Names = field(default_factory=lambda: ["similarity", "distance"])
     protocol: ProtocolName = ProtocolName.clean
     budget: Budget = Budget.full
     target_se: float = 0.002
@@ -89,18 +100,14 @@ class MeasureConfig:
     devices: int = 1
     batch_size: int | None = None
     num_workers: int = 4
-    against: str | None = None
-    out: str = "runs/measure"
+    against: FilePath | None = None
+    out: FilePath = "runs/measure"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(2, self, "num_images")  # or there is no interval
         require_positive(self, "k", "gallery", "matched_width", "batch_size", "resize", "crop_size", "devices")
-        require_positive(self.backbone, "crop_size", prefix="backbone.")
-        require_positive(self.data, "num_images", "num_groups", prefix="data.")
-        require_at_least(16, self.data, "size", prefix="data.")
-        require_at_least(2, self.data, "num_views", prefix="data.")
-        require_at_least(0, self, "seed", "num_workers")
-        require_at_least(0, self.data, "seed", prefix="data.")
+        require_at_least(0, self, "num_workers")
         if self.target_se <= 0:
             raise UserError(f"target_se={self.target_se}: expected a positive number")
         if not 0 <= self.max_unreadable <= 1:

@@ -1,27 +1,32 @@
 """The keys of ``solo-invariance pretrain``."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from solo_invariance.config.checks import require_at_least, require_positive
+from solo_invariance.config.checks import Checked, require_at_least, require_positive
+from solo_invariance.config.kinds import FamilyChoice, FilePath, MonitorKeys
 from solo_invariance.errors import UserError
 
 
 @dataclass
-class PretrainBackboneConfig:
+class PretrainBackboneConfig(Checked):
     """The backbone to train."""
+
+    section: ClassVar[str] = "backbone."
 
     name: str = "resnet10"
     kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
-class PretrainDataConfig:
+class PretrainDataConfig(Checked):
     """The images to train on, in solo-learn's keys; the last three are for ``dataset: latent_scenes``."""
 
+    section: ClassVar[str] = "data."
+
     dataset: str = "latent_scenes"
-    train_path: str | None = None
-    val_path: str | None = None
+    train_path: FilePath | None = None
+    val_path: FilePath | None = None
     format: str = "image_folder"
     no_labels: bool = False
     num_workers: int = 0
@@ -31,20 +36,27 @@ class PretrainDataConfig:
 
 
 @dataclass
-class OptimizerConfig:
-    """The optimiser; the learning rate is for a batch of 256 and scales with the batch, as solo-learn's does."""
+class OptimizerConfig(Checked):
+    """The optimiser; the learning rate is for a batch of 256 and scales with the batch, as solo-learn's does.
+
+    Where it and the weight decay are left open, they are the optimiser's usual ones.
+    """
+
+    section: ClassVar[str] = "optimizer."
 
     name: str = "sgd"
     batch_size: int = 256
-    lr: float = 0.3
+    lr: float | None = None
     classifier_lr: float = 0.3
-    weight_decay: float = 1e-4
+    weight_decay: float | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
-class SchedulerConfig:
+class SchedulerConfig(Checked):
     """The learning rate's schedule; ``interval`` is step or epoch, after each of which it changes."""
+
+    section: ClassVar[str] = "scheduler."
 
     name: str = "warmup_cosine"
     warmup_epochs: float = 10
@@ -54,55 +66,61 @@ class SchedulerConfig:
 
 
 @dataclass
-class MomentumConfig:
+class MomentumConfig(Checked):
     """The momentum encoder's, rising from the first to the last along a cosine."""
+
+    section: ClassVar[str] = "momentum."
 
     base_tau: float = 0.99
     final_tau: float = 0.999
 
 
 @dataclass
-class CheckpointConfig:
+class CheckpointConfig(Checked):
     """Where checkpoints go and how often."""
 
+    section: ClassVar[str] = "checkpoint."
+
     enabled: bool = True
-    dir: str = "trained_models"
+    dir: FilePath = "trained_models"
     frequency: int = 1
     keep_prev: bool = False
 
 
 @dataclass
-class AutoResumeConfig:
+class AutoResumeConfig(Checked):
     """Whether an interrupted run of the same configuration goes on."""
 
     enabled: bool = True
 
 
 @dataclass
-class InvarianceConfig:
+class InvarianceConfig(Checked):
     """Our own keys in a run's configuration."""
 
-    family: Any = None
-    views: Any = None
+    section: ClassVar[str] = "invariance."
+
+    family: FamilyChoice = None
+    views: FamilyChoice = None
     operations: dict[str, Any] = field(default_factory=dict)
     crop_size: int | None = None
     small_crop_size: int | None = None
     canvas: str | None = None
     canvas_size: int | None = None
-    monitor: Any = None
+    monitor: Annotated[Any, MonitorKeys | None] = None
 
 
 @dataclass
-class PretrainConfig:
+class PretrainConfig(Checked):
     """``solo-invariance pretrain``: solo-learn's schema, as far as the embedded host goes."""
 
-    name: str = "mocov2plus"
+    name: str = "${method}-${data.dataset}"
     method: str = "mocov2plus"
     backbone: PretrainBackboneConfig = field(default_factory=PretrainBackboneConfig)
     method_kwargs: dict[str, Any] = field(default_factory=dict)
     momentum: MomentumConfig = field(default_factory=MomentumConfig)
     data: PretrainDataConfig = field(default_factory=PretrainDataConfig)
-    augmentations: list[Any] = field(default_factory=list)
+    augmentations: Annotated[list[Any], Any] = field(default_factory=list)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     scheduler: SchedulerConfig = field(default_factory=SchedulerConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
@@ -115,18 +133,18 @@ class PretrainConfig:
     seed: int = 5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_positive(self, "max_epochs")
-        require_at_least(0, self, "seed")
         require_positive(self.data, "num_images", prefix="data.")
         require_at_least(16, self.data, "size", prefix="data.")
-        require_at_least(0, self.data, "seed", "num_workers", prefix="data.")
+        require_at_least(0, self.data, "num_workers", prefix="data.")
         require_positive(self.optimizer, "batch_size", prefix="optimizer.")
         require_at_least(0, self.optimizer, "weight_decay", prefix="optimizer.")
         require_positive(self.checkpoint, "frequency", prefix="checkpoint.")
         require_positive(self.invariance, "crop_size", "canvas_size", prefix="invariance.")
-        if not self.name or "/" in self.name:
-            raise UserError(f"name={self.name!r}: names the checkpoints, and so is not empty and has no /")
-        if self.optimizer.lr <= 0:
+        if "/" in self.name:
+            raise UserError(f"name={self.name!r}: names the checkpoints, and so has no /")
+        if self.optimizer.lr is not None and not self.optimizer.lr > 0:
             raise UserError(f"optimizer.lr={self.optimizer.lr}: expected a positive number")
         if not self.checkpoint.enabled:
             raise UserError("checkpoint.enabled=false: the embedded host trains for the sake of its checkpoint")

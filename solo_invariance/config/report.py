@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass, field
 
+from solo_invariance.config.checks import Checked
+from solo_invariance.config.kinds import FilePath
+
 
 @dataclass
-class ReportConfig:
+class ReportConfig(Checked):
     """``solo-invariance report``."""
 
-    runs: list[str] = field(default_factory=lambda: ["runs"])
-    out: str = "report.html"
+    runs: list[FilePath] = field(default_factory=lambda: ["runs"])
+    out: FilePath = "report.html"

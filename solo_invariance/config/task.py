@@ -1,13 +1,14 @@
 """``task`` of a configuration."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
-from solo_invariance.config.checks import require_at_least
+from solo_invariance.config.checks import Checked, require_at_least, require_text
+from solo_invariance.config.kinds import FilePath, TaskOptions
 
 
 @dataclass
-class TaskConfig:
+class TaskConfig(Checked):
     """Which task, and where it finds its images.
 
     Args:
@@ -23,17 +24,21 @@ class TaskConfig:
         label: The name in tables, reports and folders; default: the task's.
     """
 
+    section: ClassVar[str] = "task."
+
     name: str | None = "shape"
-    path: str | None = None
+    path: FilePath | None = None
     download: bool = False
     num_train: int | None = None
     num_test: int | None = None
     size: int = 64
     seed: int = 2
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Annotated[dict[str, Any], TaskOptions] = field(default_factory=dict)
     label: str | None = None
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        for key, value in self.options.items():
+            require_text(value, f"task.options.{key}")
         require_at_least(2, self, "num_train", "num_test", prefix="task.")
         require_at_least(16, self, "size", prefix="task.")
-        require_at_least(0, self, "seed", prefix="task.")

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
-from solo_invariance.config.checks import require_at_least, require_positive
+from solo_invariance.config.checks import Checked, require_at_least, require_positive
+from solo_invariance.config.kinds import FilePath
 from solo_invariance.config.protocol import ProtocolName
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.errors import UserError
@@ -42,21 +43,26 @@ class ProbeConfig:
 
 
 @dataclass
-class KNNConfig:
+class KNNConfig(Checked):
     """Weighted nearest neighbours: how many (default: chosen by cross-validation), and the weights' temperature."""
+
+    section: ClassVar[str] = "knn."
 
     k: int | None = None
     temperature: float = 0.07
 
     def __post_init__(self) -> None:
-        require_positive(self, "k", prefix="knn.")
+        super().__post_init__()
+        require_positive(self, "k", prefix=self.section)
         if self.temperature <= 0:
             raise UserError(f"knn.temperature={self.temperature}: expected a positive number")
 
 
 @dataclass
-class FewShotConfig:
+class FewShotConfig(Checked):
     """Few-shot episodes: classes in each, labelled images and queries of each class, and how many episodes."""
+
+    section: ClassVar[str] = "few_shot."
 
     ways: int = 5
     shots: int = 5
@@ -64,17 +70,18 @@ class FewShotConfig:
     episodes: int = 600
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_at_least(2, self, "ways", "episodes", prefix="few_shot.")
         require_positive(self, "shots", "queries", prefix="few_shot.")
 
 
 @dataclass
-class TransferConfig:
+class TransferConfig(Checked):
     """``solo-invariance transfer``."""
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
-    tasks: Any = None
+    tasks: Annotated[Any, list[str | TaskConfig] | None] = None
     probe: ProbeConfig = field(default_factory=ProbeConfig)
     metric: str | None = None
     knn: KNNConfig = field(default_factory=KNNConfig)
@@ -82,17 +89,17 @@ class TransferConfig:
     protocol: ProtocolName = ProtocolName.clean
     folds: int = 5
     seed: int = 0
-    against: str | None = None
+    against: FilePath | None = None
     device: str = "auto"
     devices: int = 1
     batch_size: int | None = None
     num_workers: int = 4
     cache: bool = True
-    out: str = "runs/transfer"
+    out: FilePath = "runs/transfer"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_positive(self, "batch_size", "devices")
-        require_positive(self.backbone, "crop_size", prefix="backbone.")
-        require_at_least(0, self, "seed", "num_workers")
+        require_at_least(0, self, "num_workers")
         if self.folds < 2:
             raise UserError(f"folds={self.folds}: cross-validation needs at least 2")

@@ -11,6 +11,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from solo_invariance.config.checks import require_text
 from solo_invariance.data.decoding import Unreadable, resize_short_side, to_tensor
 from solo_invariance.data.images import ImageFiles, ImageSource, KnownImages, SelectedImages, TensorImages
 from solo_invariance.errors import UserError
@@ -35,6 +36,7 @@ def image_source(images: Images, resize: int | None = None) -> ImageSource:
         >>> len(image_source(torch.rand(4, 3, 8, 8)))
         4
     """
+    require_text(images, "images")
     if isinstance(images, str | Path):
         return ImageFiles(Path(images), resize)
     if isinstance(images, Tensor):

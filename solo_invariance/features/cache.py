@@ -57,7 +57,7 @@ class FeatureCache:
     def default(cls) -> "FeatureCache | None":
         """Return the cache that the environment names, None where it is turned off.
 
-        ``SOLO_INVARIANCE_CACHE`` is its folder, and turns it off when empty; not set, it is
+        ``SOLO_INVARIANCE_CACHE`` is its folder, and turns it off when empty or blank; not set, it is
         ``solo-invariance/features`` in the user's cache folder. ``SOLO_INVARIANCE_CACHE_GB`` is its limit in gigabytes
         of 10^9 bytes, by default 10.
 
@@ -68,7 +68,7 @@ class FeatureCache:
         if folder is None:
             base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
             folder = os.path.join(base, "solo-invariance", "features")
-        return cls(Path(folder).expanduser().absolute(), _limit()) if folder else None
+        return cls(Path(folder).expanduser().absolute(), _limit()) if folder.strip() else None
 
     def size(self) -> int:
         """Return how many bytes the cache holds."""

@@ -1,5 +1,6 @@
 """Fusing, from backbones to a checkpoint."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from solo_invariance.backbones.fusion import FusionPlugin, is_head
 from solo_invariance.backbones.knn_arguments import write_knn_arguments
 from solo_invariance.backbones.load import config_of
 from solo_invariance.config.backbone import BackboneConfig
+from solo_invariance.config.checks import require_texts
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.data.sources import Images
 from solo_invariance.device import choose_device
@@ -79,6 +81,7 @@ def fuse(
         >>> both.provenance.label, both.num_features
         ('random:resnet10+random:resnet18', 1024)
     """
+    require_texts(mode=mode, reference=reference, task=task, out=out, export=export)
     job = _Fusing(mode, reference, TaskConfig(name=task) if isinstance(task, str) else task, settings, progress)
     _check_files(members, out, export)
     job.check()
@@ -189,9 +192,26 @@ def _loaded(member: Member, seed: int) -> Backbone:
     if isinstance(member, nn.Module):
         backbone = member if isinstance(member, Backbone) else Backbone.of(member)
     else:
-        backbone = load_backbone(member, seed)
+        try:
+            backbone = load_backbone(member, seed)
+        except UserError as error:
+            raise in_keys_of_members(error, member) from error
     require_single(backbone)
     return backbone
+
+
+def in_keys_of_members(error: UserError, member: Any) -> UserError:
+    """Return an error about a backbone in the keys that ``members`` has, where those of ``backbone`` are unknown.
+
+    Args:
+        error: What loading the member says.
+        member: As it was named.
+    """
+    message = re.sub(r"\bbackbone\.(?=[a-z])", "", str(error))
+    if message == str(error):
+        return error
+    keys = f"checkpoint: {member}" if isinstance(member, str | Path) else "checkpoint: FILE"
+    return UserError(f"members: {message}; a member's keys go with it, members=[{{{keys}, name: NAME}}]")
 
 
 def _check_out(out: Path, members: Sequence[Member]) -> None:

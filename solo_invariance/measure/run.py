@@ -13,6 +13,7 @@ from torch import nn
 
 from solo_invariance.backbones import Backbone, SideBySide, load_backbone, random_init_of
 from solo_invariance.config.backbone import BackboneConfig
+from solo_invariance.config.checks import require_texts
 from solo_invariance.config.measure import DataConfig
 from solo_invariance.data.images import ImageSource, KnownImages
 from solo_invariance.data.sources import Images, with_interpolation, with_short_side
@@ -137,6 +138,7 @@ def measure(
         >>> -1 <= hue.low <= hue.mean <= hue.high <= 1
         True
     """
+    require_texts(images=images, reference=reference, against=against, out=out)
     started = time.perf_counter()
     settings, processes = settings or MeasureSettings(), processes or Processes()
     _require_out(out, against, processes)

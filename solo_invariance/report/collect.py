@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from solo_invariance.config.checks import require_text
 from solo_invariance.errors import UserError
 from solo_invariance.results import (
     BackboneRecord,
@@ -85,6 +86,8 @@ def collect_results(runs: Sequence[Path | str]) -> Results:
     Raises:
         UserError: A directory holds no result, a file is not a valid result, or rows cannot be told apart.
     """
+    for run in runs:
+        require_text(run, "runs")
     by_label: dict[str, list[Result]] = {}
     for file in find_results([Path(run) for run in runs]):
         result: Result = _FILES[file.name].read(file)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from solo_invariance.config.checks import require_text
 from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import Results, collect_results
 from solo_invariance.report.complementarity import complementarity_matrix
@@ -74,6 +75,7 @@ def write_report(results: Results, out: Path | str = PAGE_NAME) -> Path:
     Raises:
         UserError: The page cannot be written.
     """
+    require_text(out, "out")
     out = Path(out)
     page = out if out.suffix in {".html", ".htm"} else out / PAGE_NAME
     write_bytes(page, render_page(results, page.parent).encode())

@@ -8,6 +8,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from solo_invariance.config.checks import require_text
 from solo_invariance.errors import UserError
 from solo_invariance.results.files import fingerprint_of, read_json, write_json
 
@@ -66,8 +67,7 @@ def open_run(out: str, identity: Mapping[str, Any]) -> RunDirectory:
     Raises:
         UserError: The directory holds results of another configuration; the message says where they differ.
     """
-    if not out:
-        raise UserError("out is empty: name a directory for the results")
+    require_text(out, "out")
     path = Path(out)
     if path.exists() and not path.is_dir():
         raise UserError(f"out={out}: is a file, expected a directory")

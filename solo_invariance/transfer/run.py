@@ -16,6 +16,7 @@ from torch import nn
 from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.backbones.load import load_backbone
 from solo_invariance.config.backbone import BackboneConfig
+from solo_invariance.config.checks import require_texts
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings, FeatureCache, extract_features
@@ -128,6 +129,7 @@ def transfer(
         >>> result.metric, round(result.score.mean, 3)
         ('r2', 1.0)
     """
+    require_texts(against=against, out=out)
     processes, where = processes or Processes(), choose_device(device) if isinstance(device, str) else device
     chosen = chosen_tasks(task)
     _check(chosen, settings, out, against)

@@ -4,7 +4,6 @@ import sys
 import pytest
 
 from solo_invariance.cli import COMMANDS
-from solo_invariance.config.overrides import quote
 
 
 def test_usage_lists_every_command_and_is_quick(cli) -> None:
@@ -72,19 +71,3 @@ def test_hydras_flags_work(cli, tmp_path, monkeypatch) -> None:
     code, out, _ = cli("measure", "--help")
     assert code == 0
     assert "target_se: 0.002" in out
-
-
-@pytest.mark.parametrize(
-    ("override", "quoted"),
-    [
-        ("members=[a-ep=9.ckpt,b.ckpt]", "members=['a-ep=9.ckpt',b.ckpt]"),
-        ("backbone.checkpoint=runs/x-ep=9.ckpt", "backbone.checkpoint='runs/x-ep=9.ckpt'"),
-        ("backbone.checkpoint=a=1.ckpt,b=2.ckpt", "backbone.checkpoint='a=1.ckpt','b=2.ckpt'"),
-        ("members=['a=1.ckpt']", "members=['a=1.ckpt']"),
-        ("k=3", "k=3"),
-        ("--multirun", "--multirun"),
-        ("backbone.kwargs={width: 0.5}", "backbone.kwargs={width: 0.5}"),
-    ],
-)
-def test_the_names_of_solo_learns_checkpoints_need_no_quotes(override: str, quoted: str) -> None:
-    assert quote(override) == quoted

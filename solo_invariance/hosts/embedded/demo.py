@@ -6,6 +6,7 @@ from typing import NamedTuple
 from solo_invariance.config.composed import compose_command
 from solo_invariance.config.demo import DemoConfig
 from solo_invariance.config.measure import DataConfig
+from solo_invariance.config.overrides import quoted
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.device import choose_device
 from solo_invariance.fuse import fuse
@@ -66,13 +67,13 @@ def _pretrained(settings: DemoConfig, family: str, progress: Progress) -> Path:
     kind = choose_device(settings.device).type
     overrides = [
         "augmentations=invariance/family",
-        f"invariance.family={family}",
-        f"name={family}",
+        f"invariance.family={quoted(family)}",
+        f"name={quoted(family)}",
         f"data.num_images={settings.num_images}",
         f"max_epochs={settings.max_epochs}",
         f"seed={settings.seed}",
         f"accelerator={'gpu' if kind == 'cuda' else kind}",
-        f"checkpoint.dir={Path(settings.out) / 'pretrain'}",
+        f"checkpoint.dir={quoted(str(Path(settings.out) / 'pretrain'))}",
     ]
     return pretrain(compose_command("pretrain", overrides), progress)
 

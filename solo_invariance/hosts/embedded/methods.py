@@ -9,11 +9,11 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from torch import Tensor, nn
 
 from solo_invariance.backbones.architecture import Architecture, num_features_of
@@ -31,10 +31,19 @@ try:
 except ImportError as error:
     raise UserError("the embedded host needs lightly: pip install 'solo-invariance[lightly]'") from error
 
-_OPTIMIZERS: Mapping[str, Callable[..., torch.optim.Optimizer]] = {
-    "sgd": torch.optim.SGD,
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
+
+class _Usual(NamedTuple):
+    """An optimiser, and what it takes where a configuration leaves it open."""
+
+    build: Callable[..., torch.optim.Optimizer]
+    lr: float
+    weight_decay: float
+
+
+_OPTIMIZERS: Mapping[str, _Usual] = {
+    "sgd": _Usual(torch.optim.SGD, 0.3, 1e-4),
+    "adam": _Usual(torch.optim.Adam, 1e-3, 0.0),
+    "adamw": _Usual(torch.optim.AdamW, 1e-3, 1e-2),
 }
 
 
@@ -55,7 +64,10 @@ class EmbeddedMethod(LightningModule):
             network = replace(architecture, small_stem=True).build()
         # As solo-learn does: the faster layout for convolutions.
         self.backbone = network.to(memory_format=torch.channels_last)
-        self.num_features = num_features_of(network, cfg.augmentations[0].crop_size)
+        try:
+            self.num_features = num_features_of(network, cfg.augmentations[0].crop_size)
+        except UserError as error:
+            raise UserError(str(error).replace("backbone.crop_size", "invariance.crop_size")) from error
 
     def loss(self, crops: list[Tensor]) -> Tensor:
         """Return the method's loss for a list of crops, each (N, 3, S, S), normalised."""
@@ -77,7 +89,7 @@ class EmbeddedMethod(LightningModule):
         kwargs: dict[str, Any] = {"momentum": 0.9} if settings.name == "sgd" else {}
         kwargs |= dict(settings.kwargs)
         parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = _OPTIMIZERS[settings.name](parameters, lr=rate, weight_decay=settings.weight_decay, **kwargs)
+        optimizer = _OPTIMIZERS[settings.name].build(parameters, lr=rate, weight_decay=settings.weight_decay, **kwargs)
         if schedule.name == "none":
             return optimizer
         epochs = self.cfg.max_epochs
@@ -253,28 +265,31 @@ METHODS: Mapping[str, Callable[[DictConfig], EmbeddedMethod]] = {
     "mocov2plus": MoCoV2Plus,
     "simclr": SimCLR,
 }
-_METHOD_KEYS: Mapping[str, tuple[str, ...]] = {
-    "mocov2": ("proj_hidden_dim", "proj_output_dim", "temperature", "queue_size"),
-    "mocov2plus": ("proj_hidden_dim", "proj_output_dim", "temperature", "queue_size"),
-    "simclr": ("proj_hidden_dim", "proj_output_dim", "temperature"),
+# Sizes for the small networks that a CPU can train.
+_HEAD = {"proj_hidden_dim": 256, "proj_output_dim": 128, "temperature": 0.2}
+_USUAL_KWARGS: Mapping[str, Mapping[str, float]] = {
+    "mocov2": {**_HEAD, "queue_size": 2048, "bn_groups": 8},
+    "mocov2plus": {**_HEAD, "queue_size": 2048},
+    "simclr": _HEAD,
 }
 
 
 def build_method(cfg: DictConfig) -> EmbeddedMethod:
     """Return the method that a configuration names.
 
+    Args:
+        cfg: What it leaves open of ``method_kwargs`` and ``optimizer`` is filled in, with what is usual for the method
+            and the optimiser: these settings come with the names, so that none stays behind when a name changes.
+
     Raises:
         UserError: A value is unknown or does not fit another; the message names the key.
     """
     if cfg.method not in METHODS:
         raise UserError(f"method={cfg.method}: the embedded host has {', '.join(METHODS)}; solo-learn has the others")
-    needed = _METHOD_KEYS[cfg.method]
-    missing = [key for key in needed if cfg.method_kwargs.get(key) is None]
-    if missing:
-        raise UserError(f"method_kwargs.{missing[0]} is missing: method={cfg.method} needs {', '.join(needed)}")
     if cfg.optimizer.name not in _OPTIMIZERS:
         raise UserError(f"optimizer.name={cfg.optimizer.name}: choose from {', '.join(_OPTIMIZERS)}")
-    allowed = inspect.signature(_OPTIMIZERS[cfg.optimizer.name]).parameters
+    _fill_in(cfg)
+    allowed = inspect.signature(_OPTIMIZERS[cfg.optimizer.name].build).parameters
     for key in cfg.optimizer.kwargs:
         if key not in allowed:
             raise UserError(f"optimizer.kwargs.{key}: {cfg.optimizer.name} has no such argument")
@@ -287,3 +302,18 @@ def build_method(cfg: DictConfig) -> EmbeddedMethod:
         raise UserError(
             f"method={cfg.method} cannot be built with method_kwargs={cfg.method_kwargs}: {error}"
         ) from error
+
+
+def _fill_in(cfg: DictConfig) -> None:
+    read = ", ".join(_USUAL_KWARGS[cfg.method])
+    for key, value in cfg.method_kwargs.items():
+        if key not in _USUAL_KWARGS[cfg.method]:
+            raise UserError(f"method_kwargs.{key}: method={cfg.method} has no such key, it has {read}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(f"method_kwargs.{key}={value}: expected a number")
+    usual = _OPTIMIZERS[cfg.optimizer.name]
+    open_keys = {f"method_kwargs.{key}": value for key, value in _USUAL_KWARGS[cfg.method].items()}
+    open_keys |= {"optimizer.lr": usual.lr, "optimizer.weight_decay": usual.weight_decay}
+    for key, value in open_keys.items():
+        if OmegaConf.select(cfg, key) is None:
+            OmegaConf.update(cfg, key, value, force_add=True)

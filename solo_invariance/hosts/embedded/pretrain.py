@@ -60,6 +60,7 @@ def pretrain(settings: PretrainConfig | DictConfig, progress: Progress = no_prog
         raise UserError(f"devices={cfg.devices}: the embedded host trains on one device; use solo-learn for more")
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(logging.WARNING)
+    _require_accelerator(cfg)
     seed_everything(cfg.seed)
     module = build_method(cfg)
     dataset = IndexedDataset(_source(cfg, canvas))
@@ -72,10 +73,7 @@ def pretrain(settings: PretrainConfig | DictConfig, progress: Progress = no_prog
     if last is not None and _epoch_of(last) == cfg.max_epochs - 1:
         return last
     checkpointer = HostCheckpoints(directory, args, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev, last)
-    try:
-        trainer = _trainer(cfg, directory, [checkpointer, _Reporter(cfg.name, progress)])
-    except (ValueError, RuntimeError, MisconfigurationException) as error:
-        raise UserError(f"accelerator={cfg.accelerator}, precision={cfg.precision}: {error}") from error
+    trainer = _trainer(cfg, CSVLogger(directory, name="", version=""), [checkpointer, _Reporter(cfg.name, progress)])
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_size=cfg.optimizer.batch_size,
@@ -197,13 +195,22 @@ class _Reporter(Callback):
         self._progress(f"pretrain {self._name}", trainer.global_step, int(trainer.estimated_stepping_batches))
 
 
-def _trainer(cfg: DictConfig, directory: Path, callbacks: list[Callback]) -> Trainer:
+def _require_accelerator(cfg: DictConfig) -> None:
+    """Raise UserError where there is no such accelerator or precision, before anything is written."""
+    try:
+        _trainer(cfg, None, [])
+    except (ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UserError(f"accelerator={cfg.accelerator}, precision={cfg.precision}: {reason}") from error
+
+
+def _trainer(cfg: DictConfig, logger: CSVLogger | None, callbacks: list[Callback]) -> Trainer:
     return Trainer(
         max_epochs=cfg.max_epochs,
         accelerator=cfg.accelerator,
         devices=1,
         precision=cfg.precision,
-        logger=CSVLogger(directory, name="", version=""),
+        logger=logger or False,
         callbacks=callbacks,
         enable_checkpointing=False,
         enable_progress_bar=False,

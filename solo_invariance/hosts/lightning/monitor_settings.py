@@ -48,4 +48,7 @@ class MonitorSettings:
             is_count = isinstance(known[key], int)
             if is_count and (not isinstance(value, int) or isinstance(value, bool) or value < least):
                 raise UserError(f"invariance.monitor.{key}={value}: expected a whole number of at least {least}")
+        data = values.get("data")
+        if data is not None and (not isinstance(data, str) or not data.strip()):
+            raise UserError(f"invariance.monitor.data={data}: expected a folder, in quotes")
         return cls(**values)

@@ -35,6 +35,8 @@ def _config(method: str = "mocov2plus", **changes: Any) -> DictConfig:
         "augmentations": [{"crop_size": 32, "num_crops": 2}],
         "max_epochs": 4,
     }
+    if method == "simclr":
+        del usual["method_kwargs"]["queue_size"]
     config = OmegaConf.merge(OmegaConf.structured(PretrainConfig), usual, changes)
     assert isinstance(config, DictConfig)
     return config

@@ -5,32 +5,39 @@ from typing import Any
 
 import pytest
 import torch
-from hydra import compose, initialize_config_module
-from hydra.core.config_store import ConfigStore
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from solo_invariance.backbones import BackboneConfig, load_backbone
-from solo_invariance.config.pretrain import PretrainConfig
+from solo_invariance.backbones import Architecture, BackboneConfig, load_backbone
+from solo_invariance.cli import COMMANDS
+from solo_invariance.config.composed import compose_command, plain, schema_of
+from solo_invariance.config.kinds import open_mappings
+from solo_invariance.config.pretrain import (
+    CheckpointConfig,
+    InvarianceConfig,
+    OptimizerConfig,
+    PretrainBackboneConfig,
+    PretrainConfig,
+    PretrainDataConfig,
+    SchedulerConfig,
+)
 from solo_invariance.errors import UserError
-from solo_invariance.hosts.embedded.methods import warmup_cosine
+from solo_invariance.hosts.embedded.methods import build_method, warmup_cosine
 from solo_invariance.hosts.embedded.pretrain import _claim_directory, pretrain
 
 
 def _config(out: Path, *overrides: str) -> DictConfig:
-    ConfigStore.instance().store(name="schema_pretrain", node=PretrainConfig)
     small = [
         "backbone.kwargs.width=0.125",
         "data.num_images=32",
         "data.size=32",
         "invariance.crop_size=32",
         "optimizer.batch_size=8",
-        "method_kwargs.queue_size=16",
         "max_epochs=2",
         "accelerator=cpu",
         f"checkpoint.dir={out}",
     ]
-    with initialize_config_module("solo_invariance.config", version_base="1.3"):
-        return compose("pretrain", overrides=[*small, *overrides])
+    queue = [] if "method=simclr" in overrides else ["method_kwargs.queue_size=16"]
+    return compose_command("pretrain", [*small, *queue, *overrides])
 
 
 def _state(path: Path) -> dict[str, Any]:
@@ -117,7 +124,13 @@ def test_a_folder_of_photographs(tmp_path: Path, photo_folder: Path, labelled: b
     ("override", "message"),
     [
         ("method=byol", "method=byol: the embedded host has mocov2, mocov2plus, simclr"),
-        ("method_kwargs.temperature=null", r"method_kwargs\.temperature is missing"),
+        ("method_kwargs.temprature=0.1", r"method_kwargs\.temprature: method=mocov2plus has no such key, it has"),
+        ("method_kwargs.temperature=hot", r"method_kwargs\.temperature=hot: expected a number"),
+        ("accelerator=tpu", "accelerator=tpu, precision=32-true: "),
+        ("accelerator=abacus", "accelerator=abacus, precision=32-true: "),
+        ("seed=4294967296", "seed=4294967296: expected a whole number from 0 to 4294967295"),
+        ("data.seed=-1", "data.seed=-1: expected a whole number from 0"),
+        ("optimizer.lr=nan", "optimizer.lr=nan: expected a finite number"),
         ("optimizer.name=lars", "optimizer.name=lars: choose from"),
         ("+optimizer.kwargs.nesterof=true", r"optimizer\.kwargs\.nesterof"),
         ("optimizer.batch_size=64", "batch_size=64 is larger than the data, 32 images"),
@@ -173,6 +186,77 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match=r"checkpoint\.dir: .*cannot be written"):
         pretrain(_config(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "num_features"),
+    [
+        ([], 128),
+        (["backbone.name=resnet10"], 512),
+        (["backbone.name=resnet18"], 512),
+        (["backbone.name=resnet18", "backbone.kwargs={}"], 512),
+        (["backbone.name=resnet18w3"], 1536),
+        (["backbone.name=resnet18", "backbone.kwargs.width=0.5"], 256),
+        (["backbone.kwargs.width=0.5"], 256),
+        (["+recipe=mocov2_imagenet", "backbone.name=resnet50w3"], 6144),
+        (["+recipe=mocov2_imagenet", "backbone.name=resnet10w025"], 128),
+        (["+recipe=mocov2_imagenet_x3", "backbone.name=resnet18"], 512),
+    ],
+)
+def test_a_backbones_name_means_what_it_says(overrides: list[str], num_features: int) -> None:
+    cfg = compose_command("pretrain", overrides)
+    with torch.device("meta"):
+        assert Architecture(cfg.backbone.name, plain(cfg.backbone.kwargs)).build().inplanes == num_features
+
+
+def test_a_name_means_the_same_in_python(tmp_path: Path) -> None:
+    settings = PretrainConfig(
+        backbone=PretrainBackboneConfig("resnet10"),
+        method="simclr",
+        data=PretrainDataConfig(num_images=2, size=32),
+        invariance=InvarianceConfig(family="ventral", crop_size=32),
+        optimizer=OptimizerConfig(name="adamw", batch_size=2),
+        scheduler=SchedulerConfig(warmup_epochs=0),
+        checkpoint=CheckpointConfig(dir=str(tmp_path)),
+        max_epochs=1,
+        accelerator="cpu",
+    )
+    path = pretrain(settings)
+    assert path.name == "simclr-latent_scenes-0-ep=0.ckpt"
+    assert load_backbone(path).num_features == 512
+    args = json.loads((path.parent / "args.json").read_text())
+    assert args["method_kwargs"] == {"proj_hidden_dim": 256, "proj_output_dim": 128, "temperature": 0.2}
+    assert (args["optimizer"]["lr"], args["optimizer"]["weight_decay"]) == (0.001, 0.01)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_configuration_has_settings_of_one_choice_alone(command: str) -> None:
+    """They would stay when another is chosen: mappings that may have any keys are merged."""
+    cfg = compose_command(command)
+    for key in open_mappings(schema_of(command)):
+        assert OmegaConf.select(cfg, key) == {}, key
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], (0.3, 1e-4)),
+        (["optimizer.name=adam"], (1e-3, 0.0)),
+        (["optimizer.name=adamw"], (1e-3, 1e-2)),
+        (["optimizer.name=adamw", "optimizer.lr=0.3", "optimizer.weight_decay=0"], (0.3, 0)),
+        (["+recipe=mocov2"], (0.03, 1e-4)),
+    ],
+)
+def test_the_learning_rate_is_the_optimisers_own(tmp_path: Path, overrides: list[str], expected: Any) -> None:
+    cfg = _config(tmp_path, *overrides, *(["method_kwargs.bn_groups=4"] if "+recipe=mocov2" in overrides else []))
+    build_method(cfg)
+    assert (cfg.optimizer.lr, cfg.optimizer.weight_decay) == expected
+
+
+def test_a_runs_name_is_of_its_method_and_its_data(tmp_path: Path) -> None:
+    assert _config(tmp_path).name == "mocov2plus-latent_scenes"
+    assert _config(tmp_path, "method=simclr", "data.dataset=cifar10").name == "simclr-cifar10"
+    assert _config(tmp_path, "method=simclr", "name=mine").name == "mine"
 
 
 @pytest.mark.parametrize(

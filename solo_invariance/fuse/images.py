@@ -17,6 +17,7 @@ from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache, digests_of, member_features
 from solo_invariance.fuse.settings import FuseSettings
 from solo_invariance.progress import Progress, no_progress
+from solo_invariance.transfer.scorable import require_targets
 from solo_invariance.transfer.task_data import TaskData, load_task
 
 EMBEDDED = "latent_scenes"
@@ -64,10 +65,11 @@ class FusionImages:
         """Return the task.
 
         Raises:
-            UserError: There is none.
+            UserError: There is none, or its targets give nothing to choose by.
         """
         if self.task is None:
             raise UserError(f"mode={self.mode}: name the task that the members are chosen for, task.name=...")
+        require_targets(self.task.train.targets, "training", self.task.task.kind, self.task.task.columns)
         return self.task
 
     @cached_property

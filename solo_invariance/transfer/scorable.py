@@ -9,7 +9,7 @@ from solo_invariance.errors import UserError
 from solo_invariance.regression.cross_validation import assign_folds
 from solo_invariance.transfer.kinds import Kind, kind_named
 from solo_invariance.transfer.probes.few_shot import require_episodes
-from solo_invariance.transfer.probes.inputs import check_labels, check_multilabel
+from solo_invariance.transfer.probes.inputs import check_labels
 from solo_invariance.transfer.probes.nearest_neighbours import possible_neighbours
 from solo_invariance.transfer.probes.settings import ProbeSettings
 
@@ -38,6 +38,21 @@ def require_scorable(train: Tensor, test: Tensor, settings: ProbeSettings, names
             possible_neighbours(len(train) - int(fold_of.bincount().max()), settings.knn.k)
     except ValueError as error:
         raise UserError(f"probe={settings.probe}: {error}") from error
+
+
+def require_targets(targets: Tensor, split: str, kind: str, names: Sequence[str] = ()) -> None:
+    """Raise UserError where the targets of a split give nothing to learn.
+
+    Args:
+        targets: (N,) or (N, T).
+        split: What messages call its images.
+        kind: Of the targets.
+        names: What the targets are called, where they have names, (T,).
+    """
+    try:
+        _require_targets(targets, split, kind_named(kind), names)
+    except ValueError as error:
+        raise UserError(f"task: {error}") from error
 
 
 def _require_targets(targets: Tensor, split: str, kind: Kind, names: Sequence[str]) -> None:

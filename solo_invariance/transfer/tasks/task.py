@@ -61,7 +61,7 @@ class Task(ABC):
         kind: Whether the targets are classes, several labels an image, or numbers.
         metric: The name of the usual score.
         columns: What the targets are called, where they have names: of a table, its columns.
-        left_out: What a table has besides, and is no target, with the reason.
+        remarks: What is to be said of how targets were read, in sentences without an end.
         paper_metric: The name of the paper's score where that is another one, a quirk of ``protocol=paper``.
         probe: The usual probe, None for that of the kind: logistic for classes and labels, ridge for numbers.
         may_overlap: Whether an image may be in both splits, as in some published datasets, and is only counted; in the
@@ -71,7 +71,7 @@ class Task(ABC):
     kind: KindName
     metric: str
     columns: Sequence[str] = ()
-    left_out: Sequence[str] = ()
+    remarks: Sequence[str] = ()
     paper_metric: ClassVar[str | None] = None
     probe: ClassVar[str | None] = None
     may_overlap: ClassVar[bool] = False

@@ -15,6 +15,7 @@ from solo_invariance.data.latent_scenes import LatentScenes
 from solo_invariance.data.sources import Images, image_source
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache, digests_of, member_features
+from solo_invariance.features.extract import require_varied
 from solo_invariance.fuse.settings import FuseSettings
 from solo_invariance.progress import Progress, no_progress
 from solo_invariance.transfer.scorable import require_targets
@@ -112,4 +113,7 @@ class FusionImages:
     def _features(self, source: ImageSource, what: str) -> list[Tensor]:
         cache = FeatureCache.default() if self.settings.cache else None
         settings = self.settings.extraction
-        return member_features(self.members, source, self._crop_size, settings, cache, self.progress, what)
+        found = member_features(self.members, source, self._crop_size, settings, cache, self.progress, what)
+        for features, member in zip(found, self.members, strict=True):
+            require_varied(features, member)
+        return found

@@ -166,6 +166,15 @@ def test_a_feature_that_is_not_finite_names_its_image(images) -> None:
         InvarianceMeasurement(_backbone(overflow), TensorImages(pixels, name="noise"), _settings())
 
 
+@pytest.mark.parametrize("protocol", ["clean", "paper"])
+def test_features_that_are_the_same_for_all_images_are_refused(images, protocol) -> None:
+    def constant(batch: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([1.0, 2.0, 3.0]) + 1e-8 * _colour_means(batch)
+
+    with pytest.raises(UserError, match=r"the backbone: all 3 features are the same for all .* images"):
+        InvarianceMeasurement(_backbone(constant), images, _settings(protocol=protocol))
+
+
 class _Broken(TensorImages):
     """Images some of which cannot be read."""
 

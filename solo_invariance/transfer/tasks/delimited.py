@@ -98,6 +98,8 @@ def _delimiter(file: Path, text: str) -> str:
 
 def _width(text: str, delimiter: str) -> int:
     """Return into how many cells a delimiter cuts every line, 0 where they differ or are one."""
+    if _first_width(text, delimiter) == 1:  # which takes no time
+        return 0
     try:
         widths = {len(line.cells) for line in _lines(text, delimiter)}
     except csv.Error:
@@ -106,7 +108,8 @@ def _width(text: str, delimiter: str) -> int:
 
 
 def _first_width(text: str, delimiter: str) -> int:
-    return len(text.lstrip().partition("\n")[0].split(delimiter))
+    lines = (line for line in io.StringIO(text) if line.strip() and not line.startswith("#"))
+    return len(next(lines, "").split(delimiter))
 
 
 def _cut(file: Path, text: str, delimiter: str) -> list[Line]:

@@ -175,6 +175,12 @@ def test_features_that_are_the_same_for_all_images_are_refused(images, protocol)
         InvarianceMeasurement(_backbone(constant), images, _settings(protocol=protocol))
 
 
+def test_a_reference_that_repeats_pictures_is_said_to_where_its_covariance_is_singular(images) -> None:
+    repeated = TensorImages(images.images[:3].repeat(20, 1, 1, 1), name="noise")
+    with pytest.raises(UserError, match="reference: 60 images repeat 3 pictures, and more than 3 are needed for 3 fea"):
+        InvarianceMeasurement(_backbone(_colour_means), repeated, _settings(protocol="paper"))
+
+
 class _Broken(TensorImages):
     """Images some of which cannot be read."""
 

@@ -26,7 +26,7 @@ from solo_invariance.measure.functional.whitening import (
 from solo_invariance.measure.loop.reference_error import ReferenceBlocks
 from solo_invariance.measure.metrics.view_metric import Gallery, Projections
 from solo_invariance.measure.settings import MeasureSettings
-from solo_invariance.measure.statistics.feature_statistics import Moments
+from solo_invariance.measure.statistics.feature_statistics import Moments, repetitions
 from solo_invariance.measure.statistics.reference import (
     ReferenceStatistics,
     clean_features,
@@ -239,5 +239,10 @@ class WhitenedBackbone:
         try:
             return whitening_from_statistics(mean, covariance, moments.num_images, shrink=shrink)
         except ValueError as error:
+            if moments.num_images > len(mean) and (repeats := repetitions(moments)) is not None:
+                raise UserError(
+                    f"reference: {moments.num_images} images repeat {repeats} pictures, and more than {len(mean)} are "
+                    f"needed for {len(mean)} features"
+                ) from error
             hint = "" if shrink else " (protocol=paper; protocol=clean shrinks the covariance)"
             raise UserError(f"{error}{hint}") from error

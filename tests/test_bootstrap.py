@@ -14,7 +14,7 @@ from solo_invariance.bootstrap import (
     estimate_difference,
     paired_interval,
 )
-from solo_invariance.transfer.scores import accuracy, r2
+from solo_invariance.transfer.scores import accuracy, mean_average_precision, r2
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -192,15 +192,16 @@ def test_paired_interval_of_equals_is_zero_and_turns_with_the_order() -> None:
 
 
 def _mean(predictions: Tensor, targets: Tensor, weights: Tensor | None) -> Tensor:
-    assert weights is not None
+    weights = torch.ones_like(predictions) if weights is None else weights
     return weights @ predictions / weights.sum(-1)
 
 
 def test_means_and_weighted_scores_are_of_the_same_draws() -> None:
     values = torch.rand(50, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     found = estimate(values[:, None], seed=3, resamples=400)
-    ends = bootstrap_interval(_mean, values, values, resamples=400, seed=3)
-    assert ends == pytest.approx((found.low, found.high))
+    low, high = bootstrap_interval(_mean, values, values, resamples=400, seed=3)
+    assert high - low == pytest.approx(found.high - found.low)
+    assert low == pytest.approx(found.low, abs=(high - low) / 10)
 
 
 def test_scores_of_few_images_have_the_interval_of_student() -> None:
@@ -211,3 +212,38 @@ def test_scores_of_few_images_have_the_interval_of_student() -> None:
     assert ends == pytest.approx((-half, half), rel=0.06)
     paired = paired_interval(_mean, values, torch.zeros(10, dtype=torch.float64), values, resamples=20000)
     assert paired == pytest.approx((-half, half), rel=0.06)
+
+
+def _many_numbers(seed: int, count: int = 40, targets: int = 200) -> tuple[Tensor, Tensor]:
+    """Predictions of independent targets, half of whose variance they explain."""
+    generator = torch.Generator().manual_seed(seed)
+    found = torch.randn(count, targets, generator=generator, dtype=torch.float64)
+    return found, found + torch.randn(count, targets, generator=generator, dtype=torch.float64)
+
+
+def _many_labels(seed: int, count: int = 40, labels: int = 60) -> tuple[Tensor, Tensor]:
+    """Scores of independent labels that a tenth of the images have."""
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.rand(count, labels, generator=generator) < 0.1
+    truth[0] = True
+    return truth + torch.randn(count, labels, generator=generator, dtype=torch.float64), truth
+
+
+@pytest.mark.parametrize(("metric", "draw"), [(r2, _many_numbers), (mean_average_precision, _many_labels)])
+def test_a_score_of_many_targets_is_in_its_interval_as_often_as_it_says(metric, draw) -> None:  # type: ignore[no-untyped-def]
+    """A resample has a bias that is the same for all targets; the spread of their mean is smaller than that."""
+    scores = torch.stack([metric(*draw(seed)) for seed in range(60)])
+    ends = [bootstrap_interval(metric, *draw(seed), resamples=200, seed=seed) for seed in range(60)]
+    assert all(low <= score <= high for score, (low, high) in zip(scores.tolist(), ends, strict=True))
+    assert sum(low <= float(scores.mean()) <= high for low, high in ends) >= 0.9 * 60
+    # It is not much wider than scores that vary so much between draws ask for.
+    widths = torch.tensor([high - low for low, high in ends])
+    assert float(widths.mean()) < 2 * (2 * 1.96) * float(scores.std())
+
+
+def test_a_difference_of_scores_of_many_targets_is_in_its_interval() -> None:
+    for seed in range(10):
+        found, truth = _many_numbers(seed)
+        worse = found + 2 * _many_numbers(seed + 100)[0]
+        low, high = paired_interval(r2, found, worse, truth, resamples=200, seed=seed)
+        assert low <= float(r2(found, truth) - r2(worse, truth)) <= high

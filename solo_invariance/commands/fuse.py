@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from solo_invariance.backbones.fused import network_of
 from solo_invariance.commands.complementarity_table import print_complementarity
-from solo_invariance.commands.terminal import console, print_remarks, progress_bars
+from solo_invariance.commands.terminal import console, print_remarks, print_targets, progress_bars
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.fuse import FuseConfig as Config
@@ -98,6 +98,8 @@ def _member(entry: Any) -> str | BackboneConfig:
 
 
 def _print_choice(choice: FusionResult) -> None:
+    if choice.targets is not None:
+        print_targets(choice.task, choice.targets)
     if choice.steps is not None:
         console.print(f"forward selection on {choice.task}, {choice.folds}-fold cross-validation")
         score = Column(f"{choice.steps[0].metric} with it", justify="right")

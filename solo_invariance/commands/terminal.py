@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from solo_invariance.progress import Progress as Reporter
+from solo_invariance.results.targets import TargetsRecord
 
 console = Console()
 
@@ -16,6 +17,13 @@ def print_remarks(remarks: Iterable[str]) -> None:
     """Say once what was decided about checkpoints that could have been decided otherwise."""
     for remark in dict.fromkeys(remarks):
         console.print(remark, style="yellow", soft_wrap=True, markup=False, highlight=False)
+
+
+def print_targets(task: str, targets: TargetsRecord) -> None:
+    """Say what a task's targets were, and what was odd about how they were read."""
+    console.print(f"targets of {task}: {targets}", markup=False, highlight=False, soft_wrap=True)
+    for remark in targets.remarks:
+        console.print(f"targets of {task}: {remark}", markup=False, highlight=False, soft_wrap=True, style="yellow")
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.commands.in_processes import run_shared
-from solo_invariance.commands.terminal import console, print_remarks, progress_bars
+from solo_invariance.commands.terminal import console, print_remarks, print_targets, progress_bars
 from solo_invariance.config.composed import as_dict, as_object, literal
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.config.transfer import TransferConfig as Config
@@ -99,6 +99,8 @@ def _task(usual: TaskConfig, entry: Any) -> TaskConfig:
 
 def _print_score(result: TransferResult) -> None:
     score = result.score
+    if result.targets is not None:
+        print_targets(result.task, result.targets)
     penalty = "" if result.penalty is None else f", penalty {result.penalty:.2e}"
     console.print(
         f"{result.label} on {result.task}: {result.metric} {score.mean:.3f} [{score.low:.3f}, {score.high:.3f}] by "

@@ -10,9 +10,10 @@ from solo_invariance.backbones.backbone import Backbone, common_interpolation
 from solo_invariance.data.framing import FramedImages, Framing
 from solo_invariance.data.images import ImageSource
 from solo_invariance.features.cache import FeatureCache, NoCache
+from solo_invariance.features.checks import require_finite_features, require_varied_features
 from solo_invariance.features.digests import digest_of_backbone, digests_of
 from solo_invariance.features.feature_stream import FeatureStream, Precision, suitable_batch_size
-from solo_invariance.features.shared_work import Piece, SharedWork, require_finite
+from solo_invariance.features.shared_work import Piece, SharedWork
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress, no_progress
 from solo_invariance.results.files import fingerprint_of
@@ -69,16 +70,22 @@ def extract_features(
         (N, D) float32 on the CPU, in the order of the source.
 
     Raises:
-        UserError: An image is unreadable or its features are not finite (the message names it); or the cache cannot
-            be written.
+        UserError: An image is unreadable or its features are not finite (the message names it), or features are the
+            same for all images; or the cache cannot be written.
     """
     alone, crop_size = backbone.members or (backbone,), backbone.input_spec.crop_size
     members = member_features(alone, source, crop_size, settings, cache, progress, what, processes)
-    if not backbone.members:
-        return members[0]
-    features = _combine(backbone, members)
-    require_finite(features, source, range(len(source)))
+    features = _combine(backbone, members) if backbone.members else members[0]
+    require_finite_features(features, source, range(len(source)))
+    require_varied(features, backbone)
     return features
+
+
+def require_varied(features: Tensor, backbone: Backbone) -> None:
+    """Raise UserError where a backbone's features (N, D) are the same for all images."""
+    if len(features) > 1:
+        variance, mean = torch.var_mean(features.double(), dim=0)
+        require_varied_features(mean, variance, len(features), backbone.provenance.label)
 
 
 def member_features(

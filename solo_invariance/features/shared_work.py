@@ -12,8 +12,8 @@ from torch import Tensor
 from solo_invariance.data.decoding import Unreadable, readable
 from solo_invariance.data.images import ImageSource
 from solo_invariance.data.reading import read_ahead
-from solo_invariance.errors import UserError
 from solo_invariance.features.cache import FeatureCache, NoCache
+from solo_invariance.features.checks import require_finite_features
 from solo_invariance.features.feature_stream import FeatureStream
 from solo_invariance.progress import Progress
 
@@ -146,7 +146,7 @@ class SharedWork:
         for piece in batch.pieces:
             features = self._streams[piece.member].features(views)
             self._place(piece.member, batch.rows).copy_(features)
-            require_finite(self._place(piece.member, batch.rows), self._images, batch.rows)
+            require_finite_features(self._place(piece.member, batch.rows), self._images, batch.rows)
             if batch.rows.stop == piece.rows.stop:
                 self._cache.keep(piece.key, self._place(piece.member, piece.rows), self._in_use)
                 self._release(piece.key)
@@ -158,11 +158,3 @@ class SharedWork:
     def _count(self, images: int) -> None:
         self._done += images
         self._progress(self._what, self._done // len(self._streams), len(self._images))
-
-
-def require_finite(features: Tensor, source: ImageSource, rows: range) -> None:
-    """Raise UserError, naming the image, unless the features (n, D) of some images of a source are finite."""
-    finite = features.isfinite().all(dim=1)
-    if not finite.all():
-        culprit = rows[int((~finite).int().argmax())]
-        raise UserError(f"{source.name_of(culprit)}: the backbone's features are not finite (NaN or inf)")

@@ -89,6 +89,7 @@ def _about(images: FusionImages) -> dict[str, Any]:
     return {
         "task": task.label,
         "num_train": len(task.train.images),
+        "targets": task.targets.as_content(),
         "folds": images.settings.folds,
         "width": images.settings.width,
         "labels": images.labels,

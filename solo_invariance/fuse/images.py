@@ -15,8 +15,10 @@ from solo_invariance.data.latent_scenes import LatentScenes
 from solo_invariance.data.sources import Images, image_source
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache, digests_of, member_features
+from solo_invariance.features.extract import require_varied
 from solo_invariance.fuse.settings import FuseSettings
 from solo_invariance.progress import Progress, no_progress
+from solo_invariance.transfer.scorable import require_targets
 from solo_invariance.transfer.task_data import TaskData, load_task
 
 EMBEDDED = "latent_scenes"
@@ -64,10 +66,11 @@ class FusionImages:
         """Return the task.
 
         Raises:
-            UserError: There is none.
+            UserError: There is none, or its targets give nothing to choose by.
         """
         if self.task is None:
             raise UserError(f"mode={self.mode}: name the task that the members are chosen for, task.name=...")
+        require_targets(self.task.train.targets, "training", self.task.task.kind, self.task.task.columns)
         return self.task
 
     @cached_property
@@ -110,4 +113,7 @@ class FusionImages:
     def _features(self, source: ImageSource, what: str) -> list[Tensor]:
         cache = FeatureCache.default() if self.settings.cache else None
         settings = self.settings.extraction
-        return member_features(self.members, source, self._crop_size, settings, cache, self.progress, what)
+        found = member_features(self.members, source, self._crop_size, settings, cache, self.progress, what)
+        for features, member in zip(found, self.members, strict=True):
+            require_varied(features, member)
+        return found

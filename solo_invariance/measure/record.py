@@ -203,7 +203,12 @@ def cautions_of(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def cautions_of_reference(
-    reference: Mapping[str, Any], num_features: int, *, holds_out: bool, shares_images: Callable[[], bool]
+    reference: Mapping[str, Any],
+    num_features: int,
+    *,
+    holds_out: bool,
+    shares_images: Callable[[], bool],
+    repeats: int | None = None,
 ) -> list[str]:
     """Return what is to be said of numbers that are whitened by a reference.
 
@@ -212,8 +217,15 @@ def cautions_of_reference(
         num_features: D, of the layer.
         holds_out: Whether measured images are whitened without themselves.
         shares_images: Whether measured images are in the reference, too; asked where it matters.
+        repeats: How few pictures the reference images repeat, though their files differ; None where they do not.
     """
     count, files = reference["num_images"], reference["num_files"]
+    if repeats is not None and repeats < min(count, _ENOUGH_HELD_OUT * num_features):
+        return [
+            f"{count} reference images repeat {repeats} pictures, which are few for {num_features} "
+            f"features: distances are too large, and similarities may be off; {_ENOUGH_HELD_OUT * num_features} "
+            f"different ones would be enough (reference.path)."
+        ]
     if count >= _ENOUGH_SHARED * num_features:
         return []
     shared = not holds_out and shares_images()

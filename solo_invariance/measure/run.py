@@ -40,6 +40,7 @@ from solo_invariance.measure.record import (
 from solo_invariance.measure.results_so_far import ResultFiles, ResultsSoFar
 from solo_invariance.measure.settings import MeasureSettings
 from solo_invariance.measure.sources import MeasuredData, contents_of, measured_data, sized_source
+from solo_invariance.measure.statistics.feature_statistics import repetitions
 from solo_invariance.measure.statistics.moments_cache import find_moments, keep_moments, key_of_moments
 from solo_invariance.measure.transforms.transform import ResizeCrop, Transform
 from solo_invariance.processes import Processes
@@ -242,7 +243,10 @@ class _Run:
     def _cautions_of_reference(self, layer: str) -> list[str]:
         found, width = self.results.reference(layer), self.backbone.layers[layer]
         holds_out = self.settings.quirks.holds_out
-        return cautions_of_reference(found, width, holds_out=holds_out, shares_images=lambda: self._shares_images)
+        repeats = repetitions(self.results.moments()[layer])
+        return cautions_of_reference(
+            found, width, holds_out=holds_out, shares_images=lambda: self._shares_images, repeats=repeats
+        )
 
     @cached_property
     def _known_reference(self) -> KnownImages:

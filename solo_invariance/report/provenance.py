@@ -44,5 +44,6 @@ def _describe(result: Result) -> tuple[str, str, str]:
         protocol = "" if result.protocol is None else f"{result.protocol}, "
         penalty = "" if result.penalty is None else f", penalty {result.penalty:g}"
         method = f"{protocol}{readable(result.probe)} probe{penalty}, {result.folds} folds"
-        return readable(result.task), method, f"{result.num_train} train, {result.num_test} test images"
+        targets = "" if result.targets is None else f"; {result.targets}"
+        return readable(result.task), method, f"{result.num_train} train, {result.num_test} test images{targets}"
     raise TypeError(f"{type(result).__name__} is not a kind of result that the page knows")

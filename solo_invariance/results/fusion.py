@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from solo_invariance.results.document import Document, Finite, Record, Text, Whole
+from solo_invariance.results.targets import TargetsRecord
 
 
 class FusionStep(Record):
@@ -38,6 +39,7 @@ class FusionResult(Document):
         mode: Of the fusion.
         task: Its name.
         num_train: How many training images decided.
+        targets: What the task's targets are, where the file says it.
         folds: Of the cross-validation.
         width: Of the fused features, where it was bounded.
         labels: What the members are called.
@@ -57,6 +59,7 @@ class FusionResult(Document):
     mode: Text
     task: Text
     num_train: Whole
+    targets: TargetsRecord | None = None
     folds: Whole
     width: Whole | None = None
     labels: tuple[Text, ...] = Field(repr=False)

@@ -8,6 +8,7 @@ from pydantic import Field
 from solo_invariance.results.document import Finite, Text, Whole
 from solo_invariance.results.estimate import Estimate, Interval
 from solo_invariance.results.result import Result
+from solo_invariance.results.targets import TargetsRecord
 
 TRANSFER_FILE = "transfer.json"
 
@@ -28,6 +29,7 @@ class TransferResult(Result):
         protocol: ``paper`` or ``clean``, where the file says it.
         test_images: A hash of which they were, where the file says it.
         overlap: How many images are both for training and for the test.
+        targets: What was to be predicted, where the file says it.
         details: How the fit came about.
     """
 
@@ -46,6 +48,7 @@ class TransferResult(Result):
     protocol: Text | None = None
     test_images: Text | None = Field(default=None, repr=False)
     overlap: Whole | None = Field(default=None, repr=False)
+    targets: TargetsRecord | None = None
     details: Mapping[str, Any] = Field(default_factory=dict, repr=False)
 
     @property

@@ -120,8 +120,10 @@ def episodes_interval(accuracies: Tensor) -> Interval:
         >>> round(low, 3), high
         (0.992, 1.0)
     """
-    mean, variance, count = accuracies.double().mean(), accuracies.double().var(), len(accuracies)
-    effective = float(count * mean * (1 - mean) / variance) if variance > 0 else count
+    values, count = accuracies.double(), len(accuracies)
+    varies = bool((values != values[0]).any())  # whose variance may be 1e-33 where none does
+    mean, variance = (values.mean(), values.var()) if varies else (values[0], values.new_zeros(()))
+    effective = float(count * mean * (1 - mean) / variance) if varies else count
     return _normal(_shrunken(mean, effective, _RIGHT_OR_WRONG.mean, _RIGHT_OR_WRONG), effective, _RIGHT_OR_WRONG)
 
 

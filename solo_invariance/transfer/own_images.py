@@ -106,22 +106,23 @@ def targets_from(given: Targets, what: str = "own") -> Tensor:
         what: What messages call the targets.
 
     Returns:
-        (N,) int64, (N, C) bool or (N, T) float32.
+        (N,) int64, (N, C) bool or (N, T) float64.
 
     Raises:
         UserError: They have another form, or a number is not finite.
     """
     try:
-        targets = torch.as_tensor(given)
-    except (TypeError, ValueError, RuntimeError) as error:
+        # By way of an array, since numbers of Python would be rounded to 32 bits.
+        targets = given if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UserError(f"{what} targets: not numbers ({str(error).splitlines()[0]})") from error
-    if targets.ndim not in (1, 2):
-        raise UserError(f"{what} targets of shape {tuple(targets.shape)}, expected (N,) or (N, T)")
+    if targets.ndim not in (1, 2) or targets.is_complex():
+        raise UserError(f"{what} targets: {targets.dtype} of shape {tuple(targets.shape)}, expected (N,) or (N, T)")
     if targets.is_floating_point():
         finite = targets.reshape(len(targets), -1).isfinite().all(1)
         if not finite.all():
             raise UserError(f"{what} targets: row {int((~finite).int().argmax())} is not finite (NaN or inf)")
-        return targets.reshape(len(targets), -1).float()
+        return targets.reshape(len(targets), -1).double()
     if targets.ndim == 1:
         return targets.long()
     if not ((targets == 0) | (targets == 1)).all():

@@ -154,6 +154,7 @@ def about_of(
         "num_train": len(data.train.images),
         "num_test": len(data.test.images),
         "overlap": data.overlap,
+        "targets": data.targets.as_content(),
         "test_images": fingerprint_of({"digests": data.test_digests}),
         "config": dict(record),
         "versions": versions(),

@@ -37,6 +37,7 @@ from solo_invariance.transfer.record import (
     task_record,
     weights_of,
 )
+from solo_invariance.transfer.scorable import require_scorable
 from solo_invariance.transfer.scoring import score_features
 from solo_invariance.transfer.settings import TransferSettings, probe_settings, require_fitting
 from solo_invariance.transfer.task_data import TaskData
@@ -262,6 +263,8 @@ class _Job:
         """The task's images and targets, where no test image was seen in training or by the fusion."""
         settings, backbone = self.bench.settings, self.bench.backbone
         data = self.chosen.load(backbone.input_spec.crop_size, settings.protocol, settings.num_workers)
+        scorable = probe_settings(settings, data.task, backbone)
+        require_scorable(data.train.targets, data.test.targets, scorable, data.task.columns)
         data.require_unseen_by_fusion(backbone.fitted_on)
         data.require_apart()
         return data

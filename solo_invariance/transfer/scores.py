@@ -1,5 +1,6 @@
 """Scores of predictions on test images, and how sure they are."""
 
+import math
 from collections.abc import Callable
 from typing import Literal, get_args
 
@@ -78,7 +79,8 @@ def r2_of_targets(predictions: Tensor, targets: Tensor, weights: Tensor | None =
     .. math:: R_t^2 = 1 - \frac{\sum_n (y_{nt} - \hat y_{nt})^2}{\sum_n (y_{nt} - \bar y_t)^2}
 
     A target that is constant over the images, up to rounding, scores 1 where every prediction of it is exact and 0
-    elsewhere, as in scikit-learn.
+    elsewhere, as in scikit-learn. Sums are of numbers about the targets' mean, so that no large offset takes their
+    digits.
 
     Args:
         predictions: (..., N, T), or (N,) for one target; leading axes are kept.
@@ -188,7 +190,8 @@ def score_interval(
     """Return a score by its metric's name, with its 95 % interval over test images.
 
     Of accuracies it is a closed form that is sound near 1, ``intervals.accuracy_interval`` and
-    ``intervals.mean_per_class_interval``; of other scores the bootstrap's.
+    ``intervals.mean_per_class_interval``; of other scores the bootstrap's, cut to the values that the score can have.
+    The score is in its interval.
 
     Args:
         predictions: (N,) or (N, T).
@@ -204,7 +207,8 @@ def score_interval(
     score = float(function(predictions, targets, None))
     if metric in _INTERVALS:
         return score, _INTERVALS[metric](predictions, targets)
-    return score, bootstrap_interval(function, predictions, targets, resamples, seed=seed)
+    low, high = bootstrap_interval(function, predictions, targets, resamples, seed=seed)
+    return score, Interval(max(low, _LEAST[metric]), min(high, 1.0))
 
 
 def difference_interval(
@@ -232,6 +236,7 @@ def difference_interval(
     return paired_interval(function, ours, theirs, targets, seed=seed, targets_b=their_targets)
 
 
+_LEAST: dict[str, float] = {"r2": -math.inf, "mean_average_precision": 0.0}
 _INTERVALS: dict[str, Callable[[Tensor, Tensor], Interval]] = {
     "accuracy": accuracy_interval,
     "mean_per_class_accuracy": mean_per_class_interval,

@@ -10,10 +10,11 @@ from torch import Tensor
 from solo_invariance.errors import UserError
 from solo_invariance.protocols import protocol_named
 from solo_invariance.regression.cross_validation import penalty_grid
-from solo_invariance.transfer.kinds import Build, Kind, kind_named
+from solo_invariance.transfer.kinds import Build, kind_named
 from solo_invariance.transfer.probes.few_shot import few_shot_episodes
 from solo_invariance.transfer.probes.member_weights import choose_member_weights
 from solo_invariance.transfer.probes.settings import ProbeSettings
+from solo_invariance.transfer.scorable import require_scorable
 from solo_invariance.transfer.scores import score_interval
 
 Labelled = tuple[Tensor, Tensor]
@@ -61,26 +62,16 @@ def score_features(
     if settings.probe not in kind.probes:
         raise UserError(f"probe={settings.probe}: for {kind.name}, expected {' or '.join(kind.probes)}")
     build = kind.probes[settings.probe]
+    require_scorable(train[1], test[1], settings)
     try:
         if build is None:
             return _few_shot(train, test, settings)
         try:
-            return _probe(_on(device, train), _on(device, test), settings, kind, build)
+            return _probe(_on(device, train), _on(device, test), settings, build)
         except torch.OutOfMemoryError:  # of a GPU, which most often has less than the machine
-            return _probe(_on(torch.device("cpu"), train), _on(torch.device("cpu"), test), settings, kind, build)
+            return _probe(_on(torch.device("cpu"), train), _on(torch.device("cpu"), test), settings, build)
     except ValueError as error:
         raise UserError(f"probe={settings.probe}: {error}") from error
-
-
-def _require_variation(targets: Tensor, split: str) -> None:
-    columns = targets.reshape(len(targets), -1)
-    constant = (columns == columns[0]).all(dim=0)
-    if constant.any():
-        index = int(constant.int().argmax())
-        value = float(columns[0, index])
-        raise ValueError(
-            f"target {index + 1} of {columns.shape[1]} is {value:g} for all {split} images: nothing to predict"
-        )
 
 
 def _on(device: torch.device | None, labelled: Labelled) -> Labelled:
@@ -88,10 +79,7 @@ def _on(device: torch.device | None, labelled: Labelled) -> Labelled:
     return features.to(device), targets.to(device)
 
 
-def _probe(train: Labelled, test: Labelled, settings: ProbeSettings, kind: Kind, build: Build) -> TransferScore:
-    if kind.must_vary:
-        _require_variation(train[1], "training")
-        _require_variation(test[1], "test")
+def _probe(train: Labelled, test: Labelled, settings: ProbeSettings, build: Build) -> TransferScore:
     weights, chosen = _feature_weights(train, settings)
     probe = build(settings, weights)
     probe.fit(*train)

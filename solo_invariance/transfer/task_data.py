@@ -5,6 +5,8 @@ from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, Literal
 
+import torch
+
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.data.framing import SquareCrops
 from solo_invariance.data.images import ImageSource, KnownImages
@@ -12,6 +14,7 @@ from solo_invariance.errors import UserError
 from solo_invariance.features import digests_of
 from solo_invariance.plugins import load_plugin
 from solo_invariance.protocols import ProtocolName
+from solo_invariance.results.targets import TargetsRecord
 from solo_invariance.transfer.tasks import Split, Task, TaskSettings
 
 _LISTED = 3
@@ -75,6 +78,14 @@ class TaskData:
         if isinstance(images, SquareCrops):
             return SquareCrops(KnownImages(images.source, digests), images.squares)
         return KnownImages(images, digests)
+
+    @property
+    def targets(self) -> TargetsRecord:
+        """What is to be predicted."""
+        train, task = self.train.targets, self.task
+        count = len(torch.cat([train, self.test.targets]).unique()) if train.ndim == 1 else train.shape[1]
+        columns, remarks = tuple(task.columns), tuple(task.remarks)
+        return TargetsRecord(kind=task.kind, count=count, columns=columns, remarks=remarks)
 
     def require_unseen_by_fusion(self, fitted_on: Iterable[str]) -> None:
         """Raise UserError where a fusion was fitted to, or chosen by, a test image.

@@ -7,12 +7,14 @@ from torch import Tensor
 
 from solo_invariance.fuse import FuseSettings
 from solo_invariance.fuse.choose import choose_members
+from solo_invariance.results.targets import TargetsRecord
 
 
 def _images(members: list[Tensor], classes: Tensor) -> Any:
     """What choosing reads of a fusion's images."""
     train = SimpleNamespace(images=range(len(classes)), targets=classes)
-    task = SimpleNamespace(label="planted", task=SimpleNamespace(kind="classification"), train=train)
+    targets = TargetsRecord(kind="classification", count=2)
+    task = SimpleNamespace(label="planted", task=SimpleNamespace(kind="classification"), train=train, targets=targets)
     names = [f"member {index}" for index in range(len(members))]
     return SimpleNamespace(
         settings=FuseSettings(), task_features=members, labels=names, members=members, required_task=lambda: task

@@ -67,6 +67,12 @@ def test_too_few_images_are_an_error_that_says_how_many_are_needed(features) -> 
         _whitening(features[:5])
 
 
+def test_enough_images_that_vary_in_few_directions_are_said_to_do_so(features) -> None:
+    flat = np.concatenate([features, features[:, :2], np.ones_like(features[:, :1])], axis=1)
+    with pytest.raises(ValueError, match="singular: they vary in 6 directions alone, and 1 features are constant"):
+        _whitening(flat)
+
+
 def _shrunk(covariance: np.ndarray) -> np.ndarray:
     variances = covariance.diagonal()
     return 0.999 * covariance + 0.001 * np.diag(np.maximum(variances, 0.001 * variances.mean()))

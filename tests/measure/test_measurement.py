@@ -166,6 +166,21 @@ def test_a_feature_that_is_not_finite_names_its_image(images) -> None:
         InvarianceMeasurement(_backbone(overflow), TensorImages(pixels, name="noise"), _settings())
 
 
+@pytest.mark.parametrize("protocol", ["clean", "paper"])
+def test_features_that_are_the_same_for_all_images_are_refused(images, protocol) -> None:
+    def constant(batch: torch.Tensor) -> torch.Tensor:
+        return torch.tensor([1.0, 2.0, 3.0]) + 1e-8 * _colour_means(batch)
+
+    with pytest.raises(UserError, match=r"the backbone: all 3 features are the same for all .* images"):
+        InvarianceMeasurement(_backbone(constant), images, _settings(protocol=protocol))
+
+
+def test_a_reference_that_repeats_pictures_is_said_to_where_its_covariance_is_singular(images) -> None:
+    repeated = TensorImages(images.images[:3].repeat(20, 1, 1, 1), name="noise")
+    with pytest.raises(UserError, match="reference: 60 images repeat 3 pictures, and more than 3 are needed for 3 fea"):
+        InvarianceMeasurement(_backbone(_colour_means), repeated, _settings(protocol="paper"))
+
+
 class _Broken(TensorImages):
     """Images some of which cannot be read."""
 

@@ -63,3 +63,12 @@ def test_how_many_reference_images_are_enough(
         assert caution.startswith(f"{count} reference images are few for 10 features: ")
         assert effect in caution
         assert caution.endswith(f"; {enough} would be enough (reference.path).")
+
+
+def test_pictures_that_repeat_are_what_is_few_and_not_their_files() -> None:
+    reference = {"num_images": 20000, "num_files": 20000}
+    about = {"holds_out": True, "shares_images": lambda: False}
+    (caution,) = cautions_of_reference(reference, 128, repeats=50, **about)
+    assert caution.startswith("20000 reference images repeat 50 pictures, which are few for 128 features: ")
+    assert caution.endswith("; 256 different ones would be enough (reference.path).")
+    assert cautions_of_reference(reference, 128, repeats=300, **about) == []

@@ -12,6 +12,7 @@ from solo_invariance.transfer.intervals import (
     paired_accuracy_interval,
     paired_mean_per_class_interval,
 )
+from solo_invariance.transfer.scores import accuracy, mean_per_class_accuracy
 
 Z = float(norm.ppf(0.975))
 
@@ -126,3 +127,29 @@ def test_episodes_away_from_the_ceiling_have_the_usual_interval_and_at_it_are_no
     nearly[:5] = 74 / 75  # five wrong queries of 45 000
     low, high = episodes_interval(nearly)
     assert (low, high) == pytest.approx(agresti_coull(44995, 45000), abs=2e-5)
+
+
+def test_episodes_that_all_score_the_same_are_no_more_certain_than_their_number() -> None:
+    """The variance of 600 times a fifth is 1e-33 in floating point, and not 0."""
+    level = 0.2
+    half = 1.96 * (level * (1 - level) / 600) ** 0.5
+    found = episodes_interval(torch.full((600,), level, dtype=torch.float64))
+    assert found == pytest.approx((level - half, level + half), abs=half / 10)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_accuracy_is_in_its_interval(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    classes = torch.randint(4, (10 + seed,), generator=generator)
+    levels = torch.randint(2, (4,), generator=generator) if seed % 2 else torch.rand(4, generator=generator)
+    ours, theirs = (
+        torch.where(torch.rand(len(classes), generator=generator) < levels[classes], classes, -1) for _ in range(2)
+    )
+    for metric, interval, paired in (
+        (accuracy, accuracy_interval, paired_accuracy_interval),
+        (mean_per_class_accuracy, mean_per_class_interval, paired_mean_per_class_interval),
+    ):
+        low, high = interval(ours, classes)
+        assert low <= float(metric(ours, classes)) <= high
+        low, high = paired(ours, theirs, classes)
+        assert low <= float(metric(ours, classes) - metric(theirs, classes)) <= high

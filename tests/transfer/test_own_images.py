@@ -81,8 +81,8 @@ def test_images_of_another_form_are_said(given: Any, message: str) -> None:
         ([True, False, True], "classification", torch.int64, (3,)),
         (torch.tensor([[1, 0], [0, 1], [1, 1]]), "multilabel", torch.bool, (3, 2)),
         (torch.ones(3, 2).bool(), "multilabel", torch.bool, (3, 2)),
-        (torch.tensor([0.5, 1.0, 2.0]), "regression", torch.float32, (3, 1)),
-        (np.zeros((3, 2)), "regression", torch.float32, (3, 2)),
+        (torch.tensor([0.5, 1.0, 2.0]), "regression", torch.float64, (3, 1)),
+        (np.zeros((3, 2)), "regression", torch.float64, (3, 2)),
     ],
 )
 def test_the_targets_type_says_what_they_are(given: Any, kind: str, dtype: torch.dtype, shape: tuple[int, ...]) -> None:
@@ -96,7 +96,7 @@ def test_the_targets_type_says_what_they_are(given: Any, kind: str, dtype: torch
     ("given", "message"),
     [
         (["a", "b"], "own targets: not numbers"),
-        (torch.zeros(2, 2, 2), "own targets of shape (2, 2, 2), expected (N,) or (N, T)"),
+        (torch.zeros(2, 2, 2), "own targets: torch.float32 of shape (2, 2, 2), expected (N,) or (N, T)"),
         (torch.tensor([[1, 2]]), "own targets: whole numbers (1, 2), expected 0 or 1 for a label, or floats"),
         (torch.tensor([0.0, torch.nan]), "own targets: row 1 is not finite"),
     ],

@@ -95,6 +95,30 @@ def test_score_interval_is_the_score_with_its_interval() -> None:
     assert score_interval(*numbers, "r2", seed=1)[1] == bootstrap_interval(r2, *numbers, seed=1)
 
 
+def test_an_interval_goes_no_further_than_scores_can() -> None:
+    generator = torch.Generator().manual_seed(0)
+    truth = torch.randn(6, 1, generator=generator, dtype=torch.float64)
+    noise = torch.randn(6, 1, generator=generator, dtype=torch.float64)
+    for size in (0.0, 0.01, 0.3):
+        score, (low, high) = score_interval(truth + size * noise, truth, "r2")
+        assert low <= score <= high <= 1
+    labels = torch.rand(8, 30, generator=generator) < 0.3
+    labels[0] = True
+    for size in (0.1, 0.6, 1e9):
+        scores = labels + size * torch.randn(8, 30, generator=generator)
+        score, (low, high) = score_interval(scores, labels, "mean_average_precision")
+        assert 0 <= low <= score <= high <= 1
+
+
+def test_r2_keeps_the_digits_of_targets_with_an_offset() -> None:
+    predictions, truth = draw_numbers(0)
+    for offset in (0.0, 1e9, 1e12):
+        expected = metrics.r2_score((truth + offset).numpy(), (predictions + offset).numpy())
+        assert float(r2(predictions + offset, truth + offset)) == pytest.approx(expected, abs=1e-3)
+    for scale in (1e-30, 1e30):
+        assert float(r2(scale * predictions, scale * truth)) == pytest.approx(float(r2(predictions, truth)))
+
+
 def test_difference_interval_is_that_of_the_metric() -> None:
     first, targets = draw_classes(0)
     second = draw_classes(1)[0]

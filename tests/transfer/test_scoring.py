@@ -1,12 +1,15 @@
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
 
-from solo_invariance.config.transfer import FewShotConfig
+from solo_invariance.config.transfer import FewShotConfig, KNNConfig
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import Standardized, Weighted
 from solo_invariance.transfer.probes import RidgeProbe
 from solo_invariance.transfer.probes.settings import ProbeSettings
+from solo_invariance.transfer.scorable import require_scorable
 from solo_invariance.transfer.scoring import TransferScore, score_features
 
 
@@ -95,3 +98,52 @@ def test_a_target_that_is_constant_is_refused(rows: slice, split: str) -> None:
     targets[rows, 1] = 3.5
     with pytest.raises(UserError, match=f"target 2 of 2 is 3.5 for all {split} images: nothing to predict"):
         _score(members[0], targets)
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_a_score_does_not_depend_on_its_targets_units(scale: float) -> None:
+    members, targets = _members()
+    expected = _score(members[0], targets.double())
+    found = _score(members[0], 1e9 * scale + scale * targets.double())
+    assert found.score == pytest.approx(expected.score, abs=1e-6)
+    assert found.ci95 == pytest.approx(expected.ci95, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda t: t * 1e200, r"target 1 of 2 \(x\) reaches .*e\+2\d\d, expected at most 1e\+100: scale it down"),
+        (lambda t: t * 1e-200, r"target 1 of 2 \(x\) varies by .*e-2\d\d alone, expected 1e-100: scale it up"),
+        (lambda t: t * 1e-6 + 1e9, r"target 1 of 2 \(x\) is 1e\+09 for all training images, up to rounding: nothing"),
+        (lambda t: t[:, :0], "there are no targets"),
+    ],
+)
+def test_targets_that_float64_has_no_room_for_are_refused(change, message: str) -> None:  # type: ignore[no-untyped-def]
+    targets = change(torch.randn(50, 2, dtype=torch.float64, generator=torch.Generator().manual_seed(0)))
+    settings = ProbeSettings("ridge", "regression", "r2")
+    with pytest.raises(UserError, match=message):
+        require_scorable(targets, targets, settings, ["x", "y"])
+
+
+@pytest.mark.parametrize(
+    ("labels", "settings", "message"),
+    [
+        ([0] * 20, {}, "all 20 labels are 0, expected at least two classes"),
+        ([0, 1] * 2, {}, "folds=5 for 4 images"),
+        ([0, 1] * 10, {"probe": "knn", "knn": KNNConfig(k=17)}, "k=17, expected 1 to 16"),
+        ([0, 1] * 20, {"probe": "few_shot", "few_shot": FewShotConfig(ways=3)}, "ways=3, but only 2 of 2 classes"),
+    ],
+)
+def test_classes_that_no_probe_can_be_fitted_to_are_refused_without_features(
+    labels: list[int], settings: dict[str, Any], message: str
+) -> None:
+    classes = torch.tensor(labels)
+    usual: dict[str, Any] = {"probe": "logistic", "kind": "classification", "metric": "accuracy"}
+    with pytest.raises(UserError, match=message):
+        require_scorable(classes, classes, ProbeSettings(**{**usual, **settings}))
+
+
+def test_labels_that_no_test_image_has_are_refused_without_features() -> None:
+    labels = torch.eye(10, 2).bool()
+    with pytest.raises(UserError, match="no test image has any of the labels"):
+        require_scorable(labels, torch.zeros(4, 2).bool(), ProbeSettings("logistic", "multilabel", "r2"))

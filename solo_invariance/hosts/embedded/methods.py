@@ -47,6 +47,10 @@ _OPTIMIZERS: Mapping[str, _Usual] = {
 }
 
 
+class Diverged(UserError):
+    """Training has come to numbers that are not finite, and goes no further."""
+
+
 class EmbeddedMethod(LightningModule):
     """A backbone trained on crops of the same image; subclasses bring the heads and the loss.
 
@@ -69,13 +73,38 @@ class EmbeddedMethod(LightningModule):
         except UserError as error:
             raise UserError(str(error).replace("backbone.crop_size", "invariance.crop_size")) from error
 
+    @property
+    def _rate(self) -> float:
+        return float(self.cfg.optimizer.lr * self.cfg.optimizer.batch_size / 256)
+
+    def build_optimizer(self) -> torch.optim.Optimizer:
+        """Return the optimiser, at the learning rate that the schedule goes up to.
+
+        Raises:
+            UserError: It does not take its settings.
+        """
+        settings = self.cfg.optimizer
+        kwargs: dict[str, Any] = {"momentum": 0.9} if settings.name == "sgd" else {}
+        kwargs |= {"lr": self._rate, "weight_decay": settings.weight_decay, **settings.kwargs}
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        try:
+            return _OPTIMIZERS[settings.name].build(parameters, **kwargs)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise UserError(f"optimizer: {settings.name} does not take these settings: {error}") from error
+
     def loss(self, crops: list[Tensor]) -> Tensor:
         """Return the method's loss for a list of crops, each (N, 3, S, S), normalised."""
         raise NotImplementedError
 
     def training_step(self, batch: list[Any], batch_idx: int) -> Tensor:
-        """Return the loss of one batch ``[indexes, crops, targets]``."""
+        """Return the loss of one batch ``[indexes, crops, targets]``.
+
+        Raises:
+            Diverged: It is not finite.
+        """
         loss = self.loss(batch[1])
+        if not loss.isfinite():
+            raise Diverged(f"the loss is {loss.item()} in epoch {self.current_epoch}, step {self.global_step}")
         self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=False)
         return loss
 
@@ -84,12 +113,7 @@ class EmbeddedMethod(LightningModule):
 
         ``scheduler.interval`` says whether it changes with every step or every epoch.
         """
-        settings, schedule = self.cfg.optimizer, self.cfg.scheduler
-        rate = settings.lr * settings.batch_size / 256
-        kwargs: dict[str, Any] = {"momentum": 0.9} if settings.name == "sgd" else {}
-        kwargs |= dict(settings.kwargs)
-        parameters = [p for p in self.parameters() if p.requires_grad]
-        optimizer = _OPTIMIZERS[settings.name].build(parameters, lr=rate, weight_decay=settings.weight_decay, **kwargs)
+        schedule, rate, optimizer = self.cfg.scheduler, self._rate, self.build_optimizer()
         if schedule.name == "none":
             return optimizer
         epochs = self.cfg.max_epochs
@@ -289,6 +313,8 @@ def build_method(cfg: DictConfig) -> EmbeddedMethod:
     if cfg.optimizer.name not in _OPTIMIZERS:
         raise UserError(f"optimizer.name={cfg.optimizer.name}: choose from {', '.join(_OPTIMIZERS)}")
     _fill_in(cfg)
+    if not cfg.method_kwargs.temperature > 0:
+        raise UserError(f"method_kwargs.temperature={cfg.method_kwargs.temperature}: expected a positive number")
     allowed = inspect.signature(_OPTIMIZERS[cfg.optimizer.name].build).parameters
     for key in cfg.optimizer.kwargs:
         if key not in allowed:

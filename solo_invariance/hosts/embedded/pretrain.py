@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Callable, Mapping
 from itertools import count
@@ -12,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
 
@@ -22,7 +24,7 @@ from solo_invariance.data.decoding import list_images
 from solo_invariance.errors import UserError
 from solo_invariance.families import Canvas
 from solo_invariance.hosts.augmentations import crop_pipeline_from_config
-from solo_invariance.hosts.embedded.methods import build_method
+from solo_invariance.hosts.embedded.methods import Diverged, build_method
 from solo_invariance.progress import Progress, no_progress
 from solo_invariance.results.files import write_json
 
@@ -62,13 +64,20 @@ def pretrain(settings: PretrainConfig | DictConfig, progress: Progress = no_prog
         logging.getLogger(name).setLevel(logging.WARNING)
     _require_accelerator(cfg)
     seed_everything(cfg.seed)
+    if cfg.optimizer.batch_size < 2:
+        raise UserError(
+            f"optimizer.batch_size={cfg.optimizer.batch_size}: expected at least 2, since batches are normalised and "
+            f"images are told from the others of their batch"
+        )
     module = build_method(cfg)
+    module.build_optimizer()  # before anything is written
     dataset = IndexedDataset(_source(cfg, canvas))
     if len(dataset) < cfg.optimizer.batch_size:
         raise UserError(
             f"optimizer.batch_size={cfg.optimizer.batch_size} is larger than the data, {len(dataset)} images"
         )
     args = plain(cfg)
+    before = set(_runs(cfg))
     directory, last = _run_directory(cfg, args)
     if last is not None and _epoch_of(last) == cfg.max_epochs - 1:
         return last
@@ -90,7 +99,9 @@ def pretrain(settings: PretrainConfig | DictConfig, progress: Progress = no_prog
         except SystemExit as leaving:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from leaving
         except UserError as error:
-            raise _from_worker(error) from error
+            if checkpointer.last is None and directory not in before:
+                shutil.rmtree(directory, ignore_errors=True)  # nothing but what this run began
+            raise _after_divergence(error, cfg, checkpointer.last) from error
     if checkpointer.last is None:
         raise RuntimeError("training ended without a checkpoint")
     return checkpointer.last
@@ -105,6 +116,15 @@ def _composed(settings: PretrainConfig) -> DictConfig:
     merged = OmegaConf.merge(cfg, chosen)
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _after_divergence(error: UserError, cfg: DictConfig, last: Path | None) -> UserError:
+    """Return an error of training; where that diverged, with what is left and what to try."""
+    if not isinstance(error, Diverged):
+        return _from_worker(error)
+    left = "no checkpoint was written" if last is None else f"the last checkpoint is of the time before: {last}"
+    rate = cfg.optimizer.lr
+    return UserError(f"training diverged: {error}; {left}; try a smaller optimizer.lr (now {rate:g}), or more warm-up")
 
 
 def _from_worker(error: UserError) -> UserError:
@@ -171,8 +191,15 @@ class HostCheckpoints(Callback):
         self.last = last
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write a checkpoint, then drop the one before."""
+        """Write a checkpoint, then drop the one before.
+
+        Raises:
+            Diverged: A weight, or a statistic of batch normalisation, is not finite.
+        """
         epoch = trainer.current_epoch
+        culprit = first_not_finite(pl_module.state_dict())
+        if culprit is not None:
+            raise Diverged(f"{culprit} is not finite after epoch {epoch}")
         if epoch % self.frequency != 0 and epoch != self.args["max_epochs"] - 1:
             return
         path = self.directory / f"{self.args['name']}-{self.directory.name}-ep={epoch}.ckpt"
@@ -182,6 +209,12 @@ class HostCheckpoints(Callback):
         if self.last is not None and self.last != path and not self.keep_prev:
             self.last.unlink(missing_ok=True)
         self.last = path
+
+
+def first_not_finite(state: Mapping[str, Any]) -> str | None:
+    """Return the name of the first tensor of a state that is not finite; None where all are."""
+    numbers = ((name, one) for name, one in state.items() if isinstance(one, Tensor) and one.is_floating_point())
+    return next((name for name, one in numbers if not one.isfinite().all()), None)
 
 
 class _Reporter(Callback):
@@ -252,13 +285,16 @@ def _torchvision(
 
 def _run_directory(cfg: DictConfig, args: Mapping[str, Any]) -> tuple[Path, Path | None]:
     """Return the run's directory and, where the same run was begun before, its last checkpoint."""
-    base = Path(cfg.checkpoint.dir) / cfg.method
-    runs = sorted(base.glob("*/args.json"))
     if cfg.auto_resume.enabled:
-        for path in runs:
-            if _comparable(_read_args(path)) == _comparable(args):
-                return path.parent, _last_readable(path.parent)
-    return _claim_directory(base, args), None
+        for directory in _runs(cfg):
+            if _comparable(_read_args(directory / "args.json")) == _comparable(args):
+                return directory, _last_readable(directory)
+    return _claim_directory(Path(cfg.checkpoint.dir) / cfg.method, args), None
+
+
+def _runs(cfg: DictConfig) -> list[Path]:
+    """Return the directories of the method's runs."""
+    return [path.parent for path in sorted((Path(cfg.checkpoint.dir) / cfg.method).glob("*/args.json"))]
 
 
 def _claim_directory(base: Path, args: Mapping[str, Any]) -> Path:
@@ -282,11 +318,13 @@ def _last_readable(directory: Path) -> Path | None:
     """Return the run's last checkpoint, whole and of plain tensors only, before Lightning opens it."""
     for path in sorted(directory.glob("*-ep=*.ckpt"), key=_epoch_of, reverse=True):
         try:
-            read_checkpoint(path)
+            culprit = first_not_finite(read_checkpoint(path).get("state_dict", {}))
         except UserError as error:
             warnings.warn(f"passed over: {error}", stacklevel=2)
-        else:
+            continue
+        if culprit is None:
             return path
+        warnings.warn(f"passed over: checkpoint {path}: {culprit} is not finite", stacklevel=2)
     return None
 
 

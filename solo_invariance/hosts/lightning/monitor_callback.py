@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class _Watch:
-    """How one Trainer's fitting is watched; the monitor is the first process's alone."""
+    """How one Trainer's fitting is watched; the monitor is the first process's alone, and what failed is said once."""
 
     settings: MonitorSettings
     monitor: "Monitor | None" = None
+    has_warned: bool = False
 
 
 class MonitorCallback(PerTrainerCallback[_Watch]):
@@ -76,9 +77,12 @@ class MonitorCallback(PerTrainerCallback[_Watch]):
         try:
             with unchanged_random_states():
                 numbers = watch.monitor.measure(pl_module.backbone)  # type: ignore[arg-type]
-        except UserError as error:
-            # Of this module: of the caller's, a host that silences Lightning's warnings would silence it.
-            warnings.warn(f"invariance.monitor: nothing measured after {epochs} epochs: {error}", stacklevel=1)
+        except Exception as error:  # of whatever kind: nobody's training is to end because it was watched
+            if not watch.has_warned:
+                # Of this module: of the caller's, a host that silences Lightning's warnings would silence it.
+                said = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+                warnings.warn(f"invariance.monitor: nothing measured after {epochs} epochs: {said}", stacklevel=1)
+            watch.has_warned = True
             return
         for logger in trainer.loggers:
             logger.log_metrics(numbers, step=trainer.global_step)

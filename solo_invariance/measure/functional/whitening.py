@@ -70,10 +70,12 @@ def whitening_from_statistics(mean: Tensor, covariance: Tensor, count: int, *, s
         return Whitening(mean, factor, count, RIDGE, float(freedom))
     factor = _cholesky(covariance) if count > len(mean) else None
     if factor is None:
-        raise ValueError(
-            f"the covariance of {len(mean)} features from {count} reference images is singular: more than {len(mean)} "
-            f"images are needed, and no feature may be constant"
-        )
+        named = f"the covariance of {len(mean)} features from {count} reference images is singular"
+        if count <= len(mean):
+            raise ValueError(f"{named}: more than {len(mean)} images are needed, and no feature may be constant")
+        constant = int((covariance.diagonal() <= 0).sum())
+        rank = int(torch.linalg.matrix_rank(covariance, hermitian=True, rtol=1 / _WORST_CONDITION))
+        raise ValueError(f"{named}: they vary in {rank} directions alone, and {constant} features are constant")
     return Whitening(mean, factor, count)
 
 

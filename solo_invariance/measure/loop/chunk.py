@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 
 from solo_invariance.data.reading import by_shape
+from solo_invariance.features.checks import require_finite_features
 from solo_invariance.measure.functional.whitening import hold_out_pairs
 from solo_invariance.measure.loop.partial_results import Key, PartialResult
 from solo_invariance.measure.loop.plan import Chunk, Plan
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
 from solo_invariance.measure.metrics.distance import InvarianceDistance
 from solo_invariance.measure.metrics.view_metric import ProjectionMetric, ViewMetric
-from solo_invariance.measure.statistics.reference import clean_views, require_finite_features, require_short_side
+from solo_invariance.measure.statistics.reference import clean_views, require_short_side
 from solo_invariance.measure.transforms.transform import ResizeCrop
 
 _CLEAN = ""

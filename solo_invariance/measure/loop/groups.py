@@ -13,6 +13,7 @@ from solo_invariance.data.images import ImageSource
 from solo_invariance.data.reading import ImageReader
 from solo_invariance.data.sources import with_short_side
 from solo_invariance.errors import UserError
+from solo_invariance.features.checks import require_finite_features
 from solo_invariance.measure.functional.similarity import (
     group_distance,
     group_similarity,
@@ -24,7 +25,7 @@ from solo_invariance.measure.loop.reference_error import standard_error
 from solo_invariance.measure.loop.summary import Measured
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
 from solo_invariance.measure.metrics.view_metric import GalleryMetric, ViewMetric, prototypes_of, prototypes_of_layers
-from solo_invariance.measure.statistics.reference import clean_features, require_finite_features, require_short_side
+from solo_invariance.measure.statistics.reference import clean_features, require_short_side
 
 _CHUNK_VIEWS = 1024
 _NO_PARAMETERS = torch.empty(2, 0)

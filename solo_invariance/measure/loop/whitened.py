@@ -13,6 +13,7 @@ from solo_invariance.data.reading import ImageReader
 from solo_invariance.data.sources import with_interpolation, with_short_side
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
+from solo_invariance.features.checks import require_varied_features
 from solo_invariance.features.digests import distinct_images, known_images
 from solo_invariance.features.feature_stream import FeatureStream, suitable_batch_size
 from solo_invariance.measure.functional.whitening import (
@@ -25,7 +26,7 @@ from solo_invariance.measure.functional.whitening import (
 from solo_invariance.measure.loop.reference_error import ReferenceBlocks
 from solo_invariance.measure.metrics.view_metric import Gallery, Projections
 from solo_invariance.measure.settings import MeasureSettings
-from solo_invariance.measure.statistics.feature_statistics import Moments
+from solo_invariance.measure.statistics.feature_statistics import Moments, repetitions
 from solo_invariance.measure.statistics.reference import (
     ReferenceStatistics,
     clean_features,
@@ -65,8 +66,8 @@ class WhitenedBackbone:
         reference_blocks: Those that tell the error that each layer's moments make, None where these do not say it.
 
     Raises:
-        UserError: An image is unreadable, a feature is not finite (the message names the image), or the covariance is
-            singular under ``protocol=paper``.
+        UserError: An image is unreadable, a feature is not finite (the message names the image), all features are the
+            same for all images, or the covariance is singular under ``protocol=paper``.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class WhitenedBackbone:
         self.moments, self.unreadable = (
             self._statistics(reference) if known is None else ReferenceStatistics(dict(known), [])  # type: ignore[arg-type]
         )
-        self.whitenings = {name: self._whitening(moments) for name, moments in self.moments.items()}
+        self.whitenings = {name: self._whitening(name, moments) for name, moments in self.moments.items()}
         self.reference_blocks = {
             name: ReferenceBlocks.of(moments, self.whitenings[name]) for name, moments in self.moments.items()
         }
@@ -240,11 +241,18 @@ class WhitenedBackbone:
             self.progress,
         )
 
-    def _whitening(self, moments: Moments) -> Whitening:
+    def _whitening(self, layer: str, moments: Moments) -> Whitening:
+        what = f"layer {layer}" if layer else "the backbone"
+        require_varied_features(moments.mean, moments.covariance.diagonal(), moments.num_images, what)
         shrink = self.settings.quirks.shrinks_covariance
         mean, covariance = moments.mean.to(self.device), moments.covariance.to(self.device)
         try:
             return whitening_from_statistics(mean, covariance, moments.num_images, shrink=shrink)
         except ValueError as error:
+            if moments.num_images > len(mean) and (repeats := repetitions(moments)) is not None:
+                raise UserError(
+                    f"reference: {moments.num_images} images repeat {repeats} pictures, and more than {len(mean)} are "
+                    f"needed for {len(mean)} features"
+                ) from error
             hint = "" if shrink else " (protocol=paper; protocol=clean shrinks the covariance)"
             raise UserError(f"{error}{hint}") from error

@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+# Of the standard deviation: pictures that differ are further apart, and batches of other images round by less.
+_REPEATS = 1e-3
+
 
 class Moments(NamedTuple):
     """Mean (D,) and unbiased covariance (D, D) of features, float64, and the number of images that they are of.
@@ -17,6 +20,33 @@ class Moments(NamedTuple):
     covariance: Tensor
     num_images: int
     sample: Tensor | None = None
+
+
+def num_different(features: Tensor) -> int:
+    """Return how many of features (N, D) are no repetitions of earlier ones, up to rounding.
+
+    Pictures that are there under several names, or saved anew, are told so, whatever their files' bytes.
+    """
+    spread, mean = torch.std_mean(features.double(), dim=0)
+    # Of one that hardly varies against its size, rounding may be most of what varies.
+    tells = spread > _REPEATS * mean.abs()
+    if not tells.any():
+        return len(features)
+    standardised = features.double()[:, tells] / spread[tells]
+    near = torch.cdist(standardised, standardised) < _REPEATS * standardised.shape[1] ** 0.5
+    return int((~near.tril(-1).any(dim=1)).sum())
+
+
+def repetitions(moments: Moments) -> int | None:
+    """Return how few pictures the images repeat, by the features of some; None where most differ, or nothing says it.
+
+    Of images that are many more than the sample, the pictures that these are of are all met in it where they are few.
+    """
+    if moments.sample is None or len(moments.sample) < 2:
+        return None
+    found = num_different(moments.sample)
+    whole = len(moments.sample) == moments.num_images
+    return found if found < len(moments.sample) * (1 if whole else 0.5) else None
 
 
 def feature_statistics(features: Tensor) -> Moments:

@@ -11,6 +11,7 @@ from torch import Tensor
 from solo_invariance.data.images import ImageSource
 from solo_invariance.data.reading import ImageReader, ReadingPolicy, by_shape
 from solo_invariance.errors import UserError
+from solo_invariance.features.checks import require_finite_features
 from solo_invariance.features.feature_stream import FeatureStream
 from solo_invariance.measure.statistics.feature_statistics import FeatureStatistics, Moments
 from solo_invariance.measure.transforms.transform import ResizeCrop, centre_crop
@@ -143,14 +144,6 @@ def clean_features(
 def clean_views(images: Tensor, geometry: ResizeCrop) -> Tensor:
     """Return the centre crops (n, 3, S, S) in [0, 1] of images uint8 (n, 3, H, W)."""
     return centre_crop(images, geometry).float().div(255)
-
-
-def require_finite_features(features: Tensor, source: ImageSource, indices: list[int]) -> None:
-    """Raise UserError, naming the image, unless the features (n, ...) of images of a source are finite."""
-    finite = features.flatten(1).isfinite().all(dim=1)
-    if not finite.all():
-        culprit = indices[int((~finite).int().argmax())]
-        raise UserError(f"{source.name_of(culprit)}: the backbone's features are not finite (NaN or inf)")
 
 
 def require_short_side(images: list[Tensor], size: int, source: ImageSource, indices: list[int]) -> None:

@@ -74,6 +74,14 @@ def few_shot_episodes(
     return _summary(torch.cat(accuracies))
 
 
+def require_episodes(
+    labels: Tensor, ways: int = 5, shots: int = 5, queries: int = 15, episodes: int = 600, unit_length: bool = True
+) -> None:
+    """Raise ValueError where labels allow no such episodes; arguments as of ``few_shot_episodes``."""
+    _check_sizes(ways, shots, queries, episodes)
+    _members(check_labels(labels, labels)[1], shots + queries, ways)
+
+
 def _prepared(features: Tensor, mean: Tensor | None, unit_length: bool) -> Tensor:
     features = check_features(features)
     if mean is not None:

@@ -79,7 +79,7 @@ class KNNProbe:
         self.classes_, self._encoded = check_labels(labels, self._training)
         fold_of = assign_folds(len(features), self.folds, self.seed, self._encoded)
         held_out = held_out_by(fold_of.to(self._encoded.device), self.folds)
-        self.neighbours_ = self._possible(int((~held_out).sum(0).min()))
+        self.neighbours_ = possible_neighbours(int((~held_out).sum(0).min()), self.k)
         self.cv_scores_ = torch.stack([self._score_fold(fold) for fold in held_out.T]).mean(0)
         best = (self.cv_scores_ == self.cv_scores_.max()).nonzero()[-1, 0]
         self.k_ = self.neighbours_[int(best)]
@@ -116,17 +116,6 @@ class KNNProbe:
             "neighbours_tried": list(self.neighbours_),
         }
 
-    def _possible(self, images: int) -> list[int]:
-        """Return the numbers of neighbours to try, ascending, where there are that many training images."""
-        most = min(images, MOST_NEIGHBOURS)
-        if self.k is None:
-            return [k for k in NEIGHBOURS if k <= most]
-        if not 1 <= self.k <= most:
-            raise ValueError(
-                f"k={self.k}, expected 1 to {most}, as many as a fold trains on, and {MOST_NEIGHBOURS} at most"
-            )
-        return [self.k]
-
     def _score_fold(self, held_out: Tensor) -> Tensor:
         """Return the score of each k on the images that are held out (N,), (K,)."""
         found = nearest(self._training[held_out], self._training[~held_out], self.neighbours_[-1], _WHAT)
@@ -143,6 +132,24 @@ class KNNProbe:
             near = slice(before, number)
             yield votes.scatter_add_(1, encoded[found.rows[:, near]], weights[:, near])
             before = number
+
+
+def possible_neighbours(images: int, k: int | None) -> list[int]:
+    """Return the numbers of neighbours to try, ascending, where a fold trains on so many images.
+
+    Args:
+        images: On which the smallest fold trains.
+        k: That is asked for; None for all of ``NEIGHBOURS`` that are possible.
+
+    Raises:
+        ValueError: There are not so many.
+    """
+    most = min(images, MOST_NEIGHBOURS)
+    if k is None:
+        return [number for number in NEIGHBOURS if number <= most]
+    if not 1 <= k <= most:
+        raise ValueError(f"k={k}, expected 1 to {most}, as many as a fold trains on, and {MOST_NEIGHBOURS} at most")
+    return [k]
 
 
 def _unit_vectors(features: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Any table of targets of images."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os.path import normpath
+from os.path import isabs, normpath
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,21 @@ from solo_invariance.data.decoding import image_size
 from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages
 from solo_invariance.errors import UserError
 from solo_invariance.transfer.kinds import KINDS, KindName, kind_named
+from solo_invariance.transfer.tasks.delimited import DELIMITERS
+from solo_invariance.transfer.tasks.image_names import ImageNames
 from solo_invariance.transfer.tasks.landmarks import framed_points
 from solo_invariance.transfer.tasks.requirements import check_options
 from solo_invariance.transfer.tasks.splits import Rows, draw, select, stratified_split
-from solo_invariance.transfer.tasks.target_table import Column, TableColumns, TargetTable, read_table
+from solo_invariance.transfer.tasks.target_table import (
+    Column,
+    TableColumns,
+    TargetColumn,
+    TargetTable,
+    read_table,
+)
 from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings
 
-_OPTIONS = ("targets", "columns", "image", "split", "kind", "points")
+_OPTIONS = ("targets", "columns", "image", "split", "kind", "points", "delimiter")
 _TEST_SHARE = 0.3
 _IN_TEST = {"train": False, "val": False, "valid": False, "validation": False, "0": False, "test": True, "1": True}
 
@@ -29,28 +37,37 @@ _IN_TEST = {"train": False, "val": False, "valid": False, "validation": False, "
 class Table(Task):
     """Targets in a CSV or NPZ file, of images in ``settings.path``; what they are, their columns say.
 
-    One column of whole numbers or words is classes; several columns of 0 and 1 (or true and false) are labels; other
-    numbers are regressed. The split's column says ``train``, ``val`` (which is for training) or ``test``, or 0 and 1.
-    Without one, 0.3 of the images are the test, of each class where there are classes, drawn with ``settings.seed``.
+    One column of whole numbers or words is classes, which are told apart as they are written; several columns of 0 and
+    1 (or true and false) are labels; other numbers are regressed, in 64 bits. Columns that number the rows, as pandas
+    writes them (without a name, ``Unnamed: 0``, ``index``), are none of the targets unless they are asked for. The
+    split's column says ``train``, ``val`` (which is for training) or ``test``, or 0 and 1. Without one, 0.3 of the
+    images are the test, of each class where there are classes, drawn with ``settings.seed``.
 
     ``settings.options``:
-        ``targets``: The file, as it is or below ``settings.path``. A CSV file has a header. An NPZ file has the arrays
-            ``images``, file names or pixels, uint8 (N, H, W, 3), and ``targets``, (N,) or (N, T), or one array for each
-            column.
+        ``targets``: The file, as it is or below ``settings.path``. A CSV file's cells are delimited by commas,
+            semicolons, tabs, bars or spaces; where its first line names an image, there is no header. An NPZ file has
+            the arrays ``images``, file names or pixels, uint8 (N, H, W, 3), and ``targets``, (N,) or (N, T), or one
+            array for each column.
         ``columns``: Names of the targets' columns; by default all that are nothing else.
-        ``image``: The column of file names, relative to ``settings.path``; by default ``image``, or the first.
+        ``image``: The column of file names, relative to ``settings.path``, with their endings or without; by default
+            the one whose first cells are such, or ``image`` or the like, or the first.
         ``split``: The split's column; by default ``split``, where there is one.
         ``kind``: ``classification``, ``multilabel`` or ``regression``, in place of what the columns look like.
         ``points``: Whether the columns are x and y of landmarks, in turns, in pixels of the image files (0 is the
             centre of the first column or row of pixels), and are to follow the images into the network's square.
+        ``delimiter``: Of a CSV file's cells, where two would do; ``tab`` and ``space`` are words.
 
     Args:
         kind: What the targets are; ``resolve`` finds out.
         metric: The usual score of the kind.
+        columns: Of the targets.
+        remarks: On how the table was read.
     """
 
     kind: KindName = "classification"
     metric: str = "accuracy"
+    columns: Sequence[str] = ()
+    remarks: Sequence[str] = ()
 
     def resolve(self, settings: TaskSettings) -> "Table":
         """Return the task with the kind that its options or its columns say.
@@ -59,8 +76,9 @@ class Table(Task):
             UserError: An option is unknown or of another type, or the table cannot be read, lacks a column, or has an
                 empty cell.
         """
-        kind = _kind(*_read(settings))
-        return Table(kind, kind_named(kind).usual_metric)
+        options, table = _read(settings)
+        kind = _kind(options, table)
+        return Table(kind, kind_named(kind).usual_metric, tuple(table.targets), tuple(table.remarks))
 
     def load(self, settings: TaskSettings) -> tuple[Split, Split]:
         """Return the splits.
@@ -74,7 +92,7 @@ class Table(Task):
         kind = _kind(options, table)
         images = _images(table, settings)
         targets = _points(table, images, settings) if options.points else _targets(table, kind)
-        train_rows, test_rows = _rows(table, targets, settings)
+        train_rows, test_rows = _rows(table, images, targets, settings)
         if kind == "classification":
             _check_classes(table, train_rows, test_rows)
         whole = Split(images, targets)
@@ -92,7 +110,8 @@ class _Options:
 
 def _read(settings: TaskSettings) -> tuple[_Options, TargetTable]:
     options = _options(settings)
-    return options, read_table(options.file, options.columns)
+    images = None if settings.path is None else ImageNames(Path(settings.path))
+    return options, read_table(options.file, options.columns, images)
 
 
 def _options(settings: TaskSettings) -> _Options:
@@ -106,7 +125,11 @@ def _options(settings: TaskSettings) -> _Options:
     if not isinstance(points, bool) or (points and kind not in (None, "regression")):
         raise UserError(f"task.options.points={points!r}: expected true or false, and true only for a regression")
     columns = TableColumns(
-        _names(values, "columns"), _name(values, "image"), _name(values, "split"), kind == "classification"
+        _names(values, "columns"),
+        _name(values, "image"),
+        _name(values, "split"),
+        kind == "classification",
+        _chosen_delimiter(values),
     )
     return _Options(_find(Path(values["targets"]), settings), columns, kind, points)
 
@@ -128,6 +151,17 @@ def _names(values: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
     return tuple(names)
 
 
+def _chosen_delimiter(values: Mapping[str, Any]) -> str | None:
+    given = values.get("delimiter")
+    if given is None or given in DELIMITERS:
+        return given
+    found = next((sign for sign, word in DELIMITERS.items() if word == given), None)
+    if found is None:
+        listed = ", ".join(map(repr, DELIMITERS.values()))
+        raise UserError(f"task.options.delimiter={given!r}: expected one of {listed}")
+    return found
+
+
 def _find(file: Path, settings: TaskSettings) -> Path:
     places = [file] if settings.path is None else [file, Path(settings.path) / file]
     for place in places:
@@ -141,12 +175,8 @@ def _kind(options: _Options, table: TargetTable) -> KindName:
     if options.kind is not None or options.points:
         return options.kind or "regression"
     if len(columns) == 1:
-        return "regression" if columns[0].dtype.kind == "f" else "classification"
-    return "multilabel" if all(_is_binary(column).all() for column in columns) else "regression"
-
-
-def _is_binary(column: Column) -> Column:
-    return np.isin(column, (0, 1)) & (column.dtype.kind in "biu")
+        return "classification" if columns[0].is_words or columns[0].is_whole else "regression"
+    return "multilabel" if all(column.is_binary for column in columns) else "regression"
 
 
 def _images(table: TargetTable, settings: TaskSettings) -> ImageSource:
@@ -154,20 +184,23 @@ def _images(table: TargetTable, settings: TaskSettings) -> ImageSource:
         return TensorImages(torch.from_numpy(table.images).permute(0, 3, 1, 2), name=f"{table.file} row")
     if settings.path is None:
         raise UserError(f"task.path is not set, expected the folder of the images in {table.file}")
-    paths = [Path(settings.path, name) for name in table.images.tolist()]
-    missing = next((row for row, path in enumerate(paths) if not path.is_file()), None)
-    if missing is not None:
-        raise UserError(f"{table.file}: {table.rows[missing]}: no such image, {paths[missing]}")
-    return ImageFiles.of(paths)
+    # Absolute, where a name is: files of both kinds have no folder in common.
+    folder = Path(settings.path).absolute() if any(map(isabs, table.images.tolist())) else Path(settings.path)
+    names = ImageNames(folder)
+    paths = [names.find(name) for name in table.images.tolist()]
+    if None in paths:
+        missing = paths.index(None)
+        raise UserError(f"{table.file}: {table.rows[missing]}: no such image, {folder / table.images[missing]}")
+    return ImageFiles.of([path for path in paths if path is not None])
 
 
 def _targets(table: TargetTable, kind: KindName) -> Tensor:
     if kind == "classification":
-        return torch.from_numpy(np.unique(_only_column(table), return_inverse=True)[1].astype(np.int64))
+        return torch.from_numpy(_only_column(table).classes()[1])
     columns = {name: _numbers(table, name) for name in table.targets}
     stacked = np.stack(list(columns.values()), axis=1)
     if kind == "regression":
-        return torch.from_numpy(stacked).float()
+        return torch.from_numpy(stacked)
     for name, column in columns.items():
         if not np.isin(column, (0, 1)).all():
             row = int(np.isin(column, (0, 1)).argmin())
@@ -175,7 +208,7 @@ def _targets(table: TargetTable, kind: KindName) -> Tensor:
     return torch.from_numpy(stacked == 1)
 
 
-def _only_column(table: TargetTable) -> Column:
+def _only_column(table: TargetTable) -> TargetColumn:
     if len(table.targets) > 1:
         raise UserError(f"{table.file}: columns {', '.join(table.targets)}, expected one column of classes")
     (column,) = table.targets.values()
@@ -184,11 +217,14 @@ def _only_column(table: TargetTable) -> Column:
 
 def _numbers(table: TargetTable, name: str) -> Column:
     column = table.targets[name]
-    if column.dtype.kind == "U":
-        raise table.complain(0, name, f"{str(column[0])!r} is not a number")
-    values = column.astype(np.float64)
+    if column.is_words:
+        alone = f"; task.options.columns=['{name}'] takes it alone, as classes" if len(table.targets) > 1 else ""
+        raise table.complain(0, name, f"{str(column.names[0])!r} is not a number{alone}")
+    values = column.values.astype(np.float64)
     if not np.isfinite(values).all():
         raise table.complain(int(np.isfinite(values).argmin()), name, "not finite (NaN or inf)")
+    if column.is_whole and len(np.unique(values)) < column.num_whole():
+        raise table.complain(0, name, "whole numbers that 64-bit floating point merges: take off what they share")
     return values
 
 
@@ -204,9 +240,10 @@ def _points(table: TargetTable, images: ImageSource, settings: TaskSettings) -> 
     return framed_points(points, sizes, settings.crop_size)
 
 
-def _rows(table: TargetTable, targets: Tensor, settings: TaskSettings) -> tuple[Rows, Rows]:
+def _rows(table: TargetTable, images: ImageSource, targets: Tensor, settings: TaskSettings) -> tuple[Rows, Rows]:
     in_test = None if table.splits is None else _in_test(table, table.splits)
-    _check_twice(table, in_test)
+    if isinstance(images, ImageFiles):
+        _check_twice(table, images, in_test)
     if in_test is not None:
         return np.flatnonzero(~in_test), np.flatnonzero(in_test)
     classes = targets if targets.ndim == 1 else torch.zeros(len(targets), dtype=torch.int64)
@@ -216,36 +253,35 @@ def _rows(table: TargetTable, targets: Tensor, settings: TaskSettings) -> tuple[
         if targets.ndim > 1:
             raise UserError(f"{table.file}: one row, expected at least two, to train and to test on")
         name, column = next(iter(table.targets.items()))
-        reason = f"the only image of class {column[row].item()!r}, expected at least two, to train and to test on"
+        reason = f"the only image of class {column.names[row].item()!r}, expected at least two, to train and to test on"
         raise table.complain(row, name, f"{reason}; task.options.kind=regression takes numbers as numbers")
     return stratified_split(classes, _TEST_SHARE, settings.seed)
 
 
 def _in_test(table: TargetTable, splits: Column) -> Column:
     for row, value in enumerate(splits.tolist()):
-        if value not in _IN_TEST:
+        if value.casefold() not in _IN_TEST:
             raise UserError(f"{table.file}: {table.rows[row]}: split {value!r}, expected one of {', '.join(_IN_TEST)}")
-    in_test = np.array([_IN_TEST[value] for value in splits.tolist()])
+    in_test = np.array([_IN_TEST[value.casefold()] for value in splits.tolist()])
     if in_test.all() or not in_test.any():
         missing = "train" if in_test.all() else "test"
         raise UserError(f"{table.file}: all {len(in_test)} rows are of one split, none is for {missing}")
     return in_test
 
 
-def _check_twice(table: TargetTable, in_test: Column | None) -> None:
-    if table.images.dtype.kind != "U":
-        return
+def _check_twice(table: TargetTable, images: ImageFiles, in_test: Column | None) -> None:
     seen: dict[str, int] = {}
-    for row, name in enumerate(table.images.tolist()):
-        first = seen.setdefault(normpath(name), row)
+    for row, path in enumerate(images.paths):
+        first = seen.setdefault(normpath(path), row)
         if first != row:
             both = in_test is not None and in_test[first] != in_test[row]
             where = "in both splits" if both else "there twice"
+            name = table.images[row]
             raise UserError(f"{table.file}: image {name} is {where}, in {table.rows[first]} and {table.rows[row]}")
 
 
 def _check_classes(table: TargetTable, train_rows: Rows, test_rows: Rows) -> None:
-    column = _only_column(table)
+    column = _only_column(table).names
     unknown = ~np.isin(column[test_rows], column[train_rows])
     if unknown.any():
         row = int(test_rows[unknown.argmax()])

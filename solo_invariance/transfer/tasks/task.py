@@ -1,7 +1,7 @@
 """What a downstream task is: images with targets, split into training and test."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -60,6 +60,8 @@ class Task(ABC):
     Attributes:
         kind: Whether the targets are classes, several labels an image, or numbers.
         metric: The name of the usual score.
+        columns: What the targets are called, where they have names: of a table, its columns.
+        remarks: What is to be said of how targets were read, in sentences without an end.
         paper_metric: The name of the paper's score where that is another one, a quirk of ``protocol=paper``.
         probe: The usual probe, None for that of the kind: logistic for classes and labels, ridge for numbers.
         may_overlap: Whether an image may be in both splits, as in some published datasets, and is only counted; in the
@@ -68,6 +70,8 @@ class Task(ABC):
 
     kind: KindName
     metric: str
+    columns: Sequence[str] = ()
+    remarks: Sequence[str] = ()
     paper_metric: ClassVar[str | None] = None
     probe: ClassVar[str | None] = None
     may_overlap: ClassVar[bool] = False

@@ -21,8 +21,8 @@ from solo_invariance.config.pretrain import (
     SchedulerConfig,
 )
 from solo_invariance.errors import UserError
-from solo_invariance.hosts.embedded.methods import build_method, warmup_cosine
-from solo_invariance.hosts.embedded.pretrain import _claim_directory, pretrain
+from solo_invariance.hosts.embedded.methods import MoCoV2Plus, build_method, warmup_cosine
+from solo_invariance.hosts.embedded.pretrain import _claim_directory, first_not_finite, pretrain
 
 
 def _config(out: Path, *overrides: str) -> DictConfig:
@@ -273,9 +273,76 @@ def test_a_runs_name_is_of_its_method_and_its_data(tmp_path: Path) -> None:
         ("name=x/y", "has no /"),
         ("checkpoint.enabled=false", r"checkpoint\.enabled=false"),
         ("precision=foo", "precision=foo"),
-        ("method_kwargs.temperature=0", "method=mocov2plus cannot be built with method_kwargs"),
+        ("method_kwargs.temperature=0", r"method_kwargs\.temperature=0: expected a positive number"),
     ],
 )
 def test_values_out_of_range_are_named(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         pretrain(_config(tmp_path / "out", *override.split()))
+
+
+@pytest.mark.parametrize("where", ["the loss is nan in epoch 1, step 4", "momentum_backbone.bn1.running_mean is not"])
+def test_training_that_diverges_ends_with_a_line_and_leaves_the_last_good_checkpoint(
+    tmp_path: Path, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loss that is not finite, and weights that are not though every loss was."""
+    loss = MoCoV2Plus.loss
+
+    def diverge(self: MoCoV2Plus, crops: list[torch.Tensor]) -> torch.Tensor:
+        found = loss(self, crops)
+        if "loss" in where and self.global_step == 4:
+            return found * torch.nan
+        if self.global_step == 7:  # the last of the second epoch
+            self.momentum_backbone.bn1.running_mean.fill_(torch.inf)
+        return found
+
+    monkeypatch.setattr(MoCoV2Plus, "loss", diverge)
+    config = _config(tmp_path, "max_epochs=3")
+    for _ in range(2):  # again, where it is taken up
+        with pytest.raises(UserError, match=f"^training diverged: {where}.* of the time before: .*ep=0.ckpt; try a sm"):
+            pretrain(config)
+        (left,) = tmp_path.rglob("*.ckpt")
+        assert first_not_finite(_state(left)["state_dict"]) is None
+    assert not list(tmp_path.rglob("*.unfinished"))
+    monkeypatch.setattr(MoCoV2Plus, "loss", loss)
+    whole = pretrain(_config(tmp_path / "whole", "max_epochs=3"))
+    assert torch.equal(_weights(pretrain(config)), _weights(whole))
+
+
+def _weights(path: Path) -> torch.Tensor:
+    return torch.cat([weight.flatten().double() for weight in _state(path)["state_dict"].values()])
+
+
+def test_training_that_diverges_at_once_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loss = MoCoV2Plus.loss
+    monkeypatch.setattr(MoCoV2Plus, "loss", lambda self, crops: loss(self, crops) / 0)
+    with pytest.raises(UserError, match="the loss is inf in epoch 0, step 0; no checkpoint was written"):
+        pretrain(_config(tmp_path))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_a_checkpoint_that_is_not_finite_is_not_gone_on_from(tmp_path: Path) -> None:
+    config = _config(tmp_path, "checkpoint.keep_prev=true")
+    path = pretrain(config)
+    expected, broken = _weights(path), _state(path)
+    broken["state_dict"]["backbone.bn1.weight"][0] = torch.nan
+    torch.save(broken, path)
+    with pytest.warns(UserWarning, match=r"passed over: .*ep=1\.ckpt: backbone\.bn1\.weight is not finite"):
+        assert torch.equal(_weights(pretrain(config)), expected)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["optimizer.batch_size=1"], r"optimizer\.batch_size=1: expected at least 2"),
+        (["method=simclr", "optimizer.batch_size=1"], r"optimizer\.batch_size=1: expected at least 2"),
+        (["+optimizer.kwargs.momentum=-1"], "optimizer: sgd does not take these settings: Invalid momentum value: -1"),
+        (["method_kwargs.temperature=-1"], r"method_kwargs\.temperature=-1: expected a positive number"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_anything_is_written(
+    tmp_path: Path, overrides: list[str], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        pretrain(_config(tmp_path / "runs", *overrides))
+    assert not (tmp_path / "runs").exists()

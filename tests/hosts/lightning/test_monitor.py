@@ -5,6 +5,7 @@ import csv
 import random
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,7 @@ def test_two_processes_that_are_watched_are_the_same_and_the_first_measures(tmp_
 _TWO_PROCESSES = """
 import os
 import sys
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -238,6 +240,21 @@ def test_training_goes_on_where_features_are_not_finite(tmp_path: Path, monkeypa
         checkpoint = _pretrain(tmp_path, *_WATCH)
     assert torch.load(checkpoint, weights_only=True)["global_step"] == 3 * 4
     assert "invariance/hue/similarity" not in _logged(checkpoint)[0]
+
+
+def test_whatever_goes_wrong_in_watching_is_said_once_and_training_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: Monitor, network: torch.nn.Module) -> dict[str, float]:
+        raise ZeroDivisionError("no factor")
+
+    monkeypatch.setattr(Monitor, "measure", fail)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        checkpoint = _pretrain(tmp_path, *_WATCH, "invariance.monitor.every=1")
+    said = [str(one.message) for one in caught if "nothing measured" in str(one.message)]
+    assert said == ["invariance.monitor: nothing measured after 1 epochs: ZeroDivisionError: no factor"]
+    assert torch.load(checkpoint, weights_only=True)["global_step"] == 3 * 4
 
 
 def test_a_watched_run_goes_on_from_one_that_was_not(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@ import pytest
 import torch
 
 from solo_invariance.measure import FeatureStatistics, feature_statistics
+from solo_invariance.measure.statistics.feature_statistics import Moments, repetitions
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e3])
@@ -75,3 +76,29 @@ def test_one_process_that_measures_for_itself_waits_for_no_other(monkeypatch: py
         stream, {"": 2}, TensorImages(pixels), Geometry(4, 4), ReadingPolicy(0), Processes()
     )
     assert moments[""].num_images == 9
+
+
+def _moments(pictures: int, files: int, noise: float) -> Moments:
+    """Of features of files that repeat pictures in turn, up to rounding; a sample of at most 100."""
+    generator = torch.Generator().manual_seed(0)
+    different = 5 + torch.randn(pictures, 8, generator=generator)
+    different[:, 3] = 2.0
+    features = different[torch.arange(files) % pictures] * (1 + noise * torch.randn(files, 8, generator=generator))
+    sample = features[torch.randperm(files, generator=generator)[:100]]
+    return feature_statistics(features)._replace(sample=sample)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "files", "found"),
+    [(10, 60, 10), (59, 60, 59), (60, 60, None), (10, 900, 10), (400, 900, None), (900, 900, None)],
+)
+@pytest.mark.parametrize("noise", [0.0, 1e-6])
+def test_pictures_that_repeat_are_counted_whatever_their_files(
+    pictures: int, files: int, found: int | None, noise: float
+) -> None:
+    assert repetitions(_moments(pictures, files, noise)) == found
+
+
+def test_nothing_is_said_of_repetitions_without_a_sample() -> None:
+    moments = _moments(10, 60, 0.0)
+    assert repetitions(moments._replace(sample=None)) is None

@@ -201,10 +201,10 @@ def test_options_that_do_not_fit_are_named(root: Path, options: dict[str, Any], 
         ("image,split,a\n0.png,train,1\n0.png,test,1\n", r"image 0\.png is in both splits, in line 2 and line 3"),
         ("image,split,a\n0.png,train,1\n1.png,holdout,1\n", "line 3: split 'holdout', expected one of train, val"),
         ("image,split,a\n0.png,train,1\n1.png,val,1\n", "all 2 rows are of one split, none is for test"),
-        ("image,split,a\n0.png,train,1\n1.png,test,2\n", "line 3, column 'a': class 2 is only in the test split"),
+        ("image,split,a\n0.png,train,1\n1.png,test,2\n", "line 3, column 'a': class '2' is only in the test split"),
         (
             "image,a\n0.png,1\n1.png,1\n2.png,2\n",
-            "line 4, column 'a': the only image of class 2, expected",
+            "line 4, column 'a': the only image of class '2', expected",
         ),
         ("image,a\n0.png,0.5\n", "one row, expected at least two"),
     ],
@@ -256,3 +256,218 @@ def test_names_of_images_need_their_folder(root: Path) -> None:
 def test_several_columns_cannot_be_classes(root: Path) -> None:
     _csv(root, "image,a,b", [f"{name},1,2" for name in TEN])
     _refused(_settings(root, kind="classification"), r"columns a, b, expected one column of classes")
+
+
+_ROWS = [f"{name},{'abc'[index % 3]}" for index, name in enumerate(TEN[:9])]
+
+
+def _resolved(settings: TaskSettings) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    task = table.resolve(settings)
+    return task.kind, tuple(task.columns), tuple(task.remarks)
+
+
+@pytest.mark.parametrize(
+    ("name", "numbers"),
+    [
+        ("", range(9)),
+        ("", [3, 17, 4, 99, 5, 8, 0, 41, 12]),
+        ("Unnamed: 0", range(9)),
+        ("Unnamed: 0", range(100, 109)),
+        ("index", range(9)),
+        ("Index", range(1, 10)),
+        ("id", range(9)),
+    ],
+)
+def test_a_column_that_numbers_the_rows_is_no_target_and_is_spoken_of(root: Path, name: str, numbers) -> None:  # type: ignore[no-untyped-def]
+    _csv(root, f"{name},image,label", [f"{n},{row}" for n, row in zip(numbers, _ROWS, strict=True)])
+    kind, columns, remarks = _resolved(_settings(root))
+    assert (kind, columns) == ("classification", ("label",))
+    assert remarks == (f"column {name!r} numbers the rows and is no target",)
+    train, test = table.load(_settings(root))
+    assert sorted(_numbers(train) + _numbers(test)) == list(range(9))
+    if name:
+        asked = _settings(root, columns=[name], kind="regression")
+        assert _resolved(asked) == ("regression", (name,), ())
+
+
+def test_a_target_that_numbers_the_rows_by_another_name_stays_one_and_is_spoken_of(root: Path) -> None:
+    _csv(root, "image,frame,height", [f"{name},{i},{i / 2}" for i, name in enumerate(TEN)])
+    kind, columns, remarks = _resolved(_settings(root))
+    assert (kind, columns) == ("regression", ("frame", "height"))
+    assert remarks == ("column 'frame' is a target, though it numbers the rows",)
+    _csv(root, "image,index", [f"{name},{i % 4}" for i, name in enumerate(TEN)])
+    assert _resolved(_settings(root)) == ("classification", ("index",), ())
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "message"),
+    [
+        (
+            "image,index",
+            "{i}.png,{i}",
+            "column 'index' numbers the rows, and there is no other of targets; .*='index'|",
+        ),
+        (",image", "{i},{i}.png", "column '' numbers the rows, and there is no other"),
+        ("image,label,", "{i}.png,{i},x", "column '' has no name, and is no row number: name it"),
+        ("Unnamed: 0,image,label", "7,{i}.png,{i}", "column 'Unnamed: 0' has no name, and is no row number"),
+        (",image,", "{i},{i}.png,{i}", "two columns have no name"),
+    ],
+)
+def test_columns_that_say_too_little_are_refused(root: Path, header: str, row: str, message: str) -> None:
+    _csv(root, header, [row.format(i=i) for i in range(10)])
+    _refused(_settings(root), rf"targets\.csv: {message}")
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_table_without_a_header_keeps_its_first_row(root: Path, place: int) -> None:
+    rows = [row if place == 0 else ",".join(reversed(row.split(","))) for row in _ROWS]
+    _csv(root, rows[0], rows[1:])
+    train, test = table.load(_settings(root))
+    assert sorted(_numbers(train) + _numbers(test)) == list(range(9))
+    kind, columns, remarks = _resolved(_settings(root))
+    assert (kind, columns) == ("classification", (f"column {2 - place}",))
+    assert remarks == ("the first line names an image: there is no header",)
+    assert _resolved(_settings(root, columns=[f"column {2 - place}"]))[0] == "classification"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("7", "007", "+7"),
+        ("1", "1.0", "01"),
+        ("NA", "None", "nan"),
+        ("inf", "-inf", "cat"),
+        ("12345678901234567890", "12345678901234567891", "12345678901234567892"),
+        ("1e5", "100000", "100000.0"),
+    ],
+)
+def test_classes_are_told_apart_as_they_are_written(root: Path, names: tuple[str, ...]) -> None:
+    _csv(root, "image,label", [f"{name},{names[index % 3]}" for index, name in enumerate(TEN[:9])])
+    chosen = {} if "." not in "".join(names) else {"kind": "classification"}
+    train, test = table.load(_settings(root, **chosen))
+    classes = {number % 3: target for split in (train, test) for number, target in _pairs(split)}
+    assert sorted(classes.values()) == [0, 1, 2]
+    assert all(classes[number % 3] == target for split in (train, test) for number, target in _pairs(split))
+
+
+def _pairs(split: Split) -> list[tuple[int, int]]:
+    return list(zip(_numbers(split), split.targets.tolist(), strict=True))
+
+
+def test_classes_that_are_numbers_are_in_their_order(root: Path) -> None:
+    _csv(root, "image,label", [f"{name},{(10, 9, -3)[index % 3]}" for index, name in enumerate(TEN[:9])])
+    for split in table.load(_settings(root)):
+        assert all(target == (2, 1, 0)[number % 3] for number, target in _pairs(split))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{0};{1}",
+        "{0}\t{1}",
+        "{0}|{1}",
+        "{0} {1}",
+        "{0}, {1}",
+        '"{0}", "{1}"',
+        "{0},{1},",
+        "{0},{1},,,",
+        "{0},{1}\r",
+        "{0},{1}\n",
+        "{0},{1}\n,,",
+        '{0},"{1}\n"',
+    ],
+)
+@pytest.mark.parametrize("start", ["", "\ufeff", "# a comment; with, signs\n", "sep={sep}\n", "\n\n"])
+def test_tables_are_read_however_they_are_written(root: Path, content: str, start: str) -> None:
+    cells = [("image", "label"), *(tuple(row.split(",")) for row in _ROWS)]
+    delimiter = next((sign for sign in ";\t| " if sign in content and "," not in content), ",")
+    text = start.format(sep=delimiter) + "\n".join(content.format(*row) for row in cells) + "\n"
+    (root / "targets.csv").write_bytes(text.encode())
+    train, test = table.load(_settings(root))
+    assert sorted(_numbers(train) + _numbers(test)) == list(range(9))
+    assert all(target == number % 3 for split in (train, test) for number, target in _pairs(split))
+    assert _resolved(_settings(root)) == ("classification", ("label",), ())
+
+
+def test_utf_16_is_read_by_its_byte_order_mark_and_other_bytes_are_refused(root: Path) -> None:
+    text = "image;größe\n" + "\n".join(f"{name};{index / 2}" for index, name in enumerate(TEN))
+    for encoding in ("utf-16", "utf-8"):
+        (root / "targets.csv").write_bytes(text.encode(encoding))
+        assert _resolved(_settings(root))[:2] == ("regression", ("größe",))
+    (root / "targets.csv").write_bytes(text.encode("latin-1"))
+    _refused(_settings(root), r"targets\.csv: line 1 is no UTF-8 text: save the table as CSV in UTF-8")
+    (root / "targets.csv").write_bytes(text.encode("utf-16-le"))
+    _refused(_settings(root), r"targets\.csv: .*no UTF-8 text|no text in UTF-8")
+
+
+def test_a_delimiter_that_cannot_be_told_is_asked_for(root: Path) -> None:
+    (root / "targets.csv").write_text("image;a,b\n" + "".join(f"{name};1,{i % 2}\n" for i, name in enumerate(TEN)))
+    _refused(_settings(root), r"targets\.csv: ',' and ';' delimit cells alike; say which by task\.options\.delimiter")
+    assert _resolved(_settings(root, delimiter=";", kind="classification"))[:2] == ("classification", ("a,b",))
+    _refused(_settings(root, delimiter="::"), r"task\.options\.delimiter='::': expected one of ',', ';', 'tab'")
+    (root / "targets.csv").write_text("image\ta\n" + "".join(f"{name}\t{i % 2}\n" for i, name in enumerate(TEN)))
+    assert _resolved(_settings(root, delimiter="tab"))[:2] == ("classification", ("a",))
+
+
+def test_decimal_commas_are_refused(root: Path) -> None:
+    for cells in (("0,5", "1,5"), ("0,5", "1"), ("0.5", "1,5")):
+        rows = [f"{name};{cells[i % 2]}" for i, name in enumerate(TEN)]
+        _csv(root, "image;size", rows)
+        _refused(_settings(root), r"column 'size': '\d,5': numbers are written with a point, 0\.5")
+    assert _resolved(_settings(root, kind="classification"))[0] == "classification"
+
+
+@pytest.mark.parametrize("ending", [".json", ".xlsx", ".npy", ".parquet"])
+def test_other_formats_are_refused_by_name(root: Path, ending: str) -> None:
+    (root / f"targets{ending}").write_text("{}")
+    _refused(_settings(root, f"targets{ending}"), rf"expected a CSV file or an NPZ file, not {ending}")
+
+
+def test_images_are_found_by_what_their_column_has(root: Path) -> None:
+    (root / "sub").mkdir()
+    for name in TEN:
+        (root / name).rename(root / "sub" / name)
+    for written in ("sub/{i}.png", "sub\\{i}.png", "sub/{i}", f"{root}/sub/{{i}}.png"):
+        rows = [f"{i % 2},{written.format(i=i)}" for i in range(10)]
+        for header in ("label,Image", "label,FileName"):
+            _csv(root, header, rows)
+            train, test = table.load(_settings(root))
+            assert sorted(_numbers(train) + _numbers(test)) == list(range(10))
+            assert _resolved(_settings(root))[:2] == ("classification", ("label",))
+    mixed = [f"{root if i % 2 else '.'}/sub/{i}.png,{i % 2}" for i in range(10)]
+    _csv(root, "where,label", mixed)
+    assert sum(len(split.images) for split in table.load(_settings(root))) == 10
+
+
+def test_an_id_without_an_ending_is_an_image(root: Path) -> None:
+    _csv(root, "label,id", [f"{i % 2},{i}" for i in range(10)])
+    train, test = table.load(_settings(root))
+    assert sorted(_numbers(train) + _numbers(test)) == list(range(10))
+    assert _resolved(_settings(root))[:2] == ("classification", ("label",))
+
+
+def test_an_image_that_is_there_by_two_names_is_there_twice(root: Path) -> None:
+    _csv(root, "image,label", [*(f"{name},1" for name in TEN), "3,1"])
+    _refused(_settings(root), r"image 3 is there twice, in line 5 and line 12")
+
+
+def test_numbers_keep_all_their_digits(root: Path) -> None:
+    _csv(root, "image,t", [f"{name},{10**9 + i / 1024}" for i, name in enumerate(TEN)])
+    for split in table.load(_settings(root)):
+        assert split.targets[:, 0].tolist() == [10**9 + number / 1024 for number in _numbers(split)]
+    _csv(root, "image,t", [f"{name},{2**60 + i // 2}" for i, name in enumerate(TEN)])
+    assert table.load(_settings(root))[0].targets.unique().tolist() == [0, 1, 2, 3, 4]
+    _refused(_settings(root, kind="regression"), "column 't': whole numbers that 64-bit floating point merges")
+    np.savez(root / "targets.npz", images=np.array(TEN), targets=2**60 + np.arange(10) // 2)
+    _refused(_settings(root, "targets.npz", kind="regression"), "whole numbers that 64-bit floating point merges")
+
+
+def test_words_among_several_columns_are_said_how_to_take(root: Path) -> None:
+    _csv(root, "image,breed,age", [f"{name},{'ab'[i % 2]},{i}.5" for i, name in enumerate(TEN)])
+    _refused(_settings(root), r"column 'breed': 'a' is not a number; task\.options\.columns=\['breed'\] takes it alone")
+
+
+def test_splits_are_words_in_any_capitals(root: Path) -> None:
+    _csv(root, "image,Split,label", [f"{name},{('TRAIN', 'Test')[i > 5]},{i % 2}" for i, name in enumerate(TEN)])
+    train, test = table.load(_settings(root))
+    assert (_numbers(train), _numbers(test)) == ([0, 1, 2, 3, 4, 5], [6, 7, 8, 9])

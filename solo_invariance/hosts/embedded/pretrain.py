@@ -3,7 +3,7 @@
 import json
 import logging
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,9 @@ from torchvision import datasets
 from solo_invariance.backbones.checkpoint import read_checkpoint
 from solo_invariance.config.composed import compose_command, plain
 from solo_invariance.config.pretrain import PretrainConfig
-from solo_invariance.data.decoding import list_images
+from solo_invariance.data.class_folders import read_class_folders
+from solo_invariance.data.listing import contents_of_folder, list_images, require_directory
+from solo_invariance.data.parts import parts_of
 from solo_invariance.errors import UserError
 from solo_invariance.families import Canvas
 from solo_invariance.hosts.augmentations import crop_pipeline_from_config
@@ -133,23 +135,51 @@ class IndexedDataset(Dataset[tuple[int, Any, int]]):
         return index, image if self.transform is None else self.transform(image), label
 
 
-class UnlabelledFolder(Dataset[tuple[Any, int]]):
-    """All images below a folder, each with the label -1.
+class FolderImages(Dataset[tuple[Any, int]]):
+    """Image files with labels.
 
     Args:
-        root: The folder.
+        paths: N files.
+        labels: Theirs, -1 where there is none.
         loader: Reads a file.
     """
 
-    def __init__(self, root: Path, loader: Callable[[str], Any]) -> None:
-        self.paths = list_images(root)
+    def __init__(self, paths: Sequence[Path], labels: Sequence[int], loader: Callable[[str], Any]) -> None:
+        self.paths = paths
+        self.labels = labels
         self.loader = loader
+
+    @classmethod
+    def of(cls, root: Path, loader: Callable[[str], Any], labelled: bool = True) -> "FolderImages":
+        """Return the images below a folder, with the folders in it for their classes, if there are any.
+
+        Args:
+            root: The folder.
+            loader: Reads a file.
+            labelled: Whether the folders are classes; the images of all have the label -1 otherwise.
+
+        Raises:
+            UserError: There are no images, or some beside folders of classes, or the folders are parts of a dataset,
+                of which the test is not to be trained on.
+        """
+        require_directory(root, "images")
+        if not labelled or not contents_of_folder(root).folders:
+            paths = list_images(root)
+            return cls(paths, [-1] * len(paths), loader)
+        parts = parts_of(root)
+        if parts is not None:
+            raise UserError(
+                f"data.train_path={root}: holds the parts of a dataset; name the one to train on, "
+                f"data.train_path={parts.train[0]}"
+            )
+        found = read_class_folders(root)
+        return cls(found.paths, found.classes.tolist(), loader)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self.loader(str(self.paths[index])), -1
+        return self.loader(str(self.paths[index])), self.labels[index]
 
 
 class HostCheckpoints(Callback):
@@ -223,10 +253,7 @@ def _source(cfg: DictConfig, canvas: Canvas) -> Dataset[tuple[Any, int]]:
     if path is None:
         raise UserError(f"data.train_path is missing: data.dataset={name} is read from a folder")
     if name == "custom":
-        has_classes = any(entry.is_dir() for entry in Path(path).glob("*")) and not cfg.data.no_labels
-        if has_classes:
-            return _torchvision(datasets.ImageFolder, path, loader=canvas.load)
-        return UnlabelledFolder(Path(path), canvas.load)
+        return FolderImages.of(Path(path), canvas.load, labelled=not cfg.data.no_labels)
     if name in ("cifar10", "cifar100"):
         return _torchvision(getattr(datasets, name.upper()), path, train=True)
     if name == "stl10":

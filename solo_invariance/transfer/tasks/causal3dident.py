@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_invariance.data.decoding import list_images
+from solo_invariance.data.class_folders import class_names
 from solo_invariance.data.images import ImageFiles
 from solo_invariance.data.latent_scenes.dataset import LATENTS
+from solo_invariance.data.listing import list_images
 from solo_invariance.errors import UserError
-from solo_invariance.transfer.tasks.class_folders import class_names
 from solo_invariance.transfer.tasks.requirements import check_options, refuse_layout, require_folder
 from solo_invariance.transfer.tasks.splits import Count, draw_rows
 from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings

@@ -1,5 +1,6 @@
 """From image files to RGB pixels."""
 
+import ctypes
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -149,6 +150,9 @@ def _reason(name: str, error: Exception) -> str:
 @cache
 def _kinds() -> tuple[str, ...]:
     Image.init()
+    # Pillow raises what libtiff complains of; it need not go to the terminal as well. A build may hide the function.
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(Image.core.__file__).TIFFSetErrorHandler(None)
     return tuple(kind for kind in _KINDS if kind in Image.OPEN)
 
 

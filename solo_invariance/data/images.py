@@ -76,15 +76,7 @@ class ImageFiles(Dataset["Tensor | Unreadable"]):
         Raises:
             UserError: The file cannot be read; the message names it.
         """
-        path, found = self.paths[index], hashlib.sha256()
-        try:
-            with path.open("rb", buffering=0) as file:
-                while part := file.read(_PART):  # a file may be larger than the memory
-                    found.update(part)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-        found.update(repr((self.resize,)).encode())
-        return found.hexdigest()
+        return hash_file(self.paths[index], self.resize)
 
 
 class TensorImages(Dataset[Tensor]):
@@ -188,6 +180,23 @@ def digest_of(source: ImageSource, index: int) -> str:
 def hash_pixels(image: Tensor, *settings: object) -> str:
     """Return a hash of an image, uint8 (3, H, W), and of what is done with it."""
     return hash_bytes(image.contiguous().numpy().tobytes(), tuple(image.shape), *settings)
+
+
+def hash_file(path: Path, *settings: object) -> str:
+    """Return a hash of a file's bytes, in hexadecimal, and of what is done with it.
+
+    Raises:
+        UserError: The file cannot be read; the message names it.
+    """
+    found = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while part := file.read(_PART):  # a file may be larger than the memory
+                found.update(part)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    found.update(repr(settings).encode())
+    return found.hexdigest()
 
 
 def hash_bytes(content: bytes, *settings: object) -> str:

@@ -14,7 +14,7 @@ EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif",
 # Left behind by archives, network drives and file systems; some of them hold a small copy of every image.
 _LEFT_BEHIND = frozenset({"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"})
 # Folders of links to one another can be read in more ways than there are images anywhere.
-_MOST_WAYS = 10_000
+_MOST_WAYS = 1000
 _SHOWN = 3
 
 _Inode = tuple[int, int]

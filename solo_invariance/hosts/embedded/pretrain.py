@@ -2,8 +2,10 @@
 
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,8 @@ def pretrain(settings: PretrainConfig | DictConfig, progress: Progress = no_prog
         except SystemExit as leaving:  # what Lightning makes of Ctrl-C
             raise KeyboardInterrupt from leaving
         except UserError as error:
+            if checkpointer.last is None:
+                _remove_unused(directory)
             raise _from_worker(error) from error
     if checkpointer.last is None:
         raise RuntimeError("training ended without a checkpoint")
@@ -109,6 +113,14 @@ def _composed(settings: PretrainConfig) -> DictConfig:
     merged = OmegaConf.merge(cfg, chosen)
     assert isinstance(merged, DictConfig)
     return merged
+
+
+def _remove_unused(directory: Path) -> None:
+    """Remove a run's directory without a checkpoint, and those above it that are empty then."""
+    shutil.rmtree(directory, ignore_errors=True)
+    with suppress(OSError):  # another run is in it
+        directory.parent.rmdir()
+        directory.parent.parent.rmdir()
 
 
 def _from_worker(error: UserError) -> UserError:

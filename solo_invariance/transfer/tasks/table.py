@@ -227,7 +227,7 @@ def _in_test(table: TargetTable, splits: Column) -> Column:
     roles = {value: _role(value) for value in values}
     for row, value in enumerate(values):
         if roles[value] in (None, "unlabelled"):
-            expected = "train, val or test (or 0 and 1)"
+            expected = "one of train, val, test, 0, 1"
             raise UserError(f"{table.file}: {table.rows[row]}: split {value!r}, expected {expected}")
     tested = for_test(role for role in roles.values() if role)
     in_test = np.array([roles[value] == tested for value in values])

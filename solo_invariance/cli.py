@@ -4,6 +4,7 @@ import difflib
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -52,6 +53,8 @@ def _run(command: str, overrides: list[str]) -> int:
     from solo_invariance.config.own_files import check_own_files
 
     check_own_files()
+    # What Pillow thinks of a picture's metadata; what cannot be read is an error, and named.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     try:
         module = importlib.import_module(f"solo_invariance.commands.{command}")
         ConfigStore.instance().store(name=f"schema_{command}", node=module.Config)

@@ -108,6 +108,9 @@ def _print_score(result: TransferResult) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if result.split:
+        said = f"{result.task}: trained on {result.split['train']}; tested on {result.split['test']}"
+        console.print(said, highlight=False, soft_wrap=True, markup=False)
     if "member_weights" in result.details:
         weights = ", ".join(f"{weight:.3g}" for weight in result.details["member_weights"])
         console.print(f"weights of the members: {weights}", highlight=False)

@@ -11,8 +11,11 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from solo_invariance.data.decoding import Unreadable, list_images, load_image, readable, resize_short_side, to_tensor
+from solo_invariance.data.decoding import Unreadable, load_image, readable, resize_short_side, to_tensor
+from solo_invariance.data.listing import list_images
 from solo_invariance.errors import UserError
+
+_PART = 2**16
 
 
 class ImageSource(Protocol):
@@ -53,7 +56,7 @@ class ImageFiles(Dataset["Tensor | Unreadable"]):
         """Return these files, in this order."""
         files = cls.__new__(cls)
         files.paths, files.resize = list(paths), resize
-        files.root = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
+        files.root = _common_folder(paths)
         return files
 
     def __len__(self) -> int:
@@ -77,11 +80,7 @@ class ImageFiles(Dataset["Tensor | Unreadable"]):
         Raises:
             UserError: The file cannot be read; the message names it.
         """
-        path = self.paths[index]
-        try:
-            return hash_bytes(path.read_bytes(), *resizing_of(self))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        return hash_file(self.paths[index], *resizing_of(self))
 
 
 class TensorImages(Dataset[Tensor]):
@@ -197,6 +196,23 @@ def hash_pixels(image: Tensor, *settings: object) -> str:
     return hash_bytes(image.contiguous().numpy().tobytes(), tuple(image.shape), *settings)
 
 
+def hash_file(path: Path, *settings: object) -> str:
+    """Return a hash of a file's bytes, in hexadecimal, and of what is done with it.
+
+    Raises:
+        UserError: The file cannot be read; the message names it.
+    """
+    found = hashlib.sha256()
+    try:
+        with path.open("rb", buffering=0) as file:
+            while part := file.read(_PART):  # a file may be larger than the memory
+                found.update(part)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    found.update(repr(settings).encode())
+    return found.hexdigest()
+
+
 def hash_bytes(content: bytes, *settings: object) -> str:
     """Return a hash of what an image is computed from, in hexadecimal, and of how."""
     return hashlib.sha256(content + repr(settings).encode()).hexdigest()
@@ -210,5 +226,16 @@ def identify(source: ImageSource, index: int) -> str:
     """
     if isinstance(source, ImageFiles):
         path = source.paths[index]
-        return f"{path.relative_to(source.root).as_posix()} ({path.stat().st_size} bytes)"
+        name = path.relative_to(source.root) if path.is_relative_to(source.root) else path
+        try:
+            return f"{name.as_posix()} ({path.stat().st_size} bytes)"
+        except OSError:  # whoever reads it says so
+            return f"{name.as_posix()} (not there)"
     return source.name_of(index)
+
+
+def _common_folder(paths: Sequence[Path]) -> Path:
+    try:
+        return Path(os.path.commonpath([path.parent for path in paths]))
+    except ValueError:  # there are none, or some are absolute and others not
+        return Path()

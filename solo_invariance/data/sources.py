@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from solo_invariance.config.checks import require_text
-from solo_invariance.data.decoding import Unreadable, resize_short_side, to_tensor
+from solo_invariance.data.decoding import Unreadable, reading, resize_short_side, to_rgb, to_tensor
 from solo_invariance.data.images import ImageFiles, ImageSource, KnownImages, SelectedImages, TensorImages
 from solo_invariance.errors import UserError
 
@@ -117,7 +117,8 @@ class DatasetImages:
             image = Image.fromarray(np.asarray(pixels.permute(1, 2, 0)))
         if not isinstance(image, Image.Image):
             raise UserError(f"{self.name_of(index)}: is a {type(image).__name__}, expected an image")
-        return to_tensor(resize_short_side(image.convert("RGB"), self.resize, self.interpolation))
+        with reading(self.name_of(index)):
+            return to_tensor(resize_short_side(to_rgb(image), self.resize, self.interpolation))
 
     def name_of(self, index: int) -> str:
         """Return the dataset's name and the index."""
@@ -129,8 +130,8 @@ def _bytes(images: Tensor, ndim: int, what: str = "images") -> Tensor:
     if images.ndim != ndim or images.shape[-3] != 3:
         wanted = "(N, 3, H, W)" if ndim == 4 else "(3, H, W)"
         raise UserError(f"{what}: a tensor of shape {tuple(images.shape)}, expected {wanted}")
-    if images.dtype == torch.uint8:
-        return images.cpu()
+    if images.dtype == torch.uint8 or not images.numel():
+        return images.byte().cpu()
     if not images.is_floating_point() or not (images.min() >= 0 and images.max() <= 1):
         raise UserError(f"{what}: a tensor of {images.dtype}, expected uint8, or numbers in [0, 1] (not normalised)")
     return images.mul(255).round().byte().cpu()

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn, get_args
 
-from solo_invariance.data.decoding import EXTENSIONS
+from solo_invariance.data.listing import EXTENSIONS, files_below, is_image, require_directory
+from solo_invariance.data.parts import parts_of
 from solo_invariance.errors import UserError
 from solo_invariance.protocols import ProtocolName, protocol_named
 
@@ -22,8 +23,6 @@ _ALOT_REDDISH = r"(?P<material>[0-9]+)/(?P=material)_c(?P<camera>[1-4])i" + _PNG
 # The official code takes the light from the material's number, so that they take turns.
 _ALOT_LIGHTS = (1, 2, 3, 4, 5, 8)
 _ALOT_ONE_LIGHT_EACH = frozenset(f"{material} light {_ALOT_LIGHTS[(material - 1) % 6]}" for material in range(1, 251))
-# Deeper than any layout, with room for the folders above it; a link that leads back up must not be walked for ever.
-_DEEPEST = 6
 _SHOWN = 3
 
 
@@ -264,6 +263,8 @@ def read_view_set(name: str, root: Path, kind: Kind | None = None, protocol: Pro
     Source: groups and numbers of views as in the paper's evaluation of invariance to real changes.
     """
     layout = _layout_of(name)
+    if layout.name == "view_folders":
+        _refuse_parts(root)
     if kind is not None and kind not in get_args(Kind):
         raise UserError(f"kind is {kind!r}; expected {' or '.join(get_args(Kind))}")
     groups = _groups_of(layout, _views_below(layout, root))
@@ -286,7 +287,7 @@ def _layout_of(name: str) -> _Layout:
 
 def _views_below(layout: _Layout, root: Path) -> list[_View]:
     files = _list_files(root)
-    images = [file for file in files if Path(file).suffix.lower() in EXTENSIONS]
+    images = [file for file in files if is_image(file)]
     views = {file: view for file in images if (view := layout.view(file))}
     if not views:
         _refuse_layout(layout, root, images, files)
@@ -297,27 +298,17 @@ def _views_below(layout: _Layout, root: Path) -> list[_View]:
     return list(views.values())
 
 
+def _refuse_parts(root: Path) -> None:
+    """Refuse train and test, which are no groups of views of one thing."""
+    require_directory(root, "views")
+    if parts_of(root) is not None:
+        raise UserError(f"{root}: holds the parts of a dataset, not groups of views; name one of the parts")
+
+
 def _list_files(root: Path) -> list[str]:
-    """The files below a folder that are not hidden, as POSIX paths relative to it."""
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder of views")
-    files: list[str] = []
-    # Links are followed: a subset of a large data set is often a folder of links.
-    for folder, subfolders, names in os.walk(root, onerror=_refuse_folder, followlinks=True):
-        here = Path(folder).relative_to(root)
-        deeper = len(here.parts) < _DEEPEST
-        subfolders[:] = [name for name in subfolders if deeper and not _is_hidden(name)]
-        files += [(here / name).as_posix() for name in names if not _is_hidden(name)]
-    return files
-
-
-def _is_hidden(name: str) -> bool:
-    # macOS leaves a copy `._NAME.png` of every image that it packs, some of them in a folder of their own.
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def _refuse_folder(error: OSError) -> NoReturn:
-    raise UserError(f"{error.filename}: folder cannot be read ({error.strerror})") from error
+    """The files below a folder, as POSIX paths relative to it."""
+    require_directory(root, "views")
+    return [Path(file).relative_to(root).as_posix() for file in files_below(root)]
 
 
 def _refuse_layout(layout: _Layout, root: Path, images: list[str], files: list[str]) -> NoReturn:

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms import functional as F
 
-from solo_invariance.data.decoding import decode_scaled
+from solo_invariance.data.decoding import decode_scaled, reading, to_rgb
 from solo_invariance.data.framing import resize_for
 
 _DRAFT_MARGIN = 1.5
@@ -69,14 +69,18 @@ class Canvas:
 
         Args:
             image: A PIL image of any size and mode, or a uint8 tensor (3, H, W); what ``load`` returned stays as it is.
+
+        Raises:
+            UserError: The picture is broken, or nothing says what its numbers mean.
         """
         if isinstance(image, CanvasImage):
             return image
         if isinstance(image, Tensor):
             height, width = image.shape[-2:]
             return CanvasImage(self._resized(image), self._extent(width, height))
-        image = image if image.mode == "RGB" else image.convert("RGB")
-        return self._painted(image, image.size)
+        with reading("an image of the dataset"):
+            picture = to_rgb(image)
+        return self._painted(picture, picture.size)
 
     def load(self, path: str) -> CanvasImage:
         """Read an image file on its canvas, in no more detail than that needs.

@@ -7,8 +7,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from solo_invariance.data.decoding import list_images
 from solo_invariance.data.latent_scenes import LatentScenes
+from solo_invariance.data.listing import list_images
 from solo_invariance.errors import UserError
 from solo_invariance.families.canvas import Canvas, CanvasImage, default_canvas_size, sizes_of
 from solo_invariance.families.crops import generator_of

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from solo_invariance.backbones.backbone import Backbone, common_interpolation
+from solo_invariance.data.decoding import DECODING
 from solo_invariance.data.framing import FramedImages, Framing
 from solo_invariance.data.images import ImageSource
 from solo_invariance.features.cache import FeatureCache, NoCache
@@ -142,7 +143,12 @@ def _keys(
 ) -> list[list[str]]:
     """Return the key of each unit and backbone."""
     digests = [digest_of_backbone(backbone) for backbone in backbones]
-    common = {"format": _FORMAT, "framing": [framing.size, framing.interpolation], "precision": precision}
+    common = {
+        "format": _FORMAT,
+        "decoding": DECODING,
+        "framing": [framing.size, framing.interpolation],
+        "precision": precision,
+    }
     return [
         [fingerprint_of({**common, "images": images[unit.start : unit.stop], "backbone": one}) for one in digests]
         for unit in units

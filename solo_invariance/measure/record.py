@@ -12,6 +12,7 @@ from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.composed import as_dict
 from solo_invariance.config.measure import Budget, DataConfig, MeasureConfig, OnError, PrecisionName, ReferenceConfig
 from solo_invariance.config.protocol import ProtocolName
+from solo_invariance.data.decoding import DECODING
 from solo_invariance.features.digests import digest_of_backbone
 from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_of
 from solo_invariance.measure.settings import MeasureSettings
@@ -136,6 +137,7 @@ def identity_of(
         "backbone": {**kept["backbone"], "sha256": sha256},
         **geometry._asdict(),
         "images": contents,
+        "decoding": DECODING,
         "version": versions()["solo-invariance"],
         **({"own": dict(own)} if own else {}),
     }

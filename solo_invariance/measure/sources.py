@@ -194,5 +194,8 @@ def _groups_of_files(view_set: ViewSet, size: int) -> ViewGroups:
 
 def _groups(view_set: ViewSet, places: dict[Path, int]) -> Iterator[Group]:
     for group in view_set.groups:
-        size = sum(path.stat().st_size for path in group.paths)  # as images are told apart
+        try:
+            size = sum(path.stat().st_size for path in group.paths)  # as images are told apart
+        except OSError as error:
+            raise UserError(f"{error.filename}: cannot be read ({error.strerror})") from error
         yield Group(f"{group.name} ({size} bytes)", tuple(places[path] for path in group.paths))

@@ -28,6 +28,7 @@ class TransferResult(Result):
         num_test: How many images it was scored on.
         protocol: ``paper`` or ``clean``, where the file says it.
         test_images: A hash of which they were, where the file says it.
+        split: Which parts of one's own data are ``train`` and ``test``, where that was found out.
         overlap: How many images are both for training and for the test.
         targets: What was to be predicted, where the file says it.
         details: How the fit came about.
@@ -47,6 +48,7 @@ class TransferResult(Result):
     num_test: Whole = Field(repr=False)
     protocol: Text | None = None
     test_images: Text | None = Field(default=None, repr=False)
+    split: Mapping[str, Text] | None = Field(default=None, repr=False)
     overlap: Whole | None = Field(default=None, repr=False)
     targets: TargetsRecord | None = None
     details: Mapping[str, Any] = Field(default_factory=dict, repr=False)

@@ -1,5 +1,6 @@
 """Images and targets of one's own, as a task."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,10 +92,21 @@ def images_from(given: OwnImages) -> ImageSource:
         UserError: They have another form, or cannot be found.
     """
     if isinstance(given, np.ndarray):
-        return image_source(torch.from_numpy(given))
+        if given.dtype.kind not in "buif":
+            raise UserError(f"images: an array of {given.dtype}, expected numbers (N, 3, H, W), or a list of files")
+        return image_source(torch.from_numpy(np.ascontiguousarray(given)))
     if isinstance(given, list | tuple):
-        return ImageFiles.of([Path(path) for path in given])
+        return _files(given)
     return image_source(given)
+
+
+def _files(given: Sequence[Any]) -> ImageFiles:
+    for one in given:
+        if not isinstance(one, str | Path):
+            raise UserError(f"images: a list with a {type(one).__name__}, expected files; or an array (N, 3, H, W)")
+        if not os.path.isfile(one):
+            raise UserError(f"{one}: no such image")
+    return ImageFiles.of([Path(one) for one in given])
 
 
 def targets_from(given: Targets, what: str = "own") -> Tensor:

@@ -13,6 +13,7 @@ from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.backbones.load import config_of
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.task import TaskConfig
+from solo_invariance.data.decoding import DECODING
 from solo_invariance.features.digests import digest_of_backbone
 from solo_invariance.results.files import (
     SCHEMA,
@@ -91,6 +92,7 @@ def identity_of(record: Mapping[str, Any], weights: str | None, data: TaskData) 
         **kept,
         "backbone": {**kept["backbone"], "sha256": weights},
         "images": fingerprint_of({"train": data.train_digests, "test": data.test_digests, "targets": targets}),
+        "decoding": DECODING,
         "version": versions()["solo-invariance"],
     }
 
@@ -144,6 +146,7 @@ def about_of(
         settings: How it was probed.
         seconds: How long that took.
     """
+    split = {"train": data.train.origin, "test": data.test.origin}
     return {
         "label": backbone.provenance.label,
         "backbone": backbone.describe(),
@@ -156,6 +159,7 @@ def about_of(
         "overlap": data.overlap,
         "targets": data.targets.as_content(),
         "test_images": fingerprint_of({"digests": data.test_digests}),
+        "split": split if all(split.values()) else None,
         "config": dict(record),
         "versions": versions(),
         "seed": settings.seed,

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -255,3 +256,48 @@ def test_the_paper_whitens_views_by_other_images(cli, host_checkpoint, coil100, 
     assert code == 2
     assert "set reference.path to a folder of them" in err
     assert not out.exists()
+
+
+def test_links_and_what_systems_leave_behind_are_the_same_to_every_command(
+    cli, tmp_path: Path, photo_folder: Path, host_checkpoint
+) -> None:
+    """Two classes of links, of which one has a link that leads back, and hidden pictures: eight images to all."""
+    root, checkpoint = tmp_path / "subset", host_checkpoint()
+    root.mkdir()
+    (root / "coffee").symlink_to(photo_folder / "val" / "coffee")
+    shutil.copytree(photo_folder / "val" / "rocket", root / "rocket")
+    (root / "rocket" / "up").symlink_to("..")
+    for name in (".ipynb_checkpoints", "__MACOSX"):
+        shutil.copytree(photo_folder / "val" / "retina", root / name)
+        shutil.copytree(photo_folder / "val" / "retina", root / "rocket" / name)
+    shutil.copy(photo_folder / "val" / "retina" / "0.jpg", root / "rocket" / "._0.jpg")
+    (root / "Thumbs.db").touch()
+    common = [f"backbone.checkpoint={checkpoint}", "device=cpu"]
+    code, _, err = cli("measure", *common, f"data.path={root}", "k=2", "transforms=[hue]", f"out={tmp_path / 'm'}")
+    assert code == 0, err
+    assert json.loads((tmp_path / "m" / "invariance.json").read_text())["reference"]["num_images"] == 8
+    code, _, err = cli("transfer", *common, "task.name=folder", f"task.path={root}", "folds=2", f"out={tmp_path / 't'}")
+    assert code == 0, err
+    result = json.loads((tmp_path / "t" / "transfer.json").read_text())
+    assert result["num_train"] + result["num_test"] == 8
+    sheet = tmp_path / "sheet.png"
+    code, _, err = cli(
+        "families", "show=[identity]", f"data.path={root}", "crop_size=32", "num_images=99", "draws=1", f"out={sheet}"
+    )
+    assert code == 0, err
+    with Image.open(sheet) as drawn:
+        assert drawn.height == 26 + 8 * 35 + 12
+
+
+def test_otherwise_decoded_pictures_are_another_run(
+    cli, tmp_path: Path, photo_folder: Path, host_checkpoint, monkeypatch
+) -> None:
+    arguments = [
+        *("measure", f"backbone.checkpoint={host_checkpoint()}", "device=cpu"),
+        *(f"data.path={photo_folder / 'val'}", "k=2", "transforms=[hue]", f"out={tmp_path / 'out'}"),
+    ]
+    assert cli(*arguments)[0] == 0
+    monkeypatch.setattr("solo_invariance.measure.record.DECODING", 1)
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert "holds results of another run (decoding: 2 there, 1 now)" in err

@@ -401,3 +401,25 @@ def test_processes_share_their_work_without_a_cache_that_is_kept(cli, host_check
     code, _, err = cli(*_arguments(host_checkpoint(), tmp_path / "out", "hue", "tasks=[hue,shape]"))
     assert code == 0, err
     assert sum(passes) == 120
+
+
+def test_a_result_says_what_its_splits_are_and_is_not_mixed_with_otherwise_decoded_ones(
+    cli, host_checkpoint, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = [
+        "transfer",
+        f"backbone.checkpoint={host_checkpoint()}",
+        "task.name=folder",
+        f"task.path={photo_folder}",
+        "folds=2",
+        f"out={tmp_path / 'out'}",
+    ]
+    code, printed, err = cli(*arguments)
+    assert code == 0, err
+    assert "folder: trained on train; tested on val" in printed
+    result = json.loads((tmp_path / "out" / "transfer.json").read_text())
+    assert result["split"] == {"train": "train", "test": "val"}
+    monkeypatch.setattr("solo_invariance.transfer.record.DECODING", 1)
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert "holds results of another run (decoding: 2 there, 1 now)" in err

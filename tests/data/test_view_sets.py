@@ -478,3 +478,11 @@ def test_a_path_of_two_groups_is_listed_once() -> None:
     assert views.paths == (two, one, three)
     with pytest.raises(FrozenInstanceError):
         views.name = "other"  # type: ignore[misc]
+
+
+def test_the_parts_of_a_dataset_are_no_groups_of_views(tmp_path: Path) -> None:
+    for name in ("train/0.png", "train/1.png", "valid/0.png", "valid/1.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match="train and valid hold images without folders of classes"):
+        read_view_set("view_folders", tmp_path)

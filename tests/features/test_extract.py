@@ -261,3 +261,15 @@ def test_no_images_give_no_features(make_backbone: Make, images: TensorImages, c
     assert extract_features(make_backbone(), nothing, cache=cache).shape == (0, 5)
     fused = _fused([make_backbone(0), make_backbone(1)], concatenate, "concat")
     assert extract_features(fused, nothing, cache=cache).shape == (0, 10)
+
+
+def test_features_of_otherwise_decoded_pictures_are_not_served(
+    make_backbone: Make, images: TensorImages, cache: FeatureCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extract_features(make_backbone(), images, cache=cache)
+    before = len(_files(cache))
+    extract_features(make_backbone(), images, cache=cache)
+    assert len(_files(cache)) == before
+    monkeypatch.setattr("solo_invariance.features.extract.DECODING", 1)
+    extract_features(make_backbone(), images, cache=cache)
+    assert len(_files(cache)) == 2 * before

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 
 from solo_invariance.data.decoding import readable
-from solo_invariance.data.images import ImageFiles, ImageSource
+from solo_invariance.data.images import ImageFiles, ImageSource, identify
 from solo_invariance.errors import UserError
 from solo_invariance.transfer.own_images import OwnTask, images_from, targets_from
 from solo_invariance.transfer.tasks import TaskSettings
@@ -115,3 +115,33 @@ def test_what_does_not_fit_together_is_said() -> None:
         OwnTask.of(PIXELS, torch.rand(4, 2), PIXELS, torch.rand(4, 3))
     with pytest.raises(UserError, match="no test images"):
         OwnTask.of(PIXELS, [0, 1, 0, 1], PIXELS[:0], torch.zeros(0, dtype=torch.int64))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([3], "images: a list with a int, expected files"),
+        ([PIXELS[0]], "images: a list with a Tensor, expected files"),
+        (["nowhere.png"], "nowhere.png: no such image"),
+        (["x" * 300], "x: no such image"),
+        (np.array(["a.png"]), "images: an array of <U5, expected numbers"),
+        (np.array([None, 3]), "images: an array of object, expected numbers"),
+        (torch.zeros(0, 3, 8, 4, dtype=torch.int16)[:, :2], "expected .N, 3, H, W."),
+    ],
+)
+def test_images_of_other_forms_are_named(given: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        images_from(given)
+
+
+def test_files_by_paths_of_both_kinds_are_read_and_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for index in range(2):
+        Image.fromarray(PIXELS[index].permute(1, 2, 0).numpy()).save(tmp_path / f"{index}.png")
+    monkeypatch.chdir(tmp_path)
+    source = images_from([Path("0.png"), tmp_path / "1.png"])
+    assert torch.equal(_stacked(source), PIXELS[:2])
+    assert [identify(source, index).split(" (")[0] for index in range(2)] == ["0.png", str(tmp_path / "1.png")]
+
+
+def test_an_array_turned_round_is_the_same_images() -> None:
+    assert torch.equal(_stacked(images_from(PIXELS.numpy()[::-1])), PIXELS.flip(0))

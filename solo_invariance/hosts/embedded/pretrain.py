@@ -4,7 +4,8 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ from torchvision import datasets
 from solo_invariance.backbones.checkpoint import read_checkpoint
 from solo_invariance.config.composed import compose_command, plain
 from solo_invariance.config.pretrain import PretrainConfig
-from solo_invariance.data.decoding import list_images
+from solo_invariance.data.class_folders import read_class_folders
+from solo_invariance.data.listing import contents_of_folder, list_images, require_directory
+from solo_invariance.data.parts import parts_of
 from solo_invariance.errors import UserError
 from solo_invariance.families import Canvas
 from solo_invariance.hosts.augmentations import crop_pipeline_from_config
@@ -100,7 +103,7 @@ def pretrain(settings: PretrainConfig | DictConfig, progress: Progress = no_prog
             raise KeyboardInterrupt from leaving
         except UserError as error:
             if checkpointer.last is None and directory not in before:
-                shutil.rmtree(directory, ignore_errors=True)  # nothing but what this run began
+                _remove_unused(directory)  # nothing but what this run began
             raise _after_divergence(error, cfg, checkpointer.last) from error
     if checkpointer.last is None:
         raise RuntimeError("training ended without a checkpoint")
@@ -127,6 +130,14 @@ def _after_divergence(error: UserError, cfg: DictConfig, last: Path | None) -> U
     return UserError(f"training diverged: {error}; {left}; try a smaller optimizer.lr (now {rate:g}), or more warm-up")
 
 
+def _remove_unused(directory: Path) -> None:
+    """Remove a run's directory without a checkpoint, and those above it that are empty then."""
+    shutil.rmtree(directory, ignore_errors=True)
+    with suppress(OSError):  # another run is in it
+        directory.parent.rmdir()
+        directory.parent.parent.rmdir()
+
+
 def _from_worker(error: UserError) -> UserError:
     """Return an error as it was raised, without the traceback that a data worker wraps it in."""
     return UserError(str(error).strip().splitlines()[-1].rpartition("UserError: ")[2])
@@ -151,23 +162,51 @@ class IndexedDataset(Dataset[tuple[int, Any, int]]):
         return index, image if self.transform is None else self.transform(image), label
 
 
-class UnlabelledFolder(Dataset[tuple[Any, int]]):
-    """All images below a folder, each with the label -1.
+class FolderImages(Dataset[tuple[Any, int]]):
+    """Image files with labels.
 
     Args:
-        root: The folder.
+        paths: N files.
+        labels: Theirs, -1 where there is none.
         loader: Reads a file.
     """
 
-    def __init__(self, root: Path, loader: Callable[[str], Any]) -> None:
-        self.paths = list_images(root)
+    def __init__(self, paths: Sequence[Path], labels: Sequence[int], loader: Callable[[str], Any]) -> None:
+        self.paths = paths
+        self.labels = labels
         self.loader = loader
+
+    @classmethod
+    def of(cls, root: Path, loader: Callable[[str], Any], labelled: bool = True) -> "FolderImages":
+        """Return the images below a folder, with the folders in it for their classes, if there are any.
+
+        Args:
+            root: The folder.
+            loader: Reads a file.
+            labelled: Whether the folders are classes; the images of all have the label -1 otherwise.
+
+        Raises:
+            UserError: There are no images, or some beside folders of classes, or the folders are parts of a dataset,
+                of which the test is not to be trained on.
+        """
+        require_directory(root, "images")
+        if not labelled or not contents_of_folder(root).folders:
+            paths = list_images(root)
+            return cls(paths, [-1] * len(paths), loader)
+        parts = parts_of(root)
+        if parts is not None:
+            raise UserError(
+                f"data.train_path={root}: holds the parts of a dataset; name the one to train on, "
+                f"data.train_path={parts.train[0]}"
+            )
+        found = read_class_folders(root)
+        return cls(found.paths, found.classes.tolist(), loader)
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
-        return self.loader(str(self.paths[index])), -1
+        return self.loader(str(self.paths[index])), self.labels[index]
 
 
 class HostCheckpoints(Callback):
@@ -263,10 +302,7 @@ def _source(cfg: DictConfig, canvas: Canvas) -> Dataset[tuple[Any, int]]:
     if path is None:
         raise UserError(f"data.train_path is missing: data.dataset={name} is read from a folder")
     if name == "custom":
-        has_classes = any(entry.is_dir() for entry in Path(path).glob("*")) and not cfg.data.no_labels
-        if has_classes:
-            return _torchvision(datasets.ImageFolder, path, loader=canvas.load)
-        return UnlabelledFolder(Path(path), canvas.load)
+        return FolderImages.of(Path(path), canvas.load, labelled=not cfg.data.no_labels)
     if name in ("cifar10", "cifar100"):
         return _torchvision(getattr(datasets, name.upper()), path, train=True)
     if name == "stl10":

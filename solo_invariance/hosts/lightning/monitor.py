@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
 from solo_invariance.backbones.load import input_spec_of
-from solo_invariance.data.decoding import readable, resize_short_side, to_tensor
+from solo_invariance.data.decoding import readable, reading, resize_short_side, to_rgb, to_tensor
 from solo_invariance.data.framing import resize_for
 from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages
 from solo_invariance.errors import UserError
@@ -141,7 +141,8 @@ class RunImages:
     def _resized(self, image: Image.Image | Tensor) -> Tensor:
         if isinstance(image, Tensor):  # uint8, as the embedded data are
             image = Image.fromarray(image.permute(1, 2, 0).numpy())
-        return to_tensor(resize_short_side(image.convert("RGB"), self._resize))
+        with reading("an image of the dataset"):
+            return to_tensor(resize_short_side(to_rgb(image), self._resize))
 
 
 @contextmanager

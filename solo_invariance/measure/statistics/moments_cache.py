@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from solo_invariance.backbones import Backbone, SideBySide
+from solo_invariance.data.decoding import DECODING
 from solo_invariance.data.images import ImageSource
 from solo_invariance.features.cache import FeatureCache
 from solo_invariance.features.digests import digest_of_backbone, digests_of
@@ -34,6 +35,7 @@ def key_of_moments(
     return fingerprint_of(
         {
             "format": 2,
+            "decoding": DECODING,
             "kind": "moments",
             "backbones": [digest_of_backbone(member) for member in members],
             "images": digests_of(reference, num_workers),

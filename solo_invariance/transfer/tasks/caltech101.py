@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torchvision import datasets
 
+from solo_invariance.data.class_folders import ClassFolders, read_class_folders
 from solo_invariance.data.images import ImageFiles
 from solo_invariance.errors import UserError
 from solo_invariance.protocols import protocol_named
-from solo_invariance.transfer.tasks.class_folders import ClassFolders, read_class_folders
 from solo_invariance.transfer.tasks.requirements import check_options, open_torchvision, require_folder
 from solo_invariance.transfer.tasks.splits import Rows, draw, select
 from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings

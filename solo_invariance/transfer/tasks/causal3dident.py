@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_invariance.data.decoding import list_images
+from solo_invariance.data.class_folders import class_names
 from solo_invariance.data.images import ImageFiles
 from solo_invariance.data.latent_scenes.dataset import LATENTS
+from solo_invariance.data.listing import list_images
 from solo_invariance.errors import UserError
-from solo_invariance.transfer.tasks.class_folders import class_names
 from solo_invariance.transfer.tasks.requirements import check_options, refuse_layout, require_folder
 from solo_invariance.transfer.tasks.splits import Count, draw_rows
 from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings
@@ -78,17 +78,21 @@ def _read_latents(root: Path, index: int, folder: Path, num_images: int) -> Tens
     path = next((file for file in files if file.is_file()), files[0])
     try:
         values = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: not a readable array ({error}); expected the latents of {folder}") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); expected the latents of {folder}") from error
+    except Exception as error:  # of NumPy, which reads the header as Python's syntax, on a broken one
+        raise UserError(f"{path}: not a readable array of numbers; expected the latents of {folder}") from error
     if values.shape != (num_images, len(_NAMES)) or values.dtype.kind not in "fiu":
         raise UserError(
             f"{path}: {values.dtype} of shape {values.shape}, expected numbers of shape ({num_images}, {len(_NAMES)}) "
             f"for the {num_images} images in {folder}"
         )
-    finite = np.isfinite(values).all(1)
+    with np.errstate(over="ignore"):  # it is then not finite
+        latents = values.astype(np.float32)
+    finite = np.isfinite(latents).all(1)
     if not finite.all():
-        raise UserError(f"{path}: row {int(finite.argmin())} is not finite (NaN or inf)")
-    return torch.from_numpy(values.astype(np.float32))
+        raise UserError(f"{path}: row {int(finite.argmin())} is not finite (NaN, infinite or too large)")
+    return torch.from_numpy(latents)
 
 
 all_latents = Causal3DIdent()

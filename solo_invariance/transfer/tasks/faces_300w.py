@@ -18,6 +18,7 @@ from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings
 _FOLDERS = ("01_Indoor", "02_Outdoor")
 _LAYOUT = "{01_Indoor, 02_Outdoor}/*.png, each with a .pts of the same name beside it"
 _SOURCE = "https://ibug.doc.ic.ac.uk/resources/300-W/"
+_SHOWN = 100
 _NUM_LANDMARKS = 68
 _TRAIN_SHARE = 0.6  # 0.3 for training and 0.3 for validation
 
@@ -80,7 +81,8 @@ def _read_points(path: Path) -> Tensor:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected the landmarks of the image") from error
     except ValueError as error:
-        raise UserError(f"{path}: not a file of landmarks ({error}); expected a line with x and y for each") from error
+        reason = str(error)[:_SHOWN]
+        raise UserError(f"{path}: not a file of landmarks ({reason}); expected a line with x and y for each") from error
     if points.shape != (_NUM_LANDMARKS, 2) or not points.isfinite().all():
         raise UserError(f"{path}: {len(points)} landmarks, expected {_NUM_LANDMARKS} of finite numbers")
     return points

@@ -4,7 +4,7 @@ import os
 from functools import cached_property
 from pathlib import Path
 
-from solo_invariance.data.decoding import EXTENSIONS
+from solo_invariance.data.listing import is_image
 
 
 class ImageNames:
@@ -40,9 +40,8 @@ class ImageNames:
             stems: dict[str, list[str]] = {}
             place = os.path.join(self.folder, folder)
             for name in sorted(os.listdir(place)) if os.path.isdir(place) else ():
-                stem, ending = os.path.splitext(name)
-                if ending.lower() in EXTENSIONS:
-                    stems.setdefault(stem, []).append(name)
+                if is_image(name):
+                    stems.setdefault(os.path.splitext(name)[0], []).append(name)
             self._listed[folder] = stems
         return self._listed[folder]
 

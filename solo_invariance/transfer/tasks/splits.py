@@ -1,5 +1,6 @@
 """Splitting images into training and test, and drawing some of them."""
 
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -50,7 +51,8 @@ def stratified_split(classes: Tensor, test_share: float, seed: int) -> tuple[Row
 
 def select(split: Split, rows: Rows) -> Split:
     """Return some of a split's images with their targets."""
-    return Split(SelectedImages(split.images, rows.tolist()), split.targets[torch.from_numpy(rows)])
+    images = SelectedImages(split.images, rows.tolist())
+    return replace(split, images=images, targets=split.targets[torch.from_numpy(rows)])
 
 
 def draw(split: Split, count: Count, settings: TaskSettings) -> Split:

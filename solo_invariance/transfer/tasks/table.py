@@ -12,6 +12,7 @@ from torch import Tensor
 
 from solo_invariance.data.decoding import image_size
 from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages
+from solo_invariance.data.parts import Role, for_test, part_name
 from solo_invariance.errors import UserError
 from solo_invariance.transfer.kinds import KINDS, KindName, kind_named
 from solo_invariance.transfer.tasks.delimited import DELIMITERS
@@ -30,7 +31,7 @@ from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings
 
 _OPTIONS = ("targets", "columns", "image", "split", "kind", "points", "delimiter")
 _TEST_SHARE = 0.3
-_IN_TEST = {"train": False, "val": False, "valid": False, "validation": False, "0": False, "test": True, "1": True}
+_NUMBERED: dict[str, Role] = {"0": "train", "1": "test"}
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ class Table(Task):
     One column of whole numbers or words is classes, which are told apart as they are written; several columns of 0 and
     1 (or true and false) are labels; other numbers are regressed, in 64 bits. Columns that number the rows, as pandas
     writes them (without a name, ``Unnamed: 0``, ``index``), are none of the targets unless they are asked for. The
-    split's column says ``train``, ``val`` (which is for training) or ``test``, or 0 and 1. Without one, 0.3 of the
-    images are the test, of each class where there are classes, drawn with ``settings.seed``.
+    split's column says ``train``, ``val`` or ``test``, or what people call them, or 0 and 1; what is for validation is
+    for training where there is a test, and is the test where there is none. Without one, 0.3 of the images are the
+    test, of each class where there are classes, drawn with ``settings.seed``.
 
     ``settings.options``:
         ``targets``: The file, as it is or below ``settings.path``. A CSV file's cells are delimited by commas,
@@ -95,8 +97,7 @@ class Table(Task):
         train_rows, test_rows = _rows(table, images, targets, settings)
         if kind == "classification":
             _check_classes(table, train_rows, test_rows)
-        whole = Split(images, targets)
-        train, test = select(whole, train_rows), select(whole, test_rows)
+        train, test = (select(Split(images, targets, _origin(table, rows)), rows) for rows in (train_rows, test_rows))
         return draw(train, "num_train", settings), draw(test, "num_test", settings)
 
 
@@ -259,14 +260,30 @@ def _rows(table: TargetTable, images: ImageSource, targets: Tensor, settings: Ta
 
 
 def _in_test(table: TargetTable, splits: Column) -> Column:
-    for row, value in enumerate(splits.tolist()):
-        if value.casefold() not in _IN_TEST:
-            raise UserError(f"{table.file}: {table.rows[row]}: split {value!r}, expected one of {', '.join(_IN_TEST)}")
-    in_test = np.array([_IN_TEST[value.casefold()] for value in splits.tolist()])
+    values = splits.tolist()
+    roles = {value: _role(value) for value in values}
+    for row, value in enumerate(values):
+        if roles[value] in (None, "unlabelled"):
+            expected = "one of train, val, test, 0, 1"
+            raise UserError(f"{table.file}: {table.rows[row]}: split {value!r}, expected {expected}")
+    tested = for_test(role for role in roles.values() if role)
+    in_test = np.array([roles[value] == tested for value in values])
     if in_test.all() or not in_test.any():
         missing = "train" if in_test.all() else "test"
         raise UserError(f"{table.file}: all {len(in_test)} rows are of one split, none is for {missing}")
     return in_test
+
+
+def _origin(table: TargetTable, rows: Rows) -> str:
+    """What the split's column calls these rows."""
+    if table.splits is None:
+        return f"{len(rows)} of {len(table.images)} rows, drawn by seed"
+    return f"rows of split {', '.join(np.unique(table.splits[rows]).tolist())}"
+
+
+def _role(value: str) -> Role | None:
+    found = part_name(value)
+    return _NUMBERED.get(value) or (found.role if found and not found.affix else None)
 
 
 def _check_twice(table: TargetTable, images: ImageFiles, in_test: Column | None) -> None:

@@ -19,10 +19,12 @@ class Split:
     Args:
         images: N images.
         targets: (N,) int64 classes, (N, C) bool, true for each of C labels that an image has, or (N, T) float numbers.
+        origin: Which part of one's own data it is, where that was found out and not asked for.
     """
 
     images: ImageSource
     targets: Tensor
+    origin: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from solo_invariance.config.pretrain import (
 )
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.embedded.methods import MoCoV2Plus, build_method, warmup_cosine
-from solo_invariance.hosts.embedded.pretrain import _claim_directory, first_not_finite, pretrain
+from solo_invariance.hosts.embedded.pretrain import FolderImages, _claim_directory, first_not_finite, pretrain
 
 
 def _config(out: Path, *overrides: str) -> DictConfig:
@@ -170,6 +170,7 @@ def test_a_broken_image_is_named(tmp_path: Path, photo_folder: Path, workers: in
     shutil.copytree(photo_folder / "train", root)
     broken = next(root.rglob("3.jpg"))
     broken.write_bytes(broken.read_bytes()[:200])
+    (tmp_path / "out").mkdir()
     overrides = [
         "data.dataset=custom",
         f"data.train_path={root}",
@@ -180,6 +181,30 @@ def test_a_broken_image_is_named(tmp_path: Path, photo_folder: Path, workers: in
         pretrain(_config(tmp_path / "out", *overrides))
     assert "\n" not in str(error.value)
     assert str(error.value).startswith(str(broken))
+    assert not [*tmp_path.rglob("args.json")]
+
+
+def test_the_parts_of_a_dataset_are_no_classes(tmp_path: Path, photo_folder: Path) -> None:
+    with pytest.raises(UserError, match=r"parts of a dataset; name the one to train on, data\.train_path=.*/train$"):
+        pretrain(_config(tmp_path, "data.dataset=custom", f"data.train_path={photo_folder}"))
+    assert not [*tmp_path.iterdir()]
+
+
+def test_labels_are_those_of_the_folders_links_and_all(tmp_path: Path, photo_folder: Path) -> None:
+    root = tmp_path / "subset"
+    (root / "later" / ".ipynb_checkpoints").mkdir(parents=True)
+    shutil.copy(photo_folder / "val" / "coffee" / "0.jpg", root / "later")
+    shutil.copy(photo_folder / "val" / "coffee" / "1.jpg", root / "later" / ".ipynb_checkpoints")
+    (root / "later" / "Thumbs.db").touch()
+    (root / "later" / "up").symlink_to(root)
+    (root / "first").symlink_to(photo_folder / "val" / "rocket")
+    (root / ".trash").mkdir()
+    images = FolderImages.of(root, str)
+    assert [images[index] for index in range(len(images))] == [
+        *((str(root / "first" / f"{index}.jpg"), 0) for index in range(4)),
+        (str(root / "later" / "0.jpg"), 1),
+    ]
+    assert {label for _, label in FolderImages.of(root, str, labelled=False)} == {-1}
 
 
 def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:

@@ -58,7 +58,8 @@ def test_latents_that_do_not_fit_are_named(root: Path) -> None:
         (good[:-1], r"float64 of shape \(10, 10\), expected numbers of shape \(11, 10\) for the 11 images"),
         (np.where(np.arange(COUNT)[:, None] == 4, np.inf, good), "row 4 is not finite"),
         (good.astype(str), "<U"),
-        (good.astype(object), "not a readable array"),
+        (good.astype(object), "not a readable array of numbers; expected the latents"),
+        (good.astype(np.float64) * 1e200, "row 0 is not finite .NaN, infinite or too large"),
     ):
         np.save(path, values, allow_pickle=True)
         with pytest.raises(UserError, match=rf"testset/latents_1\.npy: .*{message}"):
@@ -67,5 +68,5 @@ def test_latents_that_do_not_fit_are_named(root: Path) -> None:
     with pytest.raises(UserError, match=r"testset/latents_1\.npy: not a readable array"):
         all_latents.load(settings)
     path.unlink()
-    with pytest.raises(UserError, match=r"testset/latents_1\.npy: not a readable array .* latents of .*images_1"):
+    with pytest.raises(UserError, match=r"testset/latents_1\.npy: cannot be read .*latents of .*images_1"):
         all_latents.load(settings)

@@ -73,3 +73,34 @@ def test_a_class_of_one_image_cannot_be_split(photo_folder: Path, tmp_path: Path
     shutil.copy(tmp_path / "coffee" / "0.jpg", tmp_path / "tea")
     with pytest.raises(UserError, match="tea: one image, expected at least two"):
         folder.load(TaskSettings(path=str(tmp_path)))
+
+
+def test_other_names_of_the_parts_are_known_and_said(photo_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "seg_train").mkdir()
+    (tmp_path / "seg_train" / "seg_train").symlink_to(photo_folder / "train")
+    (tmp_path / "seg_test").symlink_to(photo_folder / "val")
+    (tmp_path / "seg_pred").symlink_to(photo_folder / "val" / "coffee")
+    train, test = folder.load(TaskSettings(path=str(tmp_path)))
+    assert (train.targets.bincount().tolist(), test.targets.bincount().tolist()) == ([8] * 6, [4] * 6)
+    assert (train.origin, test.origin) == ("seg_train/seg_train", "seg_test (seg_pred passed over)")
+    few, _ = folder.load(TaskSettings(path=str(tmp_path), num_train=12))
+    assert few.origin == train.origin
+
+
+def test_a_drawn_split_says_so(photo_folder: Path) -> None:
+    train, test = folder.load(TaskSettings(path=str(photo_folder / "val"), seed=3))
+    assert train.origin == "0.7 of the images of each class, by seed 3"
+    assert test.origin == "0.3 of the images of each class, by seed 3"
+
+
+def test_honest_classes_of_the_parts_names_stay_classes(photo_folder: Path, tmp_path: Path) -> None:
+    for name, source in (("bus", "coffee"), ("car", "rocket"), ("train", "retina")):
+        (tmp_path / name).symlink_to(photo_folder / "train" / source)
+    train, _ = folder.load(TaskSettings(path=str(tmp_path)))
+    assert train.targets.bincount().tolist() == [6, 6, 6]
+
+
+def test_one_class_is_none(photo_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "archive").symlink_to(photo_folder)
+    with pytest.raises(UserError, match=rf"one class, archive, .*; did you mean task\.path={tmp_path}/archive\?"):
+        folder.load(TaskSettings(path=str(tmp_path)))

@@ -200,7 +200,7 @@ def test_options_that_do_not_fit_are_named(root: Path, options: dict[str, Any], 
         ("image,a\n0.png,1\n1.png,1\n./0.png,1\n", r"image \./0\.png is there twice, in line 2 and line 4"),
         ("image,split,a\n0.png,train,1\n0.png,test,1\n", r"image 0\.png is in both splits, in line 2 and line 3"),
         ("image,split,a\n0.png,train,1\n1.png,holdout,1\n", "line 3: split 'holdout', expected one of train, val"),
-        ("image,split,a\n0.png,train,1\n1.png,val,1\n", "all 2 rows are of one split, none is for test"),
+        ("image,split,a\n0.png,train,1\n1.png,Training,1\n", "all 2 rows are of one split, none is for test"),
         ("image,split,a\n0.png,train,1\n1.png,test,2\n", "line 3, column 'a': class '2' is only in the test split"),
         (
             "image,a\n0.png,1\n1.png,1\n2.png,2\n",
@@ -471,3 +471,22 @@ def test_splits_are_words_in_any_capitals(root: Path) -> None:
     _csv(root, "image,Split,label", [f"{name},{('TRAIN', 'Test')[i > 5]},{i % 2}" for i, name in enumerate(TEN)])
     train, test = table.load(_settings(root))
     assert (_numbers(train), _numbers(test)) == ([0, 1, 2, 3, 4, 5], [6, 7, 8, 9])
+
+
+@pytest.mark.parametrize(
+    ("names", "trained"),
+    [
+        ({"Train": 5, "TEST": 5}, 5),
+        ({"training": 4, "Validation": 2, "testing": 4}, 6),
+        ({"train": 6, "valid": 4}, 6),
+        ({"training_set": 6, "dev": 4}, 6),
+        ({"0": 6, "1": 4}, 6),
+    ],
+)
+def test_splits_are_known_by_the_names_that_people_give_them(root: Path, names: dict[str, int], trained: int) -> None:
+    splits = [name for name, count in names.items() for _ in range(count)]
+    _csv(root, "image,kind,split", [f"{TEN[i]},{('cat', 'dog')[i % 2]},{splits[i]}" for i in range(10)])
+    train, test = table.load(_settings(root))
+    assert (_numbers(train), _numbers(test)) == ([*range(trained)], [*range(trained, 10)])
+    assert train.origin.startswith("rows of split ")
+    assert test.origin == f"rows of split {splits[-1]}"

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from solo_invariance.data.decoding import EXTENSIONS, list_images
+from solo_invariance.data.listing import contents_of_folder, list_images, require_directory
 from solo_invariance.errors import UserError
 
 
@@ -27,21 +27,20 @@ class ClassFolders:
 
 
 def class_names(root: Path) -> tuple[str, ...]:
-    """Return the names of the folders in a folder, sorted; hidden ones are passed over.
+    """Return the names of the folders in a folder, sorted; hidden ones are passed over, links to folders are not.
 
     Raises:
         UserError: There is no such folder, no folder in it, or an image that is in none of them.
     """
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; expected {root.name}/CLASS/*.jpg (or .png, ...)")
-    visible = [entry for entry in sorted(root.iterdir()) if not entry.name.startswith(".")]
-    strays = [entry for entry in visible if entry.suffix.lower() in EXTENSIONS and entry.is_file()]
-    if strays:
-        raise UserError(f"{strays[0]}: an image outside of the folders of classes; move it into one or elsewhere")
-    names = tuple(entry.name for entry in visible if entry.is_dir())
-    if not names:
+    require_directory(root, f"classes; expected {root.name}/CLASS/*.jpg (or .png, ...)")
+    found = contents_of_folder(root)
+    if found.images:
+        raise UserError(
+            f"{root / found.images[0]}: an image outside of the folders of classes; move it into one or elsewhere"
+        )
+    if not found.folders:
         raise UserError(f"{root}: no folders of classes in it; expected {root.name}/CLASS/*.jpg (or .png, ...)")
-    return names
+    return tuple(found.folders)
 
 
 def read_class_folders(root: Path, names: Sequence[str] | None = None) -> ClassFolders:

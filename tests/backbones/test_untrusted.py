@@ -329,7 +329,7 @@ ARGS = {
     ),
     "an enormous crop": (
         json.dumps({"backbone": {"name": "resnet10"}, "augmentations": [{"crop_size": 10**40}]}),
-        "from 1 to 4096",
+        "expected at most 4096 pixels",
     ),
     "a true crop": ('{"backbone": {"name": "resnet10"}, "augmentations": [{"crop_size": true}]}', "crop_size is True"),
     "NaN": ('{"backbone": {"name": "resnet10"}, "augmentations": [{"crop_size": 32, "mean": [NaN, 0, 0]}]}', "mean is"),

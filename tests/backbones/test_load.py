@@ -249,3 +249,5 @@ def test_a_state_dict_that_is_none(tmp_path: Path) -> None:
             load_backbone(BackboneConfig(checkpoint=str(tmp_path / "odd.ckpt"), name="resnet10"))
     with pytest.raises(UserError, match="is a directory"):
         load_backbone(BackboneConfig(checkpoint=str(tmp_path)))
+    with pytest.raises(UserError, match=r"cannot be read.*File name too long"):
+        load_backbone(BackboneConfig(checkpoint="a" * 300))

@@ -40,9 +40,9 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         UserError: The file is missing, truncated, no checkpoint, expands to many times its size, or names what is not
             known to be data.
     """
-    if not path.is_file():
-        raise UserError(f"checkpoint {path}: {'is a directory' if path.is_dir() else 'no such file'}")
     try:
+        if not path.is_file():
+            raise UserError(f"checkpoint {path}: {'is a directory' if path.is_dir() else 'no such file'}")
         content = load_file(path) if path.suffix == ".safetensors" else _load(path)
     except UserError:
         raise

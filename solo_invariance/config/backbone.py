@@ -103,8 +103,11 @@ class BackboneConfig(Checked):
 
 
 def _crop_size(value: Any) -> str | None:
-    fits = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= LARGEST_CROP
-    return None if fits else f"a whole number of pixels from 1 to {LARGEST_CROP}"
+    if not isinstance(value, int) or isinstance(value, bool):
+        return "a whole number of pixels"
+    if value < 1:
+        return "at least 1"
+    return None if value <= LARGEST_CROP else f"at most {LARGEST_CROP} pixels"
 
 
 def _statistic(value: Any) -> str | None:

@@ -79,6 +79,7 @@ ONE: dict[str, Callable[[State], Any]] = {
     },
     "DeepCluster": lambda s: {"state_dict": {**_below(s, "module."), **_fc("module.top_layer.weight")}},
     "EMA beside numbers": lambda s: {"ema_state": _below(s, "module."), "ema_decay": 0.99},
+    "a number among the weights": lambda s: {**s, "tau": torch.tensor(0.1)},
     "without counters": lambda s: {n: v for n, v in s.items() if not n.endswith("num_batches_tracked")},
     "half precision": lambda s: {n: v.half() if v.is_floating_point() else v for n, v in s.items()},
     "double precision": lambda s: {n: v.double() if v.is_floating_point() else v for n, v in s.items()},
@@ -135,6 +136,7 @@ TWO: dict[str, tuple[str, str]] = {
     "solo-learn": ("backbone", "momentum_backbone"),
     "lightly's MoCo": ("backbone", "backbone_momentum"),
     "lightly's DINO": ("teacher_backbone", "student_backbone"),
+    "a network and its target": ("network", "target_network"),
     "timm": ("state_dict_ema", "state_dict"),
     "ema": ("model_ema", "model"),
 }

@@ -217,6 +217,14 @@ def test_what_is_refused_is_named_and_how_to_do_without(tmp_path: Path) -> None:
     assert torch.equal(_load(tmp_path / "it's mine.weights.pth").network.conv1.weight, _state()["conv1.weight"])
 
 
+def test_names_that_begin_as_known_ones_do_are_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = type("NamespaceOfMine", (), {"__module__": "argparse"})
+    monkeypatch.setattr(argparse, "NamespaceOfMine", other, raising=False)
+    torch.save({"state_dict": _state(), "extra": other()}, tmp_path / "a.ckpt")
+    with pytest.raises(UserError, match=r"asks for argparse\.NamespaceOfMine"):
+        _load(tmp_path / "a.ckpt")
+
+
 def test_another_protocol_of_pickle_is_said_in_one_line(tmp_path: Path) -> None:
     torch.save({"state_dict": _state()}, tmp_path / "a.ckpt", pickle_protocol=5)
     with pytest.raises(UserError, match=r"a\.ckpt: refused, it is no file of plain tensors.*python -c") as error:
@@ -329,7 +337,7 @@ ARGS = {
     ),
     "an enormous crop": (
         json.dumps({"backbone": {"name": "resnet10"}, "augmentations": [{"crop_size": 10**40}]}),
-        "from 1 to 4096",
+        "expected at most 4096 pixels",
     ),
     "a true crop": ('{"backbone": {"name": "resnet10"}, "augmentations": [{"crop_size": true}]}', "crop_size is True"),
     "NaN": ('{"backbone": {"name": "resnet10"}, "augmentations": [{"crop_size": 32, "mean": [NaN, 0, 0]}]}', "mean is"),

@@ -31,13 +31,18 @@ _OVERRIDE = re.compile(r"(?P<sign>\+{0,2}|~)(?P<key>[\w$-]+(?:[./@:][\w$-]+)*)=(
 _FLAGS_WITH_VALUES = re.compile(
     "--cfg|-c|--package|-p|--config-path|-cp|--config-name|-cn|--config-dir|-cd|--info|-i|--experimental-rerun"
 )
+_SHORT_FLAGS = ("-h", "-c", "-p", "-r", "-m", "-s", "-i")
+_LONG_FLAGS = (
+    *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info"),
+    *("--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun"),
+)
 _ENTRY_OPERATIONS = re.compile(r"augmentations\.\d+\.operations\.")
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _WHOLLY_QUOTED = re.compile(_QUOTED, re.DOTALL)
 # As opposed to an apostrophe, a quotation mark ends where the item does.
 _QUOTED_ITEM = re.compile(rf"(?:{_QUOTED})(?=\s*(?:[,\]}}:]|$))", re.DOTALL)
 _ESCAPED = re.compile(r"\\([()\[\]{}:=, \t])")
-_UNQUOTED = re.compile(r"[A-Za-z/.][\w/.-]*", re.ASCII)
+_UNQUOTED = re.compile(r"(?!(?:null|true|false|inf|nan)$)[a-z/][\w/.-]*", re.ASCII | re.IGNORECASE)
 _INTERPOLATION = re.compile(r"(\\*)\$\{")
 _CHOICE = re.compile(r"choice\((.*)\)", re.DOTALL)
 _SWEEP = re.compile(r"(?:range|interval|glob|shuffle|sort|tag)\(.*\)", re.DOTALL)
@@ -71,7 +76,7 @@ def hydra_arguments(arguments: Sequence[str], schema: type[Any]) -> list[str]:
     )
     previous = ["", *arguments]
     return [
-        one if one.startswith("-") or _FLAGS_WITH_VALUES.fullmatch(before) else _override(one, schema, sweeps)
+        one if _FLAGS_WITH_VALUES.fullmatch(before) or _is_flag(one) else _override(one, schema, sweeps)
         for before, one in zip(previous, arguments, strict=False)
     ]
 
@@ -113,6 +118,20 @@ def name_section(key: str, value: str, schema: type[Any]) -> str:
     """
     named_by = getattr(kind_of(key, schema), "named_by", None)
     return key if named_by is None or value.startswith("{") else f"{key}.{named_by}"
+
+
+def _is_flag(argument: str) -> bool:
+    """Whether an argument is one of Hydra's flags, which may be cut short.
+
+    Raises:
+        UserError: It begins with a dash, as no key does.
+    """
+    if not argument.startswith("-"):
+        return False
+    name = argument.partition("=")[0]
+    if argument[:2] in _SHORT_FLAGS or (len(name) > 3 and any(flag.startswith(name) for flag in _LONG_FLAGS)):
+        return True
+    raise UserError(f"{argument}: there is no such flag; keys are set without dashes, as in k=16")
 
 
 def _override(argument: str, schema: type[Any], sweeps: bool) -> str:

@@ -87,9 +87,8 @@ def config_of_arguments(
         batch_size=settings.batch_size,
         num_workers=settings.reading.num_workers,
         against=None if against is None else str(against),
-        out="" if out is None else str(out),
     )
-    return as_dict(OmegaConf.structured(config))
+    return as_dict(OmegaConf.structured(config)) | {"out": "" if out is None else str(out)}
 
 
 def _backbone_config(backbone: Any) -> BackboneConfig:

@@ -260,7 +260,7 @@ def test_other_reference_images_are_another_run(cli, host_checkpoint, photo_fold
         (["out={file}/x"], "cannot be written"),
         (["out={file}"], "is a file, expected a directory"),
         (["data.num_views=1"], "data.num_views=1: expected at least 2"),
-        (["seed=-1"], "seed=-1: expected at least 0"),
+        (["seed=-1"], "seed=-1: expected a whole number from 0"),
         (["backbone.crop_size=0"], "backbone.crop_size=0: expected at least 1"),
     ],
 )

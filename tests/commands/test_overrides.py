@@ -304,6 +304,8 @@ def test_keys_of_wrong_shape_are_one_line(command: str, cli, monkeypatch: pytest
         ("measure", "hydra/launcher=3", "hydra/launcher=3: Hydra cannot use this"),
         ("measure", "hydra.verbose=3", "hydra.verbose=3: Hydra cannot use this ("),
         ("measure", "data = photos", "'data = photos': expected key=value"),
+        ("measure", "--k=3", "--k=3: there is no such flag; keys are set without dashes"),
+        ("measure", "-x", "-x: there is no such flag"),
         ("measure", "help", "'help': expected key=value"),
         ("measure", "data..path=x", "'data..path=x': expected key=value"),
         ("measure", "k=99999999999999999999", "k=99999999999999999999: expected at most 2147483647"),

@@ -155,7 +155,7 @@ def test_kernel_ridge_of_numbers(cli, host_checkpoint, tmp_path: Path) -> None:
         (["task.name=hue", "metric=accuracy"], "metric=accuracy: task.name=hue is regression, take r2"),
         (["tasks=[hue,shapes]"], "did you mean 'shape'?"),
         (["tasks=[hue,hue]"], "tasks: hue is there twice"),
-        (["tasks=hue"], "tasks=hue: expected a list, such as [shape,hue]"),
+        (["tasks=hue"], "tasks=hue: expected a list, 'tasks=[hue]'"),
         (["tasks=[{path: x}]"], "is neither a task's name nor a mapping with a name"),
         (["tasks=[{name: hue, pth: x}]"], "tasks: hue: Key 'pth' not in 'TaskConfig'"),
         (["task.name=cifar10", "task.path=nowhere"], "nowhere"),

@@ -12,14 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_module
-from hydra.core.config_store import ConfigStore
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torchvision.datasets import ImageFolder
 
 from solo_invariance.backbones import Architecture, Backbone, BackboneConfig, InputSpec, Provenance, load_backbone
-from solo_invariance.config.pretrain import PretrainConfig
+from solo_invariance.config.composed import compose_command
 from solo_invariance.data.images import TensorImages
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.embedded.pretrain import pretrain
@@ -39,7 +37,6 @@ _WATCH = [
 
 
 def _pretrain(out: Path, *overrides: str) -> Path:
-    ConfigStore.instance().store(name="schema_pretrain", node=PretrainConfig)
     small = [
         "augmentations=invariance/default",
         "backbone.kwargs.width=0.125",
@@ -52,8 +49,7 @@ def _pretrain(out: Path, *overrides: str) -> Path:
         "accelerator=cpu",
         f"checkpoint.dir={out}",
     ]
-    with initialize_config_module("solo_invariance.config", version_base="1.3"):
-        return pretrain(compose("pretrain", overrides=[*small, *overrides]))
+    return pretrain(compose_command("pretrain", [*small, *overrides]))
 
 
 def _logged(checkpoint: Path) -> list[dict[str, str]]:

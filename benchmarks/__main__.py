@@ -20,6 +20,7 @@ from benchmarks import (
     reference_error,
     solvers,
     startup,
+    tables,
 )
 from benchmarks.running import Step, carry_out
 
@@ -34,6 +35,7 @@ _GROUPS: dict[str, Callable[[torch.device, bool], list[Step]]] = {
     "reference": lambda device, quick: reference.steps(quick),
     "reference_error": lambda device, quick: reference_error.steps(quick),
     "solvers": lambda device, quick: solvers.steps(),
+    "tables": lambda device, quick: tables.steps(quick),
     "startup": lambda device, quick: startup.steps(),
 }
 

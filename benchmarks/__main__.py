@@ -21,6 +21,7 @@ from benchmarks import (
     reporting,
     solvers,
     startup,
+    tables,
 )
 from benchmarks.running import Step, carry_out
 
@@ -36,6 +37,7 @@ _GROUPS: dict[str, Callable[[torch.device, bool], list[Step]]] = {
     "reference_error": lambda device, quick: reference_error.steps(quick),
     "reporting": lambda device, quick: reporting.steps(quick),
     "solvers": lambda device, quick: solvers.steps(),
+    "tables": lambda device, quick: tables.steps(quick),
     "startup": lambda device, quick: startup.steps(),
 }
 

@@ -13,7 +13,7 @@ from solo_invariance.transfer.intervals import (
     mean_per_class_interval,
     paired_accuracy_interval,
 )
-from solo_invariance.transfer.scores import accuracy
+from solo_invariance.transfer.scores import accuracy, mean_average_precision, r2
 
 _REPETITIONS = 2000
 
@@ -52,6 +52,36 @@ def of_accuracy(chances: Tensor, level: float) -> str:
     )
 
 
+def of_many_targets(repetitions: int = 200) -> None:
+    """Of R^2 and average precision, averaged over one target or many: the score that as many images have on average."""
+    for count, targets in ((15, 1), (15, 200), (50, 1), (50, 200), (200, 20)):
+        for metric, draw in ((r2, _numbers), (mean_average_precision, _labels)):
+            drawn = [draw(seed, count, targets) for seed in range(repetitions)]
+            scores = torch.stack([metric(*one, None) for one in drawn])
+            found = [bootstrap_interval(metric, *one, 200, seed=seed) for seed, one in enumerate(drawn)]
+            held = sum(low <= float(scores.mean()) <= high for low, high in found) / repetitions
+            inside = sum(low <= float(score) <= high for score, (low, high) in zip(scores, found, strict=True))
+            print(
+                f"n {count:4} targets {targets:3}: {metric.__name__} {held:.3f}, "
+                f"the score in its interval {inside / repetitions:.3f}"
+            )
+
+
+def _numbers(seed: int, count: int, targets: int) -> tuple[Tensor, Tensor]:
+    """Return predictions that explain half of the variance of independent targets."""
+    generator = torch.Generator().manual_seed(seed)
+    found = torch.randn(count, targets, generator=generator, dtype=torch.float64)
+    return found, found + torch.randn(count, targets, generator=generator, dtype=torch.float64)
+
+
+def _labels(seed: int, count: int, targets: int) -> tuple[Tensor, Tensor]:
+    """Return scores of independent labels that a fifth of the images have."""
+    generator = torch.Generator().manual_seed(seed)
+    truth = torch.rand(count, targets, generator=generator) < 0.2
+    truth[0] = True
+    return truth + torch.randn(count, targets, generator=generator, dtype=torch.float64), truth
+
+
 def adaptive(pool: int = 300, parameters: int = 64, repetitions: int = 400) -> None:
     """Of the adaptive budget: the value of the pool that it draws from, and that of the population of the pool."""
     pools = populations = 0
@@ -72,4 +102,5 @@ def adaptive(pool: int = 300, parameters: int = 64, repetitions: int = 400) -> N
 
 if __name__ == "__main__":
     accuracies()
+    of_many_targets()
     adaptive()

@@ -56,7 +56,7 @@ def read_lines(file: Path, delimiter: str | None = None) -> list[Line]:
     hint = _EXCELS_HINT.match(text)
     if hint is not None:
         delimiter, text = delimiter or hint[1], "\n" + text[hint.end() :]  # the others keep their numbers
-    lines = _cut(file, text, _delimiter(file, text) if delimiter is None else delimiter)
+    lines = _cut_alike(file, text) if delimiter is None else _cut(file, text, delimiter)
     if not lines:
         raise UserError(f"{file}: empty, expected a header and a line for each image")
     for number, cells in lines[1:]:
@@ -82,29 +82,31 @@ def _text(file: Path) -> str:
     return text
 
 
-def _delimiter(file: Path, text: str) -> str:
-    """Return the delimiter that cuts all lines alike, into the most cells."""
+def _cut_alike(file: Path, text: str) -> list[Line]:
+    """Return the lines as the delimiter cuts them that cuts all alike, into the most cells."""
     *usual, space = DELIMITERS
-    widths = {one: _width(text, one) for one in usual}
-    if not any(widths.values()):
+    alike = {one: lines for one in usual if (lines := _alike(text, one))}
+    if not alike:
         most = max(usual, key=lambda one: _first_width(text, one))
-        return space if _first_width(text, most) == 1 and _width(text, space) else most
-    best = [one for one, width in widths.items() if width == max(widths.values())]
+        return (_first_width(text, most) == 1 and _alike(text, space)) or _cut(file, text, most)
+    widest = max(len(lines[0].cells) for lines in alike.values())
+    best = [one for one, lines in alike.items() if len(lines[0].cells) == widest]
     if len(best) > 1:
         named = " and ".join(f"{DELIMITERS[one]!r}" for one in best)
         raise UserError(f"{file}: {named} delimit cells alike; say which by task.options.delimiter")
-    return best[0]
+    return alike[best[0]]
 
 
-def _width(text: str, delimiter: str) -> int:
-    """Return into how many cells a delimiter cuts every line, 0 where they differ or are one."""
+def _alike(text: str, delimiter: str) -> list[Line]:
+    """Return the lines where a delimiter cuts all into as many cells, and more than one; none elsewhere."""
     if _first_width(text, delimiter) == 1:  # which takes no time
-        return 0
+        return []
     try:
-        widths = {len(line.cells) for line in _lines(text, delimiter)}
+        lines = _lines(text, delimiter)
     except csv.Error:
-        return 0
-    return next(iter(widths)) if len(widths) == 1 and widths != {1} else 0
+        return []
+    widths = {len(line.cells) for line in lines}
+    return lines if len(widths) == 1 and widths != {1} else []
 
 
 def _first_width(text: str, delimiter: str) -> int:

@@ -390,8 +390,8 @@ def test_tables_are_read_however_they_are_written(root: Path, content: str, star
 
 
 def test_utf_16_is_read_by_its_byte_order_mark_and_other_bytes_are_refused(root: Path) -> None:
-    text = "image;größe\n" + "\n".join(f"{name};{index / 2}" for index, name in enumerate(TEN))
-    for encoding in ("utf-16", "utf-8"):
+    text = "größe;image\n" + "\n".join(f"{index / 2};{name}" for index, name in enumerate(TEN))
+    for encoding in ("utf-16", "utf-8", "utf-8-sig"):
         (root / "targets.csv").write_bytes(text.encode(encoding))
         assert _resolved(_settings(root))[:2] == ("regression", ("größe",))
     (root / "targets.csv").write_bytes(text.encode("latin-1"))

@@ -16,7 +16,7 @@ from torchvision.transforms.functional import adjust_hue, gaussian_blur, pil_to_
 from benchmarks.official import efficientnet_lite0
 from benchmarks.rows import Row
 from benchmarks.running import Step
-from solo_invariance.data.decoding import list_images
+from solo_invariance.data.listing import list_images
 from solo_invariance.measure.functional.similarity import invariance_distance, invariance_similarity
 from solo_invariance.measure.functional.whitening import Whitening, hold_out, whiten, whitening_from_statistics
 

@@ -40,9 +40,11 @@ _BARE = (
 )
 _CAUSAL = (*TRANSFER[:2], "task.name=causal3dident_position_x", "task.path=causal", *TRANSFER[4:])
 _FACES = (*TRANSFER[:2], "task.name=300w", "task.path=faces", *TRANSFER[4:])
+_POSES = (*TRANSFER[:2], "task.name=lsp", "task.path=poses", *TRANSFER[4:])
+_EXPORTED = ("measure", "backbone.checkpoint=fused.ts", *MEASURE[2:])
 _FUSED = ("measure", "backbone.checkpoint=fused.ckpt", *MEASURE[2:])
 _MINE = (*MEASURE, "+group=own", "--config-dir=config")
-_CONFIG = ("measure", "--config-dir=config", "--config-name=mine")
+_CONFIG = (*MEASURE, "--config-dir=config", "--config-name=mine")
 
 SPECIMENS = (
     Specimen("host/run.ckpt", (MEASURE, TRANSFER, FUSE), structure.TORCH, 12),
@@ -72,9 +74,11 @@ SPECIMENS = (
     Specimen("table.npz", (NPZ,), structure.NPZ, 16),
     Specimen("causal/trainset/latents_0.npy", (_CAUSAL,), structure.NPY, 8),
     Specimen("faces/01_Indoor/1.pts", (_FACES,), {}, 8),
+    Specimen("poses/joints.mat", (_POSES,), {}, 6),
+    Specimen("fused.ts", (_EXPORTED,), {}, 2),
     Specimen("views/g1/1.png", (VIEWS,), {}, 4),
-    Specimen("config/group/own.yaml", (_MINE,), structure.YAML, 16),
-    Specimen("config/mine.yaml", (_CONFIG,), structure.YAML, 16),
+    Specimen("config/group/own.yaml", (_MINE,), structure.YAML, 16, ("group", "os.system")),
+    Specimen("config/mine.yaml", (_CONFIG,), structure.YAML, 16, ("mine", "os.system", "--config-name", "unknown key")),
     Specimen(
         "trained/mocov2plus/0/mocov2plus-latent_scenes-0-ep=0.ckpt",
         ((*PRETRAIN[:-1], "checkpoint.dir=trained", "max_epochs=2"),),

@@ -53,12 +53,13 @@ def build(work: Path) -> None:
     _views(work / "views")
     _causal(work / "causal")
     _faces(work / "faces")
+    _poses(work / "poses")
     for seed, name in enumerate(("host", "other")):
         _checkpoint(work / name, seed)
     _config(work / "config")
     _make([*MEASURE[:-1], "out=measured"])
     _make([*TRANSFER[:-1], "out=scored"])
-    _make([*FUSE[:-1], "out=fused.ckpt"])
+    _make([*FUSE[:-1], "out=fused.ckpt", "export=fused.ts"])
     _make([*PRETRAIN[:-1], "checkpoint.dir=trained"])
     # What is left when a measurement is interrupted at the very end.
     shutil.copytree(work / "measured", work / "begun")
@@ -120,6 +121,15 @@ def _faces(root: Path) -> None:
             (root / folder / f"{index}.pts").write_text(text, encoding="ascii")
 
 
+def _poses(root: Path) -> None:
+    from scipy.io import savemat
+
+    (root / "images").mkdir(parents=True)
+    for index in range(8):
+        picture(index, (64, 48)).save(root / "images" / f"{index}.jpg")
+    savemat(root / "joints.mat", {"joints": np.random.default_rng(0).uniform(1, 48, (3, 14, 8))}, do_compression=True)
+
+
 def _checkpoint(folder: Path, seed: int) -> None:
     folder.mkdir()
     torch.manual_seed(seed)
@@ -138,10 +148,10 @@ def _checkpoint(folder: Path, seed: int) -> None:
 
 
 def _config(folder: Path) -> None:
-    text = "# @package _global_\nk: 2\ndata:\n  path: photos\nseed: 3\n"
-    for file in (folder / "group" / "own.yaml", folder / "mine.yaml"):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+    text = "k: 2\ndata:\n  path: photos\nseed: 3\n"
+    (folder / "group").mkdir(parents=True)
+    (folder / "group" / "own.yaml").write_text(f"# @package _global_\n{text}", encoding="utf-8")
+    (folder / "mine.yaml").write_text(f"defaults: [measure, _self_]\n{text}", encoding="utf-8")
 
 
 def _make(arguments: Sequence[str]) -> None:

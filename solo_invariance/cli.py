@@ -3,6 +3,7 @@
 import difflib
 import importlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -102,9 +103,12 @@ def _hydra(command: str, run: Callable[[Any], None], overrides: list[str]) -> No
         ) from error
 
 
-def explain_config_error(error: Exception, command: str) -> str:
+def explain_config_error(error: BaseException, command: str) -> str:
     """Return one line for an error of Hydra's or OmegaConf's: which key or value is wrong, and what is allowed."""
-    cause: BaseException = error
+    composing = re.match(r"In '(.+)': \w+ raised while composing config", str(error))
+    if composing and error.__context__ is not None:
+        return f"{composing.group(1)}.yaml: {explain_config_error(error.__context__, command)}"
+    cause = error
     while cause.__cause__ is not None:
         cause = cause.__cause__
     key = getattr(cause, "full_key", None)

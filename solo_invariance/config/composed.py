@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 
 from solo_invariance.config.overrides import escape_interpolations, hydra_arguments
+from solo_invariance.errors import UserError
 
 Schema = TypeVar("Schema")
 
@@ -47,9 +48,15 @@ def compose_command(command: str, overrides: Iterable[str] = ()) -> DictConfig:
 
 
 def as_object(config: Any, schema: type[Schema]) -> Schema:
-    """Return a composed configuration as its dataclass, checked."""
+    """Return a composed configuration as its dataclass, checked.
+
+    Raises:
+        UserError: It was composed of another schema, or of none.
+    """
     result = OmegaConf.to_object(config)
-    assert isinstance(result, schema)
+    if not isinstance(result, schema):
+        command = schema.__name__.removesuffix("Config").lower()
+        raise UserError(f"--config-name: such a file begins with `defaults: [{command}, _self_]`, for the other keys")
     return result
 
 

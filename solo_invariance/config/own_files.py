@@ -35,6 +35,8 @@ class _CheckedFiles(file_config_source.FileConfigSource):
             return super().load_config(config_path)
         except yaml.YAMLError as error:  # a key twice, a date that is none
             raise _not_yaml(path, error) from error
+        except ValueError as error:  # a comment at the top that Hydra takes for a header
+            raise UserError(f"{path}: line 1: {error}") from error
 
 
 # Hydra goes by the name.

@@ -50,6 +50,7 @@ def test_plain_files_pass(tmp_path: Path, text: str) -> None:
         (f"a: {'[' * 60}{']' * 60}\n", "nested more than 50 deep"),
         ("a: '\x01'\n", "not YAML"),
         ("a: *nobody\n", r"\*nobody stands for nothing"),
+        ("# @package\na: 1\n", "line 1: Expected header format"),
         ("a: 1\na: 2\n", "not YAML .*duplicate key.* line 2"),
     ],
 )
@@ -70,11 +71,43 @@ def test_a_command_refuses_what_is_not_plain_in_one_line(
     assert sorted(path.name for path in tmp_path.rglob("*")) == ["config", "group", "mine.yaml"]
 
 
+def test_a_key_that_is_unknown_is_said_of_the_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "group").mkdir()
+    (tmp_path / "group" / "mine.yaml").write_text("# @package _global_\nsede: 1\n")
+    assert main(["families", "+group=mine", "--config-dir=."]) == 2
+    said = "solo-invariance: error: group/mine.yaml: unknown key 'sede' for families; did you mean 'seed'?\n"
+    assert capsys.readouterr().err == said
+
+
+def test_a_file_in_place_of_a_commands_own_builds_on_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "mine.yaml"
+    file.write_text("show: [identity]\n")
+    assert _code("families", "--config-name=mine", "--config-dir=.") == 2
+    assert "begins with `defaults: [families, _self_]`" in capsys.readouterr().err
+    file.write_text("defaults: [families, _self_]\nshow: [identity]\n")
+    assert main(["families", "--config-name=mine", "--config-dir=."]) == 0
+    assert "identity" in capsys.readouterr().out
+
+
 def test_other_bytes_and_endless_files_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_bytes("a: é\n".encode("latin-1"))
     with pytest.raises(UserError, match=r"mine\.yaml: not YAML \(it is not UTF-8 text\)"):
         check_yaml(file)
+
+
+def _code(*arguments: str) -> int:
+    """Return how a command ends, whether Hydra comes back from it or not."""
+    try:
+        return main(arguments)
+    except SystemExit as error:
+        return int(error.code or 0)
 
 
 def _raise(line: str) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from fuzz.odd_values import MARKUP
+from fuzz.verdict import page_faults
 from solo_invariance.commands.report_tables import print_tables
 from solo_invariance.report import Results, build_report, collect_results
 from solo_invariance.report.caveats import caveats
@@ -60,6 +62,7 @@ def test_who_leads_somewhere_is_shown(many_runs: Path) -> None:
 def test_the_page_of_many_has_the_leaders_in_full_and_all_numbers(many_runs: Path, tmp_path: Path) -> None:
     page = build_report([many_runs], tmp_path / "report.html").read_text(encoding="utf-8")
     assert page.count("<polyline") == NUM_LEADERS * 2  # two transforms
+    assert len(re.findall(r'class="pinned">b\d+<small>', page)) == NUM_LEADERS * 3  # similarity, distance, scores
     assert "60 backbones are too many to show side by side" in page
     text = re.search(r'<pre class="numbers">(.*?)</pre>', page, re.DOTALL)
     assert text is not None
@@ -127,3 +130,21 @@ def test_sentences_name_a_few_of_many(tmp_path: Path, write_invariance: Make, ma
         "(256: b00; 257: b01; 258: b02; 259: b03; 260: b04; 35 other values).",
         "b00, b01, b02 and 37 others: few images.",
     ]
+
+
+def test_what_many_results_say_is_escaped(tmp_path: Path, write_invariance: Make, write_transfer: Make) -> None:
+    for number in range(MOST_IN_FULL + 1):
+        label = f"{MARKUP}{number}"
+        transforms = {MARKUP: _transform_of_text(number)}
+        write_invariance(f"runs/{MARKUP.replace('/', '|')}{number}", label, transforms=transforms, cautions=[MARKUP])
+        write_transfer(f"runs/{number}", label, task=MARKUP, score=number / 100, metric=MARKUP, probe=MARKUP)
+    page = build_report([tmp_path / "runs"], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "25 backbones are too many" in page
+    assert "canary" in page
+    assert page_faults(page) == []
+
+
+def _transform_of_text(number: int) -> dict[str, Any]:
+    mean = number / 100
+    estimate = {"mean": mean, "ci95": [mean, mean], "curve": [mean, mean, 0.5]}
+    return {"kind": MARKUP, "unit": MARKUP, "parameters": [0, 1, 2], "similarity": estimate, "distance": estimate}

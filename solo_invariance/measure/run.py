@@ -172,14 +172,15 @@ def measure(
         results = ResultFiles(measured.layers, directory)
     measured = measured.to(choose_device(str(device)))
     run = _Run(measured, sized, geometry, chosen, data, source, chosen_metrics, results, processes, progress)
-    run.finish()
-    if processes.rank > 0:
-        return InvarianceResults({})
-    seconds = time.perf_counter() - started
-    found = {
-        layer: run.result(layer, backbone_entry(loaded, layer, twin), config, seconds) for layer in measured.layers
-    }
-    return InvarianceResults(found, [] if out is None else run.comparisons(Path(out), against, shared, twin))
+    with results.locked() if processes.rank == 0 else nullcontext():
+        run.finish()
+        if processes.rank > 0:
+            return InvarianceResults({})
+        seconds = time.perf_counter() - started
+        found = {
+            layer: run.result(layer, backbone_entry(loaded, layer, twin), config, seconds) for layer in measured.layers
+        }
+        return InvarianceResults(found, [] if out is None else run.comparisons(Path(out), against, shared, twin))
 
 
 @dataclass(frozen=True)
@@ -203,9 +204,7 @@ class _Run:
         views = [name for name in self.data.views if not self.results.is_done(name)]
         if not transforms and not views and self.results.has_statistics:
             return
-        measurement = self._measurement()
-        with self.results.locked() if self.processes.rank == 0 else nullcontext():
-            self._measure(measurement, transforms, views)
+        self._measure(self._measurement(), transforms, views)
 
     def result(
         self, layer: str, about: Mapping[str, Any], config: Mapping[str, Any], seconds: float

@@ -62,7 +62,7 @@ def build_report(runs: Sequence[Path | str], out: Path | str = PAGE_NAME) -> Pat
     out = Path(out)
     page = out if out.suffix in {".html", ".htm"} else out / PAGE_NAME
     text = render_page(collect_results(runs), page.parent)
-    write_bytes(page, text.encode())
+    write_bytes(page, text.encode("utf-8", "backslashreplace"))
     return page
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stderr, suppress
 from typing import Any, TextIO
 
 from solo_invariance import __version__
-from solo_invariance.command_process import BROKEN_PIPE, Terminated, run_as_process
+from solo_invariance.command_process import Terminated, run_as_process
 from solo_invariance.config.overrides import allow_new_keys, name_sections, open_mappings, quote
 from solo_invariance.errors import UserError
 
@@ -44,8 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("interrupted; run the same command again to go on")
         return 130
-    except BrokenPipeError:
-        return BROKEN_PIPE
 
 
 def _command(arguments: list[str]) -> int:

@@ -45,6 +45,8 @@ def run_as_process(run: Callable[[Sequence[str]], int]) -> NoReturn:
         code = run(sys.argv[1:])
     except SystemExit as leaving:
         code = leaving.code if isinstance(leaving.code, int) else 1 if leaving.code else 0
+    except BrokenPipeError:
+        code = BROKEN_PIPE
     except BaseException:
         traceback.print_exc()
         code = 1

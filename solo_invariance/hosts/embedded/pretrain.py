@@ -97,11 +97,16 @@ def _train(
         trainer = _trainer(cfg, directory, [checkpointer, _Reporter(cfg.name, progress)])
     except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise UserError(f"accelerator={cfg.accelerator}, precision={cfg.precision}: {error}") from error
+    # Shuffles by (seed, epoch) alone, so that a resumed run sees the images in the order that it would have.
+    sampler: DistributedSampler[Any] = DistributedSampler(
+        dataset, num_replicas=1, rank=0, shuffle=True, seed=cfg.seed
+    )
+    # Lightning says which epoch it is when workers have already asked for its first batches.
+    sampler.set_epoch(0 if last is None else _epoch_of(last) + 1)
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_size=cfg.optimizer.batch_size,
-        # Shuffles by (seed, epoch) alone, so that a resumed run sees the images in the order that it would have.
-        sampler=DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=True, seed=cfg.seed),
+        sampler=sampler,
         num_workers=cfg.data.num_workers,
         drop_last=True,
     )

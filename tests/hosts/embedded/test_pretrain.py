@@ -70,7 +70,8 @@ def test_training_lowers_the_loss(tmp_path: Path, method: list[str]) -> None:
     assert sum(losses[-16:]) < sum(losses[4:20]) - 16 * 0.05
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path, workers: int) -> None:
     whole = pretrain(_config(tmp_path / "whole", "max_epochs=3", "checkpoint.keep_prev=true"))
 
     class Interrupted(Exception):
@@ -80,7 +81,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
         if done == 6:  # in the middle of the second epoch
             raise Interrupted
 
-    config = ["max_epochs=3"]
+    config = ["max_epochs=3", f"data.num_workers={workers}"]
     with pytest.raises(Interrupted):
         pretrain(_config(tmp_path / "parts", *config), stop)
     begun = sorted((tmp_path / "parts").rglob("*.ckpt"))

@@ -110,7 +110,9 @@ def _new_folder() -> Iterator[Path]:
 
 def _refusal(ended: Ended, *expected: str) -> list[str]:
     """Return what is wrong with a command that may have been refused, in one line."""
-    fine = ended.code == 0 or (ended.code == 2 and len(ended.errors) == 1 and any(one in ended.errors[0] for one in expected))
+    fine = ended.code == 0 or (
+        ended.code == 2 and len(ended.errors) == 1 and any(one in ended.errors[0] for one in expected)
+    )
     return [] if fine else [f"exit code {ended.code}: {ended.errors[-3:]}"]
 
 

@@ -178,7 +178,7 @@ class _Stderr:
 
 @contextmanager
 def _without_hydras_line() -> Iterator[None]:
-    with redirect_stderr(_Stderr(sys.stderr)):  # type: ignore[type-var]
+    with redirect_stderr(_Stderr(sys.stderr)):
         yield
 
 

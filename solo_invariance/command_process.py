@@ -15,7 +15,19 @@ BROKEN_PIPE = 128 + 13  # of a program that nobody reads any more, as shells cou
 _SIGNALS = ("SIGTERM", "SIGHUP")
 _ERRORS = "solo_invariance.plain"
 # What tables and sentences have beyond ASCII; all else is written out.
-_PLAIN = {"●": "*", "○": "o", "–": "-", "−": "-", "—": "-", "…": "...", "×": "x", "±": "+-", "²": "2", "≥": ">=", "≤": "<="}  # noqa: RUF001
+_PLAIN = {
+    "●": "*",
+    "○": "o",
+    "\N{EN DASH}": "-",
+    "\N{MINUS SIGN}": "-",
+    "—": "-",
+    "…": "...",
+    "\N{MULTIPLICATION SIGN}": "x",
+    "±": "+-",
+    "²": "2",
+    "≥": ">=",
+    "≤": "<=",
+}
 
 
 class Terminated(KeyboardInterrupt):

@@ -125,7 +125,7 @@ class FeatureCache:
         return True
 
     def _is_of_use(self, error: OSError) -> bool:
-        """Whether there is something to find where nothing can be written: the disk is full, or it is others' folder."""
+        """Whether there is something to find where nothing can be written: a full disk, or others' folder."""
         return error.errno in _FULL or (error.errno in _NOT_OURS and os.access(self.root, os.R_OK | os.X_OK))
 
     def release(self, key: str) -> None:

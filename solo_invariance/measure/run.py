@@ -20,7 +20,7 @@ from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache
 from solo_invariance.features.digests import distinct_images, has_one_of, known_images
-from solo_invariance.measure.comparison import compare_runs, compared_layers, require_comparable
+from solo_invariance.measure.comparison import compare_runs, compared_layers, require_arrays, require_comparable
 from solo_invariance.measure.loop.groups import ViewGroups, measure_groups
 from solo_invariance.measure.loop.plan import choose_images, num_images
 from solo_invariance.measure.measurement import METRICS, InvarianceMeasurement
@@ -362,6 +362,8 @@ def _comparable_layers(
     shared = compared_layers(Path(against), [layer for layer in layers if not is_twin(layer, twin)])
     here = {key: getattr(settings, key) for key in ("protocol", "k", "seed", "gallery")}
     require_comparable(Path(against), shared[0], {**here, "geometry": geometry._asdict()})
+    for layer in shared:
+        require_arrays(Path(against) / layer)
     return shared
 
 

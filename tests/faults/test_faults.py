@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from faults.trials import _differences, _refusal
 from faults.commands import Ended
 from faults.numbers import litter_in, numbers_in
+from faults.trials import _differences, _refusal
 
 _ROOT = Path(__file__).parents[2]
 

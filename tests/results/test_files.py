@@ -127,7 +127,7 @@ def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, name: str) -> None:
 @pytest.mark.parametrize("out", ["x" * 300, "a/" * 3000 + "a", "/dev/null"])
 def test_an_out_that_cannot_be_is_one_line(out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UserError, match="too long|is a file, expected a directory"):
+    with pytest.raises(UserError, match=r"too long|is a file, expected a directory"):
         open_run(out, {}).locked().__enter__()
     assert list(tmp_path.iterdir()) == []
 
@@ -157,7 +157,7 @@ def test_what_a_killed_run_left_in_the_making_is_removed(tmp_path: Path) -> None
 
 
 def test_two_things_in_a_directory_do_not_keep_each_other_out(tmp_path: Path) -> None:
-    with locked(tmp_path, "a.ckpt"), locked(tmp_path, "b.ckpt"):
-        with pytest.raises(UserError, match=r"out=.*a\.ckpt: another run is at work"):
-            locked(tmp_path, "a.ckpt").__enter__()
+    expected = pytest.raises(UserError, match=r"out=.*a\.ckpt: another run is at work")
+    with locked(tmp_path, "a.ckpt"), locked(tmp_path, "b.ckpt"), expected:
+        locked(tmp_path, "a.ckpt").__enter__()
     assert list(tmp_path.iterdir()) == []

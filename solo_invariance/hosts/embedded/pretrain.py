@@ -98,9 +98,7 @@ def _train(
     except (ValueError, RuntimeError, MisconfigurationException) as error:
         raise UserError(f"accelerator={cfg.accelerator}, precision={cfg.precision}: {error}") from error
     # Shuffles by (seed, epoch) alone, so that a resumed run sees the images in the order that it would have.
-    sampler: DistributedSampler[Any] = DistributedSampler(
-        dataset, num_replicas=1, rank=0, shuffle=True, seed=cfg.seed
-    )
+    sampler: DistributedSampler[Any] = DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=True, seed=cfg.seed)
     # Lightning says which epoch it is when workers have already asked for its first batches.
     sampler.set_epoch(0 if last is None else _epoch_of(last) + 1)
     loader: DataLoader[Any] = DataLoader(

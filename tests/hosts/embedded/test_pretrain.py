@@ -1,4 +1,5 @@
 import json
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,12 @@ from hydra.core.config_store import ConfigStore
 from omegaconf import DictConfig
 
 from solo_invariance.backbones import BackboneConfig, load_backbone
+from solo_invariance.command_process import Terminated
+from solo_invariance.config.composed import plain
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.embedded.methods import warmup_cosine
-from solo_invariance.hosts.embedded.pretrain import _claim_directory, pretrain
+from solo_invariance.hosts.embedded.pretrain import _claim_directory, _run_directory, pretrain
 
 
 def _config(out: Path, *overrides: str) -> DictConfig:
@@ -196,3 +199,48 @@ def test_a_place_that_cannot_be_written(tmp_path: Path) -> None:
 def test_values_out_of_range_are_named(tmp_path: Path, override: str, message: str) -> None:
     with pytest.raises(UserError, match=message):
         pretrain(_config(tmp_path / "out", *override.split()))
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"ep=0\.ckpt: cannot be written \(File too large\)$"):
+            pretrain(_config(tmp_path / "out"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_refused_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="precision=a"):
+        pretrain(_config(tmp_path / "out", "precision=a"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_that_go_on_with_the_same_run_are_one_too_many(tmp_path: Path) -> None:
+    cfg = _config(tmp_path)
+    with _run_directory(cfg, plain(cfg)) as (directory, _):
+        with pytest.raises(UserError, match=r"out=.*/0: another run is at work there"):
+            pretrain(cfg)
+        assert (directory / "args.json").is_file()  # which is the other's
+    assert not directory.exists()
+
+
+def test_what_is_no_checkpoint_of_ours_is_passed_by(tmp_path: Path) -> None:
+    path = pretrain(_config(tmp_path))
+    for name in ("best.ckpt", "mine-ep=last.ckpt"):
+        (path.parent / name).write_bytes(b"x")
+    (path.parent.parent / "7").mkdir()
+    (path.parent.parent / "7" / "args.json").write_bytes(b"\xff\xfe[")
+    assert pretrain(_config(tmp_path)) == path
+
+
+@pytest.mark.parametrize("asked", [KeyboardInterrupt(), Terminated(15)])
+def test_being_asked_to_end_passes_through_lightning(tmp_path: Path, asked: KeyboardInterrupt) -> None:
+    def ask(what: str, done: int, total: int) -> None:
+        raise asked
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        pretrain(_config(tmp_path), ask)
+    assert raised.value is asked

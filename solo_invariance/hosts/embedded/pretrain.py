@@ -42,6 +42,7 @@ _TALKATIVE = (
     "lightning.fabric.utilities.seed",
     "lightning.pytorch.accelerators.cuda",
     "lightning.pytorch.trainer.connectors.checkpoint_connector",
+    "lightning.pytorch.trainer.connectors.signal_connector",
     "lightning.pytorch.utilities.rank_zero",
 )
 

@@ -6,10 +6,12 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, suppress
+from typing import Any, TextIO
 
 from solo_invariance import __version__
+from solo_invariance.command_process import Terminated, run_as_process
 from solo_invariance.errors import UserError
 
 COMMANDS = {
@@ -25,8 +27,27 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the process's exit code: 0, or 2 for bad input."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    """Run a command; returns the process's exit code: 0, or 2 for bad input.
+
+    Without arguments, it is what this process is for: it takes the process's arguments and leaves, never to return.
+    """
+    if arguments is None:
+        run_as_process(main)
+    try:
+        os.getcwd()
+    except OSError:
+        return _fail("the current directory is gone: cd to one that is there")
+    try:
+        return _command([*arguments])
+    except Terminated as error:
+        _say("terminated; run the same command again to go on")
+        return 128 + error.signum
+    except KeyboardInterrupt:
+        _say("interrupted; run the same command again to go on")
+        return 130
+
+
+def _command(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(_usage())
         return 0
@@ -59,48 +80,131 @@ def _run(command: str, overrides: list[str]) -> int:
     try:
         module = importlib.import_module(f"solo_invariance.commands.{command}")
         ConfigStore.instance().store(name=f"schema_{command}", node=module.Config)
-        _hydra(command, module.run, hydra_arguments(overrides, module.Config))
+        return _hydra(command, module.run, hydra_arguments(overrides, module.Config))
     except UserError as error:
         return _fail(str(error))
     except (HydraException, OmegaConfBaseException) as error:
         return _fail(explain_config_error(error, command))
-    except KeyboardInterrupt:
-        print("interrupted; run the same command again to go on", file=sys.stderr)
-        return 130
-    return 0
+    except BrokenPipeError:
+        raise
+    except (OSError, MemoryError, RecursionError) as error:
+        return _fail(_of_the_machine(error))
 
 
-def _hydra(command: str, run: Callable[[Any], None], overrides: list[str]) -> None:
+class _Job:
+    """What Hydra runs, once or as several jobs: here, or wherever a launcher takes it.
+
+    A job that is refused raises an ordinary exception, which a launcher brings back, so that others go on.
+
+    Args:
+        command: Its name.
+        run: What it does.
+
+    Attributes:
+        refused: What was refused here, and said.
+        begun: Whether it has run here.
+    """
+
+    def __init__(self, command: str, run: Callable[[Any], None]) -> None:
+        self.command = command
+        self.run = run
+        self.refused: list[UserError] = []
+        self.begun = False
+
+    def __call__(self, config: Any) -> None:
+        from omegaconf.errors import OmegaConfBaseException
+
+        self.begun = True
+        try:
+            self.run(config)
+        except UserError as error:
+            self._refuse(error)
+        except OmegaConfBaseException as error:
+            self._refuse(UserError(explain_config_error(error, self.command)))
+        except BrokenPipeError:
+            raise
+        except (OSError, MemoryError, RecursionError) as error:
+            self._refuse(UserError(_of_the_machine(error)))
+
+    def _refuse(self, error: UserError) -> None:
+        _fail(str(error))
+        self.refused.append(error)
+        raise error
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "refused": []}
+
+
+def _hydra(command: str, run: Callable[[Any], None], arguments: list[str]) -> int:
     """Let Hydra compose the configuration and call ``run``, once or, with --multirun, for each job."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    begun = False
-
-    def task(config: Any) -> None:
-        nonlocal begun
-        begun = True
-        # Hydra would print a line of its own about a job that raised; SystemExit passes through it.
-        try:
-            run(config)
-        except UserError as error:
-            raise SystemExit(_fail(str(error))) from error
-        except OmegaConfBaseException as error:
-            raise SystemExit(_fail(explain_config_error(error, command))) from error
-
-    sys.argv = [f"solo-invariance {command}", *overrides]
+    job = _Job(command, run)
+    _check_flags(arguments)
+    sys.argv = [f"solo-invariance {command}", *arguments]
     # Hydra then raises errors instead of printing them and leaving with exit code 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
     try:
-        hydra.main(version_base="1.3", config_path="pkg://solo_invariance.config", config_name=command)(task)()
+        with _without_hydras_line():
+            hydra.main(version_base="1.3", config_path="pkg://solo_invariance.config", config_name=command)(job)()
+    except UserError as error:
+        if not any(error is said for said in job.refused):
+            raise
+        return 2
     except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
-        if begun or isinstance(error, HydraException | OmegaConfBaseException):
+        if job.begun or isinstance(error, HydraException | OmegaConfBaseException):
             raise
         # What Hydra does not check: a group's choice that is a number, a level of logging that is none.
         raise UserError(
-            f"{' '.join(overrides)}: Hydra cannot use this ({str(error) or type(error).__name__})"
+            f"{' '.join(arguments)}: Hydra cannot use this ({str(error) or type(error).__name__})"
         ) from error
+    return 2 if job.refused else 0
+
+
+def _check_flags(arguments: Sequence[str]) -> None:
+    """Raise UserError for flags that Hydra does not know, and for the one that would run what a file says."""
+    from hydra._internal.utils import get_args_parser
+
+    parser = get_args_parser()
+    parser.error = _raise_user_error  # type: ignore[method-assign]
+    if parser.parse_args(arguments).experimental_rerun is not None:
+        raise UserError("--experimental-rerun is refused: it unpickles a file; type the command again instead")
+
+
+def _raise_user_error(message: str) -> Any:
+    raise UserError(f"{message}; keys are set by key=value, and --help lists them")
+
+
+class _Stderr:
+    """Standard error, but for the line by which Hydra announces an error that we explain."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return len(text) if text.startswith("Error executing job with overrides") else self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def _without_hydras_line() -> Iterator[None]:
+    with redirect_stderr(_Stderr(sys.stderr)):
+        yield
+
+
+def _of_the_machine(error: OSError | MemoryError | RecursionError) -> str:
+    """Return one line for what the machine refuses, rather than the input: no space, no permission, no memory."""
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({error})" if str(error) else "not enough memory"
+    if isinstance(error, RecursionError):
+        return "something is nested too deeply"
+    file = error.filename if error.filename2 is None else error.filename2
+    where = "" if file is None else f"{os.fsdecode(file) if isinstance(file, str | bytes) else file}: "
+    return f"{where}{error.strerror or error}"
 
 
 def explain_config_error(error: BaseException, command: str) -> str:
@@ -147,9 +251,16 @@ def _usage() -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"solo-invariance: error: {' '.join(message.split())}", file=sys.stderr)
+    _say(f"solo-invariance: error: {message}")
     return 2
 
 
+def _say(message: str) -> None:
+    """Print one line to standard error, with what cannot be printed written out."""
+    line = " ".join(message.split())
+    with suppress(OSError):  # nobody is there to read it: the exit code says it
+        print("".join(one if one.isprintable() else ascii(one)[1:-1] for one in line), file=sys.stderr)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

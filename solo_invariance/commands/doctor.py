@@ -3,6 +3,7 @@
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
 from solo_invariance.commands.terminal import console
 from solo_invariance.config.doctor import DoctorConfig as Config
@@ -11,7 +12,7 @@ from solo_invariance.installation import Finding, doctor
 
 __all__ = ["Config", "Finding", "doctor", "run"]
 
-_MARKS = {"ok": "[green]ok[/green]", "missing": "[yellow]missing[/yellow]", "broken": "[red]broken[/red]"}
+_COLOURS = {"ok": "green", "missing": "yellow", "broken": "red"}
 
 
 def run(config: Any) -> None:
@@ -21,7 +22,7 @@ def run(config: Any) -> None:
     for column in ("", "what", "found", "what to do"):
         table.add_column(column, overflow="fold")
     for finding in findings:
-        table.add_row(_MARKS[finding.state], finding.what, finding.found, finding.advice)
+        table.add_row(Text(finding.state, _COLOURS[finding.state]), finding.what, finding.found, finding.advice)
     console.print(table)
     broken = [finding.what for finding in findings if finding.state == "broken"]
     if broken:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from rich.markup import escape
+from rich.text import Text
 
 from solo_invariance.commands.terminal import console
 from solo_invariance.config.composed import as_dict, as_object
@@ -63,22 +63,28 @@ def _list_all() -> None:
         try:
             family = plugin.load()
         except UserError as error:
-            console.print(f"[bold]{plugin.name}[/]  [red]{escape(str(error))}[/]\n", soft_wrap=True, highlight=False)
+            _print_name(plugin.name, str(error), "red")
+            console.print()
             continue
         if not isinstance(family, Family):
-            console.print(f"[bold]{plugin.name}[/]  [red]of {plugin.distribution} is no Family[/]\n", highlight=False)
+            _print_name(plugin.name, f"of {plugin.distribution} is no Family", "red")
+            console.print()
             continue
         _print(family, plugin.distribution)
     hint = "Train with one: pretrain augmentations=invariance/NAME; draw some: families show=[NAME,...] out=sheet.png"
-    console.print(hint, soft_wrap=True, highlight=False, markup=False)
+    console.print(hint, soft_wrap=True, highlight=False)
 
 
 def _print(family: Family, source: str = "") -> None:
-    console.print(f"[bold]{escape(family.name)}[/]  [dim]{escape(source)}[/]", highlight=False)
-    console.print(f"  invariant to {escape(family.invariant_to) or '(not said)'}", soft_wrap=True, highlight=False)
+    _print_name(family.name, source, "dim")
+    console.print(f"  invariant to {family.invariant_to or '(not said)'}", soft_wrap=True, highlight=False)
     for line in _operations(family):
-        console.print(f"  - {escape(line)}", soft_wrap=True, highlight=False)
+        console.print(f"  - {line}", soft_wrap=True, highlight=False)
     console.print()
+
+
+def _print_name(name: str, remark: str, style: str) -> None:
+    console.print(Text.assemble((name, "bold"), "  ", (remark, style)), soft_wrap=True)
 
 
 def _operations(family: Family) -> Iterator[str]:

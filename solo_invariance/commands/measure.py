@@ -32,13 +32,13 @@ def _run(processes: Processes, device: torch.device, config: Any) -> None:
         results = measure(config, progress, processes, device)
     if processes.rank > 0:
         return
+    out = Path(as_object(config, Config).out)
+    report = build_report([out], out / "report.html")
     print_remarks(remark for result in results.values() for remark in result.backbone.remarks)
     for result in results.values():
         print_measured(result)
     for comparison in results.comparisons:
         print_comparison(comparison)
-    out = Path(as_object(config, Config).out)
-    report = build_report([out], out / "report.html")
     console.print(f"results: {out}, figures: {report}", soft_wrap=True)
 
 

@@ -30,7 +30,7 @@ def print_comparison(comparison: InvarianceComparison) -> None:
     on = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     print_entries(f"{ours} minus {named}: paired differences on {on} images or groups", entries, sign="+")
     for caution in comparison.cautions:
-        console.print(f"caution: {caution}", style="yellow", soft_wrap=True, markup=False)
+        console.print(f"caution: {caution}", style="yellow", soft_wrap=True)
 
 
 def print_entries(title: str, entries: Mapping[str, Measured], sign: str = "") -> None:
@@ -85,7 +85,7 @@ def _metrics(entry: Measured) -> list[str]:
 def _print_left_out(result: InvarianceResult, entries: Mapping[str, Measured]) -> None:
     reference = result.reference
     for caution in result.cautions:
-        console.print(f"caution: {caution}", style="yellow", soft_wrap=True, markup=False)
+        console.print(f"caution: {caution}", style="yellow", soft_wrap=True)
     if any(len(_metrics(entry)) < len(_metrics(other)) for entry in entries.values() for other in entries.values()):
         console.print("blank: the metric says nothing of that change", style="dim")
     left_out = [one.unreadable for one in result.transforms.values()] + [

@@ -7,10 +7,18 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from solo_invariance.command_process import BROKEN_PIPE
 from solo_invariance.progress import Progress as Reporter
 from solo_invariance.results.targets import TargetsRecord
 
-console = Console()
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        raise SystemExit(BROKEN_PIPE)
+
+
+# Names and paths are printed as they are: what looks like markup or an emoji's name in them is theirs.
+console = _Console(markup=False, emoji=False)
 
 
 def print_remarks(remarks: Iterable[str]) -> None:
@@ -30,7 +38,7 @@ def print_targets(task: str, targets: TargetsRecord) -> None:
 def progress_bars(quiet: bool = False) -> Iterator[Reporter]:
     """Show a bar for each thing that is being done; on a terminal only, and not where ``quiet``."""
     columns = (
-        TextColumn("{task.description:<28}"),
+        TextColumn("{task.description:<28}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

@@ -5,6 +5,7 @@ import io
 import math
 import os
 import re
+import stat
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -26,7 +27,9 @@ _GB = 10**9
 _LOOKS = 16
 # What is not called so in the folder is somebody else's; with the dot, it is a file in the making.
 _UNIT_NAME = re.compile(r"\.?[0-9a-f]{32}\.npy(\..+)?")
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+_NOT_OURS = (errno.EACCES, errno.EPERM, errno.EROFS)
+_LARGEST_HEADER = 1024
 
 
 class _UnitFile(NamedTuple):
@@ -68,7 +71,10 @@ class FeatureCache:
         if folder is None:
             base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
             folder = os.path.join(base, "solo-invariance", "features")
-        return cls(Path(folder).expanduser().absolute(), _limit()) if folder.strip() else None
+        try:
+            return cls(Path(folder).expanduser().absolute(), _limit()) if folder.strip() else None
+        except RuntimeError as error:
+            raise UserError(f"{_FOLDER}: {folder}: there is no home directory (HOME); name another folder") from error
 
     def size(self) -> int:
         """Return how many bytes the cache holds."""
@@ -78,11 +84,15 @@ class FeatureCache:
         """Return a unit's features (n, D); None where they are not there, broken, or of another shape or type."""
         path = self._path(key)
         try:
-            with path.open("rb") as file:
+            with open(path, "rb", opener=_open_plain) as file:
+                # Looked at before it is read: the folder may be others', too, and the file anything.
+                status, size = os.fstat(file.fileno()), math.prod(shape) * np.dtype(dtype).itemsize
+                if not stat.S_ISREG(status.st_mode) or not size < status.st_size <= size + _LARGEST_HEADER:
+                    return None
                 array = np.lib.format.read_array(file, allow_pickle=False)
-        except (OSError, EOFError, ValueError, MemoryError):
+        except Exception:  # a stranger's bytes can make the reader raise anything
             return None
-        if array.shape != shape or array.dtype != dtype:
+        if array.shape != shape or array.dtype != dtype or not np.isfinite(array).all():
             return None
         with suppress(OSError):  # the folder may be another user's
             os.utime(path)
@@ -99,27 +109,24 @@ class FeatureCache:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            if error.errno in _FULL:
+            if self._is_of_use(error):
                 return True
-            raise self._cannot_be_written(error) from error
+            raise UserError(
+                f"{_FOLDER}: the folder {self.root} cannot be written ({error.strerror}); "
+                f"set it to another one, or to nothing to work without"
+            ) from error
         try:
             lock.acquire(blocking=False)
         except (Timeout, FileNotFoundError):  # the latter when another process is done in this very moment
             return False
-        except NotImplementedError:  # no locks on this file system: at worst some work is done twice
+        except (NotImplementedError, OSError):  # no locks on this file system, or not for us: some work is done twice
             return True
-        except OSError as error:
-            if error.errno in _FULL:
-                return True
-            raise self._cannot_be_written(error) from error
         self._claims[key] = lock
         return True
 
-    def _cannot_be_written(self, error: OSError) -> UserError:
-        return UserError(
-            f"{_FOLDER}: the folder {self.root} cannot be written ({error.strerror}); "
-            f"set it to another one, or to nothing to work without"
-        )
+    def _is_of_use(self, error: OSError) -> bool:
+        """Whether there is something to find where nothing can be written: a full disk, or others' folder."""
+        return error.errno in _FULL or (error.errno in _NOT_OURS and os.access(self.root, os.R_OK | os.X_OK))
 
     def release(self, key: str) -> None:
         """Give up a claim."""
@@ -189,6 +196,11 @@ class FeatureCache:
                 unit.path.unlink()
                 free += unit.size
         return free
+
+
+def _open_plain(path: str, flags: int) -> int:
+    # No link to elsewhere, and no pipe that would be waited for.
+    return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
 
 
 def _entries(folder: str | Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from solo_invariance.plugins import load_plugin
 from solo_invariance.progress import Progress, no_progress
 from solo_invariance.results.files import SCHEMA, versions
 from solo_invariance.results.fusion import FusionResult
+from solo_invariance.results.run_directory import locked
 from solo_invariance.transfer.task_data import task_named
 
 Member = Backbone | nn.Module | BackboneConfig | Path | str
@@ -86,14 +88,19 @@ def fuse(
     _check_files(members, out, export)
     job.check()
     backbones = [_loaded(member, settings.seed) for member in members]
-    fused, choice = job.fused(backbones, _names(members, backbones), device)
+    names = _names(members, backbones)
+    with nullcontext() if out is None else locked(Path(out).parent, Path(out).name):
+        fused, choice = job.fused(backbones, names, device)
+        if out is not None:
+            _require_same_fusion(fused, Path(out))
+        if export is not None:  # first: a member may not be made for it
+            export_network(fused, Path(export))
+        if out is not None:
+            save_fused(fused, Path(out))
+            if choice is not None:
+                _record(choice, names, mode, settings).write(Path(out).with_suffix(".json"))
     if out is not None:
-        _save(fused, Path(out))
-        if choice is not None:
-            _record(choice, _names(members, backbones), mode, settings).write(Path(out).with_suffix(".json"))
         write_knn_arguments(Path(out))
-    if export is not None:
-        export_network(fused, Path(export))
     return fused
 
 
@@ -233,8 +240,8 @@ def _path_of(member: Member) -> Path | None:
     return None if checkpoint is None else Path(checkpoint)
 
 
-def _save(fused: Backbone, out: Path) -> None:
-    """Write the checkpoint, but never over one of another fusion."""
+def _require_same_fusion(fused: Backbone, out: Path) -> None:
+    """Raise UserError where a checkpoint of another fusion would be replaced."""
     if out.exists():
         before = describe_fused(read_checkpoint(out))
         if before != (now := (network_of(fused).mode, fused.provenance.label, fused.num_features)):
@@ -242,7 +249,6 @@ def _save(fused: Backbone, out: Path) -> None:
             raise UserError(
                 f"out={out}: holds another fusion ({named(*before)}; now {named(*now)}); choose another out"
             )
-    save_fused(fused, out)
 
 
 def _record(choice: Choice, names: list[str], mode: str, settings: FuseSettings) -> FusionResult:

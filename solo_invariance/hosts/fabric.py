@@ -73,6 +73,11 @@ def run_in_processes(work: Work, content: Any, device: torch.device, devices: in
         fabric.launch(cast(Any, _share_or_leave), work, content)  # typed as if it took no arguments
     except torch.multiprocessing.ProcessRaisedException as error:
         raise _as_raised(error) from error
+    except torch.multiprocessing.ProcessExitedException as error:
+        raise UserError(
+            f"devices={devices}: a process was ended from outside ({error.signal_name or error.exit_code}), as the "
+            f"system does where memory is short; take fewer, or a smaller batch_size"
+        ) from error
     except (ValueError, RuntimeError) as error:
         raise UserError(f"devices={devices}: {str(error).splitlines()[0]}") from error
 

@@ -149,6 +149,17 @@ def require_comparable(against: Path, layer: str, here: Mapping[str, Any]) -> No
             raise UserError(f"against={against}: measured with {key} {there.get(key)}, here {value}")
 
 
+def require_arrays(run: Path) -> None:
+    """Raise UserError unless what a run keeps of each image can be read, before another is measured.
+
+    Args:
+        run: A layer's directory of the run.
+    """
+    result = InvarianceResult.read(run / INVARIANCE_FILE)
+    for name in (*result.transforms, *result.views):
+        _per_image(run / f"{name}.npz")
+
+
 def paired_difference(
     ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], metric: str, statistic: Statistic, seed: int
 ) -> Estimate:

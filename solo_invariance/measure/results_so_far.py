@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from solo_invariance.errors import UserError
 from solo_invariance.measure.loop.partial_results import PartialResultFiles, PartialResults
 from solo_invariance.measure.loop.summary import Measured
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
@@ -142,7 +143,13 @@ class ResultFiles(ResultsSoFar):
             yield
 
     def _read_statistics(self) -> Mapping[str, np.ndarray]:
-        return read_arrays(self._statistics_path, hint=_HINT)
+        arrays = read_arrays(self._statistics_path, hint=_HINT)
+        expected = ["count", "num_files", "unreadable"]
+        for layer in self.layers:
+            expected += [f"{layer}|{key}" for key in ("mean", "covariance", "shrinkage", "estimator")]
+        if missing := [name for name in expected if name not in arrays]:
+            raise UserError(f"{self._statistics_path}: {missing[0]!r} is missing in it{_HINT}")
+        return arrays
 
     def _summary_path(self, layer: str, name: str) -> Path:
         return self._directory.path / layer / "parts" / f"{name}.json"

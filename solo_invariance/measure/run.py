@@ -21,7 +21,7 @@ from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache
 from solo_invariance.features.digests import distinct_images, has_one_of, known_images
-from solo_invariance.measure.comparison import compare_runs, compared_layers, require_comparable
+from solo_invariance.measure.comparison import compare_runs, compared_layers, require_arrays, require_comparable
 from solo_invariance.measure.loop.groups import ViewGroups, measure_groups
 from solo_invariance.measure.loop.plan import choose_images, num_images
 from solo_invariance.measure.measurement import METRICS, InvarianceMeasurement
@@ -176,14 +176,15 @@ def measure(
         results = ResultFiles(measured.layers, directory)
     measured = measured.to(choose_device(str(device)))
     run = _Run(measured, sized, geometry, chosen, data, source, chosen_metrics, results, processes, progress)
-    run.finish()
-    if processes.rank > 0:
-        return InvarianceResults({})
-    seconds = time.perf_counter() - started
-    found = {
-        layer: run.result(layer, backbone_entry(loaded, layer, twin), config, seconds) for layer in measured.layers
-    }
-    return InvarianceResults(found, [] if out is None else run.comparisons(Path(out), against, shared, twin))
+    with results.locked() if processes.rank == 0 else nullcontext():
+        run.finish()
+        if processes.rank > 0:
+            return InvarianceResults({})
+        seconds = time.perf_counter() - started
+        found = {
+            layer: run.result(layer, backbone_entry(loaded, layer, twin), config, seconds) for layer in measured.layers
+        }
+        return InvarianceResults(found, [] if out is None else run.comparisons(Path(out), against, shared, twin))
 
 
 @dataclass(frozen=True)
@@ -207,9 +208,7 @@ class _Run:
         views = [name for name in self.data.views if not self.results.is_done(name)]
         if not transforms and not views and self.results.has_statistics:
             return
-        measurement = self._measurement()
-        with self.results.locked() if self.processes.rank == 0 else nullcontext():
-            self._measure(measurement, transforms, views)
+        self._measure(self._measurement(), transforms, views)
 
     def result(
         self, layer: str, about: Mapping[str, Any], config: Mapping[str, Any], seconds: float
@@ -374,6 +373,8 @@ def _comparable_layers(
     shared = compared_layers(Path(against), [layer for layer in layers if not is_twin(layer, twin)])
     here = {key: getattr(settings, key) for key in ("protocol", "k", "seed", "gallery")}
     require_comparable(Path(against), shared[0], {**here, "geometry": geometry._asdict()})
+    for layer in shared:
+        require_arrays(Path(against) / layer)
     return shared
 
 

@@ -78,7 +78,7 @@ def write_report(results: Results, out: Path | str = PAGE_NAME) -> Path:
     require_text(out, "out")
     out = Path(out)
     page = out if out.suffix in {".html", ".htm"} else out / PAGE_NAME
-    write_bytes(page, render_page(results, page.parent).encode())
+    write_bytes(page, render_page(results, page.parent).encode("utf-8", "backslashreplace"))
     return page
 
 

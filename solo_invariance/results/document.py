@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, Va
 from pydantic_core import PydanticCustomError
 
 from solo_invariance.errors import UserError
-from solo_invariance.results.files import SCHEMA, read_json, write_json
+from solo_invariance.results.files import REMEDY, SCHEMA, read_json, shortened, write_json
 
 # The text of a number, and off and on, are no numbers.
 Finite = Annotated[float, Strict()]
@@ -18,8 +18,6 @@ Text = Annotated[str, StringConstraints(pattern=r"\S")]
 
 AnyDocument = TypeVar("AnyDocument", bound="Document")
 
-_REMEDY = "Write the result again or remove it."
-_SHOWN = 60
 # By the start of the name that pydantic gives to what is wrong.
 _EXPECTED = {
     "finite_number": "a finite number",
@@ -79,11 +77,11 @@ class Document(Record):
             found = content.get("schema")
             raise UserError(f"{file}: expected schema {SCHEMA}, found {found!r}. Write it again with this version.")
         require_kind(content, file, [cls.kind])
-        body = {key: value for key, value in content.items() if key not in ("schema", "kind")}
+        body = _as_text({key: value for key, value in content.items() if key not in ("schema", "kind")})
         try:
             return cls.model_validate({**body, "file": file})
         except ValidationError as error:
-            raise UserError(f"{file}: {_complaint(error, body)}. {_REMEDY}") from error
+            raise UserError(f"{file}: {_complaint(error, body)}. {REMEDY}") from error
 
     def as_content(self) -> dict[str, Any]:
         """Return the whole file's content as plain data, as JSON has them."""
@@ -110,16 +108,27 @@ class Document(Record):
 def require_kind(content: Mapping[str, Any], file: Path, kinds: Sequence[str]) -> None:
     """Raise UserError where a file's content is of none of some kinds."""
     if "kind" not in content:
-        raise UserError(f"{file}: key 'kind' is missing. {_REMEDY}")
+        raise UserError(f"{file}: key 'kind' is missing. {REMEDY}")
     if content["kind"] not in kinds:
         expected = " or ".join(map(repr, kinds))
-        raise UserError(f"{file}: key 'kind' must be {expected}, not {_shown(content['kind'])}. {_REMEDY}")
+        raise UserError(f"{file}: key 'kind' must be {expected}, not {_shown(content['kind'])}. {REMEDY}")
 
 
 def wrong(expected: str, *at: str) -> PydanticCustomError:
     """Return what a check raises: what was expected, and at which key below the value that is checked."""
     # In braces, since the library fills in what it finds in them.
     return PydanticCustomError("wrong", "{expected}", {"expected": expected, "at": at})
+
+
+def _as_text(content: Any) -> Any:
+    """Return plain data in which names of files that are no text in UTF-8 have such bytes written out."""
+    if isinstance(content, str):
+        return content.encode("utf-8", "backslashreplace").decode()
+    if isinstance(content, Mapping):
+        return {_as_text(key): _as_text(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [*map(_as_text, content)]
+    return content
 
 
 def _complaint(error: ValidationError, content: Mapping[str, Any]) -> str:
@@ -147,5 +156,4 @@ def _find(content: Any, parts: Sequence[int | str]) -> tuple[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str)
-    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
+    return shortened(json.dumps(value, default=str))

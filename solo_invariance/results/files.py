@@ -5,39 +5,81 @@ import io
 import json
 import math
 import os
-import tempfile
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping
+import secrets
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
+from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from solo_invariance.errors import UserError
 
 SCHEMA = 1
+_KEPT = 40  # characters, of which each may take four of the 255 bytes that a name may have
+_MOST_DIGITS = 20  # of 64 bits
+_DEEPEST = 100
+_SHOWN = 60
+REMEDY = "Write the result again or remove it."
 _DISTRIBUTIONS = ("solo-invariance", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "timm", "numpy")
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file atomically: beside it first, then renamed. Parent directories are made."""
+class InTheMaking(NamedTuple):
+    """What files are called before they are whole: beside their places, for the system's renaming."""
+
+    begin: str = "."
+    end: str = ".part"
+
+    def beside(self, path: Path) -> Path:
+        """Return a new name beside a file's; of a name that is as long as names may be, too."""
+        return path.with_name(f"{self.begin}{path.name[:_KEPT]}.{secrets.token_hex(4)}{self.end}")
+
+    def below(self, directory: Path) -> Iterator[Path]:
+        """Yield what was left in the making below a directory."""
+        yield from directory.rglob(f"{self.begin}*{self.end}")
+
+
+IN_THE_MAKING = InTheMaking()
+
+
+@contextmanager
+def directories(path: Path) -> Iterator[None]:
+    """Make a directory, and those that it is in; those of them that are empty in the end, and were made here, go again.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    missing = [*takewhile(lambda one: not os.path.lexists(one), (path, *path.parents))]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        path.mkdir(parents=True, exist_ok=True)
+        yield
+    finally:
+        for directory in missing:
+            with suppress(OSError):  # it is not empty, or was not made
+                directory.rmdir()
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write a file, whole or not at all: beside its place first, then renamed. Parent directories are made.
+
+    Raises:
+        UserError: It cannot be written; nothing is left of it.
+    """
+    try:
+        with directories(path.parent):
+            unfinished = IN_THE_MAKING.beside(path)
+            try:
+                with unfinished.open("xb") as file:
+                    file.write(content)
+                unfinished.replace(path)
+            except BaseException:
+                unfinished.unlink(missing_ok=True)
+                raise
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException as error:
-        Path(temporary).unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise UserError(f"{path}: cannot be written ({error.strerror})") from error
-        raise
+        raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -57,7 +99,7 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write named arrays as npz, atomically."""
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
-    write_bytes(path, buffer.getvalue())
+    write_bytes(path, buffer.getbuffer())
 
 
 def read_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True, hint: str = "") -> dict[str, np.ndarray]:
@@ -68,27 +110,76 @@ def read_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True, h
     """
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays if wanted(name)}
-    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{path}: cannot be read ({error}){hint}") from error
+            found = {name: arrays[name] for name in arrays if wanted(name)}
+    except OSError as error:
+        reason = error.strerror if error.filename else "truncated or damaged"
+        raise UserError(f"{path}: cannot be read ({reason}){hint}") from error
+    except Exception as error:  # a stranger's bytes can make the reader raise anything
+        raise UserError(f"{path}: cannot be read, truncated or no file of arrays{hint}") from error
+    if strangers := [name for name, value in found.items() if not isinstance(value, np.ndarray)]:
+        raise UserError(f"{path}: {strangers[0]!r} in it is no array{hint}")
+    return found
 
 
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON mapping.
 
     Raises:
-        UserError: The file cannot be read, or holds no valid JSON; the message names it.
+        UserError: The file cannot be read, or holds no valid JSON, or more of it than results have: keys that are there
+            twice, numbers of hundreds of digits, or mappings in a hundred others; the message names it.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(
+            path.read_text(encoding="utf-8-sig"), parse_int=_whole_number, object_pairs_hook=_mapping_of
+        )
+        _require_shallow(content)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}). Check the file and its permissions.") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not valid JSON (no text in UTF-8 from byte {error.start} on). {REMEDY}") from error
+    except RecursionError as error:
+        raise UserError(f"{path}: is not a result: it is nested too deeply. {REMEDY}") from error
     except ValueError as error:
-        raise UserError(f"{path}: is not valid JSON ({error}). Write the result again or remove it.") from error
+        raise UserError(f"{path}: is not valid JSON ({error}). {REMEDY}") from error
     if not isinstance(content, dict):
         found = type(content).__name__
-        raise UserError(f"{path}: the document must be a mapping, not a {found}. Write the result again or remove it.")
+        raise UserError(f"{path}: the document must be a mapping, not a {found}. {REMEDY}")
     return content
+
+
+def _whole_number(digits: str) -> int:
+    if len(digits) > _MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits")
+    return int(digits)
+
+
+def _mapping_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        twice = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+        raise ValueError(f"key {twice!r} is there twice")
+    return content
+
+
+def _require_shallow(content: Any) -> None:
+    level = [content]
+    for _ in range(_DEEPEST):
+        level = [
+            inner
+            for one in level
+            if isinstance(one, dict | list)
+            for inner in (one.values() if isinstance(one, dict) else one)
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return
+    raise RecursionError
+
+
+def shortened(value: Any) -> str:
+    """Return a value as a message shows it: the begin, where it is long."""
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
 def fingerprint_of(content: Mapping[str, Any]) -> str:

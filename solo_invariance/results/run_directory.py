@@ -1,7 +1,8 @@
 """The directory that a command writes its results to, and what was done there before."""
 
+import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from solo_invariance.config.checks import require_text
 from solo_invariance.errors import UserError
-from solo_invariance.results.files import fingerprint_of, read_json, write_json
+from solo_invariance.results.files import IN_THE_MAKING, directories, fingerprint_of, read_json, shortened, write_json
 
 _MANIFEST = "run.json"
 
@@ -38,23 +39,71 @@ class RunDirectory:
         """Keep other runs out while results are written; the system lets go when the process ends, however it does.
 
         Raises:
-            UserError: Another run is at work in the directory, or it cannot be written to.
+            UserError: Another run is at work in the directory, or has been there since, or it cannot be written to.
         """
-        path = self.path / ".lock"
-        lock = FileLock(path, blocking=False)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except Timeout as error:
-            raise UserError(f"out={self.path}: another run is at work there; wait for it, or choose another") from error
-        except OSError as error:
-            raise UserError(f"{self.path}: cannot be written ({error.strerror})") from error
-        try:
+        with locked(self.path):
+            self.require_own()
             yield
-        finally:
-            with suppress(OSError):  # Windows removes it as it lets go
-                path.unlink()
-            lock.release()
+
+    def require_own(self) -> None:
+        """Raise UserError where the directory holds results of another configuration; it says where they differ."""
+        manifest = self.path / _MANIFEST
+        if not manifest.is_file():
+            return
+        before = read_json(manifest)
+        if before.get("fingerprint") != self.fingerprint:
+            identity = before.get("identity")
+            changes = "; ".join(_differences(identity if isinstance(identity, dict) else {}, self.identity))
+            raise UserError(
+                f"out={self.path}: holds results of another run ({changes or 'another version'}); choose another out, "
+                f"or remove it"
+            )
+
+
+@contextmanager
+def locked(path: Path, name: str = "") -> Iterator[None]:
+    """Keep other runs out of a directory, or from one thing in it, and leave nothing behind but what was made.
+
+    What a run that was killed left unfinished is removed.
+
+    Args:
+        path: The directory; it need not be there, and goes again where nothing was written.
+        name: What in the directory is written, the whole of it by default.
+
+    Raises:
+        UserError: Another run is at work there, or it cannot be written to.
+    """
+    place = path / name
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(directories(path))
+            stack.enter_context(_alone(path / f".{name[:40]}{'.' if name else ''}lock"))
+        except Timeout as error:
+            raise UserError(f"out={place}: another run is at work there; wait for it, or choose another") from error
+        except OSError as error:
+            raise UserError(f"{place}: cannot be written ({_reason(path, error)})") from error
+        if not name:
+            for unfinished in IN_THE_MAKING.below(path):
+                unfinished.unlink(missing_ok=True)
+        yield
+
+
+@contextmanager
+def _alone(file: Path) -> Iterator[None]:
+    lock = FileLock(file, blocking=False)
+    with suppress(NotImplementedError):  # no locks on this file system: it is for the user to see to
+        lock.acquire()
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # Windows removes it as it lets go
+            file.unlink()
+        lock.release()
+
+
+def _reason(path: Path, error: OSError) -> str:
+    links = [one for one in (path, *path.parents) if one.is_symlink() and not os.path.exists(one)]
+    return f"{links[0]} is a link that leads nowhere" if links else str(error.strerror or error)
 
 
 def open_run(out: str, identity: Mapping[str, Any]) -> RunDirectory:
@@ -69,16 +118,14 @@ def open_run(out: str, identity: Mapping[str, Any]) -> RunDirectory:
     """
     require_text(out, "out")
     path = Path(out)
-    if path.exists() and not path.is_dir():
+    if os.path.exists(path) and not os.path.isdir(path):
         raise UserError(f"out={out}: is a file, expected a directory")
-    fingerprint = fingerprint_of(identity)
-    manifest = path / _MANIFEST
-    if manifest.is_file():
-        before = read_json(manifest)
-        if before.get("fingerprint") != fingerprint:
-            changes = "; ".join(_differences(before.get("identity", {}), identity)) or "another version"
-            raise UserError(f"out={out}: holds results of another run ({changes}); choose another out, or remove it")
-    return RunDirectory(path, fingerprint, identity)
+    directory = RunDirectory(path, fingerprint_of(identity), identity)
+    try:
+        directory.require_own()
+    except OSError as error:
+        raise UserError(f"out={out}: cannot be read ({error.strerror or error})") from error
+    return directory
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -87,4 +134,4 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str 
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _differences(old, new, f"{prefix}{key}.")
         elif old != new:
-            yield f"{prefix}{key}: {old} there, {new} now"
+            yield f"{prefix}{key}: {shortened(old)} there, {shortened(new)} now"

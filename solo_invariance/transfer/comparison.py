@@ -22,7 +22,7 @@ _LEAST_CORRELATION = 0.95
 
 
 def require_result(against: Path | str, name: str = "") -> None:
-    """Raise UserError unless a directory has a task's result to compare with.
+    """Raise UserError unless a directory has a task's result to compare with, whole.
 
     Args:
         against: Where an earlier run wrote its results.
@@ -30,6 +30,8 @@ def require_result(against: Path | str, name: str = "") -> None:
     """
     if not (Path(against) / name / TRANSFER_FILE).is_file():
         raise UserError(f"against={against}: no result of transfer there ({Path(name) / TRANSFER_FILE})")
+    TransferResult.read(Path(against) / name / TRANSFER_FILE)
+    read_arrays(Path(against) / name / ARRAYS)
 
 
 def compare_scores(ours: Path, theirs: Path, seed: int) -> TransferComparison:

@@ -4,7 +4,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -250,13 +250,14 @@ class _Job:
         data, directory, backbone = self.data, self.directory, self.bench.backbone
         if directory is not None and self.is_done:
             return TransferResult.read(directory.path / TRANSFER_FILE)
-        train, test = (self.features(data, split) for split in _SPLITS)
-        settings = probe_settings(self.bench.settings, data.task, backbone)
-        device = backbone.mean.device
-        on = device if device.type == "cuda" and settings.probe in _ON_A_GPU else None
-        scored = score_features((train, data.train.targets), (test, data.test.targets), settings, on)
-        about = about_of(self.record, backbone, data, settings, time.perf_counter() - started)
-        return keep_result(directory, data, scored, about)
+        with nullcontext() if directory is None else directory.locked():
+            train, test = (self.features(data, split) for split in _SPLITS)
+            settings = probe_settings(self.bench.settings, data.task, backbone)
+            device = backbone.mean.device
+            on = device if device.type == "cuda" and settings.probe in _ON_A_GPU else None
+            scored = score_features((train, data.train.targets), (test, data.test.targets), settings, on)
+            about = about_of(self.record, backbone, data, settings, time.perf_counter() - started)
+            return keep_result(directory, data, scored, about)
 
     @cached_property
     def data(self) -> TaskData:

@@ -210,3 +210,61 @@ def test_tests_have_a_cache_of_their_own(feature_cache: Path) -> None:
     cache = FeatureCache.default()
     assert cache is not None
     assert cache.root == feature_cache
+
+
+def test_entries_of_others_are_looked_at_before_they_are_read(cache: FeatureCache, tmp_path: Path) -> None:
+    """In a folder that users share, an entry may be anything: what is not a unit's file is computed again."""
+    assert cache.claim(_key(1))
+    assert cache.keep(_key(1), _unit(1))
+    path = next(cache.root.rglob("*.npy"))
+    whole = path.read_bytes()
+    shape = tuple(_unit(1).shape)
+
+    def found() -> bool:
+        return cache.find(_key(1), shape) is not None  # type: ignore[arg-type]
+
+    assert found()
+    path.unlink()
+    os.mkfifo(path)  # which to open would be to wait for ever
+    assert not found()
+    path.unlink()
+    (tmp_path / "elsewhere").write_bytes(whole)
+    path.symlink_to(tmp_path / "elsewhere")
+    assert not found()
+    path.unlink()
+    path.write_bytes(whole + bytes(5000))
+    assert not found()
+    np.save(path, np.full(shape, np.nan, np.float32))
+    assert not found()
+    path.write_bytes(whole)
+    assert found()
+    cache.release(_key(1))
+
+
+def test_others_folder_is_of_use(cache: FeatureCache, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one may read but not write, features are found, and not kept."""
+    assert cache.claim(_key(1))
+    cache.keep(_key(1), _unit(1))
+    cache.release(_key(1))
+
+    def denied(self: object, **options: object) -> None:
+        raise PermissionError(module.errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(module.FileLock, "acquire", denied)
+    monkeypatch.setattr(module.Path, "mkdir", denied)
+    assert cache.find(_key(1), tuple(_unit(1).shape)) is not None  # type: ignore[arg-type]
+    assert cache.claim(_key(2))
+    cache.release(_key(2))
+    with pytest.raises(UserError, match=r"SOLO_INVARIANCE_CACHE: the folder .* cannot be written"):
+        FeatureCache(Path("/nowhere/at/all"), 10**6).claim(_key(1))
+
+
+def test_no_home_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(self: Path) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("SOLO_INVARIANCE_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr(module.Path, "expanduser", homeless)
+    with pytest.raises(UserError, match=r"SOLO_INVARIANCE_CACHE: .*there is no home directory"):
+        FeatureCache.default()

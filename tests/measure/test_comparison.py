@@ -1,4 +1,6 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -6,7 +8,7 @@ import torch
 
 from solo_invariance.bootstrap import first_term
 from solo_invariance.errors import UserError
-from solo_invariance.measure.comparison import paired_difference
+from solo_invariance.measure.comparison import paired_difference, require_arrays
 from solo_invariance.measure.metrics.chance_corrected_similarity import ChanceCorrectedSimilarity
 
 
@@ -107,3 +109,12 @@ def test_view_groups_have_no_parameters() -> None:
 def test_what_cannot_be_compared(theirs, message: str) -> None:
     with pytest.raises(UserError, match=message):
         _difference(_arrays(_names(1, 2, 3)), theirs)
+
+
+def test_arrays_of_another_run_are_read_before_anything_is_measured(
+    write_invariance: Callable[..., Path], make_transform: Callable[..., Any]
+) -> None:
+    run = write_invariance("run", "a", transforms={"hue": make_transform(0.9)}).parent
+    (run / "hue.npz").write_bytes(b"PK\x03\x04")
+    with pytest.raises(UserError, match=r"hue\.npz: cannot be read, truncated"):
+        require_arrays(run)

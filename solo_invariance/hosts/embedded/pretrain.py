@@ -1,17 +1,20 @@
 """Pre-training with the embedded host: data, trainer, checkpoints and resuming."""
 
-import json
+import io
 import logging
+import re
 import shutil
 import warnings
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -29,16 +32,20 @@ from solo_invariance.families import Canvas
 from solo_invariance.hosts.augmentations import crop_pipeline_from_config
 from solo_invariance.hosts.embedded.methods import Diverged, build_method
 from solo_invariance.progress import Progress, no_progress
-from solo_invariance.results.files import write_json
+from solo_invariance.results.files import directories, read_json, write_bytes, write_json
+from solo_invariance.results.run_directory import locked
 
 _RESULT_KEYS = ("accelerator", "devices", "checkpoint", "auto_resume")
 _SPEED_KEYS = ("num_workers",)
+_EPOCH = re.compile(r"-ep=(\d+)$")
+_WORKER_DIED = "DataLoader worker"
 _TALKATIVE = (
     "lightning.fabric.utilities.registry",
     "lightning.fabric.utilities.rank_zero",
     "lightning.fabric.utilities.seed",
     "lightning.pytorch.accelerators.cuda",
     "lightning.pytorch.trainer.connectors.checkpoint_connector",
+    "lightning.pytorch.trainer.connectors.signal_connector",
     "lightning.pytorch.utilities.rank_zero",
 )
 
@@ -80,17 +87,32 @@ def pretrain(settings: PretrainConfig | DictConfig, progress: Progress = no_prog
             f"optimizer.batch_size={cfg.optimizer.batch_size} is larger than the data, {len(dataset)} images"
         )
     args = plain(cfg)
-    before = set(_runs(cfg))
-    directory, last = _run_directory(cfg, args)
-    if last is not None and _epoch_of(last) == cfg.max_epochs - 1:
-        return last
+    with _run_directory(cfg, args) as (directory, last):
+        if last is not None and _epoch_of(last) == cfg.max_epochs - 1:
+            return last
+        return _train(cfg, module, dataset, directory, last, progress)
+
+
+def _train(
+    cfg: DictConfig,
+    module: LightningModule,
+    dataset: Dataset[Any],
+    directory: Path,
+    last: Path | None,
+    progress: Progress,
+) -> Path:
+    """Train from the last checkpoint, or from the beginning, and return the path of the new last one."""
+    args = plain(cfg)
     checkpointer = HostCheckpoints(directory, args, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev, last)
     trainer = _trainer(cfg, CSVLogger(directory, name="", version=""), [checkpointer, _Reporter(cfg.name, progress)])
+    # Shuffles by (seed, epoch) alone, so that a resumed run sees the images in the order that it would have.
+    sampler: DistributedSampler[Any] = DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=True, seed=cfg.seed)
+    # Lightning says which epoch it is when workers have already asked for its first batches.
+    sampler.set_epoch(0 if last is None else _epoch_of(last) + 1)
     loader: DataLoader[Any] = DataLoader(
         dataset,
         batch_size=cfg.optimizer.batch_size,
-        # Shuffles by (seed, epoch) alone, so that a resumed run sees the images in the order that it would have.
-        sampler=DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=True, seed=cfg.seed),
+        sampler=sampler,
         num_workers=cfg.data.num_workers,
         drop_last=True,
     )
@@ -99,12 +121,20 @@ def pretrain(settings: PretrainConfig | DictConfig, progress: Progress = no_prog
         warnings.filterwarnings("ignore", module="lightning")
         try:
             trainer.fit(module, loader, ckpt_path=last)
-        except SystemExit as leaving:  # what Lightning makes of Ctrl-C
-            raise KeyboardInterrupt from leaving
+        except SystemExit as leaving:  # what Lightning makes of Ctrl-C, and of signals that are taken for it
+            asked = leaving.__context__
+            raise asked if isinstance(asked, KeyboardInterrupt) else KeyboardInterrupt from leaving
         except UserError as error:
-            if checkpointer.last is None and directory not in before:
-                _remove_unused(directory)  # nothing but what this run began
             raise _after_divergence(error, cfg, checkpointer.last) from error
+        except OSError as error:
+            raise UserError(f"checkpoint.dir: {directory} cannot be written ({error.strerror or error})") from error
+        except RuntimeError as error:
+            if _WORKER_DIED not in str(error):
+                raise
+            raise UserError(
+                f"data.num_workers={cfg.data.num_workers}: a process that reads images was ended from outside, as the "
+                f"system does where memory is short; take fewer"
+            ) from error
     if checkpointer.last is None:
         raise RuntimeError("training ended without a checkpoint")
     return checkpointer.last
@@ -128,14 +158,6 @@ def _after_divergence(error: UserError, cfg: DictConfig, last: Path | None) -> U
     left = "no checkpoint was written" if last is None else f"the last checkpoint is of the time before: {last}"
     rate = cfg.optimizer.lr
     return UserError(f"training diverged: {error}; {left}; try a smaller optimizer.lr (now {rate:g}), or more warm-up")
-
-
-def _remove_unused(directory: Path) -> None:
-    """Remove a run's directory without a checkpoint, and those above it that are empty then."""
-    shutil.rmtree(directory, ignore_errors=True)
-    with suppress(OSError):  # another run is in it
-        directory.parent.rmdir()
-        directory.parent.parent.rmdir()
 
 
 def _from_worker(error: UserError) -> UserError:
@@ -242,9 +264,7 @@ class HostCheckpoints(Callback):
         if epoch % self.frequency != 0 and epoch != self.args["max_epochs"] - 1:
             return
         path = self.directory / f"{self.args['name']}-{self.directory.name}-ep={epoch}.ckpt"
-        unfinished = path.with_suffix(".unfinished")
-        trainer.save_checkpoint(unfinished)
-        unfinished.replace(path)
+        trainer.save_checkpoint(path)
         if self.last is not None and self.last != path and not self.keep_prev:
             self.last.unlink(missing_ok=True)
         self.last = path
@@ -254,6 +274,15 @@ def first_not_finite(state: Mapping[str, Any]) -> str | None:
     """Return the name of the first tensor of a state that is not finite; None where all are."""
     numbers = ((name, one) for name, one in state.items() if isinstance(one, Tensor) and one.is_floating_point())
     return next((name for name, one in numbers if not one.isfinite().all()), None)
+
+
+class _WholeFiles(TorchCheckpointIO):
+    """Writes checkpoints whole or not at all."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        buffer = io.BytesIO()
+        torch.save(checkpoint, buffer)
+        write_bytes(Path(path), buffer.getbuffer())
 
 
 class _Reporter(Callback):
@@ -284,6 +313,7 @@ def _trainer(cfg: DictConfig, logger: CSVLogger | None, callbacks: list[Callback
         precision=cfg.precision,
         logger=logger or False,
         callbacks=callbacks,
+        plugins=[_WholeFiles()],
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -319,40 +349,61 @@ def _torchvision(
         raise UserError(f"data.train_path={path}: {str(error).splitlines()[0]}") from error
 
 
-def _run_directory(cfg: DictConfig, args: Mapping[str, Any]) -> tuple[Path, Path | None]:
-    """Return the run's directory and, where the same run was begun before, its last checkpoint."""
-    if cfg.auto_resume.enabled:
-        for directory in _runs(cfg):
-            if _comparable(_read_args(directory / "args.json")) == _comparable(args):
-                return directory, _last_readable(directory)
-    return _claim_directory(Path(cfg.checkpoint.dir) / cfg.method, args), None
+@contextmanager
+def _run_directory(cfg: DictConfig, args: Mapping[str, Any]) -> Iterator[tuple[Path, Path | None]]:
+    """Give the run's directory and, where the same run was begun before, its last checkpoint; others are kept out.
+
+    A directory that has no checkpoint in the end is removed.
+    """
+    base = Path(cfg.checkpoint.dir) / cfg.method
+    begun = _begun(base, args) if cfg.auto_resume.enabled else None
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(directories(base))
+            directory = begun or _claim_directory(base, args)
+        except OSError as error:
+            raise UserError(f"checkpoint.dir: {base} cannot be written ({error.strerror or error})") from error
+        stack.enter_context(locked(directory))
+        try:
+            yield directory, _last_readable(directory) if begun else None
+        finally:
+            if not any(map(_is_checkpoint, directory.iterdir())):
+                shutil.rmtree(directory, ignore_errors=True)
 
 
-def _runs(cfg: DictConfig) -> list[Path]:
-    """Return the directories of the method's runs."""
-    return [path.parent for path in sorted((Path(cfg.checkpoint.dir) / cfg.method).glob("*/args.json"))]
+def _begun(base: Path, args: Mapping[str, Any]) -> Path | None:
+    """Return the directory of the same run, if it was begun before."""
+    for path in sorted(base.glob("*/args.json")):
+        if _comparable(_read_args(path)) == _comparable(args):
+            return path.parent
+    return None
 
 
 def _claim_directory(base: Path, args: Mapping[str, Any]) -> Path:
     """Make a directory of the next free number, which no other process can have made, and say whose it is."""
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        for number in count():
-            directory = base / str(number)
-            try:
-                directory.mkdir()
-            except FileExistsError:
-                continue
+    base.mkdir(parents=True, exist_ok=True)
+    for number in count():
+        directory = base / str(number)
+        try:
+            directory.mkdir()
+        except FileExistsError:
+            continue
+        try:
             write_json(directory / "args.json", args)
-            return directory
-    except OSError as error:
-        raise UserError(f"checkpoint.dir: {base} cannot be written ({error.strerror})") from error
+        except UserError:
+            directory.rmdir()
+            raise
+        return directory
     raise AssertionError("unreachable")
+
+
+def _is_checkpoint(path: Path) -> bool:
+    return path.suffix == ".ckpt" and _EPOCH.search(path.stem) is not None
 
 
 def _last_readable(directory: Path) -> Path | None:
     """Return the run's last checkpoint, whole and of plain tensors only, before Lightning opens it."""
-    for path in sorted(directory.glob("*-ep=*.ckpt"), key=_epoch_of, reverse=True):
+    for path in sorted(filter(_is_checkpoint, directory.iterdir()), key=_epoch_of, reverse=True):
         try:
             culprit = first_not_finite(read_checkpoint(path).get("state_dict", {}))
         except UserError as error:
@@ -366,10 +417,9 @@ def _last_readable(directory: Path) -> Path | None:
 
 def _read_args(path: Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(path.read_text())
-    except (OSError, json.JSONDecodeError):
+        return read_json(path)
+    except UserError:  # a stranger's, or damaged
         return {}
-    return content if isinstance(content, Mapping) else {}
 
 
 def _comparable(args: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from solo_invariance.errors import UserError
 from solo_invariance.results.files import fingerprint_of, read_arrays, write_arrays
 
 Key = tuple[str, ...]
@@ -131,6 +132,8 @@ class PartialResultFiles(PartialResults):
         for path in self._paths():
             if path not in self._heads:  # a file is whole when it appears, and stays as it is
                 self._heads[path] = read_arrays(path, _OF_EACH.__contains__, _HINT)
+                if missing := [name for name in _OF_EACH if name not in self._heads[path]]:
+                    raise UserError(f"{path}: {missing[0]!r} is missing in it{_HINT}")
             head = self._heads[path]
             if prefix.split(_SEPARATOR)[0] in head["names"]:
                 yield {**head, **read_arrays(path, lambda name: name.startswith(prefix), _HINT)}

@@ -1,4 +1,5 @@
 import json
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from solo_invariance.backbones import Architecture, BackboneConfig, load_backbone
 from solo_invariance.cli import COMMANDS
+from solo_invariance.command_process import Terminated
 from solo_invariance.config.composed import compose_command, plain, schema_of
 from solo_invariance.config.kinds import open_mappings
 from solo_invariance.config.pretrain import (
@@ -22,7 +24,13 @@ from solo_invariance.config.pretrain import (
 )
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.embedded.methods import MoCoV2Plus, build_method, warmup_cosine
-from solo_invariance.hosts.embedded.pretrain import FolderImages, _claim_directory, first_not_finite, pretrain
+from solo_invariance.hosts.embedded.pretrain import (
+    FolderImages,
+    _claim_directory,
+    _run_directory,
+    first_not_finite,
+    pretrain,
+)
 
 
 def _config(out: Path, *overrides: str) -> DictConfig:
@@ -77,7 +85,8 @@ def test_training_lowers_the_loss(tmp_path: Path, method: list[str]) -> None:
     assert sum(losses[-16:]) < sum(losses[4:20]) - 16 * 0.05
 
 
-def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path, workers: int) -> None:
     whole = pretrain(_config(tmp_path / "whole", "max_epochs=3", "checkpoint.keep_prev=true"))
 
     class Interrupted(Exception):
@@ -87,7 +96,7 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path) -> None:
         if done == 6:  # in the middle of the second epoch
             raise Interrupted
 
-    config = ["max_epochs=3"]
+    config = ["max_epochs=3", f"data.num_workers={workers}"]
     with pytest.raises(Interrupted):
         pretrain(_config(tmp_path / "parts", *config), stop)
     begun = sorted((tmp_path / "parts").rglob("*.ckpt"))
@@ -371,3 +380,48 @@ def test_what_cannot_be_trained_is_refused_before_anything_is_written(
     with pytest.raises(UserError, match=message):
         pretrain(_config(tmp_path / "runs", *overrides))
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+    try:
+        with pytest.raises(UserError, match=r"ep=0\.ckpt: cannot be written \(File too large\)$"):
+            pretrain(_config(tmp_path / "out"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_refused_leaves_nothing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="precision=a"):
+        pretrain(_config(tmp_path / "out", "precision=a"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_that_go_on_with_the_same_run_are_one_too_many(tmp_path: Path) -> None:
+    cfg = _config(tmp_path)
+    with _run_directory(cfg, plain(cfg)) as (directory, _):
+        with pytest.raises(UserError, match=r"out=.*/0: another run is at work there"):
+            pretrain(cfg)
+        assert (directory / "args.json").is_file()  # which is the other's
+    assert not directory.exists()
+
+
+def test_what_is_no_checkpoint_of_ours_is_passed_by(tmp_path: Path) -> None:
+    path = pretrain(_config(tmp_path))
+    for name in ("best.ckpt", "mine-ep=last.ckpt"):
+        (path.parent / name).write_bytes(b"x")
+    (path.parent.parent / "7").mkdir()
+    (path.parent.parent / "7" / "args.json").write_bytes(b"\xff\xfe[")
+    assert pretrain(_config(tmp_path)) == path
+
+
+@pytest.mark.parametrize("asked", [KeyboardInterrupt(), Terminated(15)])
+def test_being_asked_to_end_passes_through_lightning(tmp_path: Path, asked: KeyboardInterrupt) -> None:
+    def ask(what: str, done: int, total: int) -> None:
+        raise asked
+
+    with pytest.raises(KeyboardInterrupt) as raised:
+        pretrain(_config(tmp_path), ask)
+    assert raised.value is asked

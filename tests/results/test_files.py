@@ -1,0 +1,163 @@
+import json
+import os
+import resource
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from solo_invariance.errors import UserError
+from solo_invariance.results.files import directories, read_arrays, read_json, write_bytes, write_json
+from solo_invariance.results.invariance import InvarianceResult
+from solo_invariance.results.run_directory import RunDirectory, locked, open_run
+
+
+@pytest.fixture
+def small_disk() -> object:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_leaves_what_was_there_and_nothing_else(tmp_path: Path, small_disk: None) -> None:
+    write_bytes(tmp_path / "file", b"before")
+    with pytest.raises(UserError, match=r"file: cannot be written \(File too large\)"):
+        write_bytes(tmp_path / "file", bytes(5000))
+    with pytest.raises(UserError, match="cannot be written"):
+        write_bytes(tmp_path / "a" / "b" / "file", bytes(5000))
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_bytes() == b"before"
+
+
+def test_files_have_the_rights_that_the_user_gives(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        write_bytes(tmp_path / "private", b"")
+        os.umask(0o002)
+        write_bytes(tmp_path / "of-a-group", b"")
+    finally:
+        os.umask(before)
+    rights = {path.name: stat.S_IMODE(path.stat().st_mode) for path in tmp_path.iterdir()}
+    assert rights == {"private": 0o600, "of-a-group": 0o664}
+
+
+def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
+    write_bytes(tmp_path / ("é" * 127), b"x")
+    with pytest.raises(UserError, match=r"cannot be written \(File name too long\)"):
+        write_bytes(tmp_path / "a" / ("x" * 256) / "file", b"x")
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_directories_that_stay_empty_go_again(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="oh"), directories(tmp_path / "a" / "b"):
+        raise ValueError("oh")
+    assert list(tmp_path.iterdir()) == []
+    (tmp_path / "mine").mkdir()
+    with directories(tmp_path / "mine" / "b"):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"a": 1}'.encode("utf-16"), r"is not valid JSON \(no text in UTF-8 from byte 0 on\)"),
+        (b"[" * 10_000 + b"]" * 10_000, "nested too deeply"),
+        (b'{"a": ' * 200 + b"1" + b"}" * 200, "nested too deeply"),
+        (b'{"a": 1' + b"0" * 5000 + b"}", "a number of 5001 digits"),
+        (b'{"a": 1' + b"0" * 400 + b"}", "a number of 401 digits"),
+        (b'{"a": {"b": 1, "c": 2, "b": 3}}', "key 'b' is there twice"),
+        (b"{'a': 1}", "is not valid JSON"),
+        (b"", "is not valid JSON"),
+    ],
+)
+def test_what_is_no_result_is_one_line(tmp_path: Path, text: bytes, message: str) -> None:
+    (tmp_path / "r.json").write_bytes(text)
+    with pytest.raises(UserError, match=rf"r\.json: .*{message}.*Write the result again or remove it\.$"):
+        read_json(tmp_path / "r.json")
+
+
+def test_a_mark_of_the_byte_order_is_no_content(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_bytes(b'\xef\xbb\xbf{"a": 18446744073709551615}')
+    assert read_json(tmp_path / "r.json") == {"a": 2**64 - 1}
+
+
+def test_names_that_are_no_text_are_written_out(write_invariance, tmp_path: Path) -> None:
+    file = write_invariance("run", "caf\udce9", reference={"num_images": 4, "unreadable": ["b\udce9.png"]})
+    result = InvarianceResult.read(file)
+    assert result.label == "caf\\udce9"
+    assert result.reference is not None
+    assert result.reference.unreadable == ("b\\udce9.png",)
+    result.write(tmp_path / "again.json")
+    assert json.loads((tmp_path / "again.json").read_text(encoding="utf-8"))["label"] == "caf\\udce9"
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x93NUMPY\x01\x00\x76\x00{'descr': (", b"x" * 100])
+def test_broken_arrays_are_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.npz: cannot be read, truncated or no file of arrays; hint$"):
+        read_arrays(tmp_path / "a.npz", hint="; hint")
+
+
+def test_arrays_that_want_more_memory_than_there_is_are_one_line(tmp_path: Path) -> None:
+    header = b"{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776,), }"
+    np.savez(tmp_path / "a.npz", a=np.zeros(1))
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", b"\x93NUMPY\x01\x00" + len(header + b"\n").to_bytes(2, "little") + header + b"\n")
+        archive.writestr("b", b"no array")
+    with pytest.raises(UserError, match=r"a\.npz: cannot be read"):
+        read_arrays(tmp_path / "a.npz")
+    with pytest.raises(UserError, match=r"a\.npz: 'b' in it is no array"):
+        read_arrays(tmp_path / "a.npz", lambda name: name == "b")
+
+
+@pytest.mark.parametrize("name", ["loop", "nowhere"])
+def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "nowhere").symlink_to(tmp_path / "gone")
+    directory = open_run(str(tmp_path / name), {})
+    with pytest.raises(UserError, match=rf"{name}: cannot be written \(.*{name} is a link that leads nowhere\)"):
+        directory.locked().__enter__()
+
+
+@pytest.mark.parametrize("out", ["x" * 300, "a/" * 3000 + "a", "/dev/null"])
+def test_an_out_that_cannot_be_is_one_line(out: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"too long|is a file, expected a directory"):
+        open_run(out, {}).locked().__enter__()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_directory_that_became_anothers_in_the_meantime_is_refused(tmp_path: Path) -> None:
+    ours, theirs = open_run(str(tmp_path / "out"), {"k": 1}), open_run(str(tmp_path / "out"), {"k": 2})
+    with theirs.locked():
+        theirs.claim()
+    with pytest.raises(UserError, match=r"holds results of another run \(k: 2 there, 1 now\)"), ours.locked():
+        pass
+
+
+@pytest.mark.parametrize("identity", [[], {"k": {"a": 1}}, None])
+def test_a_manifest_may_say_anything(tmp_path: Path, identity: object) -> None:
+    write_json(tmp_path / "run.json", {"fingerprint": "x", "identity": identity})
+    with pytest.raises(UserError, match="holds results of another run"):
+        open_run(str(tmp_path), {"k": 1})
+
+
+def test_what_a_killed_run_left_in_the_making_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / ".hue.json.0123abcd.part").touch()
+    (tmp_path / ".git").touch()
+    with RunDirectory(tmp_path, "", {}).locked():
+        pass
+    assert sorted(path.name for path in tmp_path.rglob("*")) == [".git", "parts"]
+
+
+def test_two_things_in_a_directory_do_not_keep_each_other_out(tmp_path: Path) -> None:
+    expected = pytest.raises(UserError, match=r"out=.*a\.ckpt: another run is at work")
+    with locked(tmp_path, "a.ckpt"), locked(tmp_path, "b.ckpt"), expected:
+        locked(tmp_path, "a.ckpt").__enter__()
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,204 @@
+"""How a command leaves: at once, quietly where nobody reads, and as by Ctrl-C where it is asked to end."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from solo_invariance.cli import _Job, main
+from solo_invariance.errors import UserError
+
+# A command in place of a real one, which takes seconds to import what it needs.
+_RUN = """
+import os, signal, sys, threading
+from solo_invariance.command_process import run_as_process
+def work(arguments):
+    exec(sys.argv[1])
+    return 0
+run_as_process(work)
+"""
+
+
+def _process(code: str, **options: Any) -> "subprocess.CompletedProcess[bytes]":
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    return subprocess.run(
+        [sys.executable, "-c", _RUN, code], timeout=60, check=False, **{"env": environment, **options}
+    )
+
+
+def test_a_command_does_not_wait_for_what_it_left_running() -> None:
+    code = "t = threading.Thread(target=signal.pause); t.start(); print('said'); sys.exit(2)"
+    done = _process(code, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (2, b"said\n", b"")
+
+
+def test_a_command_ends_the_processes_that_it_started(tmp_path: Path) -> None:
+    code = (
+        "import multiprocessing, time; p = multiprocessing.get_context('fork').Process(target=time.sleep, args=(99,))\n"
+        f"p.start(); open({str(tmp_path / 'pid')!r}, 'w').write(str(p.pid))"
+    )
+    assert _process(code).returncode == 0
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+def test_the_interpreter_is_not_taken_apart(tmp_path: Path) -> None:
+    """Which takes half a second of computing, and on a machine at work ten, after the last word."""
+    code = f"sys.last = type('L', (), {{'__del__': lambda one: open({str(tmp_path / 'gone')!r}, 'w').close()}})()"
+    assert _process(code).returncode == 0
+    assert not (tmp_path / "gone").exists()
+
+
+def test_nobody_reads_any_more() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = _process("print('x' * 100_000)", stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")
+def test_a_full_disk_behind_standard_output_is_one_line() -> None:
+    with open("/dev/full", "w") as full:
+        done = _process("print('x')", stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 2
+    assert done.stderr == b"solo-invariance: error: standard output cannot be written (No space left on device)\n"
+
+
+@pytest.mark.parametrize("closed", [0, 1, 2])
+def test_closed_streams_are_nobody_elses(tmp_path: Path, closed: int) -> None:
+    file = tmp_path / "file"
+    code = f"f = open({str(file)!r}, 'w'); print('out'); print('err', file=sys.stderr); os.write(1, b''); f.close()"
+    shell = f'"$0" -c "$1" "$2" {closed}>&-'
+    done = subprocess.run(["bash", "-c", shell, sys.executable, _RUN, code], capture_output=True, timeout=60)
+    assert done.returncode == 0
+    assert file.read_text() == ""
+    assert (done.stdout, done.stderr) == (b"" if closed == 1 else b"out\n", b"" if closed == 2 else b"err\n")
+
+
+def test_what_a_terminal_cannot_show_is_written_out() -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LANG": "C"}
+    done = _process(r"print('\u25cf \u25cb \u2026 caf\xe9 \udce9')", capture_output=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, b"* o ... caf\\xe9 \\udce9\n")
+
+
+def test_sigterm_is_ctrl_c() -> None:
+    code = (
+        "try:\n print('ready', flush=True)\n signal.pause()\n"
+        "except KeyboardInterrupt as error: sys.exit(128 + error.signum)"
+    )
+    with subprocess.Popen([sys.executable, "-c", _RUN, code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"ready\n"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+
+
+def test_a_terminated_command_says_how_to_go_on(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from solo_invariance.command_process import Terminated
+    from solo_invariance.commands import doctor
+
+    def ended(config: Any) -> None:
+        raise Terminated(signal.SIGTERM)
+
+    monkeypatch.setattr(doctor, "run", ended)
+    assert cli("doctor") == (143, "", "terminated; run the same command again to go on\n")
+
+
+def test_a_job_is_refused_by_an_ordinary_exception_wherever_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    job = _Job("measure", _refused)
+    elsewhere = pickle.loads(pickle.dumps(job))
+    for one in (job, elsewhere):
+        with pytest.raises(UserError, match="no such folder") as error:
+            one(None)
+        assert one.refused == [error.value]
+        assert str(pickle.loads(pickle.dumps(error.value))) == "no such folder"
+        assert capsys.readouterr().err == "solo-invariance: error: no such folder\n"
+    assert pickle.loads(pickle.dumps(job)).refused == []  # what was said there is said here, too
+
+
+def _refused(config: Any) -> None:
+    raise UserError("no such folder")
+
+
+def test_jobs_of_a_sweep_go_on_after_one_that_is_refused(cli: Any, tmp_path: Path) -> None:
+    sheets = [tmp_path / "a.png", tmp_path / "a.txt", tmp_path / "b.png"]
+    code, _, err = cli(
+        *("families", "-m", f"hydra.sweep.dir={tmp_path}/sweep", "show=[default]", "data.path=null", "num_images=1"),
+        *("crop_size=32", "draws=1", f"out={','.join(map(str, sheets))}"),
+    )
+    assert code == 2
+    assert err.splitlines() == [f"solo-invariance: error: out={sheets[1]}: expected a picture, .png, .jpg or .webp"]
+    assert [sheet.exists() for sheet in sheets] == [True, False, True]
+
+
+@pytest.mark.parametrize("flag", ["--experimental-rerun=x.pickle", "--exp=x.pickle"])
+def test_nothing_is_unpickled(cli: Any, flag: str) -> None:
+    code, _, err = cli("families", flag)
+    assert code == 2
+    assert err.startswith("solo-invariance: error: --experimental-rerun is refused")
+
+
+def test_an_unknown_flag_is_one_line(cli: Any) -> None:
+    code, _, err = cli("families", "--verbos")
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert "unrecognized arguments: --verbos" in err
+
+
+@pytest.mark.parametrize(
+    ("raised", "line"),
+    [
+        (OSError(28, "No space left on device", "out/x"), "out/x: No space left on device"),
+        (MemoryError(), "not enough memory"),
+        (RecursionError("maximum"), "something is nested too deeply"),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line(
+    cli: Any, monkeypatch: pytest.MonkeyPatch, raised: Exception, line: str
+) -> None:
+    from solo_invariance.commands import doctor
+
+    def refused(config: Any) -> None:
+        raise raised
+
+    monkeypatch.setattr(doctor, "run", refused)
+    assert cli("doctor") == (2, "", f"solo-invariance: error: {line}\n")
+
+
+def test_a_directory_that_is_gone_is_one_line(tmp_path: Path) -> None:
+    script = "import os, sys; os.rmdir(os.getcwd()); from solo_invariance.cli import main; sys.exit(main(['doctor']))"
+    (tmp_path / "gone").mkdir()
+    package = str(Path(main.__code__.co_filename).parents[1])
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=tmp_path / "gone",
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": package},
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "solo-invariance: error: the current directory is gone: cd to one that is there\n",
+    )
+
+
+def test_an_error_shows_what_cannot_be_printed(cli: Any) -> None:
+    code, _, err = cli("\x1b[31mred\udce9")
+    assert code == 2
+    assert err.startswith("solo-invariance: error: unknown command '\\x1b[31mred\\udce9'")
+
+
+def test_names_that_look_like_markup_are_printed_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    from solo_invariance.commands.terminal import console
+
+    console.file = sys.stdout
+    try:
+        console.print("results: runs[/v1] [red]x[/] :smile:", soft_wrap=True)
+    finally:
+        console.file = None  # type: ignore[assignment]
+    assert capsys.readouterr().out == "results: runs[/v1] [red]x[/] :smile:\n"

@@ -16,6 +16,6 @@ def run(config: Any) -> None:
 
     settings = as_object(config, Config)
     results = collect_results(settings.runs)
+    page = write_report(results, settings.out)  # first: who reads the tables may stop, as head does
     print_tables(results, console)
-    page = write_report(results, settings.out)
     console.print(f"report: {page.resolve()}", soft_wrap=True)

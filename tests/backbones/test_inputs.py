@@ -120,7 +120,7 @@ def test_a_key_mends_what_args_have_wrong(host_checkpoint: Callable[..., Path]) 
         ({"mean": [0.5, 0.5]}, r"backbone\.mean=\[0\.5, 0\.5\]: expected three numbers"),
         ({"mean": 0.5}, r"backbone\.mean=0\.5: expected three numbers"),
         ({"mean": ["a", 0, 0]}, "expected three numbers"),
-        ({"mean": [float("nan"), 0, 0]}, "expected three numbers"),
+        ({"mean": [float("nan"), 0, 0]}, r"backbone\.mean=nan: expected a finite number"),
         ({"mean": [True, 0, 0]}, "expected three numbers"),
         ({"mean": [123.675, 116.28, 103.53]}, "these are for 0 to 255, divide them by 255"),
         ({"std": [58.395, 57.12, 57.375]}, "these are for 0 to 255, divide them by 255"),

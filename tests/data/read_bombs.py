@@ -1,4 +1,4 @@
-"""Small files of huge pictures, read with little memory; prints the errors, and the megabytes at the peak."""
+"""Small files of huge pictures, read with little memory; prints the errors, and by how many megabytes the peak grew."""
 
 import resource
 import struct
@@ -43,6 +43,7 @@ def main(folder: Path) -> None:
     from solo_invariance.data.decoding import decode
     from solo_invariance.errors import UserError
 
+    before = _peak()
     resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
     for name, content in BOMBS.items():
         (folder / name).write_bytes(content)
@@ -50,7 +51,11 @@ def main(folder: Path) -> None:
             decode(str(folder / name))
         except UserError as error:
             print(error)
-    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000)
+    print(_peak() - before)
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1000
 
 
 if __name__ == "__main__":

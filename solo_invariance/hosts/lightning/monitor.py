@@ -19,6 +19,7 @@ from solo_invariance.backbones.load import input_spec_of
 from solo_invariance.data.decoding import readable, reading, resize_short_side, to_rgb, to_tensor
 from solo_invariance.data.framing import resize_for
 from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages
+from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.lightning.datasets import training_dataset, validation_datasets
 from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings, Transform
@@ -62,7 +63,7 @@ class Monitor:
         """Return ``invariance/TRANSFORM/similarity`` of a copy of a network, in single precision."""
         backbone = Backbone(
             copy.deepcopy(network).float(), Architecture("monitored"), self.input_spec, Provenance("monitored")
-        ).to(next(network.parameters()).device)
+        ).to(device_of(network))
         measured = InvarianceMeasurement(backbone, self.reference, self.settings).measure(self.transforms, self.images)
         return {
             f"invariance/{name}/similarity": one.summary["similarity"]["mean"] for name, one in measured[""].items()

@@ -401,6 +401,7 @@ def test_what_is_refused_leaves_nothing(tmp_path: Path) -> None:
 
 def test_two_that_go_on_with_the_same_run_are_one_too_many(tmp_path: Path) -> None:
     cfg = _config(tmp_path)
+    build_method(cfg)  # fills in what the run's arguments say of the method
     with _run_directory(cfg, plain(cfg)) as (directory, _):
         with pytest.raises(UserError, match=r"out=.*/0: another run is at work there"):
             pretrain(cfg)

@@ -32,7 +32,7 @@ class Images(Dataset[Any]):
         return 8
 
     def __getitem__(self, index: int) -> tuple[int, Any, int]:
-        image = torch.arange(3 * 32 * 32).reshape(3, 32, 32).remainder(251).byte()
+        image = (torch.arange(3 * 32 * 32).reshape(3, 32, 32) * (index + 1)).remainder(251).byte()
         return index, image if self.transform is None else self.transform(image), 0
 
 

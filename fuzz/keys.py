@@ -129,7 +129,9 @@ def key_cases() -> list[Case]:
     """Return a case for every key with every value, and for every flag."""
     found = []
     for command, bases in BASES.items():
-        for number, key in enumerate(keys_of(command)):
+        # Hydra itself writes to the latter, before anything of ours is called.
+        keys = [key for key in keys_of(command) if key != "hydra.output_subdir"]
+        for number, key in enumerate(keys):
             # A demo that is let through takes half a minute.
             for index, value in enumerate(TYPED[:: 8 if command == "demo" else 1]):
                 if not _is_honest_work(key, value):
@@ -142,13 +144,14 @@ def key_cases() -> list[Case]:
 
 def _case(base: tuple[str, ...], key: str, value: str) -> Case:
     kept = [argument for argument in base if argument.partition("=")[0] != key]
-    last = key.rpartition(".")[2]
-    return Case("keys", f"{base[0]} {key}={value[:60]!r}", (*kept, f"{key}={value}"), (key, last, *_also(value)))
+    section, _, last = key.rpartition(".")
+    named = (key, *filter(None, (section, last)), *_also(value))
+    return Case("keys", f"{base[0]} {key}={value[:60]!r}", (*kept, f"{key}={value}"), named)
 
 
 def _also(value: str) -> tuple[str, ...]:
     """Return what names a value as well as its key does: itself, where it is short enough to be recognised."""
-    return (repr(value), *((value, os.path.normpath(value)) if 3 <= len(value) <= 200 else ()))
+    return (repr(value), f"{value}: ", *((value, os.path.normpath(value)) if 3 <= len(value) <= 200 else ()))
 
 
 def _is_honest_work(key: str, value: str) -> bool:

@@ -38,7 +38,7 @@ PRETRAIN = (
     *("pretrain", "data.num_images=8", "data.size=32", "max_epochs=1", "optimizer.batch_size=4", "accelerator=cpu"),
     *("backbone.kwargs.width=0.0625", "method_kwargs.queue_size=8", "invariance.crop_size=32", "checkpoint.dir=out"),
 )
-OWN = (*PRETRAIN, "data.dataset=custom", "data.train_path=photos")
+OWN = (*PRETRAIN, "data.dataset=custom", "data.train_path=photos/train")
 DEMO = (
     *("demo", "families=[default,ventral]", "max_epochs=1", "num_images=128", "k=2", "measure_images=4"),
     *("train_images=20", "test_images=20", "device=cpu", "out=out"),

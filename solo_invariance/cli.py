@@ -14,6 +14,9 @@ from solo_invariance import __version__
 from solo_invariance.command_process import Terminated, run_as_process
 from solo_invariance.errors import UserError
 
+_QUOTES = "\"'"
+_NO_MEMORY = re.compile("can't allocate memory|out of memory")  # as torch says it
+
 COMMANDS = {
     "demo": "the whole story on the embedded data, from pre-training to the report",
     "doctor": "what is installed, what was found, and what to do about what is missing",
@@ -75,8 +78,9 @@ def _run(command: str, overrides: list[str]) -> int:
     from solo_invariance.config.own_files import check_own_files
 
     check_own_files()
-    # What Pillow thinks of a picture's metadata; what cannot be read is an error, and named.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
+    # What Pillow thinks of a picture's metadata, and Hydra of a file's: what cannot be read is an error, and named.
+    for module_name in (r"PIL\.", r"hydra\."):
+        warnings.filterwarnings("ignore", module=module_name)
     try:
         module = importlib.import_module(f"solo_invariance.commands.{command}")
         ConfigStore.instance().store(name=f"schema_{command}", node=module.Config)
@@ -87,8 +91,11 @@ def _run(command: str, overrides: list[str]) -> int:
         return _fail(explain_config_error(error, command))
     except BrokenPipeError:
         raise
-    except (OSError, MemoryError, RecursionError) as error:
-        return _fail(_of_the_machine(error))
+    except (OSError, MemoryError, RuntimeError) as error:
+        line = _of_the_machine(error)
+        if line is None:
+            raise
+        return _fail(line)
 
 
 class _Job:
@@ -123,8 +130,11 @@ class _Job:
             self._refuse(UserError(explain_config_error(error, self.command)))
         except BrokenPipeError:
             raise
-        except (OSError, MemoryError, RecursionError) as error:
-            self._refuse(UserError(_of_the_machine(error)))
+        except (OSError, MemoryError, RuntimeError) as error:
+            line = _of_the_machine(error)
+            if line is None:
+                raise
+            self._refuse(UserError(line))
 
     def _refuse(self, error: UserError) -> None:
         _fail(str(error))
@@ -196,12 +206,14 @@ def _without_hydras_line() -> Iterator[None]:
         yield
 
 
-def _of_the_machine(error: OSError | MemoryError | RecursionError) -> str:
-    """Return one line for what the machine refuses, rather than the input: no space, no permission, no memory."""
-    if isinstance(error, MemoryError):
-        return f"not enough memory ({error})" if str(error) else "not enough memory"
+def _of_the_machine(error: OSError | MemoryError | RuntimeError) -> str | None:
+    """Return one line for what the machine refuses: no space, no permission, no memory. None for other errors."""
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
+        return "not enough memory: take smaller images, or fewer at a time (batch_size, num_workers)"
     if isinstance(error, RecursionError):
         return "something is nested too deeply"
+    if not isinstance(error, OSError):
+        return None
     file = error.filename if error.filename2 is None else error.filename2
     where = "" if file is None else f"{os.fsdecode(file) if isinstance(file, str | bytes) else file}: "
     return f"{where}{error.strerror or error}"
@@ -220,6 +232,13 @@ def explain_config_error(error: BaseException, command: str) -> str:
     if key and ("not in struct" in message or "not in '" in message):
         return f"unknown key {key!r} for {command}{_did_you_mean(key, _keys_of(cause))}"
     where = f"{key}: " if key and key not in message else ""
+    if resolving := re.match(r"(\w+) raised while resolving interpolation: (.*)", message):
+        kind, reason = resolving.groups()
+        return (
+            f"{where}its interpolation cannot be resolved{'' if kind == 'TypeError' else f' ({reason.strip(_QUOTES)})'}"
+        )
+    if standing := re.match(r"While dereferencing interpolation '(.*?)': ", message):
+        return f"{where}{standing.group(1)} stands for what is no value of this key"
     return f"{where}{message}"
 
 
@@ -257,7 +276,7 @@ def _fail(message: str) -> int:
 
 def _say(message: str) -> None:
     """Print one line to standard error, with what cannot be printed written out."""
-    line = " ".join(message.split())
+    line = re.sub(r"\S{300,}", lambda word: f"{word[0][:150]}...{word[0][-40:]}", " ".join(message.split()))
     with suppress(OSError):  # nobody is there to read it: the exit code says it
         print("".join(one if one.isprintable() else ascii(one)[1:-1] for one in line), file=sys.stderr)
 

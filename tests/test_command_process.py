@@ -154,7 +154,11 @@ def test_an_unknown_flag_is_one_line(cli: Any) -> None:
     ("raised", "line"),
     [
         (OSError(28, "No space left on device", "out/x"), "out/x: No space left on device"),
-        (MemoryError(), "not enough memory"),
+        (MemoryError(), "not enough memory: take smaller images, or fewer at a time (batch_size, num_workers)"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+            "not enough memory: take smaller images, or fewer at a time (batch_size, num_workers)",
+        ),
         (RecursionError("maximum"), "something is nested too deeply"),
     ],
 )

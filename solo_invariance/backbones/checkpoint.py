@@ -49,9 +49,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     except pickle.UnpicklingError as error:
         raise UserError(f"checkpoint {path}: {_refusal(str(error), path)}") from error
     except (Exception, SafetensorError) as error:  # a stranger's bytes can make the unpickler raise anything
-        raise UserError(
-            f"checkpoint {path}: cannot be read, truncated or not a checkpoint ({_first(error)})"
-        ) from error
+        reason = error.strerror if isinstance(error, OSError) and error.filename else "truncated or not a checkpoint"
+        raise UserError(f"checkpoint {path}: cannot be read ({reason})") from error
     if not isinstance(content, Mapping | StandIn):
         raise UserError(f"checkpoint {path}: expected a mapping with a state_dict, got {type(content).__name__}")
     return dict(entries_of(content))

@@ -4,6 +4,7 @@ import math
 from dataclasses import fields
 from typing import Any, ClassVar
 
+from solo_invariance.config.kinds import is_open
 from solo_invariance.errors import UserError
 
 _LARGEST = 2**31 - 1
@@ -22,7 +23,10 @@ class Checked:
     def __post_init__(self) -> None:
         """Raise UserError, which names the key, where a value is none."""
         for field in fields(self):  # type: ignore[arg-type]
-            _check(f"{self.section}{field.name}", getattr(self, field.name), field.name == "seed")
+            key, value = f"{self.section}{field.name}", getattr(self, field.name)
+            if is_open(field.type) and not isinstance(value, dict):  # what an interpolation stands for
+                raise UserError(f"{key}={value}: expected keys and values, {{name: value}}")
+            _check(key, value, field.name == "seed")
 
 
 def _check(key: str, value: Any, is_seed: bool) -> None:

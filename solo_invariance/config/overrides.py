@@ -27,7 +27,8 @@ from solo_invariance.config.kinds import (
 )
 from solo_invariance.errors import UserError
 
-_OVERRIDE = re.compile(r"(?P<sign>\+{0,2}|~)(?P<key>[\w$-]+(?:[./@:][\w$-]+)*)=(?P<value>.*)", re.DOTALL)
+_OVERRIDE = re.compile(r"(?P<sign>\+{0,2}|~)(?P<key>[\w$-]+(?:[./@:][\w$-]+)*)=(?P<value>.*)", re.DOTALL | re.ASCII)
+_DELETION = re.compile(r"~[\w$-]+(?:[./@:][\w$-]+)*", re.ASCII)
 _FLAGS_WITH_VALUES = re.compile(
     "--cfg|-c|--package|-p|--config-path|-cp|--config-name|-cn|--config-dir|-cd|--info|-i|--experimental-rerun"
 )
@@ -137,7 +138,7 @@ def _is_flag(argument: str) -> bool:
 def _override(argument: str, schema: type[Any], sweeps: bool) -> str:
     parts = _OVERRIDE.fullmatch(argument)
     if parts is None:
-        if argument.startswith("~") and "=" not in argument:
+        if _DELETION.fullmatch(argument):
             return argument  # takes a key away
         raise UserError(f"{argument!r}: expected key=value")
     sign, key, value = parts.group("sign", "key", "value")
@@ -302,7 +303,7 @@ def _is_readable(value: str) -> bool:
     """Whether Hydra's grammar can read a value."""
     try:
         OverridesParser.create().parse_override(f"key={value}")
-    except HydraException:
+    except (HydraException, ValueError):  # of whole numbers of thousands of digits
         return False
     return True
 

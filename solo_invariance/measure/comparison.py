@@ -16,7 +16,7 @@ from solo_invariance.measure.metrics.view_metric import ViewMetric
 from solo_invariance.plugins import discover, load_plugin
 from solo_invariance.results import InvarianceComparison, InvarianceResult
 from solo_invariance.results.comparison import COMPARISON_FILE
-from solo_invariance.results.files import SCHEMA, read_arrays
+from solo_invariance.results.files import REMEDY, SCHEMA, read_arrays
 from solo_invariance.results.invariance import INVARIANCE_FILE, widths_caution
 
 _SUFFIX = "_per_image"
@@ -104,7 +104,15 @@ def _compare(
 
 def _per_image(path: Path) -> dict[str, np.ndarray]:
     """Return what a file of arrays says of each image, and of which images and parameters that is."""
-    return read_arrays(path, lambda name: name in ("names", "parameters") or name.endswith((_SUFFIX, _INFLUENCE)))
+    found = read_arrays(path, lambda name: name in ("names", "parameters") or name.endswith((_SUFFIX, _INFLUENCE)))
+    if "names" not in found:
+        raise UserError(f"{path}: 'names' is missing in it. {REMEDY}")
+    for name, array in found.items():
+        if array.ndim == 0 or (array.dtype.kind == "U") != (name == "names"):
+            raise UserError(f"{path}: {name!r} in it is {array.dtype} {array.shape}, expected rows. {REMEDY}")
+        if name.endswith(_SUFFIX) and len(array) > len(found["names"]):
+            raise UserError(f"{path}: {name!r} in it is of {len(array)} images, of {len(found['names'])}. {REMEDY}")
+    return found
 
 
 def _metric(name: str, own: Mapping[str, ViewMetric | type[ViewMetric]]) -> ViewMetric | type[ViewMetric]:

@@ -14,7 +14,7 @@ from solo_invariance.measure.loop.summary import Measured
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
 from solo_invariance.measure.statistics.feature_statistics import Moments
 from solo_invariance.results.files import read_arrays, read_json, write_arrays, write_json
-from solo_invariance.results.invariance import INVARIANCE_FILE, InvarianceResult
+from solo_invariance.results.invariance import INVARIANCE_FILE, InvarianceResult, check_measured
 from solo_invariance.results.run_directory import RunDirectory
 
 _HINT = "; remove it, and the statistics are computed again"
@@ -130,7 +130,10 @@ class ResultFiles(ResultsSoFar):
 
     def summary(self, layer: str, name: str) -> dict[str, Any]:
         """Return what a transform or a view set gave."""
-        return read_json(self._summary_path(layer, name))
+        path = self._summary_path(layer, name)
+        content = read_json(path)
+        check_measured(content, path)
+        return content
 
     def write(self, layer: str, result: InvarianceResult) -> None:
         """Write a layer's result."""

@@ -81,7 +81,7 @@ class Document(Record):
         try:
             return cls.model_validate({**body, "file": file})
         except ValidationError as error:
-            raise UserError(f"{file}: {_complaint(error, body)}. {REMEDY}") from error
+            raise explained(error, body, file) from error
 
     def as_content(self) -> dict[str, Any]:
         """Return the whole file's content as plain data, as JSON has them."""
@@ -112,6 +112,11 @@ def require_kind(content: Mapping[str, Any], file: Path, kinds: Sequence[str]) -
     if content["kind"] not in kinds:
         expected = " or ".join(map(repr, kinds))
         raise UserError(f"{file}: key 'kind' must be {expected}, not {_shown(content['kind'])}. {REMEDY}")
+
+
+def explained(error: ValidationError, content: Mapping[str, Any], file: Path) -> UserError:
+    """Return what says the first thing that is wrong with a file's content, and at which key."""
+    return UserError(f"{file}: {_complaint(error, content)}. {REMEDY}")
 
 
 def wrong(expected: str, *at: str) -> PydanticCustomError:

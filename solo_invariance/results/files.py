@@ -23,6 +23,7 @@ _KEPT = 40  # characters, of which each may take four of the 255 bytes that a na
 _MOST_DIGITS = 20  # of 64 bits
 _DEEPEST = 100
 _SHOWN = 60
+_KINDS = "biufU"  # of arrays: numbers and text
 REMEDY = "Write the result again or remove it."
 _DISTRIBUTIONS = ("solo-invariance", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "timm", "numpy")
 
@@ -108,6 +109,7 @@ def read_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True, h
     Raises:
         UserError: The file is missing or broken; the message names it and gives the hint.
     """
+    _require_file(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays if wanted(name)}
@@ -118,6 +120,8 @@ def read_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True, h
         raise UserError(f"{path}: cannot be read, truncated or no file of arrays{hint}") from error
     if strangers := [name for name, value in found.items() if not isinstance(value, np.ndarray)]:
         raise UserError(f"{path}: {strangers[0]!r} in it is no array{hint}")
+    if strangers := [name for name, value in found.items() if value.dtype.kind not in _KINDS]:
+        raise UserError(f"{path}: {strangers[0]!r} in it holds neither numbers nor text{hint}")
     return found
 
 
@@ -128,6 +132,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UserError: The file cannot be read, or holds no valid JSON, or more of it than results have: keys that are there
             twice, numbers of hundreds of digits, or mappings in a hundred others; the message names it.
     """
+    _require_file(path)
     try:
         content = json.loads(
             path.read_text(encoding="utf-8-sig"), parse_int=_whole_number, object_pairs_hook=_mapping_of
@@ -145,6 +150,12 @@ def read_json(path: Path) -> dict[str, Any]:
         found = type(content).__name__
         raise UserError(f"{path}: the document must be a mapping, not a {found}. {REMEDY}")
     return content
+
+
+def _require_file(path: Path) -> None:
+    """Raise UserError for what is there and no file, such as a pipe, which would be waited for."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is {'a directory' if path.is_dir() else 'no file'}")
 
 
 def _whole_number(digits: str) -> int:

@@ -1,11 +1,12 @@
 """``invariance.json``: what a backbone became invariant to."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationError, model_validator
 
-from solo_invariance.results.document import Finite, Record, Text, Whole, wrong
+from solo_invariance.results.document import Finite, Record, Text, Whole, explained, wrong
 from solo_invariance.results.estimate import Estimate, Measured
 from solo_invariance.results.result import Result
 
@@ -100,6 +101,19 @@ class ViewResult(Measured):
     width_matched_similarity: Estimate | None = None
     distance: Estimate
     unreadable: tuple[str, ...] = ()
+
+
+def check_measured(content: Mapping[str, Any], file: Path) -> None:
+    """Raise UserError unless a file holds what one transform or one view set gave; the message names file and key.
+
+    Args:
+        content: Of the file.
+        file: For the message.
+    """
+    try:
+        (ViewResult if "num_groups" in content else TransformResult).model_validate(content)
+    except ValidationError as error:
+        raise explained(error, content, file) from error
 
 
 class ReferenceRecord(Record):

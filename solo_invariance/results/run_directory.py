@@ -31,8 +31,9 @@ class RunDirectory:
     identity: Mapping[str, Any]
 
     def claim(self) -> None:
-        """Say whose directory it is; to be called before the first result is written, and not earlier."""
-        write_json(self.path / _MANIFEST, {"fingerprint": self.fingerprint, "identity": dict(self.identity)})
+        """Say whose directory it is, once; to be called before the first result is written, and not earlier."""
+        if not (self.path / _MANIFEST).is_file():
+            write_json(self.path / _MANIFEST, {"fingerprint": self.fingerprint, "identity": dict(self.identity)})
 
     @contextmanager
     def locked(self) -> Iterator[None]:

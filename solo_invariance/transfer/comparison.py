@@ -1,5 +1,6 @@
 """Two backbones' scores on one task, compared on the same test images."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from solo_invariance.bootstrap import paired_interval
 from solo_invariance.errors import UserError
 from solo_invariance.results import TransferComparison, TransferResult
 from solo_invariance.results.comparison import COMPARISON_FILE
-from solo_invariance.results.files import SCHEMA, read_arrays
+from solo_invariance.results.files import REMEDY, SCHEMA, read_arrays
 from solo_invariance.results.transfer import TRANSFER_FILE
 from solo_invariance.transfer.scores import difference_interval
 
@@ -30,8 +31,43 @@ def require_result(against: Path | str, name: str = "") -> None:
     """
     if not (Path(against) / name / TRANSFER_FILE).is_file():
         raise UserError(f"against={against}: no result of transfer there ({Path(name) / TRANSFER_FILE})")
-    TransferResult.read(Path(against) / name / TRANSFER_FILE)
-    read_arrays(Path(against) / name / ARRAYS)
+    _read(Path(against) / name)
+
+
+def require_comparable(against: Path, here: Mapping[str, Any]) -> None:
+    """Refuse what cannot be compared with another run before it is scored.
+
+    Args:
+        against: The directory of the other run's result.
+        here: What must be the same there, by its key in the result.
+
+    Raises:
+        UserError: Something is not the same; the message says what.
+    """
+    result, _ = _read(against)
+    for key, value in here.items():
+        _require_same(against, key, getattr(result, key), value)
+
+
+def _require_same(against: Path, key: str, there: Any, here: Any) -> None:
+    if here != there:
+        raise UserError(f"against={against}: its {key} is {there}, here it is {here}")
+
+
+def _read(run: Path) -> tuple[TransferResult, dict[str, Tensor]]:
+    """Return a run's result and its arrays, as many numbers as the result says."""
+    result, arrays = TransferResult.read(run / TRANSFER_FILE), read_arrays(run / ARRAYS)
+    expected = {"targets", "episodes" if "episodes" in arrays else "predictions"}
+    for name in sorted(expected):
+        if name not in arrays:
+            raise UserError(f"{run / ARRAYS}: {name!r} is missing in it. {REMEDY}")
+        array = arrays[name]
+        if array.dtype.kind == "U" or array.ndim == 0 or (name != "episodes" and len(array) != result.num_test):
+            raise UserError(
+                f"{run / ARRAYS}: {name!r} in it is {array.dtype} {array.shape}, expected {result.num_test} rows of "
+                f"numbers. {REMEDY}"
+            )
+    return result, {name: torch.from_numpy(arrays[name]) for name in expected}
 
 
 def compare_scores(ours: Path, theirs: Path, seed: int) -> TransferComparison:
@@ -51,13 +87,9 @@ def compare_scores(ours: Path, theirs: Path, seed: int) -> TransferComparison:
     Raises:
         UserError: The other run has no result there, or one of another task, metric or other test images.
     """
-    first, second = (TransferResult.read(run / TRANSFER_FILE) for run in (ours, theirs))
-    arrays = [read_arrays(run / ARRAYS) for run in (ours, theirs)]
-    one, other = ({name: torch.from_numpy(array) for name, array in run.items()} for run in arrays)
+    (first, one), (second, other) = _read(ours), _read(theirs)
     for key in _SAME + (_SAME_EPISODES if "episodes" in one else ()):
-        here, there = getattr(first, key), getattr(second, key)
-        if here != there:
-            raise UserError(f"against={theirs}: its {key} is {there}, here it is {here}")
+        _require_same(theirs, key, getattr(second, key), getattr(first, key))
     if _columns(first) != _columns(second) or not _same_targets(one["targets"], other["targets"]):
         raise UserError(f"against={theirs}: other targets are predicted there")
     if "episodes" in one:

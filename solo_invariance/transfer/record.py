@@ -158,7 +158,7 @@ def about_of(
         "num_test": len(data.test.images),
         "overlap": data.overlap,
         "targets": data.targets.as_content(),
-        "test_images": fingerprint_of({"digests": data.test_digests}),
+        "test_images": data.test_fingerprint,
         "split": split if all(split.values()) else None,
         "config": dict(record),
         "versions": versions(),

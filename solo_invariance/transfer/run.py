@@ -26,7 +26,7 @@ from solo_invariance.results import TransferComparison, TransferResult
 from solo_invariance.results.run_directory import RunDirectory, open_run
 from solo_invariance.results.transfer import TRANSFER_FILE
 from solo_invariance.transfer.chosen_tasks import ChosenTask, TaskChoice, chosen_tasks
-from solo_invariance.transfer.comparison import compare_scores, require_result
+from solo_invariance.transfer.comparison import compare_scores, require_comparable, require_result
 from solo_invariance.transfer.record import (
     BackboneSource,
     about_of,
@@ -144,7 +144,7 @@ def transfer(
             "cache": cache,
         }
         bench = _Bench(settings, net, weights_of(backbone, net), config or usual, kept, progress)
-        jobs = [_Job(one, bench, None if out is None else one.place_in(out)) for one in chosen]
+        jobs = [_Job(one, bench, None if out is None else one.place_in(out), against) for one in chosen]
         if processes.count > 1:
             _compute_together(jobs, processes)
         if processes.rank > 0:
@@ -243,6 +243,7 @@ class _Job:
     chosen: ChosenTask
     bench: _Bench
     out: str | None
+    against: Path | str | None
 
     def result(self) -> TransferResult:
         """Return the result, scored where it is not there yet."""
@@ -268,6 +269,9 @@ class _Job:
         require_scorable(data.train.targets, data.test.targets, scorable, data.task.columns)
         data.require_unseen_by_fusion(backbone.fitted_on)
         data.require_apart()
+        if self.against is not None:
+            here = {"task": data.label, "num_test": len(data.test.images), "test_images": data.test_fingerprint}
+            require_comparable(Path(self.chosen.place_in(self.against)), here)
         return data
 
     @cached_property

@@ -14,6 +14,7 @@ from solo_invariance.errors import UserError
 from solo_invariance.features import digests_of
 from solo_invariance.plugins import load_plugin
 from solo_invariance.protocols import ProtocolName
+from solo_invariance.results.files import fingerprint_of
 from solo_invariance.results.targets import TargetsRecord
 from solo_invariance.transfer.tasks import Split, Task, TaskSettings
 
@@ -49,6 +50,11 @@ class TaskData:
     def test_digests(self) -> list[str]:
         """What the test images are known by."""
         return digests_of(_uncut(self.test.images), self.num_workers)
+
+    @property
+    def test_fingerprint(self) -> str:
+        """What the test images are known by, all of them."""
+        return fingerprint_of({"digests": self.test_digests})
 
     def test_images_among(self, digests: Iterable[str]) -> list[str]:
         """Return the names of the test images that are among others."""

@@ -90,9 +90,9 @@ def test_files_that_are_no_checkpoints(host_checkpoint: Callable[..., Path], tmp
     messages = {
         "missing.ckpt": "no such file",
         "evil.ckpt": "refused, it asks for print, which is not known to be plain data",
-        "half.ckpt": "cannot be read, truncated",
+        "half.ckpt": r"cannot be read \(truncated",
         "text.ckpt": "refused|cannot be read",
-        "empty.ckpt": "cannot be read, truncated",
+        "empty.ckpt": r"cannot be read \(truncated",
         "list.ckpt": "expected a mapping",
         "foreign.ckpt": r"no weights of the backbone in it; it holds state_dict\.projector",
     }

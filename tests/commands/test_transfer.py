@@ -185,6 +185,7 @@ def test_two_backbones_are_compared_on_the_same_test_images(cli, host_checkpoint
     assert high - low < (ours["ci95"][1] - ours["ci95"][0]) + (theirs["ci95"][1] - theirs["ci95"][0])
     assert "dorsal minus ventral on hue: r2" in printed
     code, _, err = cli(*_arguments(second, tmp_path / "c", "hue", "task.seed=5", f"against={tmp_path / 'a'}"))
+    assert not (tmp_path / "c").exists()  # refused before anything is scored
     assert code == 2
     assert "its test_images is" in err
 

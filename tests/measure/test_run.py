@@ -154,6 +154,30 @@ def test_two_runs_are_compared(host_checkpoint, tmp_path: Path) -> None:
     assert difference == pytest.approx(means[0] - means[1], abs=1e-6)
     with pytest.raises(UserError, match="measured with k 4, here 5"):
         measure(host_checkpoint(), _SCENES, settings=MeasureSettings(k=5), against=tmp_path / "theirs", out=tmp_path)
+    arrays = dict(np.load(tmp_path / "theirs" / "hue.npz"))
+    for name, value in (
+        ("similarity_influence", np.float64(1)),
+        ("names", np.arange(3)),
+        ("similarity_per_image", "x"),
+    ):
+        np.savez(tmp_path / "theirs" / "hue.npz", **{**arrays, name: np.asarray(value)})
+        with pytest.raises(UserError, match=rf"theirs/hue\.npz: '{name}' in it is "):
+            measured(host_checkpoint(), "again", against=tmp_path / "theirs")
+        assert not (tmp_path / "again").exists()
+
+
+def test_a_part_that_is_none_is_named(host_checkpoint, tmp_path: Path) -> None:
+    settings = MeasureSettings(k=2, num_images=4)
+    arguments = {"transforms": ["hue"], "settings": settings, "out": tmp_path / "out", "device": "cpu"}
+    measure(host_checkpoint(), _noise(40, 32, 32), **arguments)
+    (tmp_path / "out" / "invariance.json").unlink()
+    part = tmp_path / "out" / "parts" / "hue.json"
+    content = json.loads(part.read_text())
+    part.write_text(json.dumps({**content, "similarity": {**content["similarity"], "ci95": [False, 1.0]}}))
+    with pytest.raises(
+        UserError, match=r"parts/hue\.json: key 'similarity\.ci95\[0\]' must be a finite number, not false"
+    ):
+        measure(host_checkpoint(), _noise(40, 32, 32), **arguments)
 
 
 # Going on

@@ -115,6 +115,29 @@ def test_arrays_that_want_more_memory_than_there_is_are_one_line(tmp_path: Path)
         read_arrays(tmp_path / "a.npz", lambda name: name == "b")
 
 
+def test_arrays_that_are_no_numbers_are_one_line(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", names=np.array(["x"]), when=np.array(["2026-01-01"], dtype="datetime64[D]"))
+    with pytest.raises(UserError, match=r"a\.npz: 'when' in it holds neither numbers nor text"):
+        read_arrays(tmp_path / "a.npz")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for read in (read_json, read_arrays):
+        with pytest.raises(UserError, match="pipe: is no file$"):
+            read(tmp_path / "pipe")
+        with pytest.raises(UserError, match=": is a directory$"):
+            read(tmp_path)
+
+
+def test_a_directory_is_claimed_once(tmp_path: Path) -> None:
+    run = open_run(str(tmp_path / "out"), {"a": 1})
+    run.claim()
+    (tmp_path / "out" / "run.json").chmod(0o640)
+    run.claim()  # as a run does that is taken up again
+    assert (tmp_path / "out" / "run.json").stat().st_mode & 0o777 == 0o640
+
+
 @pytest.mark.parametrize("name", ["loop", "nowhere"])
 def test_a_link_that_leads_nowhere_is_named(tmp_path: Path, name: str) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")

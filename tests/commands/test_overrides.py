@@ -316,7 +316,7 @@ def test_keys_of_wrong_shape_are_one_line(command: str, cli, monkeypatch: pytest
         (
             "measure",
             "target_se=${oc.env:NOPE}",
-            "target_se: its interpolation cannot be resolved (Environment variable",
+            "target_se: its interpolation cannot be resolved (Environment var",
         ),
         ("measure", "target_se=${oc.env:}", "target_se: its interpolation cannot be resolved\n"),
         ("fuse", "width=${oc.create:[1]}", "width: ${oc.create:[1]} stands for what is no value of this key"),

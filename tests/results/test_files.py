@@ -124,9 +124,9 @@ def test_arrays_that_are_no_numbers_are_one_line(tmp_path: Path) -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for read in (read_json, read_arrays):
-        with pytest.raises(UserError, match="pipe: is no file$"):
+        with pytest.raises(UserError, match=r"pipe: is no file$"):
             read(tmp_path / "pipe")
-        with pytest.raises(UserError, match=": is a directory$"):
+        with pytest.raises(UserError, match=r": is a directory$"):
             read(tmp_path)
 
 

@@ -151,7 +151,8 @@ def _case(base: tuple[str, ...], key: str, value: str) -> Case:
 
 def _also(value: str) -> tuple[str, ...]:
     """Return what names a value as well as its key does: itself, where it is short enough to be recognised."""
-    return (repr(value), f"{value}: ", *((value, os.path.normpath(value)) if 3 <= len(value) <= 200 else ()))
+    whole = (value, os.path.normpath(value)) if len(value) <= 200 else (value[:100],)
+    return (repr(value), f"{value}: ", *(whole if len(value) >= 3 else ()))
 
 
 def _is_honest_work(key: str, value: str) -> bool:

@@ -1,5 +1,6 @@
 """Running a case's command in a process of its own, forked from one that has imported everything."""
 
+import atexit
 import importlib
 import os
 import resource
@@ -174,10 +175,11 @@ def _child(arguments: Sequence[str], place: Place, seconds: float) -> NoReturn:
         os.chdir(place.work)
         _limit(seconds)
         from solo_invariance.cli import main
+        from solo_invariance.command_process import run_as_process
 
-        code = main(list(arguments))
-    except SystemExit as error:
-        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        atexit._clear()  # what is the campaign's is not this process's to end
+        sys.argv = ["solo-invariance", *arguments]
+        run_as_process(main)
     except BaseException:
         traceback.print_exc()
     finally:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import traceback
+import warnings
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from types import FrameType
@@ -53,6 +54,7 @@ def run_as_process(run: Callable[[Sequence[str]], int]) -> NoReturn:
     """
     _prepare_streams()
     _prepare_signals()
+    warnings.formatwarning = _one_line
     try:
         code = run(sys.argv[1:])
     except SystemExit as leaving:
@@ -127,6 +129,13 @@ def _prepare_streams() -> None:
     codecs.register_error(_ERRORS, _written_out)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors=_ERRORS)  # type: ignore[union-attr]
+
+
+def _one_line(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    """Return a warning as commands say it, without the line of a program that nobody asked for."""
+    return f"solo-invariance: warning: {' '.join(str(message).split())}\n"
 
 
 def _written_out(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -206,3 +206,8 @@ def test_names_that_look_like_markup_are_printed_as_they_are(capsys: pytest.Capt
     finally:
         console.file = None  # type: ignore[assignment]
     assert capsys.readouterr().out == "results: runs[/v1] [red]x[/] :smile:\n"
+
+
+def test_a_warning_is_a_line_of_ours() -> None:
+    done = _process("import warnings; warnings.warn('passed over:\\n  a.ckpt')", stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"solo-invariance: warning: passed over: a.ckpt\n")

@@ -23,7 +23,7 @@ _KEPT = 40  # characters, of which each may take four of the 255 bytes that a na
 _MOST_DIGITS = 20  # of 64 bits
 _DEEPEST = 100
 _SHOWN = 60
-_KINDS = "biufU"  # of arrays: numbers and text
+_KINDS = "biufUS"  # of arrays: numbers and text
 REMEDY = "Write the result again or remove it."
 _DISTRIBUTIONS = ("solo-invariance", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "timm", "numpy")
 

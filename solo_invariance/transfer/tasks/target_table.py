@@ -2,8 +2,6 @@
 
 import math
 import re
-import zipfile
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from solo_invariance.errors import UserError
+from solo_invariance.results.files import read_arrays
 from solo_invariance.transfer.tasks.delimited import Line, read_lines
 from solo_invariance.transfer.tasks.image_names import ImageNames
 
@@ -289,7 +288,7 @@ def _number(cell: str) -> int | float | None:
 
 
 def _read_npz(file: Path, columns: TableColumns) -> TargetTable:
-    arrays = _read_arrays(file)
+    arrays = read_arrays(file)
     image, split = columns.image or "images", columns.split or ("split" if "split" in arrays else None)
     rest = tuple(name for name in arrays if name not in (image, split))
     targets = columns.targets or (("targets",) if "targets" in arrays else rest)
@@ -318,14 +317,6 @@ def _are_images(array: Column) -> bool:
 
 def _described(name: str, array: Column) -> str:
     return f"{name!r} is {array.dtype} of shape {array.shape}"
-
-
-def _read_arrays(file: Path) -> dict[str, Column]:
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, EOFError, TypeError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(f"{file}: not a readable NPZ file of arrays ({error})") from error
 
 
 def _flatten(name: str, array: Column) -> dict[str, Column]:

@@ -221,7 +221,10 @@ def test_tables_that_do_not_fit_are_named_with_row_and_column(root: Path, conten
         ({"images": np.array(TEN), "targets": np.arange(9)}, r"'targets' is int64 of shape \(9,\), expected"),
         ({"images": np.array(TEN), "targets": np.array(5)}, r"'targets' is int64 of shape \(\), expected"),
         ({"images": np.zeros((10, 4, 4)), "targets": np.arange(10)}, r"'images' is float64 of shape \(10, 4, 4\)"),
-        ({"images": np.array(TEN, dtype=object), "targets": np.arange(10)}, "not a readable NPZ file"),
+        (
+            {"images": np.array(TEN, dtype=object), "targets": np.arange(10)},
+            "cannot be read, truncated or no file of arrays",
+        ),
         ({"images": np.array(TEN), "targets": np.full((10, 2), np.inf)}, r"row 0, column 'targets\[0\]': not finite"),
         ({"images": np.array(TEN), "targets": np.arange(10), "split": np.eye(10)}, r"'split' is float64 of shape"),
         (
@@ -239,13 +242,13 @@ def test_archives_that_do_not_fit_are_named(root: Path, arrays: dict[str, np.nda
 @pytest.mark.parametrize("content", [b"", b"PK no archive", b"PK\x03\x04 no archive", b"\x93NUMPY\x01\x00"])
 def test_a_broken_archive_is_named(root: Path, content: bytes) -> None:
     (root / "targets.npz").write_bytes(content)
-    _refused(_settings(root, "targets.npz"), r"targets\.npz: not a readable NPZ file")
+    _refused(_settings(root, "targets.npz"), r"targets\.npz: cannot be read, truncated or no file of arrays")
 
 
 def test_one_array_is_no_archive(root: Path) -> None:
     np.save(root / "targets.npy", np.arange(10))
     (root / "targets.npy").rename(root / "targets.npz")
-    _refused(_settings(root, "targets.npz"), r"targets\.npz: not a readable NPZ file")
+    _refused(_settings(root, "targets.npz"), r"targets\.npz: cannot be read, truncated or no file of arrays")
 
 
 def test_names_of_images_need_their_folder(root: Path) -> None:

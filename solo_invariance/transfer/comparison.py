@@ -115,8 +115,11 @@ def compare_scores(ours: Path, theirs: Path, seed: int) -> TransferComparison:
 
 def _columns(result: TransferResult) -> dict[str, Any]:
     """Return what a run's configuration says of its targets, but for where they lie."""
-    task = result.config["task"]
-    return {"name": task["name"], **{key: value for key, value in task["options"].items() if key != "targets"}}
+    task = result.config.get("task")
+    options = task.get("options") if isinstance(task, Mapping) else None
+    if not isinstance(options, Mapping):  # no file of ours
+        return {}
+    return {"name": task.get("name"), **{key: value for key, value in options.items() if key != "targets"}}
 
 
 def _same_targets(ours: Tensor, theirs: Tensor) -> bool:

@@ -186,6 +186,10 @@ def test_two_backbones_are_compared_on_the_same_test_images(cli, host_checkpoint
     assert "dorsal minus ventral on hue: r2" in printed
     code, _, err = cli(*_arguments(second, tmp_path / "c", "hue", "task.seed=5", f"against={tmp_path / 'a'}"))
     assert not (tmp_path / "c").exists()  # refused before anything is scored
+    content = json.loads((tmp_path / "a" / "transfer.json").read_text())
+    (tmp_path / "a" / "transfer.json").write_text(json.dumps({**content, "config": {"<b>": 1}}))
+    _, _, other = cli(*_arguments(second, tmp_path / "d", "hue", f"against={tmp_path / 'a'}"))
+    assert "other targets are predicted there" in other
     assert code == 2
     assert "its test_images is" in err
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr, suppress
 from typing import Any, TextIO
 
 from solo_invariance import __version__
-from solo_invariance.command_process import Terminated, run_as_process
+from solo_invariance.command_process import run_as_process
 from solo_invariance.errors import UserError
 
 COMMANDS = {
@@ -39,9 +39,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("the current directory is gone: cd to one that is there")
     try:
         return _command([*arguments])
-    except Terminated as error:
-        _say("terminated; run the same command again to go on")
-        return 128 + error.signum
     except KeyboardInterrupt:
         _say("interrupted; run the same command again to go on")
         return 130

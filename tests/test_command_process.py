@@ -87,27 +87,50 @@ def test_what_a_terminal_cannot_show_is_written_out() -> None:
     assert (done.returncode, done.stdout) == (0, b"* o ... caf\\xe9 \\udce9\n")
 
 
-def test_sigterm_is_ctrl_c() -> None:
-    code = (
-        "try:\n print('ready', flush=True)\n signal.pause()\n"
-        "except KeyboardInterrupt as error: sys.exit(128 + error.signum)"
-    )
-    with subprocess.Popen([sys.executable, "-c", _RUN, code], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 143
+_TERMINATED = (143, b"", b"terminated; run the same command again to go on\n")
+_ASKED = "os.kill(os.getpid(), signal.SIGTERM); signal.pause()"
 
 
-def test_a_terminated_command_says_how_to_go_on(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from solo_invariance.command_process import Terminated
-    from solo_invariance.commands import doctor
+@pytest.mark.parametrize(
+    ("name", "code", "said"), [("SIGTERM", 143, b"terminated"), ("SIGHUP", 129, b"terminated"), ("SIGINT", 130, b"int")]
+)
+def test_a_signal_is_ctrl_c(tmp_path: Path, name: str, code: int, said: bytes) -> None:
+    file = tmp_path / "half"
+    work = f"try: os.kill(os.getpid(), signal.{name}); signal.pause()\nfinally: open({str(file)!r}, 'w').close()"
+    done = _process(work, capture_output=True)
+    assert (done.returncode, done.stderr.count(b"\n")) == (code, 1)
+    assert done.stderr.startswith(said)
+    assert done.stderr.endswith(b"run the same command again to go on\n")
+    assert file.exists()  # it tidied up
 
-    def ended(config: Any) -> None:
-        raise Terminated(signal.SIGTERM)
 
-    monkeypatch.setattr(doctor, "run", ended)
-    assert cli("doctor") == (143, "", "terminated; run the same command again to go on\n")
+@pytest.mark.parametrize(
+    "work",
+    [
+        # A destructor, in which exceptions are printed and dropped.
+        f"class One:\n def __del__(self): {_ASKED}\nOne(); signal.pause()",
+        # What is done beside a fork, too: what is raised there is dropped, and the lock it was to let go stays shut.
+        f"def beside(): {_ASKED}\nos.register_at_fork(after_in_parent=beside)\nos.fork() or os._exit(0); signal.pause()",
+        # A library that fails at tidying up.
+        f"try: {_ASKED}\nexcept KeyboardInterrupt: raise RuntimeError('tidying up')",
+        # One that makes something of it.
+        f"try: {_ASKED}\nexcept KeyboardInterrupt: print('Received SIGTERM', file=sys.stderr); sys.exit(1)",
+        # One that goes on.
+        "import solo_invariance.command_process as one; one._SECONDS_TO_TIDY_UP = 0.1\n"
+        f"try: {_ASKED}\nexcept KeyboardInterrupt: pass\nsignal.pause()",
+        # A second one, of a scheduler that asks both the job and its processes.
+        f"try: {_ASKED}\nfinally: os.kill(os.getpid(), signal.SIGTERM); os.kill(os.getpid(), signal.SIGINT)",
+    ],
+    ids=["destructor", "fork", "tidying up", "exit", "goes on", "twice"],
+)
+def test_at_any_moment_a_signal_is_one_line(work: str) -> None:
+    done = _process(work, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == _TERMINATED
+
+
+def test_a_command_that_was_done_when_it_was_asked_to_end_is_done() -> None:
+    done = _process(f"try: {_ASKED}\nexcept KeyboardInterrupt: pass", capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 def test_a_job_is_refused_by_an_ordinary_exception_wherever_it_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,7 +139,6 @@ def _hydra(command: str, run: Callable[[Any], None], arguments: list[str]) -> in
     from omegaconf.errors import OmegaConfBaseException
 
     job = _Job(command, run)
-    _check_flags(arguments)
     sys.argv = [f"solo-invariance {command}", *arguments]
     # Hydra then raises errors instead of printing them and leaving with exit code 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -158,20 +157,6 @@ def _hydra(command: str, run: Callable[[Any], None], arguments: list[str]) -> in
             f"{' '.join(arguments)}: Hydra cannot use this ({str(error) or type(error).__name__})"
         ) from error
     return 2 if job.refused else 0
-
-
-def _check_flags(arguments: Sequence[str]) -> None:
-    """Raise UserError for flags that Hydra does not know, and for the one that would run what a file says."""
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
-    parser.error = _raise_user_error  # type: ignore[method-assign]
-    if parser.parse_args(arguments).experimental_rerun is not None:
-        raise UserError("--experimental-rerun is refused: it unpickles a file; type the command again instead")
-
-
-def _raise_user_error(message: str) -> Any:
-    raise UserError(f"{message}; keys are set by key=value, and --help lists them")
 
 
 class _Stderr:

@@ -36,12 +36,12 @@ _PLAIN = {
 
 
 class _Request:
-    """That the process end, as a signal asks: its work is told by KeyboardInterrupt, and what it makes of it is unheard.
+    """That the process end, as a signal asks: its work is told by KeyboardInterrupt, and what comes of it is not heard.
 
-    A signal comes at any moment. What it raises in a ``__del__`` or beside a fork, the interpreter prints and drops; a
-    library that is interrupted half-way may fail at tidying up, or take it for an error of its own. So nothing is said
-    any more but one line, what was dropped is raised again, and what does not end in time is left as it is: a run that
-    was killed goes on as well.
+    A signal comes at any moment. What is raised in a ``__del__`` or beside a fork, the interpreter prints and drops; a
+    library that is interrupted half-way may fail at tidying up, or say or raise something of its own. So nothing is
+    said any more but one line, what was dropped is raised again, and what does not end in time is left as it is: the
+    same command goes on even where one was killed.
 
     Attributes:
         signum: The signal, None where there was none.

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -110,7 +109,7 @@ def test_a_signal_is_ctrl_c(tmp_path: Path, name: str, code: int, said: bytes) -
         # A destructor, in which exceptions are printed and dropped.
         f"class One:\n def __del__(self): {_ASKED}\nOne(); signal.pause()",
         # What is done beside a fork, too: what is raised there is dropped, and the lock it was to let go stays shut.
-        f"def beside(): {_ASKED}\nos.register_at_fork(after_in_parent=beside)\nos.fork() or os._exit(0); signal.pause()",
+        f"def then(): {_ASKED}\nos.register_at_fork(after_in_parent=then)\nos.fork() or os._exit(0); signal.pause()",
         # A library that fails at tidying up.
         f"try: {_ASKED}\nexcept KeyboardInterrupt: raise RuntimeError('tidying up')",
         # One that makes something of it.

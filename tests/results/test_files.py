@@ -63,7 +63,7 @@ def test_directories_that_stay_empty_go_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": 1}'.encode("utf-16"), r"is not valid JSON \(no text in UTF-8 from byte 0 on\)"),
+        ('{"a": 1}'.encode("utf-16"), r"is not valid JSON \(not UTF-8 text, from byte 0 on\)"),
         (b"[" * 10_000 + b"]" * 10_000, "nested too deeply"),
         (b'{"a": ' * 200 + b"1" + b"}" * 200, "nested too deeply"),
         (b'{"a": 1' + b"0" * 5000 + b"}", "a number of 5001 digits"),

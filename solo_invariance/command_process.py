@@ -56,7 +56,9 @@ def run_as_process(run: Callable[[Sequence[str]], int]) -> NoReturn:
     try:
         code = run(sys.argv[1:])
     except SystemExit as leaving:
-        code = leaving.code if isinstance(leaving.code, int) else 1 if leaving.code else 0
+        if leaving.code is not None and not isinstance(leaving.code, int):
+            print(leaving.code, file=sys.stderr)
+        code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BrokenPipeError:
         code = BROKEN_PIPE
     except BaseException:

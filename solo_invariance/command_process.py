@@ -74,7 +74,7 @@ class _Request:
     def _take(self, signum: int, frame: FrameType | None) -> None:
         if os.getpid() != self._process:  # a worker that was forked: its parent knows what to do, and need no alarm
             os._exit(0)
-        if self.signum is None:
+        if self.signum is None:  # else it was asked before, by a scheduler that asks a job and its processes
             self.signum = signum
             self._deadline = time.monotonic() + _SECONDS_TO_TIDY_UP
             self._be_quiet()
@@ -138,7 +138,9 @@ def _code_of(run: Callable[[Sequence[str]], int]) -> int:
     try:
         return run(sys.argv[1:])
     except SystemExit as leaving:
-        return leaving.code if isinstance(leaving.code, int) else 1 if leaving.code else 0
+        if leaving.code is not None and not isinstance(leaving.code, int):
+            print(leaving.code, file=sys.stderr)
+        return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
     except BrokenPipeError:
         return BROKEN_PIPE
     except BaseException:

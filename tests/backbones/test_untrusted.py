@@ -364,6 +364,13 @@ def test_hostile_args_end_in_one_line(tmp_path: Path, what: str) -> None:
     assert len(str(error.value)) < 1000
 
 
+def test_args_that_are_no_text_are_written_out(tmp_path: Path) -> None:
+    torch.save({"state_dict": _state()}, tmp_path / "a.ckpt")
+    args = {"backbone": {"name": "resnet10", "kwargs": NARROW}, "augmentations": [{"crop_size": 32}], "name": "\udce9"}
+    (tmp_path / "args.json").write_text(json.dumps(args))
+    assert load_backbone(tmp_path / "a.ckpt").provenance.label == "\\udce9"
+
+
 @pytest.mark.parametrize(("encoding", "reads"), [("utf-8-sig", True), ("utf-16", False)])
 def test_args_as_windows_writes_them(tmp_path: Path, encoding: str, reads: bool) -> None:
     torch.save({"state_dict": _state()}, tmp_path / "a.ckpt")

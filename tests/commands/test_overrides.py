@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from solo_invariance.cli import COMMANDS
 from solo_invariance.config.composed import as_dict, as_object, compose_command, schema_of
 from solo_invariance.config.kinds import kinds_of, members_of
-from solo_invariance.config.overrides import hydra_arguments, quoted, split_items
+from solo_invariance.config.overrides import as_typed, hydra_arguments, quoted, split_items
 from solo_invariance.errors import UserError
 
 
@@ -201,6 +201,13 @@ def test_odd_names_of_files_are_read_as_the_shell_hands_them_over(
         if name == name.strip() and other == other.strip() and "," not in name + other and "~" not in (name, other):
             assert _read("report", f"runs=[{name},{other}]") == [name, other]
             assert _read("fuse", f"members=[{name},{other}]") == [name, other]
+
+
+def test_what_a_message_says_to_type_is_read_as_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("fused.ckpt", "null", "3.10", "$HOME/`x`!", *_odd_names(300)):
+        (typed,) = shlex.split(as_typed("out", name))  # as a shell does
+        assert _read("measure", typed) == name
 
 
 def test_odd_names_of_what_is_not_there_yet_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

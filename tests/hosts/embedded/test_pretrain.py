@@ -25,7 +25,9 @@ from solo_invariance.errors import UserError
 from solo_invariance.hosts.embedded.methods import MoCoV2Plus, build_method, warmup_cosine
 from solo_invariance.hosts.embedded.pretrain import (
     FolderImages,
+    IndexedDataset,
     _claim_directory,
+    _last_readable,
     _run_directory,
     first_not_finite,
     pretrain,
@@ -104,6 +106,45 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path, workers:
     assert resumed.parent == begun[0].parent
     for name, value in _state(whole)["state_dict"].items():
         torch.testing.assert_close(_state(resumed)["state_dict"][name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("seed", [5, 11])
+def test_an_epochs_order_follows_from_the_seed_and_the_epoch(
+    tmp_path: Path, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As PyTorch documents it of DistributedSampler: a permutation by a generator of seed + epoch."""
+    seen: list[int] = []
+    read = IndexedDataset.__getitem__
+
+    def note(self: IndexedDataset, index: int) -> Any:
+        seen.append(index)
+        return read(self, index)
+
+    def stop(what: str, done: int, total: int) -> None:
+        if done == 5:  # in the middle of the second epoch
+            raise RuntimeError("stopped")
+
+    monkeypatch.setattr(IndexedDataset, "__getitem__", note)
+    orders = [torch.randperm(32, generator=torch.Generator().manual_seed(seed + epoch)).tolist() for epoch in (0, 1)]
+    with pytest.raises(RuntimeError, match="stopped"):
+        pretrain(_config(tmp_path, f"seed={seed}"), stop)
+    assert seen[:40] == [*orders[0], *orders[1][:8]]
+    seen.clear()
+    pretrain(_config(tmp_path, f"seed={seed}"))
+    assert seen == orders[1]
+
+
+def test_how_fast_a_run_is_and_what_watches_it_are_no_part_of_it(tmp_path: Path) -> None:
+    path = pretrain(_config(tmp_path))
+    assert pretrain(_config(tmp_path, "data.num_workers=1", "checkpoint.keep_prev=true", "accelerator=auto")) == path
+    assert pretrain(_config(tmp_path, "invariance.monitor={transforms: hue}")) == path
+    assert [one.name for one in path.parent.parent.iterdir()] == ["0"]
+
+
+def test_the_last_checkpoint_is_that_of_the_last_epoch(tmp_path: Path) -> None:
+    for epoch in (2, 9, 10):
+        torch.save({"state_dict": {"weight": torch.zeros(1)}}, tmp_path / f"a-ep=1-0-ep={epoch}.ckpt")
+    assert _last_readable(tmp_path) == tmp_path / "a-ep=1-0-ep=10.ckpt"
 
 
 def test_a_finished_run_is_not_repeated_and_another_gets_its_own_directory(tmp_path: Path) -> None:

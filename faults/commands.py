@@ -31,7 +31,13 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("batch_size=16", "device=cpu", "out=out"),
     ),
     "fuse": (
-        *("fuse", "members=[random:resnet10,random:resnet18]", "mode=auto", "task.name=hue", "task.num_train=32"),
+        *(
+            "fuse",
+            "members=[{name: random:resnet10, kwargs: {width: 0.25}},{name: random:resnet18, kwargs: {width: 0.25}}]",
+            "mode=auto",
+            "task.name=hue",
+            "task.num_train=32",
+        ),
         *("task.num_test=16", "task.size=32", "batch_size=16", "device=cpu", "out=out/fused.ckpt"),
     ),
     "pretrain": ("pretrain", *_PRETRAIN, "accelerator=cpu", "max_epochs=3"),

@@ -206,6 +206,13 @@ def test_at_any_moment_a_signal_is_one_line(work: str) -> None:
     assert (done.returncode, done.stdout, done.stderr) == _TERMINATED
 
 
+def test_it_is_tidied_up_where_the_signal_was_dropped(tmp_path: Path) -> None:
+    work = f"class One:\n def __del__(self): {_ASKED}\ntry: One(); signal.pause()\nfinally: os.mkdir(sys.argv[2])"
+    done = subprocess.run([sys.executable, "-c", _RUN, work, tmp_path / "tidied"], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == _TERMINATED
+    assert (tmp_path / "tidied").exists()
+
+
 def test_what_is_dropped_is_shown_where_nobody_asked() -> None:
     done = _process("class One:\n def __del__(self): {}['key']\nOne()", capture_output=True)
     assert done.returncode == 0

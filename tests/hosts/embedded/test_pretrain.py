@@ -1,6 +1,8 @@
 import json
+import os
 import resource
 import shutil
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -456,6 +458,15 @@ def test_what_is_no_checkpoint_of_ours_is_passed_by(tmp_path: Path) -> None:
     (path.parent.parent / "7").mkdir()
     (path.parent.parent / "7" / "args.json").write_bytes(b"\xff\xfe[")
     assert pretrain(_config(tmp_path)) == path
+
+
+def test_a_process_that_reads_images_and_is_ended_from_outside_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(IndexedDataset, "__getitem__", lambda self, index: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(UserError, match=r"^data\.num_workers=1: a process that reads images was ended from outside"):
+        pretrain(_config(tmp_path, "data.num_workers=1"))
+    assert not [*tmp_path.rglob("args.json")]
 
 
 def test_being_asked_to_end_passes_through_lightning(tmp_path: Path) -> None:

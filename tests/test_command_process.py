@@ -163,11 +163,15 @@ def test_being_asked_to_end_is_ctrl_c(asked: signal.Signals) -> None:
         "try:\n print('ready', flush=True)\n signal.pause()\n"
         "except KeyboardInterrupt as error: sys.exit(128 + error.signum)"
     )
-    with subprocess.Popen([sys.executable, "-c", _RUN, code], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        process.send_signal(asked)
-        assert process.wait(60) == 128 + asked
+    here = f"import signal; signal.signal({int(asked)}, signal.SIG_DFL)\n{_RUN}"  # the tests may run under nohup
+    with subprocess.Popen([sys.executable, "-c", here, code], stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            process.send_signal(asked)
+            assert process.wait(60) == 128 + asked
+        finally:
+            process.kill()
 
 
 def test_what_nohup_ignores_stays_ignored() -> None:

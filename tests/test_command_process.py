@@ -22,12 +22,22 @@ def work(arguments):
     return 0
 run_as_process(work)
 """
+# The tests may run under nohup, or behind a script, whose processes ignore signals.
+_AS_FROM_A_TERMINAL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""
 
 
 def _process(code: str, **options: Any) -> "subprocess.CompletedProcess[bytes]":
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     return subprocess.run(
-        [sys.executable, "-c", _RUN, code], timeout=60, check=False, **{"env": environment, **options}
+        [sys.executable, "-c", _AS_FROM_A_TERMINAL + _RUN, code],
+        timeout=60,
+        check=False,
+        **{"env": environment, **options},
     )
 
 
@@ -207,10 +217,11 @@ def test_at_any_moment_a_signal_is_one_line(work: str) -> None:
 
 
 def test_it_is_tidied_up_where_the_signal_was_dropped(tmp_path: Path) -> None:
-    work = f"class One:\n def __del__(self): {_ASKED}\ntry: One(); signal.pause()\nfinally: os.mkdir(sys.argv[2])"
-    done = subprocess.run([sys.executable, "-c", _RUN, work, tmp_path / "tidied"], capture_output=True, timeout=60)
+    tidied = tmp_path / "tidied"
+    work = f"class One:\n def __del__(self): {_ASKED}\ntry: One(); signal.pause()\nfinally: os.mkdir({str(tidied)!r})"
+    done = _process(work, capture_output=True)
     assert (done.returncode, done.stdout, done.stderr) == _TERMINATED
-    assert (tmp_path / "tidied").exists()
+    assert tidied.exists()
 
 
 def test_what_is_dropped_is_shown_where_nobody_asked() -> None:

@@ -7,11 +7,13 @@ CONSTRAINTS ?= constraints.txt
 # Of the campaign of odd inputs: how many cases, and which.
 N ?= 1000
 SEED ?= 0
+# Of the faults of the machine: how often each command meets each.
+TIMES ?= 20
 # One process a core, eight at most; each begins with neighbours, and who has finished takes over from the others.
 PYTEST := -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test oldest lint format mutants fuzz bench clean
+.PHONY: help setup demo test oldest lint format mutants fuzz faults bench clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -48,6 +50,9 @@ mutants: setup ## plant the listed faults, one at a time, and see whether the te
 
 fuzz: setup ## try odd, damaged and hostile inputs: make fuzz N=1000 SEED=0
 	$(BIN)/python -m fuzz --cases $(N) --seed $(SEED)
+
+faults: setup ## kill, terminate and double commands, and fill their disks: make faults TIMES=20 SEED=0
+	$(BIN)/python -m faults --times $(TIMES) --seed $(SEED)
 
 bench: setup ## speed and memory, row by row, as JSON and tables; benchmarks/device.sh for a GPU
 	$(BIN)/python -m benchmarks

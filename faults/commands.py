@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -30,12 +31,17 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         *("batch_size=16", "device=cpu", "out=out"),
     ),
     "fuse": (
-        *("fuse", "members=[random:resnet10,random:resnet18]", "mode=auto", "task.name=hue", "task.num_train=32"),
+        *(
+            "fuse",
+            "members=[{name: random:resnet10, kwargs: {width: 0.25}},{name: random:resnet18, kwargs: {width: 0.25}}]",
+            "mode=auto",
+            "task.name=hue",
+            "task.num_train=32",
+        ),
         *("task.num_test=16", "task.size=32", "batch_size=16", "device=cpu", "out=out/fused.ckpt"),
     ),
     "pretrain": ("pretrain", *_PRETRAIN, "accelerator=cpu", "max_epochs=3"),
 }
-_ERRORS = "stderr"
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -61,7 +67,7 @@ class Running:
     """A command at work."""
 
     process: int
-    place: Path
+    errors: Path
     started: float
 
     def signal_at(self, seconds: float, number: signal.Signals) -> None:
@@ -76,8 +82,7 @@ class Running:
         if code != -signal.SIGKILL:  # else what it started has yet to see that it is gone
             orphans = _in_group(self.process)
         _end_group(self.process)
-        errors = (self.place / f"{_ERRORS}-{self.process}").read_text().splitlines()
-        return Ended(code, errors, seconds, orphans)
+        return Ended(code, self.errors.read_text().splitlines(), seconds, orphans)
 
 
 def import_all() -> None:
@@ -98,10 +103,13 @@ def start(arguments: tuple[str, ...], place: Path, largest_file: int | None = No
         largest_file: In bytes, as a disk quota has it.
     """
     sys.stdout.flush()
+    # Made here: a process that is ended as it begins has written none.
+    errors, path = tempfile.mkstemp(prefix="stderr-", dir=place)
     process = os.fork()
     if process == 0:
-        _become(arguments, place, largest_file)
-    return Running(process, place, time.monotonic())
+        _become(arguments, place, errors, largest_file)
+    os.close(errors)
+    return Running(process, Path(path), time.monotonic())
 
 
 def run(arguments: tuple[str, ...], place: Path, before_end: Callable[[Running], None] = lambda running: None) -> Ended:
@@ -111,11 +119,10 @@ def run(arguments: tuple[str, ...], place: Path, before_end: Callable[[Running],
     return running.end()
 
 
-def _become(arguments: tuple[str, ...], place: Path, largest_file: int | None) -> None:
+def _become(arguments: tuple[str, ...], place: Path, errors: int, largest_file: int | None) -> None:
     os.setsid()
     os.chdir(place)
     os.environ["SOLO_INVARIANCE_CACHE"] = str(place / "cache")
-    errors = os.open(f"{_ERRORS}-{os.getpid()}", os.O_CREAT | os.O_WRONLY)
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     os.dup2(os.open(os.devnull, os.O_RDWR), 1)
     os.dup2(errors, 2)

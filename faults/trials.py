@@ -3,6 +3,7 @@
 import random
 import shutil
 import signal
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ Trial = Callable[["Bench", random.Random, Path], list[str]]
 """Disturbs a command in a folder; returns what was wrong with how it took it."""
 # The second is of workers, whose shared memory is a file, too.
 _NO_SPACE = ("cannot be writ", "a process that reads images was ended from outside")
+
+_SAID = 500  # bytes of standard error, which is a file, too
 
 
 class Bench:
@@ -72,7 +75,19 @@ def terminated(bench: Bench, chance: random.Random, place: Path) -> list[str]:
 
 def out_of_disk(bench: Bench, chance: random.Random, place: Path) -> list[str]:
     """Let no file become larger than a size, of which some files are larger."""
-    return _refusal(start(bench.arguments, place, int(bench.largest ** chance.uniform(0.3, 1))).end(), *_NO_SPACE)
+    size = max(_SAID, int(bench.largest ** chance.uniform(0.3, 1)))
+    return _refusal(start(bench.arguments, place, size).end(), *_NO_SPACE)
+
+
+def on_a_small_disk(bench: Bench, chance: random.Random, place: Path) -> list[str]:
+    """Give its results, or its cache, a disk that may be too small; what it has is then moved to a larger one."""
+    folder, kept = place / chance.choice(("out", "cache")), place / "kept"
+    with _disk(folder, int((2 * bench.largest) ** chance.uniform(0.7, 1))):
+        wrong = _refusal(run(bench.arguments, place), *_NO_SPACE)
+        shutil.copytree(folder, kept)
+    folder.rmdir()
+    kept.rename(folder)
+    return wrong
 
 
 def two_at_once(bench: Bench, chance: random.Random, place: Path) -> list[str]:
@@ -88,6 +103,7 @@ TRIALS: dict[str, Trial] = {
     "kill twice": killed_twice,
     "terminate": terminated,
     "disk": out_of_disk,
+    "small disk": on_a_small_disk,
     "two": two_at_once,
 }
 
@@ -96,6 +112,27 @@ def attempt(bench: Bench, trial: Trial, seed: str) -> list[str]:
     """Disturb a command in a new folder and let it recover; return what was wrong, nothing where all was well."""
     with _new_folder() as place:
         return [*trial(bench, random.Random(seed), place), *bench.recovers(place)]
+
+
+def disks_can_be_made() -> bool:
+    """Whether this is a user and a system that can mount one in memory."""
+    with _new_folder() as place:
+        try:
+            with _disk(place / "disk", 4096):
+                return True
+        except (OSError, subprocess.CalledProcessError):
+            return False
+
+
+@contextmanager
+def _disk(folder: Path, size: int) -> Iterator[None]:
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
+    subprocess.run(mount, check=True, capture_output=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
 
 
 @contextmanager

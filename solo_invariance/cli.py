@@ -11,7 +11,7 @@ from contextlib import contextmanager, redirect_stderr, suppress
 from typing import Any, TextIO
 
 from solo_invariance import __version__
-from solo_invariance.command_process import Terminated, run_as_process
+from solo_invariance.command_process import run_as_process
 from solo_invariance.errors import UserError
 
 _QUOTES = "\"'"
@@ -42,9 +42,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail("the current directory is gone: cd to one that is there")
     try:
         return _command([*arguments])
-    except Terminated as error:
-        _say("terminated; run the same command again to go on")
-        return 128 + error.signum
     except KeyboardInterrupt:
         _say("interrupted; run the same command again to go on")
         return 130
@@ -152,7 +149,6 @@ def _hydra(command: str, run: Callable[[Any], None], arguments: list[str]) -> in
     from omegaconf.errors import OmegaConfBaseException
 
     job = _Job(command, run)
-    _check_flags(arguments)
     sys.argv = [f"solo-invariance {command}", *arguments]
     # Hydra then raises errors instead of printing them and leaving with exit code 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -171,20 +167,6 @@ def _hydra(command: str, run: Callable[[Any], None], arguments: list[str]) -> in
             f"{' '.join(arguments)}: Hydra cannot use this ({str(error) or type(error).__name__})"
         ) from error
     return 2 if job.refused else 0
-
-
-def _check_flags(arguments: Sequence[str]) -> None:
-    """Raise UserError for flags that Hydra does not know, and for the one that would run what a file says."""
-    from hydra._internal.utils import get_args_parser
-
-    parser = get_args_parser()
-    parser.error = _raise_user_error  # type: ignore[method-assign]
-    if parser.parse_args(arguments).experimental_rerun is not None:
-        raise UserError("--experimental-rerun is refused: it unpickles a file; type the command again instead")
-
-
-def _raise_user_error(message: str) -> Any:
-    raise UserError(f"{message}; keys are set by key=value, and --help lists them")
 
 
 class _Stderr:
@@ -209,7 +191,8 @@ def _without_hydras_line() -> Iterator[None]:
 def _of_the_machine(error: OSError | MemoryError | RuntimeError) -> str | None:
     """Return one line for what the machine refuses: no space, no permission, no memory. None for other errors."""
     if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
-        return "not enough memory: take smaller images, or fewer at a time (batch_size, num_workers)"
+        what = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
+        return f"not enough memory{what}: take smaller images, or fewer at a time (batch_size, num_workers)"
     if isinstance(error, RecursionError):
         return "something is nested too deeply"
     if not isinstance(error, OSError):

@@ -2,7 +2,6 @@
 
 import os
 import pickle
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from solo_invariance.cli import _Job, main
+from solo_invariance.command_process import _end_children
 from solo_invariance.errors import UserError
 
 # A command in place of a real one, which takes seconds to import what it needs.
@@ -22,12 +22,22 @@ def work(arguments):
     return 0
 run_as_process(work)
 """
+# The tests may run under nohup, or behind a script, whose processes ignore signals.
+_AS_FROM_A_TERMINAL = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+"""
 
 
 def _process(code: str, **options: Any) -> "subprocess.CompletedProcess[bytes]":
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     return subprocess.run(
-        [sys.executable, "-c", _RUN, code], timeout=60, check=False, **{"env": environment, **options}
+        [sys.executable, "-c", _AS_FROM_A_TERMINAL + _RUN, code],
+        timeout=60,
+        check=False,
+        **{"env": environment, **options},
     )
 
 
@@ -47,6 +57,64 @@ def test_a_command_ends_the_processes_that_it_started(tmp_path: Path) -> None:
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+def test_processes_that_do_not_end_when_asked_are_ended() -> None:
+    code = (
+        "import multiprocessing, time; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "work = lambda: (time.sleep(5), os.write(1, b'alive'))\n"
+        "multiprocessing.get_context('fork').Process(target=work).start()"
+    )
+    assert _process(code, capture_output=True).stdout == b""  # which is at its end when the last process is
+
+
+def test_processes_are_asked_to_end_before_they_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+
+    class Process:
+        def __init__(self, obeys: bool) -> None:
+            self.alive, self.obeys = True, obeys
+
+        def terminate(self) -> None:
+            said.append("terminate")
+            self.alive = not self.obeys
+
+        def join(self, seconds: float) -> None:
+            said.append("join")
+
+        def is_alive(self) -> bool:
+            return self.alive
+
+        def kill(self) -> None:
+            said.append("kill")
+
+    monkeypatch.setattr("multiprocessing.active_children", lambda: [Process(True), Process(False)])
+    _end_children()
+    assert said == ["terminate", "terminate", "join", "join", "kill"]
+
+
+def test_a_signal_while_it_leaves_changes_nothing() -> None:
+    code = (
+        "import atexit; atexit.register(lambda: (os.kill(os.getpid(), signal.SIGTERM), print('bye', flush=True)))\n"
+        "sys.exit(3)"
+    )
+    done = _process(code, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (3, b"bye\n", b"")
+
+
+@pytest.mark.parametrize(("left", "code"), [("None", 0), ("''", 1), ("0", 0), ("7", 7), ("'a word'", 1)])
+def test_exit_codes_are_those_of_the_interpreter(left: str, code: int) -> None:
+    plain = subprocess.run([sys.executable, "-c", f"import sys; sys.exit({left})"], capture_output=True, timeout=60)
+    done = _process(f"sys.exit({left})", capture_output=True)
+    assert done.returncode == plain.returncode == code
+    assert done.stderr == plain.stderr
+
+
+def test_a_fault_of_ours_is_shown_whole() -> None:
+    done = _process("{}['key']", capture_output=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(b"Traceback (most recent call last):\n")
+    assert done.stderr.endswith(b"KeyError: 'key'\n")
+
+
 def test_the_interpreter_is_not_taken_apart(tmp_path: Path) -> None:
     """Which takes half a second of computing, and on a machine at work ten, after the last word."""
     code = f"sys.last = type('L', (), {{'__del__': lambda one: open({str(tmp_path / 'gone')!r}, 'w').close()}})()"
@@ -62,10 +130,20 @@ def test_nobody_reads_any_more() -> None:
     assert (done.returncode, done.stderr) == (141, b"")
 
 
+@pytest.mark.parametrize(("code", "expected"), [("print('x'); sys.exit(2)", 2), ("raise BrokenPipeError", 141)])
+def test_nobody_reads_what_is_said_last(code: str, expected: int) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = _process(code, stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (expected, b"")
+
+
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is full")
 def test_a_full_disk_behind_standard_output_is_one_line() -> None:
     with open("/dev/full", "w") as full:
         done = _process("print('x')", stdout=full, stderr=subprocess.PIPE)
+        assert _process("print('x'); sys.exit(130)", stdout=full, stderr=subprocess.DEVNULL).returncode == 130
     assert done.returncode == 2
     assert done.stderr == b"solo-invariance: error: standard output cannot be written (No space left on device)\n"
 
@@ -83,31 +161,105 @@ def test_closed_streams_are_nobody_elses(tmp_path: Path, closed: int) -> None:
 
 def test_what_a_terminal_cannot_show_is_written_out() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "LANG": "C"}
-    done = _process(r"print('\u25cf \u25cb \u2026 caf\xe9 \udce9')", capture_output=True, env=environment)
-    assert (done.returncode, done.stdout) == (0, b"* o ... caf\\xe9 \\udce9\n")
+    code = r"print('\u25cf \u25cb \u2026 caf\xe9 \udce9 \u25cf\u25cb\xe9\u65e5\u2264')"
+    done = _process(code, capture_output=True, env=environment)
+    assert (done.returncode, done.stdout) == (0, b"* o ... caf\\xe9 \\udce9 *o\\xe9\\u65e5<=\n")
 
 
-def test_sigterm_is_ctrl_c() -> None:
+_TERMINATED = (143, b"", b"terminated; run the same command again to go on\n")
+_ASKED = "os.kill(os.getpid(), signal.SIGTERM); signal.pause()"
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "said"), [("SIGTERM", 143, b"terminated"), ("SIGHUP", 129, b"terminated"), ("SIGINT", 130, b"int")]
+)
+def test_a_signal_is_ctrl_c(tmp_path: Path, name: str, code: int, said: bytes) -> None:
+    file = tmp_path / "half"
+    work = f"try: os.kill(os.getpid(), signal.{name}); signal.pause()\nfinally: open({str(file)!r}, 'w').close()"
+    done = _process(work, capture_output=True)
+    assert (done.returncode, done.stderr.count(b"\n")) == (code, 1)
+    assert done.stderr.startswith(said)
+    assert done.stderr.endswith(b"run the same command again to go on\n")
+    assert file.exists()  # it tidied up
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        # A destructor, in which exceptions are printed and dropped.
+        f"class One:\n def __del__(self): {_ASKED}\nOne(); signal.pause()",
+        # What is done beside a fork, too: what is raised there is dropped, and the lock it was to let go stays shut.
+        f"def then(): {_ASKED}\nos.register_at_fork(after_in_parent=then)\nos.fork() or os._exit(0); signal.pause()",
+        # A library that fails at tidying up.
+        f"try: {_ASKED}\nexcept KeyboardInterrupt: raise RuntimeError('tidying up')",
+        # One that makes something of it.
+        f"try: {_ASKED}\nexcept KeyboardInterrupt: print('Received SIGTERM', file=sys.stderr); sys.exit(1)",
+        # One that goes on.
+        "import solo_invariance.command_process as one; one._SECONDS_TO_TIDY_UP = 0.1\n"
+        f"try: {_ASKED}\nexcept KeyboardInterrupt: pass\nsignal.pause()",
+        # One that goes on where the signal was dropped and raised again, or drops it ever again.
+        "import solo_invariance.command_process as one; one._SECONDS_TO_TIDY_UP = 0.5\n"
+        f"class One:\n def __del__(self): {_ASKED}\n"
+        "try: One(); signal.pause()\nexcept KeyboardInterrupt: signal.pause()",
+        "import solo_invariance.command_process as one; one._SECONDS_TO_TIDY_UP = 0.2\n"
+        f"class One:\n def __del__(self): {_ASKED}\nwhile True: One()",
+        # It comes after the last word.
+        "import solo_invariance.command_process as one; then = one._hear_no_signals\n"
+        f"def late(one=one, then=then): one._hear_no_signals = then; {_ASKED}\none._hear_no_signals = late",
+        # A second one, of a scheduler that asks both the job and its processes.
+        f"try: {_ASKED}\nfinally: os.kill(os.getpid(), signal.SIGTERM); os.kill(os.getpid(), signal.SIGINT)",
+    ],
+    ids=["destructor", "fork", "tidying up", "exit", "goes on", "dropped", "ever dropped", "late", "twice"],
+)
+def test_at_any_moment_a_signal_is_one_line(work: str) -> None:
+    done = _process(work, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == _TERMINATED
+
+
+def test_it_is_tidied_up_where_the_signal_was_dropped(tmp_path: Path) -> None:
+    tidied = tmp_path / "tidied"
+    work = f"class One:\n def __del__(self): {_ASKED}\ntry: One(); signal.pause()\nfinally: os.mkdir({str(tidied)!r})"
+    done = _process(work, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == _TERMINATED
+    assert tidied.exists()
+
+
+def test_what_is_dropped_is_shown_where_nobody_asked() -> None:
+    done = _process("class One:\n def __del__(self): {}['key']\nOne()", capture_output=True)
+    assert done.returncode == 0
+    assert done.stderr.startswith(b"Exception ignored in: ")
+
+
+def test_a_command_that_was_done_when_it_was_asked_to_end_is_done() -> None:
+    done = _process(f"try: {_ASKED}\nexcept KeyboardInterrupt: pass", capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    code = "import signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); " + _RUN
+    work = "os.kill(os.getpid(), signal.SIGHUP); print('on')"
+    done = subprocess.run([sys.executable, "-c", code, work], capture_output=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, b"on\n")
+
+
+def test_a_worker_that_is_asked_to_end_says_nothing() -> None:
     code = (
-        "try:\n print('ready', flush=True)\n signal.pause()\n"
-        "except KeyboardInterrupt as error: sys.exit(128 + error.signum)"
+        "worker = os.fork()\n"
+        "if not worker: os.kill(os.getpid(), signal.SIGTERM); signal.pause()\n"
+        "print(os.waitstatus_to_exitcode(os.waitpid(worker, 0)[1]))"
     )
-    with subprocess.Popen([sys.executable, "-c", _RUN, code], stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"ready\n"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(60) == 143
+    done = _process(code, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"0\n", b"")
 
 
-def test_a_terminated_command_says_how_to_go_on(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    from solo_invariance.command_process import Terminated
+def test_an_interrupted_command_says_how_to_go_on(cli: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from solo_invariance.commands import doctor
 
     def ended(config: Any) -> None:
-        raise Terminated(signal.SIGTERM)
+        raise KeyboardInterrupt
 
     monkeypatch.setattr(doctor, "run", ended)
-    assert cli("doctor") == (143, "", "terminated; run the same command again to go on\n")
+    assert cli("doctor") == (130, "", "interrupted; run the same command again to go on\n")
 
 
 def test_a_job_is_refused_by_an_ordinary_exception_wherever_it_runs(capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,6 +307,10 @@ def test_an_unknown_flag_is_one_line(cli: Any) -> None:
     [
         (OSError(28, "No space left on device", "out/x"), "out/x: No space left on device"),
         (MemoryError(), "not enough memory: take smaller images, or fewer at a time (batch_size, num_workers)"),
+        (
+            MemoryError("9 GB"),
+            "not enough memory (9 GB): take smaller images, or fewer at a time (batch_size, num_workers)",
+        ),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
             "not enough memory: take smaller images, or fewer at a time (batch_size, num_workers)",

@@ -1,7 +1,6 @@
 """Reading checkpoints that are not trusted: plain tensors only, and every weight accounted for."""
 
 import hashlib
-import json
 import pickle
 import re
 import shlex
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from solo_invariance.backbones.stand_ins import StandIn, entries_of, is_zip, stand_ins_for
 from solo_invariance.errors import UserError
+from solo_invariance.results.files import as_text, read_json
 
 FUSION_KEY = "fusion"
 """The entry of a checkpoint that makes it a fused one; see ``solo_invariance.backbones.fused_checkpoint``."""
@@ -100,22 +100,12 @@ def read_args(checkpoint: Path) -> Mapping[str, Any] | None:
     """Return the run's configuration that the host wrote beside the checkpoint, None where there is none.
 
     Raises:
-        UserError: ``args.json`` is there, but is not a JSON mapping.
+        UserError: ``args.json`` is there, but cannot be read or is not a JSON mapping.
     """
     path = checkpoint.parent / "args.json"
     if not path.is_file():
         return None
-    try:
-        args = json.loads(path.read_text(encoding="utf-8-sig"))
-        # An escape can name half of a character, which no file or terminal takes.
-        json.dumps(args, ensure_ascii=False).encode()
-    except RecursionError as error:
-        raise UserError(f"{path}: not valid JSON (nested too deeply)") from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path}: not valid JSON ({_first(error)})") from error
-    if not isinstance(args, Mapping):
-        raise UserError(f"{path}: expected a mapping, got {type(args).__name__}")
-    return args
+    return as_text(read_json(path, "Restore it from the run, or remove it and set backbone.name."))
 
 
 def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

@@ -1,9 +1,9 @@
-"""The seam to solo-learn: where it is, and what backbones it has. The only module that imports it."""
+"""The ``args.json`` by which solo-learn reads a fused checkpoint."""
 
-import json
 from pathlib import Path
 
-from solo_invariance.results.files import write_json
+from solo_invariance.errors import UserError
+from solo_invariance.results.files import read_json, write_json
 
 
 def write_knn_arguments(checkpoint: Path) -> bool:
@@ -42,6 +42,6 @@ def _is_ours(path: Path) -> bool:
     if not path.exists():
         return True
     try:
-        return json.loads(path.read_text())["backbone"]["name"] == "fusion"
-    except (OSError, ValueError, KeyError, TypeError):
+        return read_json(path)["backbone"]["name"] == "fusion"
+    except (UserError, KeyError, TypeError):
         return False

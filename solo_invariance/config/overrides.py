@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import is_dataclass
 from typing import Any, get_args, get_origin
 
+from hydra._internal.utils import get_args_parser
 from hydra.conf import HydraConf
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Quote, QuotedString
@@ -29,14 +30,6 @@ from solo_invariance.errors import UserError
 
 _OVERRIDE = re.compile(r"(?P<sign>\+{0,2}|~)(?P<key>[\w$-]+(?:[./@:][\w$-]+)*)=(?P<value>.*)", re.DOTALL | re.ASCII)
 _DELETION = re.compile(r"~[\w$-]+(?:[./@:][\w$-]+)*", re.ASCII)
-_FLAGS_WITH_VALUES = re.compile(
-    "--cfg|-c|--package|-p|--config-path|-cp|--config-name|-cn|--config-dir|-cd|--info|-i|--experimental-rerun"
-)
-_SHORT_FLAGS = ("-h", "-c", "-p", "-r", "-m", "-s", "-i")
-_LONG_FLAGS = (
-    *("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info"),
-    *("--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun"),
-)
 _ENTRY_OPERATIONS = re.compile(r"augmentations\.\d+\.operations\.")
 _QUOTED = r"""'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*\""""
 _WHOLLY_QUOTED = re.compile(_QUOTED, re.DOTALL)
@@ -53,7 +46,7 @@ _GROUPS = [("+invariance", "monitor")]  # a configuration that has a section's n
 
 
 def hydra_arguments(arguments: Sequence[str], schema: type[Any]) -> list[str]:
-    """Return a command's arguments in Hydra's grammar.
+    """Return a command's arguments in Hydra's grammar, its flags first.
 
     What a key's kind says is text stays as it was typed: ``out=3.10`` is no number, and blanks, quotes and brackets are
     characters like others. Hydra's own notation still holds: a value wholly in quotes is what is between them, a
@@ -65,21 +58,18 @@ def hydra_arguments(arguments: Sequence[str], schema: type[Any]) -> list[str]:
         schema: The command's configuration.
 
     Raises:
-        UserError: An argument is no ``key=value``, or a value is not of the shape of its key.
+        UserError: An argument is neither a flag of Hydra's nor ``key=value``, or is the flag by which Hydra would
+            unpickle a file; or a value is not of the shape of its key.
 
     Example:
         >>> from solo_invariance.config.measure import MeasureConfig
         >>> hydra_arguments(["data.path=My Drive/it's", "k=8", "transforms=[hue]"], MeasureConfig)
         ["data.path='My Drive/it\\\\'s'", 'k=8', "transforms=['hue']"]
     """
-    sweeps = "hydra.mode=MULTIRUN" in arguments or any(
-        one == "-m" or (len(one) > 3 and "--multirun".startswith(one)) for one in arguments
-    )
-    previous = ["", *arguments]
-    return [
-        one if _FLAGS_WITH_VALUES.fullmatch(before) or _is_flag(one) else _override(one, schema, sweeps)
-        for before, one in zip(previous, arguments, strict=False)
-    ]
+    flags, overrides = _split_off_flags(arguments)
+    sweeps = "multirun" in flags or "hydra.mode=MULTIRUN" in overrides
+    written = [f"--{name}" if value is True else f"--{name}={value}" for name, value in flags.items()]
+    return [*written, *(_override(one, schema, sweeps) for one in overrides)]
 
 
 def quoted(text: str) -> str:
@@ -121,18 +111,25 @@ def name_section(key: str, value: str, schema: type[Any]) -> str:
     return key if named_by is None or value.startswith("{") else f"{key}.{named_by}"
 
 
-def _is_flag(argument: str) -> bool:
-    """Whether an argument is one of Hydra's flags, which may be cut short.
+def _split_off_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+    """Return Hydra's flags, which may be cut short or come between, by their names, and all other arguments.
 
     Raises:
-        UserError: It begins with a dash, as no key does.
+        UserError: There is no such flag, its value is none, or it is the one that would run what a file says.
     """
-    if not argument.startswith("-"):
-        return False
-    name = argument.partition("=")[0]
-    if argument[:2] in _SHORT_FLAGS or (len(name) > 3 and any(flag.startswith(name) for flag in _LONG_FLAGS)):
-        return True
-    raise UserError(f"{argument}: there is no such flag; keys are set without dashes, as in k=16")
+    parser = get_args_parser()
+    parser.error = _refuse_flags  # type: ignore[method-assign]
+    found, unknown = parser.parse_known_intermixed_args(arguments)
+    if unknown:
+        raise UserError(f"{unknown[0]}: there is no such flag; keys are set without dashes, as in k=16")
+    flags = {name.replace("_", "-"): value for name, value in vars(found).items() if value not in (None, False)}
+    if "experimental-rerun" in flags:
+        raise UserError("--experimental-rerun is refused: it unpickles a file; type the command again instead")
+    return flags, flags.pop("overrides", [])
+
+
+def _refuse_flags(message: str) -> Any:
+    raise UserError(f"{message}; keys are set by key=value, and --help lists them")
 
 
 def _override(argument: str, schema: type[Any], sweeps: bool) -> str:

@@ -3,6 +3,7 @@
 import atexit
 import logging
 import os
+import re
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -17,6 +18,9 @@ from solo_invariance.processes import Item, Processes
 for _name in ("fabric.utilities.rank_zero", "pytorch.utilities.rank_zero", "fabric.utilities.distributed"):
     logging.getLogger(f"lightning.{_name}").setLevel(logging.WARNING)
 logging.getLogger("torch.multiprocessing.spawn").setLevel(logging.ERROR)
+
+# What a process says of another one that is gone, which may be heard before that.
+_HUNG_UP = re.compile(r"Connection (closed|reset) by peer|Broken pipe")
 
 Work = Callable[[Processes, torch.device, Any], None]
 """Called in every process, with its device and with what is to be done."""
@@ -71,12 +75,12 @@ def run_in_processes(work: Work, content: Any, device: torch.device, devices: in
     try:
         fabric = Fabric(accelerator=device.type, devices=devices, strategy="ddp_spawn")
         fabric.launch(cast(Any, _share_or_leave), work, content)  # typed as if it took no arguments
-    except torch.multiprocessing.ProcessRaisedException as error:
-        raise _as_raised(error) from error
-    except torch.multiprocessing.ProcessExitedException as error:
+    except (torch.multiprocessing.ProcessRaisedException, torch.multiprocessing.ProcessExitedException) as error:
+        if isinstance(error, torch.multiprocessing.ProcessRaisedException) and not _HUNG_UP.search(str(error)):
+            raise _as_raised(error) from error
         raise UserError(
-            f"devices={devices}: a process was ended from outside ({error.signal_name or error.exit_code}), as the "
-            f"system does where memory is short; take fewer, or a smaller batch_size"
+            f"devices={devices}: a process was ended from outside, as the system does where memory is short; take "
+            f"fewer, or a smaller batch_size"
         ) from error
     except (ValueError, RuntimeError) as error:
         raise UserError(f"devices={devices}: {str(error).splitlines()[0]}") from error

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints, Va
 from pydantic_core import PydanticCustomError
 
 from solo_invariance.errors import UserError
-from solo_invariance.results.files import REMEDY, SCHEMA, read_json, shortened, write_json
+from solo_invariance.results.files import REMEDY, SCHEMA, as_text, read_json, shortened, write_json
 
 # The text of a number, and off and on, are no numbers.
 Finite = Annotated[float, Strict()]
@@ -77,7 +77,7 @@ class Document(Record):
             found = content.get("schema")
             raise UserError(f"{file}: expected schema {SCHEMA}, found {found!r}. Write it again with this version.")
         require_kind(content, file, [cls.kind])
-        body = _as_text({key: value for key, value in content.items() if key not in ("schema", "kind")})
+        body = as_text({key: value for key, value in content.items() if key not in ("schema", "kind")})
         try:
             return cls.model_validate({**body, "file": file})
         except ValidationError as error:
@@ -123,17 +123,6 @@ def wrong(expected: str, *at: str) -> PydanticCustomError:
     """Return what a check raises: what was expected, and at which key below the value that is checked."""
     # In braces, since the library fills in what it finds in them.
     return PydanticCustomError("wrong", "{expected}", {"expected": expected, "at": at})
-
-
-def _as_text(content: Any) -> Any:
-    """Return plain data in which names of files that are no text in UTF-8 have such bytes written out."""
-    if isinstance(content, str):
-        return content.encode("utf-8", "backslashreplace").decode()
-    if isinstance(content, Mapping):
-        return {_as_text(key): _as_text(value) for key, value in content.items()}
-    if isinstance(content, list | tuple):
-        return [*map(_as_text, content)]
-    return content
 
 
 def _complaint(error: ValidationError, content: Mapping[str, Any]) -> str:

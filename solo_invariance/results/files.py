@@ -125,12 +125,16 @@ def read_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True, h
     return found
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON mapping.
+def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
+    """Read a JSON mapping; all JSON that the package reads is read here.
+
+    Args:
+        path: The file, in UTF-8 with or without a mark of the byte order.
+        remedy: What to do about a file that is none.
 
     Raises:
-        UserError: The file cannot be read, or holds no valid JSON, or more of it than results have: keys that are there
-            twice, numbers of hundreds of digits, or mappings in a hundred others; the message names it.
+        UserError: The file cannot be read, or holds no valid JSON, or more of it than files of ours have: keys that are
+            there twice, numbers of hundreds of digits, or mappings in a hundred others; the message names it.
     """
     _require_file(path)
     try:
@@ -141,14 +145,25 @@ def read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}). Check the file and its permissions.") from error
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not valid JSON (no text in UTF-8 from byte {error.start} on). {REMEDY}") from error
+        raise UserError(f"{path}: is not valid JSON (not UTF-8 text, from byte {error.start} on). {remedy}") from error
     except RecursionError as error:
-        raise UserError(f"{path}: is not a result: it is nested too deeply. {REMEDY}") from error
+        raise UserError(f"{path}: is not valid here, it is nested too deeply. {remedy}") from error
     except ValueError as error:
-        raise UserError(f"{path}: is not valid JSON ({error}). {REMEDY}") from error
+        raise UserError(f"{path}: is not valid JSON ({error}). {remedy}") from error
     if not isinstance(content, dict):
         found = type(content).__name__
-        raise UserError(f"{path}: the document must be a mapping, not a {found}. {REMEDY}")
+        raise UserError(f"{path}: the document must be a mapping, not a {found}. {remedy}")
+    return content
+
+
+def as_text(content: Any) -> Any:
+    """Return plain data in which names of files that are no text in UTF-8 have such bytes written out."""
+    if isinstance(content, str):
+        return content.encode("utf-8", "backslashreplace").decode()
+    if isinstance(content, Mapping):
+        return {as_text(key): as_text(value) for key, value in content.items()}
+    if isinstance(content, list | tuple):
+        return [*map(as_text, content)]
     return content
 
 

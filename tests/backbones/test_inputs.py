@@ -219,7 +219,8 @@ def test_crop_pct_is_of_the_short_side_that_images_are_resized_to() -> None:
     # timm: scale_size = floor(img_size / crop_pct)
     for size, pct in ((224, 0.9), (224, 0.95), (224, 0.875), (384, 1.0), (160, 0.94)):
         assert InputSpec(size, crop_pct=pct).resize_for(size) == int(size / pct)
-    assert InputSpec(224, crop_pct=224 / 232).resize_for(224) == 232
+    for side in range(224, 448):  # a fraction that a whole number was divided to
+        assert InputSpec(224, crop_pct=224 / side).resize_for(224) == side
     assert InputSpec(32).resize_for(32) == 37  # the paper's 8/7
     backbone = Backbone.of(_pixels(), 32)
     backbone.input_spec = InputSpec(32, crop_pct=0.5)

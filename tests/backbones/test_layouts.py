@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18, resnet34, resnet50, resnet101
 
 from solo_invariance.backbones import Architecture, Backbone, load_backbone
+from solo_invariance.backbones.layouts import names_of
 from solo_invariance.errors import UserError
 
 State = Mapping[str, Tensor]
@@ -139,6 +140,7 @@ TWO: dict[str, tuple[str, str]] = {
     "a network and its target": ("network", "target_network"),
     "timm": ("state_dict_ema", "state_dict"),
     "ema": ("model_ema", "model"),
+    "a network and its teacher": ("teacher", "model"),
 }
 
 
@@ -279,6 +281,12 @@ def test_a_stem_for_small_images_of_either_padding(tmp_path: Path, padding: int,
     said = "".join(backbone.provenance.remarks)
     assert ("its 3x3 stem is taken for solo-learn's, padded by 2" in said) is (padding == 2)
     assert backbone.network.conv1(torch.zeros(1, 3, 32, 32)).shape[-1] == size
+
+
+def test_what_a_mapping_that_holds_itself_has_is_there_once() -> None:
+    content: dict[str, object] = {"weight": torch.zeros(2)}
+    content["again"] = content
+    assert names_of(content) == ["weight"]
 
 
 def test_a_file_that_refers_to_itself(tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ def test_files_that_are_no_checkpoints(host_checkpoint: Callable[..., Path], tmp
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("{", "not valid JSON"), ("[]", "expected a mapping"), ("{}", "no backbone")]
+    ("content", "message"), [("{", "not valid JSON"), ("[]", "must be a mapping, not a list"), ("{}", "no backbone")]
 )
 def test_broken_args(host_checkpoint: Callable[..., Path], content: str, message: str) -> None:
     path = host_checkpoint()

@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from solo_invariance.cli import COMMANDS
 from solo_invariance.config.composed import as_dict, as_object, compose_command, schema_of
 from solo_invariance.config.kinds import kinds_of, members_of
-from solo_invariance.config.overrides import hydra_arguments, quoted, split_items
+from solo_invariance.config.overrides import as_typed, hydra_arguments, quoted, split_items
 from solo_invariance.errors import UserError
 
 
@@ -61,17 +61,18 @@ def test_a_layer_that_is_a_number_is_a_name() -> None:
 @pytest.mark.parametrize(
     ("arguments", "written"),
     [
-        (["-m", "out=3.10,2024_06_01", "seed=0,1"], ["-m", "out='3.10','2024_06_01'", "seed=0,1"]),
+        (["-m", "out=3.10,2024_06_01", "seed=0,1"], ["--multirun", "out='3.10','2024_06_01'", "seed=0,1"]),
         (["--multirun", "out=choice(1e5,a)"], ["--multirun", "out=choice('1e5','a')"]),
-        (["-m", "k=range(1,4)"], ["-m", "k=range(1,4)"]),
+        (["-m", "k=range(1,4)"], ["--multirun", "k=range(1,4)"]),
         (["hydra.mode=MULTIRUN", "out=a,b"], ["hydra.mode=MULTIRUN", "out='a','b'"]),
-        (["-m", "transforms=[hue],[blur,hue]"], ["-m", "transforms=['hue'],['blur','hue']"]),
-        (["-m", "backbone.label='a,b',c"], ["-m", "backbone.label='a,b','c'"]),
-        (["-m", r"backbone.label=a\,b"], ["-m", "backbone.label='a,b'"]),
+        (["-m", "transforms=[hue],[blur,hue]"], ["--multirun", "transforms=['hue'],['blur','hue']"]),
+        (["-m", "backbone.label='a,b',c"], ["--multirun", "backbone.label='a,b','c'"]),
+        (["-m", r"backbone.label=a\,b"], ["--multirun", "backbone.label='a,b'"]),
         (["out=a,b"], ["out='a,b'"]),
         (["hydra.run.dir=3.10"], ["hydra.run.dir='3.10'"]),
         (["hydra/launcher=submitit_local"], ["hydra/launcher=submitit_local"]),
-        (["--config-dir", "a=b", "--cfg", "job"], ["--config-dir", "a=b", "--cfg", "job"]),
+        (["k=1", "--config-dir", "a=b", "-c", "job", "out=1"], ["--cfg=job", "--config-dir=a=b", "k=1", "out='1'"]),
+        (["out=a,b", "--mult", "seed=1"], ["--multirun", "out='a','b'", "seed=1"]),
         (["~data.name"], ["~data.name"]),
         (["backbone.kwargs.width=2"], ["++backbone.kwargs.width=2"]),
         (["+backbone.kwargs={width: 2, file: a=b}"], ["++backbone.kwargs={width: 2, file: 'a=b'}"]),
@@ -202,6 +203,13 @@ def test_odd_names_of_files_are_read_as_the_shell_hands_them_over(
             assert _read("fuse", f"members=[{name},{other}]") == [name, other]
 
 
+def test_what_a_message_says_to_type_is_read_as_what_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("fused.ckpt", "null", "3.10", "$HOME/`x`!", *_odd_names(300)):
+        (typed,) = shlex.split(as_typed("out", name))  # as a shell does
+        assert _read("measure", typed) == name
+
+
 def test_odd_names_of_what_is_not_there_yet_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for name in _odd_names(300):
@@ -306,6 +314,8 @@ def test_keys_of_wrong_shape_are_one_line(command: str, cli, monkeypatch: pytest
         ("measure", "data = photos", "'data = photos': expected key=value"),
         ("measure", "--k=3", "--k=3: there is no such flag; keys are set without dashes"),
         ("measure", "-x", "-x: there is no such flag"),
+        ("measure", "--cfg=x", "argument --cfg/-c: invalid choice: 'x'"),
+        ("measure", "--package", "argument --package/-p: expected one argument; keys are set by key=value"),
         ("measure", "help", "'help': expected key=value"),
         ("measure", "data..path=x", "'data..path=x': expected key=value"),
         ("measure", "k=99999999999999999999", "k=99999999999999999999: expected at most 2147483647"),

@@ -243,13 +243,24 @@ def test_bombs_end_in_one_line_and_little_memory(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         check=False,
     )
-    assert (script.returncode, script.stderr) == (0, "")  # where libtiff would complain by itself
+    assert (script.returncode, script.stderr) == (0, "")
     names = ("a.png", "b.tif", "c.gif.png", "d.bmp", "e.ppm", "f.tif", "g.pgm")
     *lines, megabytes = script.stdout.splitlines()
     assert [line.split(":")[0] for line in lines] == [str(tmp_path / name) for name in names]
     assert all(len(line) < len(str(tmp_path)) + 300 for line in lines)
     assert sum("make the picture smaller first" in line for line in lines) == 5
     assert int(megabytes) < 500
+
+
+def test_what_libtiff_complains_of_is_said_once(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for compression in ("tiff_lzw", "tiff_deflate"):
+        path = tmp_path / f"{compression}.tif"
+        Image.fromarray(_BYTES).save(path, compression=compression)
+        content = path.read_bytes()
+        path.write_bytes(content[:10] + b"\xff" * 60 + content[70:])
+        with pytest.raises(UserError, match=rf"{compression}\.tif: not a readable image"):
+            decode(str(path))
+    assert capfd.readouterr() == ("", "")  # not by libtiff itself, on the standard error of the process
 
 
 def test_an_empty_file_and_one_of_another_kind_are_told_apart(tmp_path: Path) -> None:

@@ -87,6 +87,17 @@ def test_a_link_that_leads_back_is_read_once(tmp_path: Path, way: str) -> None:
     assert _names(outside) == [f"a/{name}" for name in _names(outside / "a")]
 
 
+def test_a_folder_that_a_link_leads_to_lies_where_the_link_is_and_where_it_is(tmp_path: Path) -> None:
+    store, photos = tmp_path / "store" / "a", tmp_path / "photos"
+    for file in (store / "0.png", store.parent / "1.png", photos / "2.png"):
+        _image(file)
+    (photos / "a").symlink_to(store)
+    (store / "to photos").symlink_to(photos)
+    (store / "to store").symlink_to("..")
+    assert _names(photos / "a") == ["0.png"]
+    assert _names(photos) == ["2.png", "a/0.png"]
+
+
 def test_folders_of_links_to_one_another_end_in_one_line(tmp_path: Path) -> None:
     for name in range(9):
         _image(tmp_path / str(name) / "0.png")

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from faults.commands import Ended
 from faults.numbers import litter_in, numbers_in
 from faults.trials import _differences, _refusal
@@ -14,19 +12,17 @@ from faults.trials import _differences, _refusal
 _ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize(
-    ("command", "faults"), [("measure", ("kill", "terminate", "disk", "two")), ("pretrain", ("kill twice", "disk"))]
-)
-def test_a_disturbed_command_recovers(command: str, faults: tuple[str, ...]) -> None:
+def test_a_disturbed_command_recovers() -> None:
+    commands, faults = ("measure", "pretrain"), ("kill", "terminate", "disk")
     done = subprocess.run(
-        [sys.executable, "-m", "faults", "--times", "1", "--seed", "1", "--commands", command, "--faults", *faults],
+        [sys.executable, "-m", "faults", "--times", "1", "--seed", "1", "--commands", *commands, "--faults", *faults],
         cwd=_ROOT,
         env={**os.environ, "PYTHONPATH": str(_ROOT)},
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert [line.split()[-2:] for line in done.stdout.splitlines()] == [["0", "wrong"]] * len(faults)
+    assert [line.split()[-2:] for line in done.stdout.splitlines()] == [["0", "wrong"]] * 6
 
 
 def test_what_is_wrong_is_seen(tmp_path: Path) -> None:

@@ -13,6 +13,16 @@ from solo_invariance.features import cache as module
 UNIT_BYTES = 128 + 4 * 2 * 3
 
 
+class _Canary:
+    """Makes a file where it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.file,)
+
+
 def _key(number: int) -> str:
     return f"{number:032x}"
 
@@ -234,8 +244,15 @@ def test_entries_of_others_are_looked_at_before_they_are_read(cache: FeatureCach
     path.unlink()
     path.write_bytes(whole + bytes(5000))
     assert not found()
-    np.save(path, np.full(shape, np.nan, np.float32))
+    for wrong in (np.nan, np.inf, -np.inf):
+        values = _unit(1).numpy()
+        values[1, 2] = wrong  # one number of it
+        np.save(path, values)
+        assert not found()
+    np.save(path, np.array([_Canary(tmp_path / "canary")]), allow_pickle=True)
+    assert path.stat().st_size < len(whole) + 500
     assert not found()
+    assert not (tmp_path / "canary").exists()
     path.write_bytes(whole)
     assert found()
     cache.release(_key(1))

@@ -1,6 +1,7 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,8 @@ import atexit
 import json
 import os
 from pathlib import Path
+
+import signal
 
 import torch
 
@@ -46,6 +49,12 @@ def share_and_gather_until_one_fails(processes, device, content):
     if processes.rank == 1:
         raise UserError("broken.png: not a readable image (of one line)")
     processes.wait()
+
+
+def end_one_from_outside(processes, device, content):
+    if processes.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    processes.wait()
 """
 
 
@@ -64,6 +73,29 @@ def test_one_process_shares_with_nobody() -> None:
     assert (alone.rank, alone.count) == (0, 1)
     assert list(alone.share(range(5))) == [0, 1, 2, 3, 4]
     assert alone.gather(["a", "b"]) == ["a", "b"]
+
+
+@pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")
+def test_a_process_that_is_ended_from_outside_is_one_line(work) -> None:
+    with pytest.raises(UserError, match=r"^devices=2: a process was ended from outside, as the system does"):
+        run_in_processes(work.end_one_from_outside, None, torch.device("cpu"), devices=2)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.multiprocessing.ProcessExitedException("SIGKILL", 1, 42, -9, "SIGKILL"),
+        # What the others say of it, where that is heard first.
+        torch.multiprocessing.ProcessRaisedException("RuntimeError: [pair.cc:534] Connection closed by peer", 0, 42),
+    ],
+)
+def test_whoever_notices_first(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def launch(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "Fabric", lambda **options: SimpleNamespace(launch=launch))
+    with pytest.raises(UserError, match=r"^devices=1: a process was ended from outside, as the system does"):
+        run_in_processes(print, None, torch.device("cpu"), devices=1)
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="needs two cores")

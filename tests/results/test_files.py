@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 
 from solo_invariance.errors import UserError
-from solo_invariance.results.files import directories, read_arrays, read_json, write_bytes, write_json
+from solo_invariance.results.files import (
+    IN_THE_MAKING,
+    directories,
+    fingerprint_of,
+    read_arrays,
+    read_json,
+    require_finite,
+    write_bytes,
+    write_json,
+)
 from solo_invariance.results.invariance import InvarianceResult
 from solo_invariance.results.run_directory import RunDirectory, locked, open_run
 
@@ -50,6 +59,29 @@ def test_a_name_as_long_as_names_may_be(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 1
 
 
+def test_what_is_in_the_making_has_a_name_of_its_own(tmp_path: Path) -> None:
+    """Two processes that write the same file each have a whole one, of which the last stays."""
+    names = {IN_THE_MAKING.beside(tmp_path / "file") for _ in range(8)}
+    assert len(names) == 8
+    assert {name.parent for name in names} == {tmp_path}
+
+
+def test_numbers_that_json_does_not_have_are_not_written(tmp_path: Path) -> None:
+    for number in (float("nan"), float("inf")):
+        with pytest.raises(UserError, match=r"r\.json: cannot be written as JSON"):
+            write_json(tmp_path / "r.json", {"a": number})
+        with pytest.raises(UserError, match=f"the score is {number}"):
+            require_finite(number, "the score")
+    assert list(tmp_path.iterdir()) == []
+    assert require_finite(1e308, "the score") == 1e308
+
+
+def test_the_order_of_keys_is_no_part_of_a_fingerprint() -> None:
+    found = fingerprint_of({"a": 1, "b": {"c": Path("x"), "d": 2}})
+    assert found == fingerprint_of({"b": {"d": 2, "c": Path("x")}, "a": 1})
+    assert found != fingerprint_of({"a": 1, "b": {"c": Path("x"), "d": 3}})
+
+
 def test_directories_that_stay_empty_go_again(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="oh"), directories(tmp_path / "a" / "b"):
         raise ValueError("oh")
@@ -63,7 +95,7 @@ def test_directories_that_stay_empty_go_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"a": 1}'.encode("utf-16"), r"is not valid JSON \(no text in UTF-8 from byte 0 on\)"),
+        ('{"a": 1}'.encode("utf-16"), r"is not valid JSON \(not UTF-8 text, from byte 0 on\)"),
         (b"[" * 10_000 + b"]" * 10_000, "nested too deeply"),
         (b'{"a": ' * 200 + b"1" + b"}" * 200, "nested too deeply"),
         (b'{"a": 1' + b"0" * 5000 + b"}", "a number of 5001 digits"),
@@ -71,6 +103,9 @@ def test_directories_that_stay_empty_go_again(tmp_path: Path) -> None:
         (b'{"a": {"b": 1, "c": 2, "b": 3}}', "key 'b' is there twice"),
         (b"{'a': 1}", "is not valid JSON"),
         (b"", "is not valid JSON"),
+        (b"[" * 200 + b"]" * 200, "nested too deeply"),
+        (b"[1]", "the document must be a mapping, not a list"),
+        (b"null", "the document must be a mapping, not a NoneType"),
     ],
 )
 def test_what_is_no_result_is_one_line(tmp_path: Path, text: bytes, message: str) -> None:
@@ -99,6 +134,17 @@ def test_broken_arrays_are_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(UserError, match=r"a\.npz: cannot be read, truncated or no file of arrays; hint$"):
         read_arrays(tmp_path / "a.npz", hint="; hint")
+
+
+def test_arrays_of_objects_are_not_unpickled(tmp_path: Path) -> None:
+    class Canary:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "canary",)
+
+    np.savez(tmp_path / "a.npz", a=np.array([Canary()]))
+    with pytest.raises(UserError, match=r"a\.npz: cannot be read"):
+        read_arrays(tmp_path / "a.npz")
+    assert not (tmp_path / "canary").exists()
 
 
 def test_arrays_that_want_more_memory_than_there_is_are_one_line(tmp_path: Path) -> None:
@@ -183,4 +229,6 @@ def test_two_things_in_a_directory_do_not_keep_each_other_out(tmp_path: Path) ->
     expected = pytest.raises(UserError, match=r"out=.*a\.ckpt: another run is at work")
     with locked(tmp_path, "a.ckpt"), locked(tmp_path, "b.ckpt"), expected:
         locked(tmp_path, "a.ckpt").__enter__()
+    with locked(tmp_path, "x" * 255):  # as long as names may be
+        pass
     assert list(tmp_path.iterdir()) == []

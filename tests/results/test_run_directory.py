@@ -56,6 +56,12 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("out", ["", " "])
+def test_an_out_that_is_empty_is_not_the_directory_one_is_in(out: str) -> None:
+    with pytest.raises(UserError, match=r"^out is empty"):
+        open_run(out, {})
+
+
 def test_a_directory_belongs_to_one_identity(tmp_path: Path) -> None:
     identity = {"k": 4, "reference": {"path": "here"}}
     open_run(str(tmp_path / "out"), identity).claim()

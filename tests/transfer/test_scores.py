@@ -108,6 +108,14 @@ def test_an_interval_goes_no_further_than_scores_can() -> None:
         scores = labels + size * torch.randn(8, 30, generator=generator)
         score, (low, high) = score_interval(scores, labels, "mean_average_precision")
         assert 0 <= low <= score <= high <= 1
+    # Of one image that is far off, and of labels that are ranked low, the moved percentiles lie beyond.
+    truth = torch.arange(8.0, dtype=torch.float64)[:, None]
+    predictions = truth + 3 * (truth == 0)
+    assert bootstrap_interval(r2, predictions, truth)[1] > 1
+    assert score_interval(predictions, truth, "r2")[1][1] == 1
+    ranked, labels = -truth, (truth == 2) | (truth == 5)
+    assert bootstrap_interval(mean_average_precision, ranked, labels)[0] < 0
+    assert score_interval(ranked, labels, "mean_average_precision")[1][0] == 0
 
 
 def test_r2_keeps_the_digits_of_targets_with_an_offset() -> None:

@@ -122,8 +122,7 @@ def _train(
         try:
             trainer.fit(module, loader, ckpt_path=last)
         except SystemExit as leaving:  # what Lightning makes of Ctrl-C, and of signals that are taken for it
-            asked = leaving.__context__
-            raise asked if isinstance(asked, KeyboardInterrupt) else KeyboardInterrupt from leaving
+            raise KeyboardInterrupt from leaving
         except UserError as error:
             raise _after_divergence(error, cfg, checkpointer.last) from error
         except OSError as error:

@@ -1,16 +1,19 @@
 import json
+import os
 import resource
 import shutil
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from omegaconf import DictConfig, OmegaConf
+from torch.utils.data import DistributedSampler
 
 from solo_invariance.backbones import Architecture, BackboneConfig, load_backbone
 from solo_invariance.cli import COMMANDS
-from solo_invariance.command_process import Terminated
 from solo_invariance.config.composed import compose_command, plain, schema_of
 from solo_invariance.config.kinds import open_mappings
 from solo_invariance.config.pretrain import (
@@ -26,7 +29,9 @@ from solo_invariance.errors import UserError
 from solo_invariance.hosts.embedded.methods import MoCoV2Plus, build_method, warmup_cosine
 from solo_invariance.hosts.embedded.pretrain import (
     FolderImages,
+    IndexedDataset,
     _claim_directory,
+    _last_readable,
     _run_directory,
     first_not_finite,
     pretrain,
@@ -105,6 +110,45 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path: Path, workers:
     assert resumed.parent == begun[0].parent
     for name, value in _state(whole)["state_dict"].items():
         torch.testing.assert_close(_state(resumed)["state_dict"][name], value, atol=1e-5, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize(("seed", "workers"), [(5, 0), (11, 1)])
+def test_an_epochs_order_follows_from_the_seed_and_the_epoch(
+    tmp_path: Path, seed: int, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which is a permutation by a generator of seed + epoch, whether the run went on or was never stopped."""
+    seen: list[list[int]] = []
+    draw = DistributedSampler.__iter__
+
+    def note(self: DistributedSampler[Any]) -> Iterator[int]:
+        seen.append(list(draw(self)))
+        return iter(seen[-1])
+
+    def stop(what: str, done: int, total: int) -> None:
+        if done == 5:  # in the middle of the second epoch
+            raise RuntimeError("stopped")
+
+    monkeypatch.setattr(DistributedSampler, "__iter__", note)
+    config = _config(tmp_path, f"seed={seed}", f"data.num_workers={workers}")
+    orders = [torch.randperm(32, generator=torch.Generator().manual_seed(seed + epoch)).tolist() for epoch in (0, 1)]
+    with pytest.raises(RuntimeError, match="stopped"):
+        pretrain(config, stop)
+    assert seen == orders
+    pretrain(config)
+    assert seen[2:] == orders[1:]
+
+
+def test_how_fast_a_run_is_and_what_watches_it_are_no_part_of_it(tmp_path: Path) -> None:
+    path = pretrain(_config(tmp_path))
+    assert pretrain(_config(tmp_path, "data.num_workers=1", "checkpoint.keep_prev=true", "accelerator=auto")) == path
+    assert pretrain(_config(tmp_path, "invariance.monitor={transforms: hue}")) == path
+    assert [one.name for one in path.parent.parent.iterdir()] == ["0"]
+
+
+def test_the_last_checkpoint_is_that_of_the_last_epoch(tmp_path: Path) -> None:
+    for epoch in (2, 9, 10):
+        torch.save({"state_dict": {"weight": torch.zeros(1)}}, tmp_path / f"a-ep=1-0-ep={epoch}.ckpt")
+    assert _last_readable(tmp_path) == tmp_path / "a-ep=1-0-ep=10.ckpt"
 
 
 def test_a_finished_run_is_not_repeated_and_another_gets_its_own_directory(tmp_path: Path) -> None:
@@ -418,11 +462,18 @@ def test_what_is_no_checkpoint_of_ours_is_passed_by(tmp_path: Path) -> None:
     assert pretrain(_config(tmp_path)) == path
 
 
-@pytest.mark.parametrize("asked", [KeyboardInterrupt(), Terminated(15)])
-def test_being_asked_to_end_passes_through_lightning(tmp_path: Path, asked: KeyboardInterrupt) -> None:
-    def ask(what: str, done: int, total: int) -> None:
-        raise asked
+def test_a_process_that_reads_images_and_is_ended_from_outside_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(IndexedDataset, "__getitem__", lambda self, index: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(UserError, match=r"^data\.num_workers=1: a process that reads images was ended from outside"):
+        pretrain(_config(tmp_path, "data.num_workers=1"))
+    assert not [*tmp_path.rglob("args.json")]
 
-    with pytest.raises(KeyboardInterrupt) as raised:
+
+def test_being_asked_to_end_passes_through_lightning(tmp_path: Path) -> None:
+    def ask(what: str, done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
         pretrain(_config(tmp_path), ask)
-    assert raised.value is asked

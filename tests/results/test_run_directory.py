@@ -58,7 +58,7 @@ def test_a_place_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("out", ["", " "])
 def test_an_out_that_is_empty_is_not_the_directory_one_is_in(out: str) -> None:
-    with pytest.raises(UserError, match="^out is empty"):
+    with pytest.raises(UserError, match=r"^out is empty"):
         open_run(out, {})
 
 

@@ -316,6 +316,7 @@ def test_keys_of_wrong_shape_are_one_line(command: str, cli, monkeypatch: pytest
         ("measure", "help", "'help': expected key=value"),
         ("measure", "data..path=x", "'data..path=x': expected key=value"),
         ("measure", "k=99999999999999999999", "k=99999999999999999999: expected at most 2147483647"),
+        ("measure", "k=2147483648", "k=2147483648: expected at most 2147483647"),
         ("measure", "target_se=nan", "target_se=nan: expected a finite number"),
         ("measure", "seed=4294967296", "seed=4294967296: expected a whole number from 0 to 4294967295"),
         ("measure", "data.seed=-1", "data.seed=-1: expected a whole number from 0"),

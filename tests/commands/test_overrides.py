@@ -15,6 +15,7 @@ from solo_invariance.cli import COMMANDS
 from solo_invariance.config.composed import as_dict, as_object, compose_command, schema_of
 from solo_invariance.config.kinds import kinds_of, members_of
 from solo_invariance.config.overrides import as_typed, hydra_arguments, quoted, split_items
+from solo_invariance.config.report import ReportConfig
 from solo_invariance.errors import UserError
 
 
@@ -254,6 +255,11 @@ def test_no_key_takes_an_empty_text(cli, tmp_path: Path, monkeypatch: pytest.Mon
         assert key in err, err
         assert "is empty" in err, err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_in_a_list_is_no_empty_text_in_python_either() -> None:
+    with pytest.raises(UserError, match=r"^runs is empty"):
+        ReportConfig(runs=["a", ""])
 
 
 _SHAPES = (

@@ -4,12 +4,13 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from solo_invariance.cli import _Job, main
+from solo_invariance.cli import _hydra, _Job, main
 from solo_invariance.command_process import _end_children
 from solo_invariance.errors import UserError
 
@@ -276,6 +277,20 @@ def test_a_job_is_refused_by_an_ordinary_exception_wherever_it_runs(capsys: pyte
 
 def _refused(config: Any) -> None:
     raise UserError("no such folder")
+
+
+def test_what_was_refused_is_in_the_exit_code_though_a_sweep_says_nothing_of_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def silent(job: Any) -> None:
+        with suppress(UserError):
+            job(None)
+
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr("hydra.main", lambda **options: lambda job: lambda: silent(job))
+    assert _hydra("measure", _refused, []) == 2
+    assert _hydra("measure", lambda config: None, []) == 0
+    assert capsys.readouterr().err == "solo-invariance: error: no such folder\n"
 
 
 def test_jobs_of_a_sweep_go_on_after_one_that_is_refused(cli: Any, tmp_path: Path) -> None:

@@ -116,8 +116,7 @@ def compare_scores(ours: Path, theirs: Path, seed: int) -> TransferComparison:
 def _columns(result: TransferResult) -> dict[str, Any]:
     """Return what a run's configuration says of its targets, but for where they lie."""
     task = result.config.get("task")
-    options = task.get("options") if isinstance(task, Mapping) else None
-    if not isinstance(options, Mapping):  # no file of ours
+    if not isinstance(task, Mapping) or not isinstance(options := task.get("options"), Mapping):  # no file of ours
         return {}
     return {"name": task.get("name"), **{key: value for key, value in options.items() if key != "targets"}}
 

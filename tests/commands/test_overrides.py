@@ -15,6 +15,7 @@ from solo_invariance.cli import COMMANDS
 from solo_invariance.config.composed import as_dict, as_object, compose_command, schema_of
 from solo_invariance.config.kinds import kinds_of, members_of
 from solo_invariance.config.overrides import as_typed, hydra_arguments, quoted, split_items
+from solo_invariance.config.report import ReportConfig
 from solo_invariance.errors import UserError
 
 
@@ -257,6 +258,11 @@ def test_no_key_takes_an_empty_text(cli, tmp_path: Path, monkeypatch: pytest.Mon
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_in_a_list_is_no_empty_text_in_python_either() -> None:
+    with pytest.raises(UserError, match=r"^runs is empty"):
+        ReportConfig(runs=["a", ""])
+
+
 _SHAPES = (
     "word",
     "3",
@@ -319,6 +325,7 @@ def test_keys_of_wrong_shape_are_one_line(command: str, cli, monkeypatch: pytest
         ("measure", "help", "'help': expected key=value"),
         ("measure", "data..path=x", "'data..path=x': expected key=value"),
         ("measure", "k=99999999999999999999", "k=99999999999999999999: expected at most 2147483647"),
+        ("measure", "k=2147483648", "k=2147483648: expected at most 2147483647"),
         ("measure", "target_se=nan", "target_se=nan: expected a finite number"),
         ("measure", "é=1", "'\u00e9=1': expected key=value"),
         ("measure", "~~seed", "'~~seed': expected key=value"),

@@ -32,6 +32,17 @@ def test_plain_files_pass(tmp_path: Path, text: str) -> None:
     check_yaml(file)
 
 
+@pytest.mark.parametrize(("times", "fits"), [(240, True), (250, False)])
+def test_an_alias_counts_as_what_it_names(tmp_path: Path, times: int, fits: bool) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"own: 1\na: &a [{'x,' * 400}]\nb: [{'*a,' * times}]\n")  # times 401 values
+    if fits:
+        check_yaml(file)
+    else:
+        with pytest.raises(UserError, match="stands for more than 100000 values"):
+            check_yaml(file)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [

@@ -13,6 +13,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from solo_invariance.cli import main
 from solo_invariance.command_process import run_as_process
 
@@ -120,6 +122,8 @@ def run(arguments: tuple[str, ...], place: Path, before_end: Callable[[Running],
 
 
 def _become(arguments: tuple[str, ...], place: Path, errors: int, largest_file: int | None) -> None:
+    # After a fork, torch makes its pool of threads anew at the first use, which two threads at once do not survive.
+    torch.set_num_threads(1)
     os.setsid()
     os.chdir(place)
     os.environ["SOLO_INVARIANCE_CACHE"] = str(place / "cache")

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+import torch
+
 import solo_invariance
 
 PACKAGE = Path(solo_invariance.__file__).parent
@@ -169,6 +171,7 @@ def _outcome(code: int, place: Place, seconds: float) -> Outcome:
 def _child(arguments: Sequence[str], place: Place, seconds: float) -> NoReturn:
     code = 1
     try:
+        torch.set_num_threads(1)  # before there are threads: torch's pools race after a fork
         os.setsid()
         _redirect(place)
         os.environ.update(place.environment)

@@ -15,6 +15,7 @@ from solo_invariance.command_process import run_as_process
 from solo_invariance.errors import UserError
 
 _QUOTES = "\"'"
+_GRAMMAR = re.compile("(extraneous|mismatched) input|no viable alternative|token recognition|missing [A-Z_]+ at")
 _NO_MEMORY = re.compile("can't allocate memory|out of memory")  # as torch says it
 
 COMMANDS = {
@@ -220,6 +221,8 @@ def explain_config_error(error: BaseException, command: str) -> str:
         return (
             f"{where}its interpolation cannot be resolved{'' if kind == 'TypeError' else f' ({reason.strip(_QUOTES)})'}"
         )
+    if _GRAMMAR.search(message):
+        return f"{where}something between ${{ and }} is no interpolation"
     if standing := re.match(r"While dereferencing interpolation '(.*?)': ", message):
         return f"{where}{standing.group(1)} stands for what is no value of this key"
     return f"{where}{message}"

@@ -112,7 +112,7 @@ def _per_image(path: Path) -> dict[str, np.ndarray]:
             raise UserError(f"{path}: {name!r} in it is {array.dtype} {array.shape}, expected rows. {REMEDY}")
         if name.endswith(_SUFFIX) and len(array) > len(found["names"]):
             raise UserError(f"{path}: {name!r} in it is of {len(array)} images, of {len(found['names'])}. {REMEDY}")
-    return found
+    return {name: array.astype(float) if array.dtype.kind in "biu" else array for name, array in found.items()}
 
 
 def _metric(name: str, own: Mapping[str, ViewMetric | type[ViewMetric]]) -> ViewMetric | type[ViewMetric]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -67,7 +68,11 @@ def _read(run: Path) -> tuple[TransferResult, dict[str, Tensor]]:
                 f"{run / ARRAYS}: {name!r} in it is {array.dtype} {array.shape}, expected {result.num_test} rows of "
                 f"numbers. {REMEDY}"
             )
-    return result, {name: torch.from_numpy(arrays[name]) for name in expected}
+    # Whole numbers of 64 bits, as ours are: torch does not compare all kinds.
+    return result, {
+        name: torch.from_numpy(arrays[name].astype(np.int64) if arrays[name].dtype.kind in "iu" else arrays[name])
+        for name in expected
+    }
 
 
 def compare_scores(ours: Path, theirs: Path, seed: int) -> TransferComparison:

@@ -336,6 +336,7 @@ def test_keys_of_wrong_shape_are_one_line(command: str, cli, monkeypatch: pytest
             "target_se: its interpolation cannot be resolved (Environment var",
         ),
         ("measure", "target_se=${oc.env:}", "target_se: its interpolation cannot be resolved\n"),
+        ("measure", "crop_size=${.}", "crop_size: something between ${ and } is no interpolation"),
         ("fuse", "width=${oc.create:[1]}", "width: ${oc.create:[1]} stands for what is no value of this key"),
         ("transfer", "task.options=${seed}", "task.options=0: expected keys and values"),
         ("measure", "backbone.kwargs=${k}", "backbone.kwargs=256: expected keys and values"),

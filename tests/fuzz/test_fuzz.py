@@ -33,7 +33,6 @@ def _fuzz(*arguments: str, prelude: str = "") -> subprocess.CompletedProcess[str
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500)
 
 
-@pytest.mark.xfail(strict=True, reason="not every kind of fault is mended yet")
 @pytest.mark.slow
 def test_a_hundred_cases_are_clean(tmp_path: Path) -> None:
     ran = _fuzz("--cases", "100", "--seed", "0", "--real", "100", "--out", str(tmp_path))

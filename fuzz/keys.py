@@ -138,7 +138,8 @@ def key_cases() -> list[Case]:
                     found.append(_case(bases[(number + index) % len(bases)], key, value))
         for flag in FLAGS:
             name = flag.strip("-+~ ").partition("=")[0]
-            found.append(Case("keys", f"{command} {flag!r}", (*bases[0], flag), (name,) if name.isalpha() else ()))
+            named = (name,) if name.isalpha() and name != "sc" else ()  # which is said in full
+            found.append(Case("keys", f"{command} {flag!r}", (*bases[0], flag), named))
     return found
 
 

@@ -21,7 +21,7 @@ _JARGON = re.compile(
     r"Traceback|LexerNoViableAlt|no viable alternative|mismatched input|extraneous input|token recognition|"
     r"missing (EQUAL|BRACE|BRACKET)|HYDRA_FULL_ERROR|object_type=|full_key|reference_type|DictConfig|ListConfig|"
     r"ValidationError|validation error|pydantic|NoneType|\[Errno|object at 0x|<class '|KeyError|TypeError\(|"
-    r"AnyNode|UnsupportedInterpolationType|omegaconf\.|hydra\.[a-z]+\.[A-Z_]|torch\.nn\.|_pickle|WeightsUnpickler|"
+    r"AnyNode|UnsupportedInterpolationType|omegaconf\.|hydra\.[a-z]+\.[A-Z]|torch\.nn\.|_pickle|WeightsUnpickler|"
     r"at::|c10|Exception raised from|"
     r"set_int_max_str_digits|\bnan values\b|index out of range|list index|has no attribute|not subscriptable|"
     r"positional argument|unexpected keyword|unhashable|not iterable|codec can't"

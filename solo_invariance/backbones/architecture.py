@@ -1,5 +1,6 @@
 """From an architecture's name to a network without a classifier."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -65,6 +66,8 @@ class Architecture:
             raise
         except Exception as error:  # a stranger's arguments can make a builder raise anything
             reason = (str(error).splitlines() or [type(error).__name__])[0]
+            if unexpected := re.search("unexpected keyword argument ('.*')", reason):
+                reason = f"it takes no {unexpected.group(1)}"
             raise UserError(f"backbone {self.name!r} cannot be built with {dict(self.kwargs)}: {reason}") from error
         if self.small_stem:
             if not isinstance(network, ResNet):

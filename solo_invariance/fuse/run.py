@@ -218,7 +218,7 @@ def in_keys_of_members(error: UserError, member: Any) -> UserError:
     if message == str(error):
         return error
     keys = f"checkpoint: {member}" if isinstance(member, str | Path) else "checkpoint: FILE"
-    return UserError(f"members: {message}; a member's keys go with it, members=[{{{keys}, name: NAME}}]")
+    return UserError(f"members: {message.rstrip('.')}; a member's keys go with it, members=[{{{keys}, name: NAME}}]")
 
 
 def _check_out(out: Path, members: Sequence[Member]) -> None:

@@ -109,7 +109,7 @@ def read_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True, h
     Raises:
         UserError: The file is missing or broken; the message names it and gives the hint.
     """
-    _require_file(path)
+    require_file(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays if wanted(name)}
@@ -136,7 +136,7 @@ def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
         UserError: The file cannot be read, or holds no valid JSON, or more of it than files of ours have: keys that are
             there twice, numbers of hundreds of digits, or mappings in a hundred others; the message names it.
     """
-    _require_file(path)
+    require_file(path)
     try:
         content = json.loads(
             path.read_text(encoding="utf-8-sig"), parse_int=_whole_number, object_pairs_hook=_mapping_of
@@ -151,7 +151,7 @@ def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
     except ValueError as error:
         raise UserError(f"{path}: is not valid JSON ({error}). {remedy}") from error
     if not isinstance(content, dict):
-        found = type(content).__name__
+        found = "null" if content is None else type(content).__name__
         raise UserError(f"{path}: the document must be a mapping, not a {found}. {remedy}")
     return content
 
@@ -167,7 +167,7 @@ def as_text(content: Any) -> Any:
     return content
 
 
-def _require_file(path: Path) -> None:
+def require_file(path: Path) -> None:
     """Raise UserError for what is there and no file, such as a pipe, which would be waited for."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is {'a directory' if path.is_dir() else 'no file'}")

@@ -105,7 +105,7 @@ def test_directories_that_stay_empty_go_again(tmp_path: Path) -> None:
         (b"", "is not valid JSON"),
         (b"[" * 200 + b"]" * 200, "nested too deeply"),
         (b"[1]", "the document must be a mapping, not a list"),
-        (b"null", "the document must be a mapping, not a NoneType"),
+        (b"null", "the document must be a mapping, not a null"),
     ],
 )
 def test_what_is_no_result_is_one_line(tmp_path: Path, text: bytes, message: str) -> None:

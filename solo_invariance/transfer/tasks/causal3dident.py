@@ -12,6 +12,7 @@ from solo_invariance.data.images import ImageFiles
 from solo_invariance.data.latent_scenes.dataset import LATENTS
 from solo_invariance.data.listing import list_images
 from solo_invariance.errors import UserError
+from solo_invariance.results.files import require_file
 from solo_invariance.transfer.tasks.requirements import check_options, refuse_layout, require_folder
 from solo_invariance.transfer.tasks.splits import Count, draw_rows
 from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings
@@ -76,6 +77,7 @@ def _read(root: Path) -> tuple[list[Path], Tensor]:
 def _read_latents(root: Path, index: int, folder: Path, num_images: int) -> Tensor:
     files = [root / f"{prefix}latents_{index}.npy" for prefix in ("", "raw_")]
     path = next((file for file in files if file.is_file()), files[0])
+    require_file(path)
     try:
         values = np.load(path, allow_pickle=False)
     except OSError as error:

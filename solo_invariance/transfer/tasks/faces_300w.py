@@ -10,6 +10,7 @@ from torch import Tensor
 from solo_invariance.data.decoding import image_size
 from solo_invariance.errors import UserError
 from solo_invariance.protocols import protocol_named
+from solo_invariance.results.files import require_file
 from solo_invariance.transfer.tasks.landmarks import square_crops
 from solo_invariance.transfer.tasks.requirements import check_options, refuse_layout, require_folder
 from solo_invariance.transfer.tasks.splits import Rows, draw_rows, shuffle_split
@@ -74,6 +75,7 @@ def _images(settings: TaskSettings) -> list[Path]:
 
 def _read_points(path: Path) -> Tensor:
     """The landmarks of a file, (68, 2), as they are written there."""
+    require_file(path)
     try:
         lines = path.read_text(encoding="ascii", errors="replace").splitlines()
         rows = [line.split() for line in lines[lines.index("{") + 1 : lines.index("}")]]

@@ -70,10 +70,15 @@ def test_joints_that_do_not_fit_are_an_error(root: Path) -> None:
     with pytest.raises(UserError, match=r"joints\.mat: the joints of image 3 are not finite"):
         lsp.load(settings)
     savemat(root / "joints.mat", {"others": joints})
-    with pytest.raises(UserError, match=r"joints\.mat: not a Matlab file with the array joints"):
+    with pytest.raises(UserError, match=r"joints\.mat: not a readable Matlab file with the array joints"):
         lsp.load(settings)
     whole = (root / "joints.mat").read_bytes()
+    (root / "joints.mat").unlink()
+    (root / "joints.mat").symlink_to("/dev/zero")  # which never ends
+    with pytest.raises(UserError, match=r"no Leeds Sports Pose; expected .*joints\.mat"):
+        lsp.load(settings)
+    (root / "joints.mat").unlink()
     for content in (b"", b"no Matlab file" * 20, whole[:130], whole[: len(whole) // 2]):
         (root / "joints.mat").write_bytes(content)
-        with pytest.raises(UserError, match=r"joints\.mat: not a Matlab file with the array joints"):
+        with pytest.raises(UserError, match=r"joints\.mat: not a readable Matlab file with the array joints"):
             lsp.load(settings)

@@ -69,8 +69,6 @@ def _run(command: str, overrides: list[str]) -> int:
                 "invariance.family={...} with augmentations=invariance/family"
             )
     from hydra.core.config_store import ConfigStore
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
 
     from solo_invariance.config.overrides import hydra_arguments
     from solo_invariance.config.own_files import check_own_files
@@ -83,17 +81,25 @@ def _run(command: str, overrides: list[str]) -> int:
         module = importlib.import_module(f"solo_invariance.commands.{command}")
         ConfigStore.instance().store(name=f"schema_{command}", node=module.Config)
         return _hydra(command, module.run, hydra_arguments(overrides, module.Config))
-    except UserError as error:
-        return _fail(str(error))
-    except (HydraException, OmegaConfBaseException) as error:
-        return _fail(explain_config_error(error, command))
-    except BrokenPipeError:
-        raise
-    except (OSError, MemoryError, RuntimeError) as error:
-        line = _of_the_machine(error)
+    except Exception as error:
+        line = _in_one_line(error, command)
         if line is None:
             raise
         return _fail(line)
+
+
+def _in_one_line(error: Exception, command: str) -> str | None:
+    """Return what to say of an error; None for one that is nobody's input and no refusal of the machine's."""
+    from hydra.errors import HydraException
+    from omegaconf.errors import OmegaConfBaseException
+
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, HydraException | OmegaConfBaseException):
+        return explain_config_error(error, command)
+    if isinstance(error, BrokenPipeError) or not isinstance(error, OSError | MemoryError | RuntimeError):
+        return None
+    return _of_the_machine(error)
 
 
 class _Job:
@@ -117,27 +123,19 @@ class _Job:
         self.begun = False
 
     def __call__(self, config: Any) -> None:
-        from omegaconf.errors import OmegaConfBaseException
-
         self.begun = True
         try:
             self.run(config)
-        except UserError as error:
-            self._refuse(error)
-        except OmegaConfBaseException as error:
-            self._refuse(UserError(explain_config_error(error, self.command)))
-        except BrokenPipeError:
-            raise
-        except (OSError, MemoryError, RuntimeError) as error:
-            line = _of_the_machine(error)
+        except Exception as error:
+            line = _in_one_line(error, self.command)
             if line is None:
                 raise
-            self._refuse(UserError(line))
-
-    def _refuse(self, error: UserError) -> None:
-        _fail(str(error))
-        self.refused.append(error)
-        raise error
+            refused = error if isinstance(error, UserError) else UserError(line)
+            _fail(line)
+            self.refused.append(refused)
+            if refused is error:
+                raise
+            raise refused from error
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "refused": []}

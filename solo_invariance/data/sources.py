@@ -56,16 +56,7 @@ def with_short_side(source: ImageSource, size: int | None) -> ImageSource:
     Files are resized as they are read, once, whatever size they were to have; a source that cannot resize stays as it
     is.
     """
-    if isinstance(source, SelectedImages | KnownImages):
-        inner = with_short_side(source.source, size)
-        if inner is source.source:
-            return source
-        return replace(source, source=inner) if isinstance(source, SelectedImages) else inner  # digests are by size
-    if not isinstance(source, ImageFiles | TensorImages | DatasetImages) or source.resize == size:
-        return source
-    resized = copy.copy(source)
-    resized.resize = size
-    return resized
+    return _resizing(source, "resize", size)
 
 
 def with_interpolation(source: ImageSource, interpolation: str) -> ImageSource:
@@ -75,15 +66,20 @@ def with_interpolation(source: ImageSource, interpolation: str) -> ImageSource:
         source: Images.
         interpolation: ``bilinear``, ``bicubic`` or ``nearest``.
     """
+    return _resizing(source, "interpolation", interpolation)
+
+
+def _resizing(source: ImageSource, setting: str, value: int | str | None) -> ImageSource:
+    """Return a source with another setting of its resizing, or as it is where it has none."""
     if isinstance(source, SelectedImages | KnownImages):
-        inner = with_interpolation(source.source, interpolation)
+        inner = _resizing(source.source, setting, value)
         if inner is source.source:
             return source
         return replace(source, source=inner) if isinstance(source, SelectedImages) else inner  # digests tell them apart
-    if not isinstance(source, ImageFiles | TensorImages | DatasetImages) or source.interpolation == interpolation:
+    if not isinstance(source, ImageFiles | TensorImages | DatasetImages) or getattr(source, setting) == value:
         return source
     changed = copy.copy(source)
-    changed.interpolation = interpolation
+    setattr(changed, setting, value)
     return changed
 
 

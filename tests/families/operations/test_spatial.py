@@ -412,3 +412,12 @@ def test_a_crops_ratio_is_of_its_width_to_its_height() -> None:
     drawn = ResizedCrop(scale=(0.1, 0.3), ratio=(1.5, 2.0)).draw(100, torch.Generator().manual_seed(0))
     _, _, width, height = drawn["box"].T
     assert 1.499 < float((width / height).min()) < float((width / height).max()) < 2.001
+
+
+def test_images_are_warped_alike_however_few_fit_into_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, generator = torch.rand(5, 3, 24, 24), torch.Generator().manual_seed(0)
+    operation = Perspective(p=1.0)
+    steps = [operation.step(operation.draw(5, generator))]
+    together = _warp_antialiased(images, steps, 16, across=2, down=3)
+    monkeypatch.setattr("solo_invariance.families.operations.resampling._MOST_POINTS", 2 * 16 * 16 * 6)
+    assert torch.equal(_warp_antialiased(images, steps, 16, across=2, down=3), together)

@@ -40,7 +40,7 @@ class Place:
     @property
     def work(self) -> Path:
         """Where the command runs."""
-        return self.root / "a" / "b" / "work"
+        return self.root / "a" / "b" / "cwd"
 
     @property
     def environment(self) -> dict[str, str]:

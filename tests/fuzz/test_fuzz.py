@@ -141,7 +141,7 @@ def test_what_a_refusal_leaves_behind_is_found(place: Place) -> None:
     before = look(place)
     (place.work / "out").mkdir()
     found = faults(_CASE, Outcome(2, "", _GOOD, 0.0), place, before)
-    assert found == ["litter: 1 files and folders, a/b/work/out"]
+    assert found == ["litter: 1 files and folders, a/b/cwd/out"]
 
 
 def test_a_payload_that_was_executed_is_found(place: Place) -> None:

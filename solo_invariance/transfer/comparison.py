@@ -35,19 +35,23 @@ def require_result(against: Path | str, name: str = "") -> None:
     _read(Path(against) / name)
 
 
-def require_comparable(against: Path, here: Mapping[str, Any]) -> None:
-    """Refuse what cannot be compared with another run before it is scored.
+def require_comparable(against: Path, here: Mapping[str, Any], config: Mapping[str, Any], targets: Tensor) -> None:
+    """Refuse what cannot be compared with another run, before it is scored.
 
     Args:
         against: The directory of the other run's result.
         here: What must be the same there, by its key in the result.
+        config: The configuration of this run's result.
+        targets: Of this run's test images, (N,) or (N, T).
 
     Raises:
         UserError: Something is not the same; the message says what.
     """
-    result, _ = _read(against)
+    result, arrays = _read(against)
     for key, value in here.items():
         _require_same(against, key, getattr(result, key), value)
+    if _columns(config) != _columns(result.config) or not _same_targets(targets, arrays["targets"]):
+        raise UserError(f"against={against}: other targets are predicted there")
 
 
 def _require_same(against: Path, key: str, there: Any, here: Any) -> None:
@@ -93,10 +97,8 @@ def compare_scores(ours: Path, theirs: Path, seed: int) -> TransferComparison:
         UserError: The other run has no result there, or one of another task, metric or other test images.
     """
     (first, one), (second, other) = _read(ours), _read(theirs)
-    for key in _SAME + (_SAME_EPISODES if "episodes" in one else ()):
-        _require_same(theirs, key, getattr(second, key), getattr(first, key))
-    if _columns(first) != _columns(second) or not _same_targets(one["targets"], other["targets"]):
-        raise UserError(f"against={theirs}: other targets are predicted there")
+    same = _SAME + (_SAME_EPISODES if "episodes" in one else ())
+    require_comparable(theirs, {key: getattr(first, key) for key in same}, first.config, one["targets"])
     if "episodes" in one:
         interval = paired_interval(_mean, one["episodes"], other["episodes"], one["episodes"], seed=seed)
     else:
@@ -118,9 +120,9 @@ def compare_scores(ours: Path, theirs: Path, seed: int) -> TransferComparison:
     return result
 
 
-def _columns(result: TransferResult) -> dict[str, Any]:
+def _columns(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a run's configuration says of its targets, but for where they lie."""
-    task = result.config.get("task")
+    task = config.get("task")
     if not isinstance(task, Mapping) or not isinstance(options := task.get("options"), Mapping):  # no file of ours
         return {}
     return {"name": task.get("name"), **{key: value for key, value in options.items() if key != "targets"}}

@@ -271,7 +271,8 @@ class _Job:
         data.require_apart()
         if self.against is not None:
             here = {"task": data.label, "num_test": len(data.test.images), "test_images": data.test_fingerprint}
-            require_comparable(Path(self.chosen.place_in(self.against)), here)
+            place = Path(self.chosen.place_in(self.against))
+            require_comparable(place, here | scorable.same_to_compare, self.record, data.test.targets)
         return data
 
     @cached_property

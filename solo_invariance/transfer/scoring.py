@@ -114,7 +114,5 @@ def _feature_weights(train: Labelled, settings: ProbeSettings) -> tuple[Tensor |
 
 def _few_shot(train: Labelled, test: Labelled, settings: ProbeSettings) -> TransferScore:
     episodes = few_shot_episodes(*test, **vars(settings.few_shot), seed=settings.seed, mean=train[0].double().mean(0))
-    name = f"{settings.few_shot.ways}_way_{settings.few_shot.shots}_shot_accuracy"
-    return TransferScore(
-        name, episodes.score, episodes.ci95, None, vars(settings.few_shot), {"episodes": episodes.accuracies}
-    )
+    details, arrays = vars(settings.few_shot), {"episodes": episodes.accuracies}
+    return TransferScore(settings.score_name, episodes.score, episodes.ci95, None, details, arrays)

@@ -190,6 +190,7 @@ def test_two_backbones_are_compared_on_the_same_test_images(cli, host_checkpoint
     (tmp_path / "a" / "transfer.json").write_text(json.dumps({**content, "config": {"<b>": 1}}))
     _, _, other = cli(*_arguments(second, tmp_path / "d", "hue", f"against={tmp_path / 'a'}"))
     assert "other targets are predicted there" in other
+    assert not (tmp_path / "d").exists()
     assert code == 2
     assert "its test_images is" in err
 
@@ -334,6 +335,7 @@ def test_backbones_of_other_sizes_are_compared_on_points_in_their_own_pixels(cli
     )
     assert code == 2
     assert "other targets are predicted there" in err
+    assert not (tmp_path / "x").exists()
 
 
 def test_episodes_are_compared_with_the_same_episodes_only(cli, host_checkpoint, tmp_path: Path) -> None:
@@ -350,6 +352,10 @@ def test_episodes_are_compared_with_the_same_episodes_only(cli, host_checkpoint,
     code, _, err = cli(*_arguments(second, tmp_path / "d", "shape", *few, "few_shot.episodes=40", against))
     assert code == 2
     assert "its details is" in err
+    code, _, err = cli(*_arguments(second, tmp_path / "e", "shape", "probe=knn", against))
+    assert code == 2
+    assert "its metric is 2_way_1_shot_accuracy, here it is accuracy" in err
+    assert not any((tmp_path / name).exists() for name in "cde")  # refused before anything is scored
 
 
 def test_what_is_compared_with_is_looked_for_first(cli, host_checkpoint, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from solo_invariance.config.transfer import FewShotConfig, KNNConfig
 from solo_invariance.protocols import LogisticSolver, ProtocolName
@@ -42,3 +42,16 @@ class ProbeSettings:
     knn: KNNConfig = field(default_factory=KNNConfig)
     few_shot: FewShotConfig = field(default_factory=FewShotConfig)
     seed: int = 0
+
+    @property
+    def score_name(self) -> str:
+        """What results call the score: that of episodes says what an episode is."""
+        if self.probe != "few_shot":
+            return self.metric
+        return f"{self.few_shot.ways}_way_{self.few_shot.shots}_shot_accuracy"
+
+    @property
+    def same_to_compare(self) -> dict[str, Any]:
+        """What results of two backbones must have in common for a paired comparison, by its key there."""
+        episodes = {"seed": self.seed, "details": vars(self.few_shot)} if self.probe == "few_shot" else {}
+        return {"metric": self.score_name, **episodes}

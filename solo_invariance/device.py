@@ -5,7 +5,7 @@ from itertools import chain
 import torch
 from torch import nn
 
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 
 
 def choose_device(name: str) -> torch.device:
@@ -22,7 +22,7 @@ def choose_device(name: str) -> torch.device:
             raise UserError("device=meta: holds no numbers; take auto, cpu or cuda")
         torch.empty(0, device=device)
     except (AssertionError, AttributeError, ImportError, RuntimeError, TypeError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise UserError(f"device={name}: not available here ({reason}); auto takes what there is") from error
     return device
 

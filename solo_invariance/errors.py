@@ -7,3 +7,8 @@ class UserError(Exception):
     The command line prints the message and exits with code 2; library code raises it for what the person who runs
     the software can mend, and lets every other exception keep its traceback.
     """
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why another library refused something, for a line of ours: the first of its own, or the error's kind."""
+    return next(iter(str(error).splitlines()), type(error).__name__)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 
 Kind = Literal["families", "transforms", "metrics", "fusions", "tasks"]
 KINDS: tuple[Kind, ...] = ("families", "transforms", "metrics", "fusions", "tasks")
@@ -38,7 +38,7 @@ class Plugin:
         try:
             return self.entry_point.load()
         except Exception as error:  # whatever a stranger's module raises must not take the rest down
-            reason = (str(error).splitlines() or [""])[0]
+            reason = reason_of(error)
             raise UserError(
                 f"{self.kind} plugin {self.name!r} of {self.distribution} ({self.entry_point.value}) fails to load: "
                 f"{type(error).__name__}: {reason}"
@@ -58,8 +58,13 @@ def _found(kind: Kind) -> Iterator[Plugin]:
         yield Plugin(kind, entry_point.name, distribution, entry_point)
 
 
-def load_plugin(kind: Kind, name: str) -> Any:
+def load_plugin(kind: Kind, name: str, where: str = "") -> Any:
     """Return the object that a configuration names.
+
+    Args:
+        kind: What it is.
+        name: Of the plugin.
+        where: The key that named it, for messages; the kind by default.
 
     Raises:
         UserError: No plugin, or more than one, has that name, or it fails to load.
@@ -68,10 +73,10 @@ def load_plugin(kind: Kind, name: str) -> Any:
     matching = [plugin for plugin in plugins if plugin.name == name]
     if len(matching) > 1:
         sources = " and ".join(plugin.distribution for plugin in matching)
-        raise UserError(f"{kind}: {name!r} is ambiguous, it comes from {sources}; uninstall or rename one")
+        raise UserError(f"{where or kind}: {name!r} is ambiguous, it comes from {sources}; uninstall or rename one")
     if not matching:
         names = [plugin.name for plugin in plugins]
         close = difflib.get_close_matches(name, names, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UserError(f"{kind}: there is no {name!r}; {hint}known: {', '.join(names) or 'none'}")
+        raise UserError(f"{where or kind}: there is no {name!r}; {hint}known: {', '.join(names) or 'none'}")
     return matching[0].load()

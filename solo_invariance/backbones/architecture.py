@@ -13,7 +13,7 @@ from torchvision.models.resnet import ResNet
 
 from solo_invariance.backbones.resnet import SOLO_LEARNS_PADDING, WideResNet, use_small_stem
 from solo_invariance.device import device_of
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 
 Builder = Callable[..., nn.Module]
 
@@ -65,7 +65,7 @@ class Architecture:
         except (UserError, OSError):  # a download that fails is for the caller to explain
             raise
         except Exception as error:  # a stranger's arguments can make a builder raise anything
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = reason_of(error)
             if unexpected := re.search("unexpected keyword argument ('.*')", reason):
                 reason = f"it takes no {unexpected.group(1)}"
             raise UserError(f"backbone {self.name!r} cannot be built with {dict(self.kwargs)}: {reason}") from error
@@ -103,7 +103,7 @@ def num_features_of(network: nn.Module, crop_size: int) -> int:
         with torch.no_grad():
             features = network(torch.zeros(1, 3, crop_size, crop_size, device=device))
     except (AssertionError, RuntimeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise UserError(
             f"the backbone takes no images of {crop_size} pixels ({reason}); set backbone.crop_size"
         ) from error
@@ -115,13 +115,15 @@ def num_features_of(network: nn.Module, crop_size: int) -> int:
 
 def _timm_builder(name: str) -> Builder:
     if not timm.is_model(name.split(".")[0]):
-        raise UserError(f"timm has no model {name!r}; timm.list_models() lists them")
+        raise UserError(f"backbone 'timm:{name}': timm has no such model; timm.list_models() lists them")
     return lambda **kwargs: timm.create_model(name, **{"num_classes": 0, **kwargs})
 
 
 def _torchvision_builder(name: str) -> Builder:
     if name not in torchvision.models.list_models(module=torchvision.models):
-        raise UserError(f"torchvision has no model {name!r}; torchvision.models.list_models() lists them")
+        raise UserError(
+            f"backbone 'torchvision:{name}': torchvision has no such model; torchvision.models.list_models() lists them"
+        )
 
     def build(**kwargs: Any) -> nn.Module:
         network = torchvision.models.get_model(name, **kwargs)

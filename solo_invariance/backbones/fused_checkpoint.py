@@ -15,7 +15,7 @@ from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights
 from solo_invariance.backbones.fused import FusedNetwork, network_of, widths_of
 from solo_invariance.backbones.fusion import FunctionHead, Fusion, FusionHead, FusionPlugin, is_head
 from solo_invariance.backbones.stand_ins import entries_of
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 from solo_invariance.plugins import load_plugin
 from solo_invariance.results.files import versions, write_bytes
 
@@ -73,7 +73,7 @@ def fused_from_content(content: Mapping[str, Any], path: Path) -> FusedNetwork:
     except UserError:
         raise
     except Exception as error:  # a stranger's description can be anything
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise UserError(f"checkpoint {path}: its description of the members is incomplete ({reason})") from error
     try:
         fusion = build_fusion(load_plugin("fusions", mode), members, mode, options)

@@ -19,7 +19,7 @@ from solo_invariance.backbones.mean_embedding import mean_embedding
 from solo_invariance.backbones.moco import moco_architecture, names_its_arch
 from solo_invariance.backbones.seeded_init import seeded
 from solo_invariance.config.backbone import INPUT_CHECKS, BackboneConfig, ViewsConfig
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 from solo_invariance.known_datasets import known_dataset
 
 MODELS = ("timm:", "torchvision:", "random:")
@@ -127,7 +127,7 @@ def _build_pretrained(architecture: Architecture, name: str) -> nn.Module:
     try:
         return architecture.build()
     except OSError as error:  # hub downloads fail as URLError, ConnectionError, ...: all of them OSErrors
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise UserError(f"backbone.name={name}: its weights cannot be downloaded ({reason})") from error
 
 

@@ -15,7 +15,7 @@ from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.fuse import FuseConfig as Config
 from solo_invariance.config.fuse import FusionReferenceConfig
 from solo_invariance.config.overrides import as_typed
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 from solo_invariance.features import ExtractionSettings
 from solo_invariance.fuse import FuseSettings, fuse
 from solo_invariance.fuse.run import in_keys_of_members
@@ -94,7 +94,7 @@ def _member(entry: Any) -> str | BackboneConfig:
     except UserError as error:
         raise in_keys_of_members(error, entry) from error
     except (OmegaConfBaseException, ValueError) as error:
-        raise UserError(f"members: {entry}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"members: {entry}: {reason_of(error)}") from error
 
 
 def _print_choice(choice: FusionResult) -> None:

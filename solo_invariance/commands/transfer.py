@@ -12,7 +12,7 @@ from solo_invariance.commands.terminal import console, print_remarks, print_targ
 from solo_invariance.config.composed import as_dict, as_object, literal
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.config.transfer import TransferConfig as Config
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress, no_progress
 from solo_invariance.results import TransferComparison, TransferResult
@@ -94,7 +94,7 @@ def _task(usual: TaskConfig, entry: Any) -> TaskConfig:
         merged = OmegaConf.merge(OmegaConf.structured(TaskConfig), literal(asdict(usual)), literal(entry))
         return as_object(merged, TaskConfig)
     except OmegaConfBaseException as error:
-        raise UserError(f"tasks: {entry['name']}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"tasks: {entry['name']}: {reason_of(error)}") from error
 
 
 def _print_score(result: TransferResult) -> None:

@@ -28,7 +28,7 @@ def family_named(name: str, where: str = "") -> Family:
     Raises:
         UserError: There is none of that name, or what has it is no ``Family``.
     """
-    family = load_plugin("families", name)
+    family = load_plugin("families", name, f"{where}family" if where else "")
     if not isinstance(family, Family):
         raise UserError(f"{where}family={name}: the plugin is a {type(family).__name__}, expected a Family")
     return family

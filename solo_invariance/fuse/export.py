@@ -8,7 +8,7 @@ import torch
 
 from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.backbones.fused import network_of
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 from solo_invariance.results.files import write_bytes
 
 _SUFFIXES = (".pt2", ".ts")
@@ -47,5 +47,5 @@ def export_network(backbone: Backbone, path: Path) -> None:
                 # A trace holds what was done: all members resize an image that is no square.
                 torch.jit.save(torch.jit.trace(fused, torch.rand(2, 3, size + 8, size + 16)), buffer)
     except (RuntimeError, torch._dynamo.exc.TorchDynamoException) as error:
-        raise UserError(f"export={path}: a member cannot be exported ({str(error).splitlines()[0]})") from error
+        raise UserError(f"export={path}: a member cannot be exported ({reason_of(error)})") from error
     write_bytes(path, buffer.getvalue())

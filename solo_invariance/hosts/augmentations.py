@@ -9,7 +9,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.config.composed import plain
 from solo_invariance.config.families import CanvasName
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 from solo_invariance.families import (
     Canvas,
     CropEntry,
@@ -44,7 +44,7 @@ def crop_pipeline_from_config(cfg: DictConfig) -> tuple[CropPipeline, Canvas]:
     try:
         OmegaConf.resolve(cfg.augmentations)
     except OmegaConfBaseException as error:
-        raise UserError(f"augmentations: {str(error).splitlines()[0]}") from error
+        raise UserError(f"augmentations: {reason_of(error)}") from error
     _refuse_unread(cfg)
     entries = tuple(_entry(f"augmentations[{index}]", entry) for index, entry in enumerate(cfg.augmentations))
     mean, std = _statistics(cfg)

@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from lightning.fabric import Fabric
 
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 from solo_invariance.processes import Item, Processes
 
 # Here, since started processes import this module before Fabric has something to say; the results speak for themselves.
@@ -83,7 +83,7 @@ def run_in_processes(work: Work, content: Any, device: torch.device, devices: in
             f"fewer, or a smaller batch_size"
         ) from error
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"devices={devices}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"devices={devices}: {reason_of(error)}") from error
 
 
 def _share(fabric: Fabric, work: Work, content: Any) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from solo_invariance.data.images import ImageFiles, ImageSource
 from solo_invariance.data.sources import Images, image_source
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 from solo_invariance.transfer.kinds import KindName, kind_named
 from solo_invariance.transfer.tasks import Split, Task, TaskSettings
 
@@ -127,7 +127,7 @@ def targets_from(given: Targets, what: str = "own") -> Tensor:
         # By way of an array, since numbers of Python would be rounded to 32 bits.
         targets = given if isinstance(given, Tensor) else torch.as_tensor(np.asarray(given))
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise UserError(f"{what} targets: not numbers ({str(error).splitlines()[0]})") from error
+        raise UserError(f"{what} targets: not numbers ({reason_of(error)})") from error
     if targets.ndim not in (1, 2) or targets.is_complex():
         raise UserError(f"{what} targets: {targets.dtype} of shape {tuple(targets.shape)}, expected (N,) or (N, T)")
     if targets.is_floating_point():

@@ -168,8 +168,11 @@ def test_timm_models_bring_their_own_input() -> None:
     [
         (BackboneConfig(), "no backbone"),
         (BackboneConfig(name="resnet18"), "has no weights of its own"),
-        (BackboneConfig(name="random:timm:nonesuch"), "timm has no model 'nonesuch'"),
-        (BackboneConfig(name="random:torchvision:nonesuch"), "torchvision has no model 'nonesuch'"),
+        (BackboneConfig(name="random:timm:nonesuch"), "backbone 'timm:nonesuch': timm has no such model"),
+        (
+            BackboneConfig(name="random:torchvision:nonesuch"),
+            "backbone 'torchvision:nonesuch': torchvision has no such model",
+        ),
         (BackboneConfig(name="random:hub:x"), "unknown source 'hub'"),
         (BackboneConfig(name="random:resnet10", kwargs={"wide": 2}), "cannot be built with"),
         (BackboneConfig(name="random:resnet10", layer="layer9"), r"backbone\.layer=layer9: no such layer"),

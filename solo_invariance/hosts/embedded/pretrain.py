@@ -27,12 +27,12 @@ from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.data.class_folders import read_class_folders
 from solo_invariance.data.listing import contents_of_folder, list_images, require_directory
 from solo_invariance.data.parts import parts_of
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 from solo_invariance.families import Canvas
 from solo_invariance.hosts.augmentations import crop_pipeline_from_config
 from solo_invariance.hosts.embedded.methods import Diverged, build_method
 from solo_invariance.progress import Progress, no_progress
-from solo_invariance.results.files import directories, read_json, write_bytes, write_json
+from solo_invariance.results.files import directories, read_json, require_file, write_bytes, write_json
 from solo_invariance.results.run_directory import locked
 
 _RESULT_KEYS = ("accelerator", "devices", "checkpoint", "auto_resume")
@@ -104,7 +104,8 @@ def _train(
     """Train from the last checkpoint, or from the beginning, and return the path of the new last one."""
     args = plain(cfg)
     checkpointer = HostCheckpoints(directory, args, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev, last)
-    trainer = _trainer(cfg, CSVLogger(directory, name="", version=""), [checkpointer, _Reporter(cfg.name, progress)])
+    reporter = _Reporter(cfg.name, progress)
+    trainer = _trainer(cfg, CSVLogger(directory, name="", version=""), [checkpointer, reporter])
     # Shuffles by (seed, epoch) alone, so that a resumed run sees the images in the order that it would have.
     sampler: DistributedSampler[Any] = DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=True, seed=cfg.seed)
     # Lightning says which epoch it is when workers have already asked for its first batches.
@@ -127,7 +128,10 @@ def _train(
             raise _after_divergence(error, cfg, checkpointer.last) from error
         except OSError as error:
             raise UserError(f"checkpoint.dir: {directory} cannot be written ({error.strerror or error})") from error
-        except RuntimeError as error:
+        except Exception as error:
+            if last is not None and not reporter.begun:  # Lightning trusts what it restores
+                reason = reason_of(error)
+                raise UserError(f"checkpoint {last}: training does not go on from it ({reason}); remove it") from error
             if _WORKER_DIED not in str(error):
                 raise
             raise UserError(
@@ -288,6 +292,10 @@ class _Reporter(Callback):
     def __init__(self, name: str, progress: Progress) -> None:
         self._name = name
         self._progress = progress
+        self.begun = False
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.begun = True
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -300,7 +308,7 @@ def _require_accelerator(cfg: DictConfig) -> None:
     try:
         _trainer(cfg, None, [])
     except (ImportError, MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = reason_of(error)
         raise UserError(f"accelerator={cfg.accelerator}, precision={cfg.precision}: {reason}") from error
 
 
@@ -345,7 +353,7 @@ def _torchvision(
     try:
         return dataset(path, **kwargs)
     except (RuntimeError, FileNotFoundError) as error:
-        raise UserError(f"data.train_path={path}: {str(error).splitlines()[0]}") from error
+        raise UserError(f"data.train_path={path}: {reason_of(error)}") from error
 
 
 @contextmanager
@@ -403,15 +411,24 @@ def _is_checkpoint(path: Path) -> bool:
 def _last_readable(directory: Path) -> Path | None:
     """Return the run's last checkpoint, whole and of plain tensors only, before Lightning opens it."""
     for path in sorted(filter(_is_checkpoint, directory.iterdir()), key=_epoch_of, reverse=True):
+        require_file(path)  # where a folder is, none can be written
         try:
-            culprit = first_not_finite(read_checkpoint(path).get("state_dict", {}))
+            _require_whole(path)
         except UserError as error:
             warnings.warn(f"passed over: {error}", stacklevel=2)
-            continue
-        if culprit is None:
+        else:
             return path
-        warnings.warn(f"passed over: checkpoint {path}: {culprit} is not finite", stacklevel=2)
     return None
+
+
+def _require_whole(path: Path) -> None:
+    """Raise UserError unless a checkpoint can be read and holds weights, all of which are finite."""
+    state = read_checkpoint(path).get("state_dict")
+    if not isinstance(state, Mapping) or not state:
+        raise UserError(f"checkpoint {path}: there are no weights in it")
+    culprit = first_not_finite(state)
+    if culprit is not None:
+        raise UserError(f"checkpoint {path}: {culprit} is not finite")
 
 
 def _read_args(path: Path) -> Mapping[str, Any]:

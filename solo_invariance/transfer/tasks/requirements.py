@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 from solo_invariance.transfer.tasks.task import TaskSettings
 
 Dataset = TypeVar("Dataset")
@@ -69,6 +69,6 @@ def open_torchvision(build: Callable[..., Dataset], settings: TaskSettings, layo
     try:
         return build(root=str(root), download=settings.download)
     except (RuntimeError, OSError, ImportError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].partition(". You can use")[0]
+        reason = reason_of(error).partition(". You can use")[0]
         hint = "" if settings.download else "; task.download=true fetches it"
         raise UserError(f"task.path={root}: {reason}; expected {layout}{hint}") from error

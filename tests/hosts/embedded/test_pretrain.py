@@ -409,6 +409,39 @@ def test_a_checkpoint_that_is_not_finite_is_not_gone_on_from(tmp_path: Path) -> 
         assert torch.equal(_weights(pretrain(config)), expected)
 
 
+@pytest.mark.parametrize("state", [None, {}, [1]])
+def test_a_checkpoint_without_weights_is_not_gone_on_from(tmp_path: Path, state: Any) -> None:
+    config = _config(tmp_path, "checkpoint.keep_prev=true")
+    path = pretrain(config)
+    expected = _weights(path)
+    torch.save({**_state(path), "state_dict": state}, path)
+    with pytest.warns(UserWarning, match=r"passed over: .*ep=1\.ckpt: there are no weights in it"):
+        assert torch.equal(_weights(pretrain(config)), expected)
+
+
+@pytest.mark.parametrize("damage", [{"optimizer_states": None}, {"loops": {}}, {"lr_schedulers": [7]}])
+def test_a_checkpoint_that_training_cannot_go_on_from_is_one_line(tmp_path: Path, damage: dict[str, Any]) -> None:
+    config = _config(tmp_path, "checkpoint.keep_prev=true")
+    pretrain(config).unlink()
+    (path,) = tmp_path.rglob("*ep=0.ckpt")
+    torch.save({**_state(path), **damage}, path)
+    before = path.read_bytes()
+    with pytest.raises(UserError, match=r"ep=0\.ckpt: training does not go on from it \(.*\); remove it"):
+        pretrain(config)
+    assert path.read_bytes() == before
+
+
+def test_a_folder_in_a_checkpoints_place_is_refused_before_training(tmp_path: Path) -> None:
+    config = _config(tmp_path)
+    path = pretrain(config)
+    path.unlink()
+    path.mkdir()
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(UserError, match=r"ep=1\.ckpt: is a directory"):
+        pretrain(config)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

@@ -92,11 +92,10 @@ def steps(quick: bool) -> list[Step]:
 
 
 def _many_files(quick: bool) -> Iterator[ManyFiles]:
-    content = _small_jpegs()
     for count in (2_000,) if quick else (200_000,):
         root = Path(tempfile.mkdtemp())
         try:
-            _write(root, count, content)
+            write_small_files(root, count)
             distinct, listing, hashing, megabytes = _run(_SCRIPT, root)
             listed, peer_listing = _run(_PEER, root)
             if not distinct == listed == count:
@@ -115,11 +114,13 @@ def _small_jpegs() -> list[bytes]:
     return found
 
 
-def _write(root: Path, count: int, content: list[bytes]) -> None:
+def write_small_files(root: Path, count: int) -> None:
+    """Write so many JPEGs of 32 pixels, no two alike, to folders of a thousand each in ``root``."""
+    content = _small_jpegs()
     for index in range(count):
         folder = root / f"class{index // _IN_A_FOLDER:04}"
         if index % _IN_A_FOLDER == 0:
-            folder.mkdir()
+            folder.mkdir(parents=True)
         # What follows a JPEG's end is no part of the picture, and makes the file another one.
         (folder / f"{index:06}.jpg").write_bytes(content[index % len(content)] + index.to_bytes(8, "little"))
 

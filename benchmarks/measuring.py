@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from benchmarks.floor import Subject, against_passes, cut_outs
+from benchmarks.listing import write_small_files
 from benchmarks.rows import Row, Unmeasured, judged
 from benchmarks.running import Step
 from benchmarks.timing import Comparison, compare
@@ -35,6 +36,7 @@ from solo_invariance.measure.loop.summary import post_stratified
 from solo_invariance.plugins import load_plugin
 
 _REPETITIONS = 400
+_NETWORK = ("backbone.name=random:resnet10", "backbone.crop_size=64")
 # bf16 has 8 bits, and a random network's features of like images are near each other.
 _BF16_LIMIT, _LIMIT = 0.1, 0.01
 
@@ -52,6 +54,7 @@ def steps(device: torch.device, quick: bool = False) -> list[Step]:
         Step("budget=adaptive against budget=full", 30 if quick else 90, partial(_budgets, device, quick)),
         Step("two processes against one", 40 if quick else 200, partial(_two_processes, quick)),
         Step("memory by the number of images", 30 if quick else 90, partial(_memory, quick)),
+        Step("very many images", 40 if quick else 400, partial(_very_many, quick)),
         Step("half precision and compilation", 60, partial(precisions, device), checks=True),
         Step("rendering of LatentScenes", 15, _rendering),
     ]
@@ -263,9 +266,54 @@ def _memory(quick: bool) -> Iterator[Memory]:
             images.mkdir()
             _many(images, count)
             arguments = (f"data.path={images}", f"num_images={count}", "transforms=[h_flip,posterize]", "k=8")
-            peak = _measure(*arguments, f"out={folder}/out{count}")["megabytes"]
+            peak = _measure(*_NETWORK, *arguments, f"out={folder}/out{count}")["megabytes"]
             growth = None if before is None else 1000 * (peak - before[1]) / (count - before[0])
             yield Memory(count, peak, growth)
+            before = count, peak
+
+
+@dataclass(frozen=True)
+class VeryMany(Row):
+    """A measurement of very many small images with a small network, from the command to its end.
+
+    Args:
+        images: Measured, and used as reference.
+        views: Of each, the image itself among them.
+        seconds: That it took, imports, listing and hashing among them.
+        megabytes: Largest resident set of the process.
+        growth: Over the row before, in kilobytes an image; a feature vector of it has half of one.
+    """
+
+    title: ClassVar[str] = "A measurement of very many images (a quarter of ResNet-10's width, 32 px, one thread)"
+    images: int
+    views: int
+    seconds: float
+    megabytes: float
+    growth: float | None
+
+    def cells(self) -> dict[str, str]:
+        """Return the numbers, rounded."""
+        return {
+            "images": str(self.images),
+            "seconds": f"{self.seconds:.0f}",
+            "views a second": f"{self.images * self.views / self.seconds:.0f}",
+            "MB": f"{self.megabytes:.0f}",
+            "kB more an image": "" if self.growth is None else f"{self.growth:.1f}",
+        }
+
+
+def _very_many(quick: bool) -> Iterator[VeryMany]:
+    before: tuple[int, float] | None = None
+    for count in (500, 2_000) if quick else (10_000, 100_000):
+        with tempfile.TemporaryDirectory() as folder:
+            write_small_files(Path(folder) / "images", count)
+            network = ("backbone.name=random:resnet10w025", "backbone.crop_size=32", "batch_size=256")
+            arguments = (f"data.path={folder}/images", f"num_images={count}", "transforms=[h_flip,rotation]", "k=4")
+            started = time.perf_counter()
+            peak = _measure(*network, *arguments, f"out={folder}/out")["megabytes"]
+            seconds = time.perf_counter() - started
+            growth = None if before is None else 1000 * (peak - before[1]) / (count - before[0])
+            yield VeryMany(count, 1 + 1 + 4, seconds, peak, growth)
             before = count, peak
 
 
@@ -287,7 +335,7 @@ def _two_processes(quick: bool) -> Iterator[Comparison]:
         for pair in range(1 if quick else 3):
             for processes, found in seconds.items():
                 out = f"{folder}/{pair}-{processes}"
-                _measure(*shared, f"devices={processes}", f"out={out}")
+                _measure(*_NETWORK, *shared, f"devices={processes}", f"out={out}")
                 found.append(json.loads(Path(out, "invariance.json").read_text())["timings"]["total_seconds"])
     ratios = [one / two for one, two in zip(*seconds.values(), strict=True)]
     yield Comparison(
@@ -313,7 +361,7 @@ if __name__ == "__main__":
 
 def _measure(*arguments: str) -> dict[str, Any]:
     """Run the measuring command in a process of its own; return its exit code and largest memory."""
-    command = ["measure", "backbone.name=random:resnet10", "backbone.crop_size=64", "device=cpu", *arguments]
+    command = ["measure", "device=cpu", *arguments]
     with tempfile.TemporaryDirectory() as folder:
         script = Path(folder) / "measure.py"  # a file, which started processes can import
         script.write_text(_SCRIPT)

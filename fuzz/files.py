@@ -68,6 +68,7 @@ SPECIMENS = (
     ),
     Specimen("begun/parts/rotation.json", ((*MEASURE[:-1], "out=begun"),), structure.JSON, 8),
     Specimen("begun/parts/moments.npz", ((*MEASURE[:-1], "out=begun"),), structure.NPZ, 8),
+    Specimen("stopped/parts/rows-all.npz", ((*MEASURE[:-1], "out=stopped"),), structure.NPZ, 8),
     Specimen("begun/rotation.npz", ((*MEASURE[:-1], "out=begun"),), structure.NPZ, 4),
     Specimen("begun/run.json", ((*MEASURE[:-1], "out=begun"),), structure.JSON, 4, ("begun",)),
     Specimen("table.csv", (CSV,), structure.CSV, 16),

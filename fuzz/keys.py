@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, get_type_hints
 
@@ -153,7 +154,8 @@ def _case(base: tuple[str, ...], key: str, value: str) -> Case:
 def _also(value: str) -> tuple[str, ...]:
     """Return what names a value as well as its key does: itself, where it is short enough to be recognised."""
     whole = (value, os.path.normpath(value)) if len(value) <= 200 else (value[:100],)
-    return (repr(value), f"{value}: ", *(whole if len(value) >= 3 else ()))
+    unescaped = re.sub(r"\\(.)", r"\1", value)
+    return (repr(value), f"{value}: ", f"{unescaped}: ", *(whole if len(value) >= 3 else ()))
 
 
 def _is_honest_work(key: str, value: str) -> bool:

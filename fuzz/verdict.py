@@ -116,7 +116,10 @@ def _without(message: str, arguments: Sequence[str]) -> str:
 def _success(case: Case, outcome: Outcome, place: Place, before: Seen, after: Seen) -> Iterator[str]:
     if noise := [line for line in outcome.err.splitlines() if re.search(r"Warning|Error|Traceback", line)]:
         yield f"exit code 0 with this on stderr: {noise[0][:200]}"
-    new = [path for path in _changed(before, after) if after[path][2] == 0]
+    changed = _changed(before, after)
+    if gone := [path for path in changed if path not in after and not Path(path).name.startswith("rows-")]:
+        yield f"removed: {', '.join(gone[:4])}"
+    new = [path for path in changed if path in after and after[path][2] == 0]
     for path in new:
         name = Path(path).name
         if re.search(r"\.(lock|tmp|partial)$", name) or path.startswith("tmp/"):

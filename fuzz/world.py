@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from PIL import Image
 
 from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.cli import main
+from solo_invariance.measure.loop.partial_results import PartialResultFiles
 
 NETWORK = {"width": 0.0625}
 NET = ("backbone.checkpoint=host/run.ckpt",)
@@ -64,6 +66,13 @@ def build(work: Path) -> None:
     # What is left when a measurement is interrupted at the very end.
     shutil.copytree(work / "measured", work / "begun")
     (work / "begun" / "invariance.json").unlink()
+    # And before: all rows are there, and nothing is made of them yet.
+    with patch.object(PartialResultFiles, "drop"):
+        _make([*MEASURE[:-1], "out=stopped"])
+    for path in (work / "stopped" / "invariance.json", *(work / "stopped" / "parts").glob("*.json")):
+        path.unlink()
+    (rows,) = (work / "stopped" / "parts").glob("rows-*.npz")
+    rows.rename(rows.with_name("rows-all.npz"))
     shutil.rmtree(work / "lightning_logs", ignore_errors=True)
 
 

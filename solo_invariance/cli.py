@@ -189,6 +189,8 @@ def _without_hydras_line() -> Iterator[None]:
 
 def _of_the_machine(error: OSError | MemoryError | RuntimeError) -> str | None:
     """Return one line for what the machine refuses: no space, no permission, no memory. None for other errors."""
+    if isinstance(error.__context__, MemoryError):  # while torch was writing, which then says where it had come to
+        error = error.__context__
     if isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)):
         what = f" ({error})" if isinstance(error, MemoryError) and str(error) else ""
         return f"not enough memory{what}: take smaller images, or fewer at a time (batch_size, num_workers)"

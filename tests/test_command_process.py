@@ -317,11 +317,20 @@ def test_an_unknown_flag_is_one_line(cli: Any) -> None:
     assert err.startswith("solo-invariance: error: --verbos: there is no such flag")
 
 
+def _while_out_of_memory(error: Exception) -> Exception:
+    error.__context__ = MemoryError()
+    return error
+
+
 @pytest.mark.parametrize(
     ("raised", "line"),
     [
         (OSError(28, "No space left on device", "out/x"), "out/x: No space left on device"),
         (MemoryError(), "not enough memory: take smaller images, or fewer at a time (batch_size, num_workers)"),
+        (
+            _while_out_of_memory(RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 9 vs 7")),
+            "not enough memory: take smaller images, or fewer at a time (batch_size, num_workers)",
+        ),
         (
             MemoryError("9 GB"),
             "not enough memory (9 GB): take smaller images, or fewer at a time (batch_size, num_workers)",

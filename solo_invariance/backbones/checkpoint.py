@@ -52,7 +52,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         reason = error.strerror if isinstance(error, OSError) and error.filename else "truncated or not a checkpoint"
         raise UserError(f"checkpoint {path}: cannot be read ({reason})") from error
     if not isinstance(content, Mapping | StandIn):
-        raise UserError(f"checkpoint {path}: expected a mapping with a state_dict, got {type(content).__name__}")
+        found = "nothing" if content is None else f"a {type(content).__name__}"
+        raise UserError(f"checkpoint {path}: expected a mapping with a state_dict, there is {found} in it")
     return dict(entries_of(content))
 
 

@@ -4,14 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from solo_invariance.config.checks import Checked, require_positive
+from solo_invariance.config.checks import LARGEST_SIDE, Checked, require_positive
 from solo_invariance.config.kinds import FamilyChoice, FilePath, Names
 from solo_invariance.errors import UserError
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 """How images may be resized."""
-LARGEST_CROP = 4096
-"""Side of the largest input, in pixels: more is a mistake, and would fill the memory."""
 
 
 @dataclass
@@ -107,7 +105,7 @@ def _crop_size(value: Any) -> str | None:
         return "a whole number of pixels"
     if value < 1:
         return "at least 1"
-    return None if value <= LARGEST_CROP else f"at most {LARGEST_CROP} pixels"
+    return None if value <= LARGEST_SIDE else f"at most {LARGEST_SIDE} pixels"
 
 
 def _statistic(value: Any) -> str | None:

@@ -1,11 +1,14 @@
 """Checks that configurations share."""
 
 import math
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar
 
-from solo_invariance.config.kinds import is_open
+from solo_invariance.config.kinds import is_list, is_open
 from solo_invariance.errors import UserError
+
+LARGEST_SIDE = 4096
+"""Of what a network sees of an image, in pixels; more is a mistake in typing, or more memory than there is."""
 
 _LARGEST = 2**31 - 1
 _LARGEST_SEED = 2**32 - 1
@@ -24,9 +27,18 @@ class Checked:
         """Raise UserError, which names the key, where a value is none."""
         for field in fields(self):  # type: ignore[arg-type]
             key, value = f"{self.section}{field.name}", getattr(self, field.name)
-            if is_open(field.type) and not isinstance(value, dict):  # what an interpolation stands for
-                raise UserError(f"{key}={value}: expected keys and values, {{name: value}}")
+            _require_shape(key, value, field.type)
             _check(key, value, field.name == "seed")
+
+
+def _require_shape(key: str, value: Any, kind: Any) -> None:
+    """Refuse what an interpolation stands for, where that is no mapping or no list and the key is one."""
+    if is_open(kind) and not isinstance(value, dict):
+        raise UserError(f"{key}={value}: expected keys and values, {{name: value}}")
+    if is_dataclass(kind) and not isinstance(value, kind):  # type: ignore[arg-type]
+        raise UserError(f"{key}={value}: is a section, set its keys, such as {key}.{fields(kind)[0].name}")
+    if is_list(kind) and isinstance(value, str | int | float):
+        raise UserError(f"{key}={value}: expected a list, '{key}=[{value}]'")
 
 
 def _check(key: str, value: Any, is_seed: bool) -> None:
@@ -74,3 +86,12 @@ def require_at_least(least: int, config: object, *keys: str, prefix: str = "") -
         value = getattr(config, key)
         if value is not None and value < least:
             raise UserError(f"{prefix}{key}={value}: expected at least {least}")
+
+
+def require_sides(config: object, *keys: str, least: int = 1, prefix: str = "") -> None:
+    """Raise UserError unless each key that is set can be the side of an image, in pixels."""
+    require_at_least(least, config, *keys, prefix=prefix)
+    for key in keys:
+        value = getattr(config, key)
+        if value is not None and value > LARGEST_SIDE:
+            raise UserError(f"{prefix}{key}={value}: expected at most {LARGEST_SIDE} pixels")

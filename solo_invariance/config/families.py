@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 
-from solo_invariance.config.checks import Checked, require_positive
+from solo_invariance.config.checks import Checked, require_positive, require_sides
 from solo_invariance.config.kinds import FamilyChoice, FilePath
 
 
@@ -54,4 +54,5 @@ class FamiliesConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_positive(self, "num_images", "draws", "crop_size", "canvas_size")
+        require_positive(self, "num_images", "draws")
+        require_sides(self, "crop_size", "canvas_size")

@@ -80,6 +80,11 @@ def is_open(kind: Any) -> bool:
     return dict in (get_origin(kind), get_origin(getattr(kind, "__origin__", None)))
 
 
+def is_list(kind: Any) -> bool:
+    """Whether values are lists, or none, and no single thing."""
+    return {get_origin(one) or one for one in kinds_of(kind)} - {NoneType} == {list}
+
+
 def is_path(kind: Any) -> bool:
     """Whether values are paths."""
     return kind == FilePath

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
-from solo_invariance.config.checks import Checked, require_at_least, require_positive
+from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_sides
 from solo_invariance.config.kinds import FilePath, Names
 from solo_invariance.config.protocol import ProtocolName
 from solo_invariance.errors import UserError
@@ -58,7 +58,7 @@ class DataConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(self, "num_images", "num_groups", prefix=self.section)
-        require_at_least(16, self, "size", prefix=self.section)
+        require_sides(self, "size", least=16, prefix=self.section)
         require_at_least(2, self, "num_views", prefix=self.section)
 
 
@@ -106,7 +106,8 @@ class MeasureConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(2, self, "num_images")  # or there is no interval
-        require_positive(self, "k", "gallery", "matched_width", "batch_size", "resize", "crop_size", "devices")
+        require_positive(self, "k", "gallery", "matched_width", "batch_size", "devices")
+        require_sides(self, "resize", "crop_size")
         require_at_least(0, self, "num_workers")
         if self.target_se <= 0:
             raise UserError(f"target_se={self.target_se}: expected a positive number")

@@ -208,10 +208,10 @@ def _require_shape(key: str, value: str, kind: Any) -> None:
 
 def _text(value: str, is_file: bool) -> str:
     """Return text as it was typed, or as Hydra's notation has it."""
-    if is_file and (value == "~" or value.startswith("~/")):
-        value = os.path.expanduser(value)
     if is_file and value.strip() and os.path.lexists(value):
         return quoted(value)
+    if is_file and (value == "~" or value.startswith("~/")):
+        value = os.path.expanduser(value)
     bare = value.strip()
     if _WHOLLY_QUOTED.fullmatch(bare) and _is_readable(bare):
         return bare

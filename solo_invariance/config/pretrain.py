@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
-from solo_invariance.config.checks import Checked, require_at_least, require_positive
+from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_sides
 from solo_invariance.config.kinds import FamilyChoice, FilePath, MonitorKeys
 from solo_invariance.errors import UserError
 
@@ -136,12 +136,12 @@ class PretrainConfig(Checked):
         super().__post_init__()
         require_positive(self, "max_epochs")
         require_positive(self.data, "num_images", prefix="data.")
-        require_at_least(16, self.data, "size", prefix="data.")
+        require_sides(self.data, "size", least=16, prefix="data.")
         require_at_least(0, self.data, "num_workers", prefix="data.")
         require_positive(self.optimizer, "batch_size", prefix="optimizer.")
         require_at_least(0, self.optimizer, "weight_decay", prefix="optimizer.")
         require_positive(self.checkpoint, "frequency", prefix="checkpoint.")
-        require_positive(self.invariance, "crop_size", "canvas_size", prefix="invariance.")
+        require_sides(self.invariance, "crop_size", "small_crop_size", "canvas_size", prefix="invariance.")
         if "/" in self.name:
             raise UserError(f"name={self.name!r}: names the checkpoints, and so has no /")
         if self.optimizer.lr is not None and not self.optimizer.lr > 0:

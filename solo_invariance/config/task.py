@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
-from solo_invariance.config.checks import Checked, require_at_least, require_text
+from solo_invariance.config.checks import Checked, require_at_least, require_sides, require_text
 from solo_invariance.config.kinds import FilePath, TaskOptions
 
 
@@ -41,4 +41,4 @@ class TaskConfig(Checked):
         for key, value in self.options.items():
             require_text(value, f"task.options.{key}")
         require_at_least(2, self, "num_train", "num_test", prefix="task.")
-        require_at_least(16, self, "size", prefix="task.")
+        require_sides(self, "size", least=16, prefix="task.")

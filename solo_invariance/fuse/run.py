@@ -1,5 +1,6 @@
 """Fusing, from backbones to a checkpoint."""
 
+import os
 import re
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -225,7 +226,7 @@ def _check_out(out: Path, members: Sequence[Member]) -> None:
     """Raise UserError where the checkpoint would replace what is no fusion, or is not called as solo-learn wants it."""
     if out.suffix not in (".ckpt", ".pth", ".pt"):
         raise UserError(f"out={out}: solo-learn reads checkpoints called .ckpt, .pth or .pt")
-    if out.resolve() in {path.resolve() for path in map(_path_of, members) if path is not None}:
+    if os.path.realpath(out) in {os.path.realpath(path) for path in map(_path_of, members) if path is not None}:
         raise UserError(f"out={out}: is one of the members, and would be overwritten")
     if out.exists() and FUSION_KEY not in read_checkpoint(out):
         raise UserError(f"out={out}: is there already and is no fused checkpoint; choose another out")

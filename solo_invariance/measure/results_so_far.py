@@ -13,7 +13,13 @@ from solo_invariance.measure.loop.partial_results import PartialResultFiles, Par
 from solo_invariance.measure.loop.summary import Measured
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
 from solo_invariance.measure.statistics.feature_statistics import Moments
-from solo_invariance.results.files import read_arrays, read_json, write_arrays, write_json
+from solo_invariance.results.files import (
+    read_arrays,
+    read_json,
+    require_no_folders,
+    write_arrays,
+    write_json,
+)
 from solo_invariance.results.invariance import INVARIANCE_FILE, InvarianceResult, check_measured
 from solo_invariance.results.run_directory import RunDirectory
 
@@ -120,7 +126,7 @@ class ResultFiles(ResultsSoFar):
     def keep_statistics(self, whitened: WhitenedBackbone) -> None:
         """Keep the statistics on the reference images: the first file, by which the directory becomes the run's."""
         self._directory.claim()
-        write_arrays(self._statistics_path, _statistics_of(whitened))
+        write_arrays(self._statistics_path, _statistics_of(whitened), summed=True)
 
     def keep(self, layer: str, name: str, measured: Measured) -> None:
         """Keep what a transform or a view set gave."""
@@ -143,10 +149,13 @@ class ResultFiles(ResultsSoFar):
     def locked(self) -> Iterator[None]:
         """Keep other runs out."""
         with self._directory.locked():
+            for layer in self.layers:
+                require_no_folders(self._directory.path / layer)
+                require_no_folders(self._directory.path / layer / "parts")
             yield
 
     def _read_statistics(self) -> Mapping[str, np.ndarray]:
-        arrays = read_arrays(self._statistics_path, hint=_HINT)
+        arrays = read_arrays(self._statistics_path, hint=_HINT, summed=True)
         expected = ["count", "num_files", "unreadable"]
         for layer in self.layers:
             expected += [f"{layer}|{key}" for key in ("mean", "covariance", "shrinkage", "estimator")]

@@ -1,5 +1,6 @@
 """Result files: written whole or not at all, and carrying what is needed to understand them later."""
 
+import errno
 import hashlib
 import io
 import json
@@ -23,7 +24,8 @@ _KEPT = 40  # characters, of which each may take four of the 255 bytes that a na
 _MOST_DIGITS = 20  # of 64 bits
 _DEEPEST = 100
 _SHOWN = 60
-_KINDS = "biufUS"  # of arrays: numbers and text
+_KINDS = "biufU"  # of arrays: numbers and text
+_SUMS = "sums"
 REMEDY = "Write the result again or remove it."
 _DISTRIBUTIONS = ("solo-invariance", "torch", "torchvision", "lightning", "torchmetrics", "kornia", "timm", "numpy")
 
@@ -54,6 +56,8 @@ def directories(path: Path) -> Iterator[None]:
         OSError: It cannot be made.
     """
     missing = [*takewhile(lambda one: not os.path.lexists(one), (path, *path.parents))]
+    if any(one.name == ".." for one in missing):  # of a directory that would go again, and the path with it
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(missing[-1]))
     try:
         path.mkdir(parents=True, exist_ok=True)
         yield
@@ -96,15 +100,33 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     write_bytes(path, f"{text}\n".encode())
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write named arrays as npz, atomically."""
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, summed: bool = False) -> None:
+    """Write named arrays as npz, atomically.
+
+    Args:
+        path: The file.
+        arrays: By name.
+        summed: Whether to write their check sums, too.
+
+    Raises:
+        UserError: It cannot be written; nothing is left of it.
+    """
+    sums = {_SUMS: np.asarray([_sum(name, array) for name, array in arrays.items()])} if summed else {}
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, **arrays, **sums)  # type: ignore[arg-type]
     write_bytes(path, buffer.getbuffer())
 
 
-def read_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True, hint: str = "") -> dict[str, np.ndarray]:
+def read_arrays(
+    path: Path, wanted: Callable[[str], bool] = lambda name: True, hint: str = "", *, summed: bool = False
+) -> dict[str, np.ndarray]:
     """Read the arrays of an npz file, all or those whose name is wanted.
+
+    Args:
+        path: The file.
+        wanted: Whether to read the array of a name.
+        hint: What to do about a file that is wrong.
+        summed: Whether it was written with check sums; then arrays are what was written.
 
     Raises:
         UserError: The file is missing or broken; the message names it and gives the hint.
@@ -112,7 +134,8 @@ def read_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True, h
     require_file(path)
     try:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays if wanted(name)}
+            names = [name for name in arrays if wanted(name) or (summed and name == _SUMS)]
+            found = {name: _native(arrays[name]) for name in names}
     except OSError as error:
         reason = error.strerror if error.filename else "truncated or damaged"
         raise UserError(f"{path}: cannot be read ({reason}){hint}") from error
@@ -122,7 +145,18 @@ def read_arrays(path: Path, wanted: Callable[[str], bool] = lambda name: True, h
         raise UserError(f"{path}: {strangers[0]!r} in it is no array{hint}")
     if strangers := [name for name, value in found.items() if value.dtype.kind not in _KINDS]:
         raise UserError(f"{path}: {strangers[0]!r} in it holds neither numbers nor text{hint}")
+    if not summed:
+        return found
+    sums = {*map(str, found.pop(_SUMS, np.empty(0, str)).ravel())}
+    changed = [name for name, array in found.items() if _sum(name, array) not in sums]
+    missing = filter(wanted, sorted({one.rpartition(" ")[0] for one in sums} - {*found}))
+    if wrong := [*changed, *missing]:
+        raise UserError(f"{path}: {wrong[0]!r} in it is not what was written{hint}")
     return found
+
+
+def _sum(name: str, array: np.ndarray) -> str:
+    return f"{name} {hashlib.sha256(f'{array.dtype} {array.shape} '.encode() + array.tobytes()).hexdigest()[:16]}"
 
 
 def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
@@ -156,6 +190,15 @@ def read_json(path: Path, remedy: str = REMEDY) -> dict[str, Any]:
     return content
 
 
+def _native(array: Any) -> Any:
+    """Return text as text, which may have been written as bytes, and numbers in this machine's order of bytes."""
+    if not isinstance(array, np.ndarray):
+        return array
+    if array.dtype.kind == "S":
+        return np.char.decode(array, "utf-8")
+    return array.astype(array.dtype.newbyteorder("="), copy=False)
+
+
 def as_text(content: Any) -> Any:
     """Return plain data in which names of files that are no text in UTF-8 have such bytes written out."""
     if isinstance(content, str):
@@ -171,6 +214,14 @@ def require_file(path: Path) -> None:
     """Raise UserError for what is there and no file, such as a pipe, which would be waited for."""
     if path.exists() and not path.is_file():
         raise UserError(f"{path}: is {'a directory' if path.is_dir() else 'no file'}")
+
+
+def require_no_folders(directory: Path) -> None:
+    """Raise UserError where a folder has the name of a file that a run would write to a directory, in the end."""
+    if directory.is_dir():
+        for entry in sorted(directory.iterdir()):
+            if entry.suffix in (".json", ".npz", ".html"):
+                require_file(entry)
 
 
 def _whole_number(digits: str) -> int:

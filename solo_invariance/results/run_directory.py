@@ -11,7 +11,15 @@ from filelock import FileLock, Timeout
 
 from solo_invariance.config.checks import require_text
 from solo_invariance.errors import UserError
-from solo_invariance.results.files import IN_THE_MAKING, directories, fingerprint_of, read_json, shortened, write_json
+from solo_invariance.results.files import (
+    IN_THE_MAKING,
+    directories,
+    fingerprint_of,
+    read_json,
+    require_no_folders,
+    shortened,
+    write_json,
+)
 
 _MANIFEST = "run.json"
 
@@ -40,10 +48,12 @@ class RunDirectory:
         """Keep other runs out while results are written; the system lets go when the process ends, however it does.
 
         Raises:
-            UserError: Another run is at work in the directory, or has been there since, or it cannot be written to.
+            UserError: Another run is at work in the directory, or has been there since, or it cannot be written to, or
+                a folder is where a file goes.
         """
         with locked(self.path):
             self.require_own()
+            require_no_folders(self.path)
             yield
 
     def require_own(self) -> None:

@@ -29,6 +29,14 @@ def test_a_fusion_is_written_and_its_use_explained(cli, host_checkpoint, tmp_pat
     assert load_backbone(BackboneConfig(checkpoint=str(added))).num_features == 64
 
 
+def test_a_link_to_itself_is_no_member(cli, host_checkpoint, tmp_path: Path) -> None:
+    loop = tmp_path / "loop.ckpt"
+    loop.symlink_to(loop)
+    code, _, err = cli("fuse", f"members=[{loop},{host_checkpoint()}]", f"out={tmp_path / 'fused.ckpt'}")
+    assert code == 2
+    assert err == f"solo-invariance: error: checkpoint {loop}: no such file\n"
+
+
 def test_nothing_but_a_fusion_is_ever_overwritten(cli, host_checkpoint, tmp_path: Path) -> None:
     members = [host_checkpoint("default"), host_checkpoint("ventral", 1)]
     before = [path.read_bytes() for path in members]

@@ -191,6 +191,30 @@ def test_statistics_that_were_kept_and_are_broken_are_named(cli, host_checkpoint
     assert json.loads((out / "invariance.json").read_text())["transforms"] == whole["transforms"]
 
 
+def test_statistics_that_are_not_what_was_written_are_named(cli, host_checkpoint, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = _arguments(host_checkpoint(), out, "transforms=[hue]", "views=[]")
+    assert cli(*arguments)[0] == 0
+    path = out / "parts" / "moments.npz"
+    with np.load(path) as arrays:
+        np.savez(path, **{name: array[:5] if name == "|mean" else array for name, array in arrays.items()})
+    (out / "invariance.json").unlink()
+    (out / "parts" / "hue.json").unlink()
+    code, _, err = cli(*arguments)
+    assert code == 2
+    assert f"{path}: '|mean' in it is not what was written; remove it, and the statistics are computed again" in err
+
+
+@pytest.mark.parametrize("name", ["parts/hue.json", "hue.npz", "parts/moments.npz"])
+def test_a_folder_where_a_result_goes_is_refused_before_measuring(cli, host_checkpoint, tmp_path: Path, name) -> None:
+    (tmp_path / "out" / name).mkdir(parents=True)
+    before = sorted((tmp_path / "out").rglob("*"))
+    code, _, err = cli(*_arguments(host_checkpoint(), tmp_path / "out", "transforms=[hue]", "views=[]"))
+    assert code == 2
+    assert f"{name}: is a directory" in err
+    assert sorted((tmp_path / "out").rglob("*")) == before
+
+
 def test_a_failed_run_does_not_claim_its_directory(cli, host_checkpoint, photo_folder, tmp_path: Path) -> None:
     broken = tmp_path / "photos"
     broken.mkdir()

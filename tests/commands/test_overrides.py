@@ -109,6 +109,9 @@ def test_hydras_escapes_quotes_and_interpolations_still_hold(monkeypatch: pytest
     for name in (r"a\=b", "'a b'", "${data.name}", "~x"):
         (tmp_path / name).touch()
         assert _composed("measure", f"data.path={name}").data.path == name
+    (tmp_path / "~").mkdir()
+    (tmp_path / "~" / "photos").mkdir()
+    assert _composed("measure", "data.path=~/photos").data.path == "~/photos"
     (tmp_path / "a,b").mkdir()
     assert _composed("report", "runs=[a,b,c]").runs == ["a,b", "c"]
     assert _composed("report", "runs=['x,y',it's,f(1,2),~/a]").runs == [
@@ -194,12 +197,12 @@ def test_odd_names_of_files_are_read_as_the_shell_hands_them_over(
     for name in names:
         Path(name).mkdir(exist_ok=True)
         path = str(tmp_path / name)
-        _accepted("measure", "data.path", name, str(Path("~").expanduser()) if name == "~" else name)
+        _accepted("measure", "data.path", name, name)
         _accepted("transfer", "backbone.checkpoint", path, path)
         _accepted("transfer", "task.options.targets", path, path)
     for name, other in zip(names, reversed(names), strict=True):
         assert _read("report", f"runs=[{quoted(name)},{quoted(other)}]") == [name, other]
-        if name == name.strip() and other == other.strip() and "," not in name + other and "~" not in (name, other):
+        if name == name.strip() and other == other.strip() and "," not in name + other:
             assert _read("report", f"runs=[{name},{other}]") == [name, other]
             assert _read("fuse", f"members=[{name},{other}]") == [name, other]
 

@@ -15,6 +15,7 @@ from solo_invariance.results.files import (
     read_arrays,
     read_json,
     require_finite,
+    write_arrays,
     write_bytes,
     write_json,
 )
@@ -167,6 +168,48 @@ def test_arrays_that_are_no_numbers_are_one_line(tmp_path: Path) -> None:
         read_arrays(tmp_path / "a.npz")
 
 
+def test_text_in_bytes_and_numbers_of_other_machines_are_read_as_they_are_meant(tmp_path: Path) -> None:
+    given = {
+        "names": np.array([b"caf\xc3\xa9", b"b"]),
+        "big": np.arange(3, dtype=">f4"),
+        "small": np.arange(3, dtype="<i2"),
+    }
+    np.savez(tmp_path / "a.npz", **given)
+    found = read_arrays(tmp_path / "a.npz")
+    assert found["names"].tolist() == ["café", "b"]
+    assert all(array.dtype.isnative for array in found.values())
+    assert found["big"].tolist() == [0, 1, 2]
+    np.savez(tmp_path / "a.npz", names=np.array([b"\xff"]))
+    with pytest.raises(UserError, match=r"a\.npz: cannot be read"):
+        read_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [
+        ({"a": np.arange(4.0)}, "a"),
+        ({"a": np.arange(3.0).reshape(3, 1)}, "a"),
+        ({"a": np.arange(3)}, "a"),
+        ({"a": None}, "a"),
+        ({"more": np.zeros(1)}, "more"),
+        ({"sums": None}, "a"),
+        ({"sums": np.zeros((2, 2))}, "a"),
+    ],
+)
+def test_arrays_with_sums_are_what_was_written(tmp_path: Path, change: dict[str, object], name: str) -> None:
+    written = {"a": np.arange(3.0), "b": np.array(["x y"]), "c": np.asarray([], dtype=str), "d": np.asarray(3)}
+    write_arrays(tmp_path / "a.npz", written, summed=True)
+    found = read_arrays(tmp_path / "a.npz", summed=True)
+    assert found.keys() == written.keys()
+    assert all(np.array_equal(found[key], array) for key, array in written.items())
+    assert read_arrays(tmp_path / "a.npz", "b".__eq__, summed=True).keys() == {"b"}
+    with np.load(tmp_path / "a.npz") as arrays:
+        changed = {key: array for key, array in {**arrays, **change}.items() if array is not None}
+    np.savez(tmp_path / "a.npz", **changed)
+    with pytest.raises(UserError, match=rf"a\.npz: '{name}' in it is not what was written; hint"):
+        read_arrays(tmp_path / "a.npz", hint="; hint", summed=True)
+
+
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for read in (read_json, read_arrays):
@@ -199,6 +242,26 @@ def test_an_out_that_cannot_be_is_one_line(out: str, tmp_path: Path, monkeypatch
     with pytest.raises(UserError, match=r"too long|is a file, expected a directory"):
         open_run(out, {}).locked().__enter__()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_above_a_directory_that_is_not_there_is_no_place(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    for out in (tmp_path / "a" / ".." / "photos", tmp_path / "a" / ".." / "new"):
+        with pytest.raises(UserError, match=r"cannot be written \(No such file or directory\)"):
+            open_run(str(out), {}).locked().__enter__()
+        with pytest.raises(UserError, match=r"cannot be written \(No such file or directory\)"):
+            write_bytes(out / "file", b"x")
+    with open_run(str(tmp_path / "photos" / ".." / "new"), {}).locked():
+        pass
+    assert [*tmp_path.rglob("*")] == [tmp_path / "photos"]
+
+
+@pytest.mark.parametrize("name", ["run.json", "transfer.npz", "report.html"])
+def test_a_folder_where_a_file_goes_is_refused_before_anything_is_written(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(UserError, match=rf"{name}: is a directory"):
+        open_run(str(tmp_path), {}).locked().__enter__()
+    assert [*tmp_path.iterdir()] == [tmp_path / name]
 
 
 def test_a_directory_that_became_anothers_in_the_meantime_is_refused(tmp_path: Path) -> None:

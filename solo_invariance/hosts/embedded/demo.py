@@ -9,6 +9,7 @@ from solo_invariance.config.measure import DataConfig
 from solo_invariance.config.overrides import quoted
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.device import choose_device
+from solo_invariance.families.named import family_named
 from solo_invariance.fuse import fuse
 from solo_invariance.hosts.embedded.pretrain import pretrain
 from solo_invariance.measure import MeasureSettings, measure
@@ -51,6 +52,8 @@ def demo(settings: DemoConfig | None = None, progress: Progress = no_progress) -
     """
     settings = settings or DemoConfig()
     out = Path(settings.out)
+    for family in settings.families:  # before the first is trained
+        family_named(family)
     checkpoints = {family: _pretrained(settings, family, progress) for family in settings.families}
     if len(checkpoints) > 1:
         fused = fuse([str(path) for path in checkpoints.values()], out=out / "fused.ckpt")

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
 
-from solo_invariance.backbones.checkpoint import read_checkpoint
+from solo_invariance.backbones.checkpoint import odd_kind_of, read_checkpoint
 from solo_invariance.config.composed import compose_command, plain
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.data.class_folders import read_class_folders
@@ -426,8 +426,10 @@ def _require_whole(path: Path) -> None:
     state = read_checkpoint(path).get("state_dict")
     if not isinstance(state, Mapping) or not state:
         raise UserError(f"checkpoint {path}: there are no weights in it")
-    culprit = first_not_finite(state)
-    if culprit is not None:
+    for name, one in state.items():
+        if isinstance(one, Tensor) and (kind := odd_kind_of(one)) is not None:
+            raise UserError(f"checkpoint {path}: {name} is a tensor of kind {kind}")
+    if (culprit := first_not_finite(state)) is not None:
         raise UserError(f"checkpoint {path}: {culprit} is not finite")
 
 

@@ -123,7 +123,7 @@ class PartialResultFiles(PartialResults):
     def _keep(self, arrays: Mapping[str, np.ndarray]) -> None:
         rows, names = arrays["rows"], arrays["names"]
         of = fingerprint_of({"rows": rows.tolist(), "names": names.tolist()})[:8]
-        write_arrays(self.directory / f"rows-{rows[0]:07d}-{rows[-1]:07d}-{of}.npz", arrays)
+        write_arrays(self.directory / f"rows-{rows[0]:07d}-{rows[-1]:07d}-{of}.npz", arrays, summed=True)
 
     def _paths(self) -> list[Path]:
         return sorted(self.directory.glob("rows-*.npz"))
@@ -131,11 +131,11 @@ class PartialResultFiles(PartialResults):
     def _all(self, prefix: str = "") -> Iterator[Mapping[str, np.ndarray]]:
         for path in self._paths():
             if path not in self._heads:  # a file is whole when it appears, and stays as it is
-                self._heads[path] = read_arrays(path, _OF_EACH.__contains__, _HINT)
+                self._heads[path] = read_arrays(path, _OF_EACH.__contains__, _HINT, summed=True)
                 if missing := [name for name in _OF_EACH if name not in self._heads[path]]:
                     raise UserError(f"{path}: {missing[0]!r} is missing in it{_HINT}")
             head = self._heads[path]
             if prefix.split(_SEPARATOR)[0] in head["names"]:
-                yield {**head, **read_arrays(path, lambda name: name.startswith(prefix), _HINT)}
+                yield {**head, **read_arrays(path, lambda name: name.startswith(prefix), _HINT, summed=True)}
             else:
                 yield head

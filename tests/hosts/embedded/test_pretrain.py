@@ -419,6 +419,18 @@ def test_a_checkpoint_without_weights_is_not_gone_on_from(tmp_path: Path, state:
         assert torch.equal(_weights(pretrain(config)), expected)
 
 
+def test_a_checkpoint_of_tensors_without_numbers_is_not_gone_on_from(tmp_path: Path) -> None:
+    config = _config(tmp_path, "checkpoint.keep_prev=true")
+    path = pretrain(config)
+    expected, broken = _weights(path), _state(path)
+    broken["state_dict"]["backbone.bn1.weight"] = torch.eye(2).to_sparse()
+    torch.save(broken, path)
+    with pytest.warns(
+        UserWarning, match=r"passed over: .*ep=1\.ckpt: backbone\.bn1\.weight is a tensor of kind sparse"
+    ):
+        assert torch.equal(_weights(pretrain(config)), expected)
+
+
 @pytest.mark.parametrize("damage", [{"optimizer_states": None}, {"loops": {}}, {"lr_schedulers": [7]}])
 def test_a_checkpoint_that_training_cannot_go_on_from_is_one_line(tmp_path: Path, damage: dict[str, Any]) -> None:
     config = _config(tmp_path, "checkpoint.keep_prev=true")
@@ -429,6 +441,20 @@ def test_a_checkpoint_that_training_cannot_go_on_from_is_one_line(tmp_path: Path
     with pytest.raises(UserError, match=r"ep=0\.ckpt: training does not go on from it \(.*\); remove it"):
         pretrain(config)
     assert path.read_bytes() == before
+
+
+def test_an_error_of_training_that_went_on_is_not_laid_to_the_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = _config(tmp_path, "checkpoint.keep_prev=true")
+    pretrain(config).unlink()
+
+    def fail(self: MoCoV2Plus, crops: list[torch.Tensor]) -> torch.Tensor:
+        raise ZeroDivisionError("of a method of one's own")
+
+    monkeypatch.setattr(MoCoV2Plus, "loss", fail)
+    with pytest.raises(ZeroDivisionError):
+        pretrain(config)
 
 
 def test_a_folder_in_a_checkpoints_place_is_refused_before_training(tmp_path: Path) -> None:

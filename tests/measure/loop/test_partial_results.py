@@ -174,3 +174,14 @@ def test_a_changed_byte_is_noticed(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(UserError, match=path.name):
         np.asarray(parts.states(_KEY)["rows"])
+
+
+def test_a_state_that_is_not_what_was_written_is_noticed(tmp_path: Path) -> None:
+    parts = PartialResultFiles(tmp_path)
+    parts.add(PartialResult(["hue"], [0, 1], [], {(*_KEY, "rows"): torch.ones(2, 3)}))
+    (path,) = tmp_path.glob("rows-*.npz")
+    with np.load(path) as arrays:
+        changed = {name: array.T if array.shape == (2, 3) else array for name, array in arrays.items()}
+    np.savez(path, **changed)
+    with pytest.raises(UserError, match=rf"{path.name}: '.*rows' in it is not what was written; remove it"):
+        parts.states(_KEY)

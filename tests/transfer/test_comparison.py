@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from solo_invariance.errors import UserError
 from solo_invariance.transfer import TransferSettings, transfer
 from solo_invariance.transfer.comparison import compare_scores
 
@@ -24,3 +25,17 @@ def test_whole_numbers_of_any_kind_compare(host_checkpoint, tmp_path: Path, kind
     np.savez(theirs / "transfer.npz", **{**arrays, "targets": arrays["targets"].astype(kind)})
     found = compare_scores(ours, theirs, seed=0)
     assert (found.difference, found.ci95) == (expected.difference, expected.ci95)
+
+
+def test_other_targets_of_the_same_images_are_refused_before_scoring(host_checkpoint, tmp_path: Path) -> None:
+    images = torch.randint(256, (48, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    classes = torch.arange(48) % 3
+    for name, targets in (("theirs", classes), ("ours", classes.flip(0))):
+        task = (images[:24], targets[:24], images[24:], targets[24:])
+        given = {"out": tmp_path / name, "device": "cpu", "cache": False}
+        if name == "theirs":
+            transfer(host_checkpoint(), task, TransferSettings(folds=2), **given)
+            continue
+        with pytest.raises(UserError, match="other targets are predicted there"):
+            transfer(host_checkpoint(), task, TransferSettings(folds=2), against=tmp_path / "theirs", **given)
+        assert not (tmp_path / name).exists()

@@ -162,9 +162,8 @@ def _hydra(command: str, run: Callable[[Any], None], arguments: list[str]) -> in
         if job.begun or isinstance(error, HydraException | OmegaConfBaseException):
             raise
         # What Hydra does not check: a group's choice that is a number, a level of logging that is none.
-        raise UserError(
-            f"{' '.join(arguments)}: Hydra cannot use this ({str(error) or type(error).__name__})"
-        ) from error
+        reason = f" ({error})" if isinstance(error, ValueError) else ""
+        raise UserError(f"{' '.join(arguments)}: Hydra cannot use this{reason}") from error
     return 2 if job.refused else 0
 
 

@@ -129,7 +129,8 @@ def _train(
         except OSError as error:
             raise UserError(f"checkpoint.dir: {directory} cannot be written ({error.strerror or error})") from error
         except Exception as error:
-            if last is not None and not reporter.begun:  # Lightning trusts what it restores
+            no_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
+            if last is not None and not reporter.begun and not no_memory:  # Lightning trusts what it restores
                 reason = reason_of(error)
                 raise UserError(f"checkpoint {last}: training does not go on from it ({reason}); remove it") from error
             if _WORKER_DIED not in str(error):

@@ -29,6 +29,8 @@ class WideResNet(ResNet):
 
     def __init__(self, depth: int, width: float = 1.0, **kwargs: Any) -> None:
         self.inplanes = 64  # what torchvision begins with, too
+        if not round(64 * width) >= 1:
+            raise ValueError(f"width={width}: leaves no planes, expected at least 1/64")
         self._width = width
         self._stem_is_wide = False
         block, layers = _BLOCKS[depth]

@@ -1,6 +1,7 @@
 """Checks that configurations share."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar
 
@@ -10,6 +11,7 @@ from solo_invariance.errors import UserError
 LARGEST_SIDE = 4096
 """Of what a network sees of an image, in pixels; more is a mistake in typing, or more memory than there is."""
 
+_MOST_WORKERS = 1024
 _LARGEST = 2**31 - 1
 _LARGEST_SEED = 2**32 - 1
 
@@ -91,7 +93,17 @@ def require_at_least(least: int, config: object, *keys: str, prefix: str = "") -
 def require_sides(config: object, *keys: str, least: int = 1, prefix: str = "") -> None:
     """Raise UserError unless each key that is set can be the side of an image, in pixels."""
     require_at_least(least, config, *keys, prefix=prefix)
+    _require_at_most(LARGEST_SIDE, config, keys, prefix, " pixels")
+
+
+def require_workers(config: object, prefix: str = "") -> None:
+    """Raise UserError unless there can be ``num_workers``, threads or processes that read images."""
+    require_at_least(0, config, "num_workers", prefix=prefix)
+    _require_at_most(_MOST_WORKERS, config, ["num_workers"], prefix)
+
+
+def _require_at_most(most: int, config: object, keys: Iterable[str], prefix: str, unit: str = "") -> None:
     for key in keys:
         value = getattr(config, key)
-        if value is not None and value > LARGEST_SIDE:
-            raise UserError(f"{prefix}{key}={value}: expected at most {LARGEST_SIDE} pixels")
+        if value is not None and value > most:
+            raise UserError(f"{prefix}{key}={value}: expected at most {most}{unit}")

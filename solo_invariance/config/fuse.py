@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
-from solo_invariance.config.checks import Checked, require_at_least, require_positive
+from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_workers
 from solo_invariance.config.kinds import FilePath
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.errors import UserError
@@ -57,5 +57,5 @@ class FuseConfig(Checked):
         if not isinstance(self.members, list):
             raise UserError(f"members={self.members}: expected a list, members=[a.ckpt,b.ckpt]")
         require_positive(self, "width", "max_members", "batch_size")
-        require_at_least(0, self, "num_workers")
+        require_workers(self)
         require_at_least(2, self, "folds")

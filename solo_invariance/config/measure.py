@@ -5,7 +5,7 @@ from enum import Enum
 from typing import ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
-from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_sides
+from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_sides, require_workers
 from solo_invariance.config.kinds import FilePath, Names
 from solo_invariance.config.protocol import ProtocolName
 from solo_invariance.errors import UserError
@@ -108,7 +108,7 @@ class MeasureConfig(Checked):
         require_at_least(2, self, "num_images")  # or there is no interval
         require_positive(self, "k", "gallery", "matched_width", "batch_size", "devices")
         require_sides(self, "resize", "crop_size")
-        require_at_least(0, self, "num_workers")
+        require_workers(self)
         if self.target_se <= 0:
             raise UserError(f"target_se={self.target_se}: expected a positive number")
         if not 0 <= self.max_unreadable <= 1:

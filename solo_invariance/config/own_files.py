@@ -69,7 +69,8 @@ def _not_yaml(path: Path, error: yaml.YAMLError) -> UserError:
         return UserError(f"{path}: not YAML ({' '.join(str(error).split())})")
     mark = error.problem_mark or error.context_mark
     where = "" if mark is None else f", line {mark.line + 1}, column {mark.column + 1}"
-    return UserError(f"{path}: not YAML ({error.problem or error.context}{where})")
+    problem = str(error.problem or error.context).replace("unhashable key", "a list or a mapping in the place of a key")
+    return UserError(f"{path}: not YAML ({problem}{where})")
 
 
 def _without_content(path: Path, events: Iterator[Any]) -> str:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
-from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_sides
+from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_sides, require_workers
 from solo_invariance.config.kinds import FamilyChoice, FilePath, MonitorKeys
 from solo_invariance.errors import UserError
 
@@ -137,7 +137,7 @@ class PretrainConfig(Checked):
         require_positive(self, "max_epochs")
         require_positive(self.data, "num_images", prefix="data.")
         require_sides(self.data, "size", least=16, prefix="data.")
-        require_at_least(0, self.data, "num_workers", prefix="data.")
+        require_workers(self.data, prefix="data.")
         require_positive(self.optimizer, "batch_size", prefix="optimizer.")
         require_at_least(0, self.optimizer, "weight_decay", prefix="optimizer.")
         require_positive(self.checkpoint, "frequency", prefix="checkpoint.")

@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
-from solo_invariance.config.checks import Checked, require_at_least, require_positive
+from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_workers
 from solo_invariance.config.kinds import FilePath
 from solo_invariance.config.protocol import ProtocolName
 from solo_invariance.config.task import TaskConfig
@@ -100,6 +100,6 @@ class TransferConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_positive(self, "batch_size", "devices")
-        require_at_least(0, self, "num_workers")
+        require_workers(self)
         if self.folds < 2:
             raise UserError(f"folds={self.folds}: cross-validation needs at least 2")

@@ -21,6 +21,7 @@ from solo_invariance.results.invariance import INVARIANCE_FILE, widths_caution
 
 _SUFFIX = "_per_image"
 _INFLUENCE = "_influence"
+_LARGEST = 1e30  # whose means and squares are finite
 
 
 def compare_runs(
@@ -112,6 +113,8 @@ def _per_image(path: Path) -> dict[str, np.ndarray]:
             raise UserError(f"{path}: {name!r} in it is {array.dtype} {array.shape}, expected rows. {REMEDY}")
         if name.endswith(_SUFFIX) and len(array) > len(found["names"]):
             raise UserError(f"{path}: {name!r} in it is of {len(array)} images, of {len(found['names'])}. {REMEDY}")
+        if array.dtype.kind == "f" and not (np.abs(array) < _LARGEST).all():
+            raise UserError(f"{path}: {name!r} in it is not finite, or too large. {REMEDY}")
     return {name: array.astype(float) if array.dtype.kind in "biu" else array for name, array in found.items()}
 
 

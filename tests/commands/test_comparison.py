@@ -182,6 +182,22 @@ def test_what_cannot_be_compared_is_not_measured(
     assert not (tmp_path / "ours").exists()
 
 
+@pytest.mark.parametrize("number", [np.inf, np.nan, 1e300])
+def test_numbers_of_the_other_run_that_cannot_be_are_refused_before_measuring(
+    cli, host_checkpoint, theirs, tmp_path: Path, number: float
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(theirs, other)
+    arrays = dict(np.load(other / "hue.npz"))
+    arrays["distance_per_image"] = arrays["distance_per_image"].astype(float)
+    arrays["distance_per_image"][1] = number
+    np.savez(other / "hue.npz", **arrays)
+    code, _, err = cli(*_arguments(host_checkpoint(), tmp_path / "ours", f"against={other}"))
+    assert code == 2
+    assert f"{other / 'hue.npz'}: 'distance_per_image' in it is not finite, or too large" in err
+    assert not (tmp_path / "ours").exists()
+
+
 def test_a_run_that_is_not_there_is_missed_before_anything_is_measured(cli, host_checkpoint, tmp_path: Path) -> None:
     code, _, err = cli(*_arguments(host_checkpoint(), tmp_path / "ours", f"against={tmp_path / 'nowhere'}"))
     assert code == 2

@@ -58,3 +58,13 @@ def test_the_whole_story_small(cli, tmp_path: Path) -> None:
     assert {
         path: path.stat().st_mtime_ns for path in out.rglob("*.ckpt") if "pretrain" in str(path)
     }.items() <= written.items()
+
+
+def test_the_place_of_another_fusion_is_refused_before_training(cli, host_checkpoint, tmp_path: Path) -> None:
+    members = f"members=[{host_checkpoint('default')},{host_checkpoint('ventral', 1)}]"
+    assert cli("fuse", members, f"out={tmp_path / 'fused.ckpt'}")[0] == 0
+    before = sorted(tmp_path.rglob("*"))
+    code, _, err = cli("demo", f"out={tmp_path}", "families=[ventral,dorsal]", "device=cpu")
+    assert code == 2
+    assert f"{tmp_path / 'fused.ckpt'} is another fusion, concat of default+ventral; choose another out" in err
+    assert sorted(tmp_path.rglob("*")) == before

@@ -62,6 +62,7 @@ def test_an_alias_counts_as_what_it_names(tmp_path: Path, times: int, fits: bool
         ("a: '\x01'\n", "not YAML"),
         ("a: *nobody\n", r"\*nobody stands for nothing"),
         ("# @package\na: 1\n", "line 1: Expected header format"),
+        ("? [a]\n: 1\n", "not YAML .found a list or a mapping in the place of a key, line 1"),
         ("a: 1\na: 2\n", "not YAML .*duplicate key.* line 2"),
     ],
 )

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import NamedTuple
 
+from solo_invariance.backbones.checkpoint import read_checkpoint
+from solo_invariance.backbones.fused_checkpoint import describe_fused
 from solo_invariance.config.composed import compose_command
 from solo_invariance.config.demo import DemoConfig
 from solo_invariance.config.measure import DataConfig
 from solo_invariance.config.overrides import quoted
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.device import choose_device
+from solo_invariance.errors import UserError
 from solo_invariance.families.named import family_named
 from solo_invariance.fuse import fuse
 from solo_invariance.hosts.embedded.pretrain import pretrain
@@ -52,8 +55,7 @@ def demo(settings: DemoConfig | None = None, progress: Progress = no_progress) -
     """
     settings = settings or DemoConfig()
     out = Path(settings.out)
-    for family in settings.families:  # before the first is trained
-        family_named(family)
+    _require_possible(settings, out / "fused.ckpt")
     checkpoints = {family: _pretrained(settings, family, progress) for family in settings.families}
     if len(checkpoints) > 1:
         fused = fuse([str(path) for path in checkpoints.values()], out=out / "fused.ckpt")
@@ -64,6 +66,16 @@ def demo(settings: DemoConfig | None = None, progress: Progress = no_progress) -
         _transfer(settings, path, out / "transfer" / label, progress)
     runs = [out / step / label for step in ("measure", "transfer") for label in checkpoints]
     return Demo(checkpoints, runs, build_report(runs, out / "report.html"))
+
+
+def _require_possible(settings: DemoConfig, fused: Path) -> None:
+    """Refuse unknown families, and the place of another fusion, before the first backbone is trained."""
+    for family in settings.families:
+        family_named(family)
+    if fused.exists():
+        mode, label, _ = describe_fused(read_checkpoint(fused))
+        if label != "+".join(dict.fromkeys(settings.families)):
+            raise UserError(f"out={settings.out}: {fused} is another fusion, {mode} of {label}; choose another out")
 
 
 def _pretrained(settings: DemoConfig, family: str, progress: Progress) -> Path:

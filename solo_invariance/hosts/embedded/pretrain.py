@@ -277,7 +277,8 @@ class HostCheckpoints(Callback):
 def first_not_finite(state: Mapping[str, Any]) -> str | None:
     """Return the name of the first tensor of a state that is not finite; None where all are."""
     numbers = ((name, one) for name, one in state.items() if isinstance(one, Tensor) and one.is_floating_point())
-    return next((name for name, one in numbers if not one.isfinite().all()), None)
+    # As single precision: numbers of eight bits cannot be asked.
+    return next((name for name, one in numbers if not one.float().isfinite().all()), None)
 
 
 class _WholeFiles(TorchCheckpointIO):

@@ -89,7 +89,7 @@ def _read_latents(root: Path, index: int, folder: Path, num_images: int) -> Tens
             f"{path}: {values.dtype} of shape {values.shape}, expected numbers of shape ({num_images}, {len(_NAMES)}) "
             f"for the {num_images} images in {folder}"
         )
-    with np.errstate(over="ignore"):  # it is then not finite
+    with np.errstate(over="ignore", invalid="ignore"):  # it is then not finite
         latents = values.astype(np.float32)
     finite = np.isfinite(latents).all(1)
     if not finite.all():

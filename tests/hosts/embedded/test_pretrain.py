@@ -419,6 +419,12 @@ def test_a_checkpoint_without_weights_is_not_gone_on_from(tmp_path: Path, state:
         assert torch.equal(_weights(pretrain(config)), expected)
 
 
+def test_weights_of_eight_bits_can_be_looked_at() -> None:
+    weights = torch.ones(2).to(torch.float8_e4m3fn)
+    assert first_not_finite({"a": weights}) is None
+    assert first_not_finite({"a": weights, "b": (weights.float() * torch.nan).to(weights.dtype)}) == "b"
+
+
 def test_a_checkpoint_of_tensors_without_numbers_is_not_gone_on_from(tmp_path: Path) -> None:
     config = _config(tmp_path, "checkpoint.keep_prev=true")
     path = pretrain(config)

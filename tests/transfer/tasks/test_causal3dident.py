@@ -10,6 +10,7 @@ from solo_invariance.transfer.tasks import TaskSettings
 from solo_invariance.transfer.tasks.causal3dident import all_latents
 
 COUNT = 11
+_SIGNALLING = np.array(0x7FF4000000000000, dtype=np.uint64).view(np.float64)  # a NaN of which NumPy warns
 
 
 @pytest.fixture
@@ -57,6 +58,7 @@ def test_latents_that_do_not_fit_are_named(root: Path) -> None:
     for values, message in (
         (good[:-1], r"float64 of shape \(10, 10\), expected numbers of shape \(11, 10\) for the 11 images"),
         (np.where(np.arange(COUNT)[:, None] == 4, np.inf, good), "row 4 is not finite"),
+        (np.where(np.arange(COUNT)[:, None] == 4, _SIGNALLING, good), "row 4 is not finite"),
         (good.astype(str), "<U"),
         (good.astype(object), "not a readable array of numbers; expected the latents"),
         (good.astype(np.float64) * 1e200, "row 0 is not finite .NaN, infinite or too large"),

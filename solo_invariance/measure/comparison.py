@@ -1,7 +1,7 @@
 """Two backbones measured on the same images: what is different, and how sure that is."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +169,31 @@ def require_arrays(run: Path) -> None:
     result = InvarianceResult.read(run / INVARIANCE_FILE)
     for name in (*result.transforms, *result.views):
         _per_image(run / f"{name}.npz")
+
+
+def require_common(
+    against: Path, layer: str, images: Sequence[str], transforms: Iterable[str], views: Iterable[str]
+) -> None:
+    """Refuse what has nothing in common with another run, before it is measured.
+
+    Args:
+        against: The other run's directory.
+        layer: One of those to compare.
+        images: The names of the images that transforms are measured on.
+        transforms: The names of the transforms.
+        views: The names of the view sets; whether their groups are the other run's is seen when they are read.
+
+    Raises:
+        UserError: No transform and no view set is shared, or a transform was measured on other images.
+    """
+    there = InvarianceResult.read(against / layer / INVARIANCE_FILE)
+    shared = [name for name in transforms if name in there.transforms]
+    if not shared and not any(name in there.views for name in views):
+        raise UserError(f"against={against}: has no transform and no view set in common with what is to be measured")
+    for name in shared:
+        measured = _per_image(against / layer / f"{name}.npz")["names"]
+        if len({*images} & {*measured.tolist()}) < 2:  # which are the same, is known when all were read
+            raise UserError(f"against={against}: {name}: measured on other images")
 
 
 def paired_difference(

@@ -15,13 +15,19 @@ from solo_invariance.backbones import Backbone, SideBySide, load_backbone, rando
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_texts
 from solo_invariance.config.measure import DataConfig
-from solo_invariance.data.images import ImageSource, KnownImages
+from solo_invariance.data.images import ImageSource, KnownImages, identify
 from solo_invariance.data.sources import Images, with_interpolation, with_short_side
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache
 from solo_invariance.features.digests import distinct_images, has_one_of, known_images
-from solo_invariance.measure.comparison import compare_runs, compared_layers, require_arrays, require_comparable
+from solo_invariance.measure.comparison import (
+    compare_runs,
+    compared_layers,
+    require_arrays,
+    require_common,
+    require_comparable,
+)
 from solo_invariance.measure.loop.groups import ViewGroups, measure_groups
 from solo_invariance.measure.loop.plan import choose_images, num_images
 from solo_invariance.measure.measurement import METRICS, InvarianceMeasurement
@@ -151,6 +157,9 @@ def measure(
     shared = _comparable_layers(against, measured.layers, twin, sized, geometry)
     data = measured_data(images, geometry, views, settings.protocol)
     chosen = _or_all(chosen, data)
+    if against is not None:
+        names = [identify(data.images, index) for index in choose_images(len(data.images), sized)] if chosen else []
+        require_common(Path(against), shared[0], names, chosen, data.views)
     interpolation = settings.interpolation_of(loaded.input_spec)
     source = with_interpolation(_reference(reference, data, settings, geometry), interpolation)
     config = config or config_of_arguments(

@@ -155,7 +155,9 @@ def _also(value: str) -> tuple[str, ...]:
     """Return what names a value as well as its key does: itself, where it is short enough to be recognised."""
     whole = (value, os.path.normpath(value)) if len(value) <= 200 else (value[:100],)
     unescaped = re.sub(r"\\(.)", r"\1", value)
-    return (repr(value), f"{value}: ", f"{unescaped}: ", *(whole if len(value) >= 3 else ()))
+    inner = f" {value.strip('[]')}: "
+    said = ("its interpolation",) if "${" in value else ()  # of whichever key holds it in the end
+    return (repr(value), f"{value}: ", f"{unescaped}: ", inner, *said, *(whole if len(value) >= 3 else ()))
 
 
 def _is_honest_work(key: str, value: str) -> bool:

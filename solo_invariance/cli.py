@@ -158,11 +158,11 @@ def _hydra(command: str, run: Callable[[Any], None], arguments: list[str]) -> in
         if not any(error is said for said in job.refused):
             raise
         return 2
-    except (AssertionError, AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AssertionError, AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         if job.begun or isinstance(error, HydraException | OmegaConfBaseException):
             raise
-        # What Hydra does not check: a group's choice that is a number, a level of logging that is none.
-        reason = f" ({error})" if isinstance(error, ValueError) else ""
+        # What Hydra does not check: a group's choice that is a number, a file that is among its own defaults.
+        reason = ", which is nested too deeply or names itself" if isinstance(error, RecursionError) else ""
         raise UserError(f"{' '.join(arguments)}: Hydra cannot use this{reason}") from error
     return 2 if job.refused else 0
 

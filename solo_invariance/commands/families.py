@@ -12,7 +12,7 @@ from solo_invariance.commands.terminal import console
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.families import CanvasName
 from solo_invariance.config.families import FamiliesConfig as Config
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 from solo_invariance.families import Family, with_operations
 from solo_invariance.families.from_config import family_from_config
 from solo_invariance.plugins import discover
@@ -120,6 +120,9 @@ def _draw(families: list[Family], settings: Config, out: Path) -> None:
     )
     sheet = contact_sheet(canvases, families, settings.crop_size, settings.draws, settings.seed)
     buffer = io.BytesIO()
-    sheet.save(buffer, kind)
+    try:
+        sheet.save(buffer, kind)
+    except (OSError, ValueError) as error:  # each format has a largest size
+        raise UserError(f"out={out}: a picture of {sheet.width} x {sheet.height} pixels: {reason_of(error)}") from error
     write_bytes(out, buffer.getvalue())
     console.print(f"contact sheet: {out.resolve()}", soft_wrap=True, highlight=False)

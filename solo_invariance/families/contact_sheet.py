@@ -15,6 +15,7 @@ from solo_invariance.families.crops import generator_of
 from solo_invariance.families.family import Family
 
 _GAP, _MARGIN, _TITLE = 3, 12, 26
+_LONGEST, _LARGEST = 65_500, 2**28  # pixels of a side, as JPEG has them, and of all
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
 
 
@@ -32,12 +33,18 @@ def contact_sheet(
 
     Returns:
         An RGB picture; the first column is what the canvas shows, in its own shape, as large as a view has room for.
+
+    Raises:
+        UserError: It would be larger than pictures can be.
     """
+    step = crop_size + _GAP
+    wide, high = len(families) * draws * step, len(canvases) * step
+    if wide > _LONGEST or wide * high > _LARGEST:
+        raise UserError(f"draws={draws}: a picture of about {wide} x {high} pixels is too large; draw fewer")
     blocks = [("canvas", [[_unstretched(canvas, crop_size) for canvas in canvases]])]
     for family in families:
         columns = [_views(family, canvases, crop_size, seed, column) for column in range(draws)]
         blocks.append((family.name, columns))
-    step = crop_size + _GAP
     widths = [max(len(columns) * step - _GAP, _text_width(name)) for name, columns in blocks]
     width = sum(widths) + _MARGIN * (len(blocks) + 1)
     sheet = Image.new("RGB", (width, _TITLE + len(canvases) * step + _MARGIN), _PAPER)
@@ -101,16 +108,20 @@ def canvases_of(
         whole: Whether a canvas keeps the whole image, or its centre square.
 
     Raises:
-        UserError: The canvas is smaller than the views, or there are no images.
+        UserError: The canvas is smaller than the views, there are no images, or more than a picture has room for.
     """
     size = canvas_size or default_canvas_size(crop_size)
     if size < crop_size:
         raise UserError(f"canvas_size={size}: at least crop_size={crop_size}")
+    paths = None if folder is None else list_images(Path(folder))
+    count = num_images if paths is None else min(num_images, len(paths))
+    if count * (crop_size + _GAP) > _LONGEST:
+        raise UserError(
+            f"num_images={num_images}: a picture of {count} views above each other is too large; draw fewer"
+        )
     canvas = Canvas(size, sharp=size > crop_size, whole=whole)
-    if folder is None:
-        scenes = LatentScenes(num_images, size=max(64, canvas.size), seed=seed)
+    if paths is None:
+        scenes = LatentScenes(count, size=max(64, canvas.size), seed=seed)
         return [canvas(image) for image in scenes.images]
-    paths = list_images(Path(folder))
-    count = min(num_images, len(paths))
     spaced = [paths[index * len(paths) // count] for index in range(count)]
     return [canvas.load(str(path)) for path in spaced]

@@ -33,7 +33,7 @@ def sources(row: Row, directory: Path) -> list[Source]:
 def _source(result: Result, directory: Path) -> Source:
     path = Path(os.path.relpath(result.file.resolve(), directory.resolve())).as_posix()
     config = json.dumps(result.config, indent=2, ensure_ascii=False)
-    return Source(*_describe(result), path, quote(path), config, result)
+    return Source(*_describe(result), path, quote(os.fsencode(path)), config, result)
 
 
 def _describe(result: Result) -> tuple[str, str, str]:

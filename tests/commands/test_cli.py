@@ -71,6 +71,22 @@ def test_usage_lists_every_command_and_is_quick(cli) -> None:
         (["report", "runs=${out}"], "runs=report.html: expected a list, 'runs=[report.html]'"),
         (["demo", "families=${out}"], "families=runs/demo: expected a list, 'families=[runs/demo]'"),
         (["demo", "families=[ventral,ventrl]"], "families: there is no 'ventrl'; did you mean 'ventral'?"),
+        (
+            ["families", "show=[ventral]", "draws=100000", "crop_size=32", "num_images=1", "out=a.png"],
+            "draws=100000: a pict",
+        ),
+        (
+            ["families", "show=[ventral]", "draws=1", "num_images=100000", "out=a.png"],
+            "num_images=100000: a picture of",
+        ),
+        (
+            ["families", "show=[ventral]", "draws=600", "crop_size=32", "num_images=1", "out=a.webp"],
+            "out=a.webp: a picture of",
+        ),
+        (
+            ["families", "show=[ventral]", "hydra/launcher=null"],
+            "hydra/launcher=null: Hydra cannot use this",
+        ),
         (["families", "show=[ventrl]"], "show: family: there is no 'ventrl'; did you mean 'ventral'?"),
         (["measure", "backbone.name=timm:"], "backbone 'timm:': timm has no such model"),
         (["pretrain", "method=bjol"], "method=bjol: the embedded host has"),

@@ -107,6 +107,17 @@ def test_a_file_in_place_of_a_commands_own_builds_on_it(
     assert "identity" in capsys.readouterr().out
 
 
+def test_a_file_that_is_among_its_own_defaults_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.yaml").write_text("defaults: [mine]\n")
+    assert _code("families", "--config-name=mine", "--config-dir=.") == 2
+    said = capsys.readouterr().err
+    assert "--config-name=mine" in said
+    assert said.endswith("Hydra cannot use this, which is nested too deeply or names itself\n")
+
+
 def test_other_bytes_and_endless_files_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_bytes("a: é\n".encode("latin-1"))

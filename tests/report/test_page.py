@@ -1,6 +1,7 @@
 import base64
 import hashlib
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -228,6 +229,13 @@ def test_links_lead_from_the_page_to_the_files(paper_runs: Path, tmp_path: Path)
     files = [link for link in links if not link.startswith("#")]
     assert files[0] == "../../runs/dorsal/measure/invariance.json"
     assert all((out.parent / link.replace("%2B", "+")).is_file() for link in files)
+
+
+def test_a_link_leads_to_a_folder_whose_name_is_no_text(paper_runs: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "\udcff"
+    shutil.copytree(paper_runs, odd)
+    page = build_report([odd], tmp_path / "report.html").read_text(encoding="utf-8")
+    assert 'href="%FF/' in page
 
 
 def test_the_checksum_is_shown_in_full(tmp_path: Path, write_transfer: Make) -> None:

@@ -84,6 +84,8 @@ def _read_latents(root: Path, index: int, folder: Path, num_images: int) -> Tens
         raise UserError(f"{path}: cannot be read ({error.strerror}); expected the latents of {folder}") from error
     except Exception as error:  # of NumPy, which reads the header as Python's syntax, on a broken one
         raise UserError(f"{path}: not a readable array of numbers; expected the latents of {folder}") from error
+    if not isinstance(values, np.ndarray):
+        raise UserError(f"{path}: an archive of arrays, expected the latents of {folder} alone")
     if values.shape != (num_images, len(_NAMES)) or values.dtype.kind not in "fiu":
         raise UserError(
             f"{path}: {values.dtype} of shape {values.shape}, expected numbers of shape ({num_images}, {len(_NAMES)}) "

@@ -66,6 +66,10 @@ def test_latents_that_do_not_fit_are_named(root: Path) -> None:
         np.save(path, values, allow_pickle=True)
         with pytest.raises(UserError, match=rf"testset/latents_1\.npy: .*{message}"):
             all_latents.load(settings)
+    with path.open("wb") as file:
+        np.savez(file, latents=good)
+    with pytest.raises(UserError, match=r"testset/latents_1\.npy: an archive of arrays, expected the latents of"):
+        all_latents.load(settings)
     path.unlink()
     path.symlink_to("/dev/zero")  # which never ends
     with pytest.raises(UserError, match=r"testset/latents_1\.npy: is no file$"):

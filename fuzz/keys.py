@@ -147,7 +147,7 @@ def key_cases() -> list[Case]:
 def _case(base: tuple[str, ...], key: str, value: str) -> Case:
     kept = [argument for argument in base if argument.partition("=")[0] != key]
     section, _, last = key.rpartition(".")
-    named = (key, *filter(None, (section, last)), *_also(value))
+    named = (key, *filter(None, (section, last)), *(["checkpoint"] if key == "members" else []), *_also(value))
     return Case("keys", f"{base[0]} {key}={value[:60]!r}", (*kept, f"{key}={value}"), named)
 
 
@@ -156,7 +156,7 @@ def _also(value: str) -> tuple[str, ...]:
     whole = (value, os.path.normpath(value)) if len(value) <= 200 else (value[:100],)
     unescaped = re.sub(r"\\(.)", r"\1", value)
     inner = f" {value.strip('[]')}: "
-    said = ("its interpolation",) if "${" in value else ()  # of whichever key holds it in the end
+    said = ("interpolation",) if "${" in value else ()  # of whichever key holds it in the end
     return (repr(value), f"{value}: ", f"{unescaped}: ", inner, *said, *(whole if len(value) >= 3 else ()))
 
 

@@ -1,5 +1,6 @@
 """Any checkpoint or model name, made a backbone."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -96,8 +97,8 @@ def load_backbone(
 
 
 def config_of(source: Path | str) -> BackboneConfig:
-    """Return what names a backbone by a single word: a model's name, or the path of a checkpoint."""
-    if isinstance(source, str) and source.startswith(MODELS):
+    """Return what names a backbone by a single word: a model's name, or the path of a checkpoint, which may look so."""
+    if isinstance(source, str) and source.startswith(MODELS) and not os.path.lexists(source):
         return BackboneConfig(name=source)
     return BackboneConfig(checkpoint=str(source))
 

@@ -56,6 +56,15 @@ def test_a_checkpoint_without_args_needs_a_name(host_checkpoint: Callable[..., P
     assert load_backbone(config).num_features == 64
 
 
+def test_a_checkpoint_that_is_called_like_a_model_is_a_checkpoint(
+    host_checkpoint: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host_checkpoint("ventral").parent.rename(tmp_path / "timm:runs")
+    monkeypatch.chdir(tmp_path)
+    (path,) = Path().glob("timm:runs/*.ckpt")
+    assert load_backbone(str(path)).provenance.label == "ventral"
+
+
 def test_every_weight_is_accounted_for(host_checkpoint: Callable[..., Path]) -> None:
     path = host_checkpoint()
     content = torch.load(path, weights_only=True)

@@ -58,7 +58,7 @@ def demo(settings: DemoConfig | None = None, progress: Progress = no_progress) -
     _require_possible(settings, out / "fused.ckpt")
     checkpoints = {family: _pretrained(settings, family, progress) for family in settings.families}
     if len(checkpoints) > 1:
-        fused = fuse([str(path) for path in checkpoints.values()], out=out / "fused.ckpt")
+        fused = fuse([*checkpoints.values()], out=out / "fused.ckpt")
         checkpoints[fused.provenance.label] = out / "fused.ckpt"
     for label, path in checkpoints.items():
         _measure(settings, path, out / "measure" / label, _named(label, progress))

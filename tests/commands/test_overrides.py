@@ -189,6 +189,25 @@ def _accepted(command: str, key: str, typed: str, expected: Any) -> None:
     assert found == expected, (key, typed)
 
 
+def test_a_sections_name_may_stand_for_the_section() -> None:
+    assert _composed("transfer", "probe=knn").probe.name.value == "knn"
+    written = _composed("transfer", "probe={name: logistic, solver: official}").probe
+    assert (written.name.value, written.solver.value) == ("logistic", "official")
+
+
+def test_what_is_no_path_is_not_looked_for_among_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "'a b'").touch()
+    assert _composed("measure", "backbone.label='a b'").backbone.label == "a b"
+    assert _composed("measure", "data.path='a b'").data.path == "'a b'"
+    assert _composed("measure", "backbone.label=~/x").backbone.label == "~/x"
+
+
+def test_numbers_of_keys_that_may_hold_anything_stay_as_they_are() -> None:
+    assert isinstance(_composed("measure", "backbone.kwargs.width=1.0").backbone.kwargs["width"], float)
+    assert _composed("measure", "k=16.0").k == 16
+
+
 def test_odd_names_of_files_are_read_as_the_shell_hands_them_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -203,6 +203,11 @@ def test_what_is_no_path_is_not_looked_for_among_files(tmp_path: Path, monkeypat
     assert _composed("measure", "backbone.label=~/x").backbone.label == "~/x"
 
 
+def test_the_largest_sides_and_the_most_workers_are_allowed() -> None:
+    largest = _composed("measure", "resize=4096", "num_workers=1024")
+    assert (largest.resize, largest.num_workers) == (4096, 1024)
+
+
 def test_numbers_of_keys_that_may_hold_anything_stay_as_they_are() -> None:
     assert isinstance(_composed("measure", "backbone.kwargs.width=1.0").backbone.kwargs["width"], float)
     assert _composed("measure", "k=16.0").k == 16

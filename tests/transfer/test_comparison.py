@@ -27,9 +27,12 @@ def test_whole_numbers_of_any_kind_compare(host_checkpoint, tmp_path: Path, kind
     assert (found.difference, found.ci95) == (expected.difference, expected.ci95)
 
 
-def test_other_targets_of_the_same_images_are_refused_before_scoring(host_checkpoint, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [torch.int64, torch.float32])
+def test_other_targets_of_the_same_images_are_refused_before_scoring(
+    host_checkpoint, tmp_path: Path, kind: torch.dtype
+) -> None:
     images = torch.randint(256, (48, 3, 32, 32), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
-    classes = torch.arange(48) % 3
+    classes = (torch.arange(48) % 3).to(kind)
     for name, targets in (("theirs", classes), ("ours", classes.flip(0))):
         task = (images[:24], targets[:24], images[24:], targets[24:])
         given = {"out": tmp_path / name, "device": "cpu", "cache": False}

@@ -258,7 +258,14 @@ class Pair(NamedTuple):
     same_reference: bool
 
 
-def paired_differences(pairs: Sequence[Pair], seed: int) -> list[Estimate | None]:
+class PairedDifference(NamedTuple):
+    """A difference, with the reference's error where it is known, and on how many images it is paired."""
+
+    estimate: Estimate
+    num_images: int
+
+
+def paired_differences(pairs: Sequence[Pair], seed: int) -> list[PairedDifference | None]:
     """Return the differences of many pairs, as ``paired_difference`` does for each, with the reference's error.
 
     Images are drawn once for all pairs that are of the same images.
@@ -279,13 +286,14 @@ def paired_differences(pairs: Sequence[Pair], seed: int) -> list[Estimate | None
         difference = ours[metric + _SUFFIX][first, 0] - theirs[metric + _SUFFIX][second, 0]
         images = _images(ours, first)
         batches.setdefault(images.numpy().tobytes(), []).append((index, difference, images))
-    found: list[Estimate | None] = [None] * len(pairs)
+    found: list[PairedDifference | None] = [None] * len(pairs)
     for batch in batches.values():
         columns = torch.from_numpy(np.stack([difference for _, difference, _ in batch], axis=1))
         for (index, _, _), one in zip(batch, estimates(columns, seed, images=batch[0][2]), strict=True):
             ours, theirs, metric, same = pairs[index]
             error = reference_error_of_difference(ours, theirs, metric, same_reference=same)
-            found[index] = one if error is None else one.with_reference_error(error)
+            whole = one if error is None else one.with_reference_error(error)
+            found[index] = PairedDifference(whole, len(batch[0][2].unique()))
     return found
 
 

@@ -109,7 +109,7 @@ def _cell(results: Results, quantity: Quantity, grid: Grid, row: Row, column: Co
     if cell is None:
         return None
     if results.baseline is None:
-        found = cell.difference
+        found: Estimate | None = cell.difference
         said = {"best": "best", "chance": "at chance"}.get(cell.mark, "not paired")
     elif row.label == results.baseline:
         found, said = None, "baseline"

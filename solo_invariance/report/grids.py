@@ -21,6 +21,7 @@ from solo_invariance.report.marks import (
     SYMBOLS,
     WORDS,
     Comparisons,
+    Difference,
     Mark,
     Verdict,
     counted,
@@ -50,7 +51,7 @@ class Cell:
 
     estimate: Estimate
     mark: Mark
-    difference: Estimate | None = None
+    difference: Difference | None = None
 
     @property
     def symbol(self) -> str:

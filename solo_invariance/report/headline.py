@@ -95,15 +95,17 @@ def _verdicts(results: Results, kind: str) -> list[Verdict]:
         return [_verdict(found.sets[0], found, kind, said, rows)]
     alone = [label for of_set in found.sets if len(of_set) == 1 for label in of_set]
     verdicts_of_sets = [
-        _verdict(of_set, found, kind, said, rows, f", the best of {len(of_set)} on the same images")
-        for of_set in several
+        _verdict(of_set, found, kind, said, rows, f", of {len(of_set)} on the same images") for of_set in several
     ]
     if not alone:
         return verdicts_of_sets
     values = _values([found.estimates[label].mean for label in alone])
     verb = "was" if len(alone) == 1 else "were"
     claim = (*_labels([rows[label] for label in alone]), f" {verb} measured on other images and not compared ")
-    return [*verdicts_of_sets, Verdict(claim, f"in invariance to {kind} changes ({said} {values} over {found.over})")]
+    lows, highs = zip(*((found.estimates[label].low, found.estimates[label].high) for label in alone), strict=True)
+    overlap = "" if len(alone) < 2 else "; intervals overlap" if max(lows) <= min(highs) else "; intervals differ"
+    evidence = f"in invariance to {kind} changes ({said} {values} over {found.over}{overlap})"
+    return [*verdicts_of_sets, Verdict(claim, evidence)]
 
 
 def _verdict(

@@ -43,11 +43,11 @@ def layer_curves(results: Results) -> list[LayerCurve]:
         for kind in kinds_of(layered):
             for group in (kind, view_group(kind)):
                 rows = [row for row in results.rows if row.invariance]
-                means = dict(zip(rows, means_of_group(results, quantity, group).estimates, strict=True))
+                means = list(zip(rows, means_of_group(results, quantity, group).estimates, strict=True))
                 for curve, role in ((own, "layer"), (twins, "untrained")):
                     by_layer = {
                         str(row.backbone.layer): mean
-                        for row, mean in means.items()
+                        for row, mean in means
                         if row.family == family and row.role == role
                     }
                     if any(by_layer.values()):

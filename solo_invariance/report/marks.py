@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from scipy.special import ndtr
+from scipy.special import ndtr, stdtr
 
 from solo_invariance.results import Estimate
 
@@ -23,8 +23,19 @@ WORDS: dict[Mark, str] = {
 }
 LEVEL = 0.05
 
-Difference = Callable[[str, str], Estimate | None]
-"""Gives the paired difference of two backbones by their labels, ours minus theirs; None where there is none."""
+
+class Difference(Estimate):
+    """A paired difference of two backbones, ours minus theirs.
+
+    Args:
+        num_images: On how many images, or episodes, it is paired.
+    """
+
+    num_images: int
+
+
+Differences = Callable[[str, str], Difference | None]
+"""Gives the paired difference of two backbones by their labels; None where there is none."""
 
 
 class Verdict(NamedTuple):
@@ -38,7 +49,7 @@ class Verdict(NamedTuple):
 
     mark: Mark
     best: str
-    difference: Estimate | None
+    difference: Difference | None
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,7 @@ def verdicts(
     estimates: Mapping[str, Estimate],
     sets: Mapping[str, Hashable],
     competitors: Collection[str],
-    difference: Difference,
+    difference: Differences,
     *,
     larger_is_better: bool,
 ) -> dict[str, Verdict]:
@@ -120,12 +131,24 @@ def counted(table: Sequence[Mapping[str, Verdict]], count: int) -> tuple[list[di
     return found, Comparisons(count, len(places), marked, kept)
 
 
-def p_value(difference: Estimate) -> float:
-    """Return the two-sided p-value of a difference, normal with its standard error, the reference's included."""
-    error = math.hypot(difference.standard_error or 0.0, difference.reference_error or 0.0)
+def p_value(difference: Difference) -> float:
+    """Return the two-sided p-value of a difference, by Student's distribution with its standard errors.
+
+    Of few images the normal one has too thin tails, which is where many comparisons look. The degrees of freedom are
+    those of the images, n - 1, and more where the reference's error, which is known better, is a part of the whole
+    (Satterthwaite 1946, "An Approximate Distribution of Estimates of Variance Components").
+    """
+    freedom = difference.num_images - 1
+    if freedom < 1:
+        return 1.0
+    # The bootstrap's is of the images' variance over n, not n - 1.
+    images = (difference.standard_error or 0.0) ** 2 * (freedom + 1) / freedom
+    error = images + (difference.reference_error or 0.0) ** 2
     if error == 0:
         return float(difference.mean == 0)
-    return float(2 * ndtr(-abs(difference.mean) / error))
+    if images > 0:
+        return float(2 * stdtr(freedom * (error / images) ** 2, -abs(difference.mean) / math.sqrt(error)))
+    return float(2 * ndtr(-abs(difference.mean) / math.sqrt(error)))
 
 
 def holm(p_values: Sequence[float], count: int) -> list[float]:
@@ -156,7 +179,7 @@ def holds_zero(difference: Estimate) -> bool:
     return difference.low <= 0 <= difference.high
 
 
-def _verdict(label: str, best: str, estimates: Mapping[str, Estimate], difference: Difference) -> Verdict:
+def _verdict(label: str, best: str, estimates: Mapping[str, Estimate], difference: Differences) -> Verdict:
     if estimates[label].mean == estimates[best].mean:
         return Verdict("best", best, None)
     paired = difference(label, best)

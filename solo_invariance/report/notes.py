@@ -92,10 +92,10 @@ def _multiplicity(what: str, grid: Grid) -> str:
     made = grid.comparisons
     by_chance = number(0.05 * made.paired, 1)
     return (
-        f"The table of {what} makes {made.count} comparisons: each pair of backbones of a column counts, since the best "
-        f"is chosen by the same numbers. {made.found} of the {made.paired} paired differences from the best have an "
-        f"interval without 0, where about {by_chance} would if nothing differed and the best were known beforehand; "
-        f"{made.kept} of them stay when all comparisons are counted (Holm, on normal p-values of the paired "
+        f"The table of {what} makes {made.count} comparisons: each pair of backbones of a column counts, since the "
+        f"best is chosen by the same numbers. {made.found} of the {made.paired} paired differences from the best have "
+        f"an interval without 0, where about {by_chance} would if nothing differed and the best were known beforehand; "
+        f"{made.kept} of them stay when all comparisons are counted (Holm, on t-tests of the paired "
         f"differences, at 5 % for the whole table), the others are marked ◐."
     )
 
@@ -131,6 +131,6 @@ def _left_out(results: Results, grid: Grid) -> Iterator[str]:
     left = [column.title for column in grid.columns if column not in grid.ranked]
     if left:
         yield (
-            f"Mean ranks leave out {', '.join(left)}: not scored for every backbone, or not on the same test images, or "
-            f"nobody is above chance."
+            f"Mean ranks leave out {', '.join(left)}: not scored for every backbone, or not on the same test images, "
+            f"or nobody is above chance."
         )

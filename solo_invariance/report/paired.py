@@ -9,7 +9,6 @@ from functools import lru_cache
 
 import numpy as np
 
-from solo_invariance.bootstrap import Estimate as Sampled
 from solo_invariance.errors import UserError
 from solo_invariance.measure.comparison import (
     Pair,
@@ -22,7 +21,7 @@ from solo_invariance.measure.comparison import (
 )
 from solo_invariance.report.collect import Results, Row
 from solo_invariance.report.columns import Column, Quantity, mean_column, view_group
-from solo_invariance.report.marks import groups
+from solo_invariance.report.marks import Difference, groups
 from solo_invariance.results import Estimate, InvarianceResult, TransformResult, ViewResult
 from solo_invariance.results.files import read_json
 
@@ -43,7 +42,7 @@ class Differences:
     """
 
     sets: dict[str, int] = field(default_factory=dict)
-    pairs: dict[tuple[str, str], Estimate] = field(default_factory=dict)
+    pairs: dict[tuple[str, str], Difference] = field(default_factory=dict)
     own: dict[str, Estimate] = field(default_factory=dict)
 
 
@@ -138,7 +137,7 @@ class _Comparing:
                 one = means[row.label]
                 if one is not None and f"{quantity}_per_image" in one:
                     seed = row.sources[shared[0]].seed
-                    own = _as_result(mean_estimate(one, quantity, seed))
+                    own = Estimate(**mean_estimate(one, quantity, seed).as_dict())
                     self._found.columns[quantity, mean_column(group)].own[row.label] = own
 
     def _compare(
@@ -158,8 +157,9 @@ class _Comparing:
         for seed, of_seed in jobs.items():
             found = paired_differences([pair for *_, pair in of_seed], seed)
             for (quantity, label, other, _), one in zip(of_seed, found, strict=True):
-                if one is not None and all(map(math.isfinite, one[:4])):
-                    self._found.columns[quantity, change].pairs[label, other] = _as_result(one)
+                if one is not None and all(map(math.isfinite, one.estimate[:4])):
+                    difference = Difference(**one.estimate.as_dict(), num_images=one.num_images)
+                    self._found.columns[quantity, change].pairs[label, other] = difference
 
     def _wanted(self, rows: Sequence[Row], sets: Mapping[str, int], names: Sequence[str]) -> Iterator[tuple[Row, Row]]:
         """Yield who is compared with whom: all with the best by any quantity of the same images, and the baseline."""
@@ -275,15 +275,6 @@ def _pair(
         except UserError:
             return None
     return Pair(own, other, quantity, have_same_reference(ours.sources[names[0]], theirs.sources[names[0]]))
-
-
-def _as_result(one: Sampled) -> Estimate:
-    return Estimate(
-        mean=one.mean,
-        ci95=(one.low, one.high),
-        standard_error=one.standard_error,
-        reference_error=one.reference_error,
-    )
 
 
 def _from_manifest(file: InvarianceResult) -> str | None:

@@ -10,7 +10,8 @@ from solo_invariance.bootstrap import NORMAL_QUANTILE
 from solo_invariance.errors import UserError
 from solo_invariance.report.collect import Results, Row
 from solo_invariance.report.columns import Column, task_column
-from solo_invariance.results import Estimate, TransferResult
+from solo_invariance.report.marks import Difference
+from solo_invariance.results import TransferResult
 from solo_invariance.transfer.comparison import ARRAYS, ScoredRun
 
 
@@ -28,7 +29,7 @@ class ScoredTask:
     rows: dict[str, Row]
     cautions: list[str] = field(default_factory=list)
     _read: dict[str, ScoredRun | None] = field(default_factory=dict)
-    _found: dict[tuple[str, str], Estimate | None] = field(default_factory=dict)
+    _found: dict[tuple[str, str], Difference | None] = field(default_factory=dict)
 
     @cached_property
     def sets(self) -> dict[str, int]:
@@ -58,13 +59,13 @@ class ScoredTask:
             return True
         return any(not self._is_above(label, twin) for twin in self._untrained(label))
 
-    def difference(self, ours: str, theirs: str) -> Estimate | None:
+    def difference(self, ours: str, theirs: str) -> Difference | None:
         """Return the paired difference, as ``against=`` gives it; None where test items are not the same."""
         if (ours, theirs) not in self._found:
             self._found[ours, theirs] = self._difference(ours, theirs)
         return self._found[ours, theirs]
 
-    def _difference(self, ours: str, theirs: str) -> Estimate | None:
+    def _difference(self, ours: str, theirs: str) -> Difference | None:
         first, second = self._run(ours), self._run(theirs)
         if first is None or second is None:
             return None
@@ -76,7 +77,8 @@ class ScoredTask:
         mean = first.result.score.mean - second.result.score.mean
         # A closed form for few images is drawn towards 0, and may leave the difference outside.
         error = (ends.high - ends.low) / 2 / NORMAL_QUANTILE
-        return Estimate(mean=mean, ci95=tuple(ends), standard_error=error)
+        count = len(next(iter(first.arrays.values())))
+        return Difference(mean=mean, ci95=tuple(ends), standard_error=error, num_images=count)
 
     def _run(self, label: str) -> ScoredRun | None:
         if label not in self._read:

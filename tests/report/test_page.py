@@ -180,7 +180,7 @@ def test_every_score_is_in_its_cell_with_its_interval_mark_and_rank(root: Elemen
     }
     assert next(cells["dorsal"]["shape"].find("span")).attributes["aria-hidden"] == "true"
     assert cells["ventral"]["object hue"].classes == []
-    assert cells["dorsal"]["shape"].classes == ["tied"]
+    assert cells["dorsal"]["shape"].classes == ["overlap"]
     assert cells["ventral+dorsal"]["shape"].classes == ["best"]
 
 

@@ -16,11 +16,11 @@ def run(config: Any) -> None:
     from solo_invariance.report import collect_results, command_of, write_report
 
     settings = as_object(config, Config)
-    results = collect_results(settings.runs)
-    command = command_of(settings.runs, settings.out, settings.export)
+    results = collect_results(settings.runs, settings.baseline)
+    command = command_of(settings.runs, settings.out, settings.export, settings.baseline)
     # First: who reads the tables may stop, as head does.
     page = write_report(results, settings.out, settings.export, command)
-    print_tables(results, console)
     if settings.export is not None:
         console.print(f"tables and figures: {Path(settings.export).resolve()}", soft_wrap=True)
     console.print(f"report: {page.resolve()}", soft_wrap=True)
+    print_tables(results, console)

@@ -149,7 +149,11 @@ def _between(grid: Grid, x: Column, other: Grid, y: Column) -> Correlation | Non
 
 
 def _pairs(grid: Grid, x: Column, other: Grid, y: Column) -> tuple[list[str], list[float], list[float]]:
-    labels = [row.label for row in grid.rows if x in grid.cells[row.label] and y in other.cells.get(row.label, {})]
+    labels = [
+        row.label
+        for row in grid.rows
+        if row.role == "backbone" and x in grid.cells[row.label] and y in other.cells.get(row.label, {})
+    ]
     first = [grid.cells[label][x].estimate.mean for label in labels]
     return labels, first, [other.cells[label][y].estimate.mean for label in labels]
 

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from solo_invariance.fuse.complementarity import complementarity
 from solo_invariance.report.collect import Results, Row
+from solo_invariance.report.columns import Quantity, readable
 from solo_invariance.report.drawing import colours
-from solo_invariance.report.grids import Quantity, comparable_similarity, readable
+from solo_invariance.report.grids import comparable_similarity
 
 MOST = 0.5
 """The strong end of the ramp, on every page: half of what similarities can differ by, from 0 to 1."""
@@ -34,7 +35,7 @@ def complementarity_matrix(results: Results) -> Matrix | None:
 
     A fused backbone sees what its members see: it would say nothing about whom to fuse.
     """
-    singles = [row for row in results.rows if row.transforms and not row.is_fused]
+    singles = [row for row in results.rows if row.transforms and not row.is_fused and row.role == "backbone"]
     quantity = comparable_similarity(singles)
     measured = {row.label: _means(row, quantity) for row in singles}
     try:

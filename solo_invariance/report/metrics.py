@@ -25,6 +25,7 @@ from solo_invariance.report.grids import (
     view_group,
     without_identity,
 )
+from solo_invariance.report.paired import comparable_distance
 from solo_invariance.results import Estimate
 
 LEGEND_WIDTH = 170
@@ -125,12 +126,14 @@ _UNIT = {
         ("not readable", "readable"),
     ),
 }
-_DISTANCE = (
-    "Distance",
+_DISTANCE_IS = (
     "Mahalanobis distance of the features before and after a change; for view sets, the mean distance of whitened "
-    "features over pairs of views: 0 means that the change leaves the features as they are. Colours are by the "
-    "distance as a share of √(2 · features), which is how far apart two unrelated images are, so that they can be "
-    "compared between backbones of different widths; the numbers themselves cannot.",
+    "features over pairs of views: 0 means that the change leaves the features as they are."
+)
+_COLOURS = "Colours are by its share of √(2 · features), which is how far apart two unrelated images are."
+_RELATIVE = (
+    "A distance grows with the number of features, which differs here: these are shares of √(2 · features), which is "
+    "how far apart two unrelated images are."
 )
 
 
@@ -142,16 +145,26 @@ def panels(results: Results) -> list[Panel]:
     further = {name: _as_grid(results, compared, measured) for name, measured in further_metrics(results.rows).items()}
     found = {
         **grids,
-        "distance": invariance_grid(results, "distance"),
+        "distance": invariance_grid(results, comparable_distance(results.rows)),
         **{name: grid for name, grid in further.items() if name not in grids},
         **_without_identity(results, grids["similarity"]),
     }
-    return [_panel(name, grid, matched_width(results)) for name, grid in found.items() if grid.rows]
+    is_relative = comparable_distance(results.rows) == "relative_distance"
+    found_panels = [_panel(name, grid, matched_width(results)) for name, grid in found.items() if grid.rows]
+    return [_divided(panel) if is_relative and panel.name == "distance" else panel for panel in found_panels]
+
+
+def _divided(panel: Panel) -> Panel:
+    """The panel of distances that were divided already."""
+    text = f"{_DISTANCE_IS} {_RELATIVE}"
+    return replace(panel, title="Relative distance", text=text, scale=replace(panel.scale, is_relative=False))
 
 
 def _panel(name: str, grid: Grid, width: int | None) -> Panel:
     if name == "distance":
-        return Panel(name, *_DISTANCE, grid, Scale(1.0, 0.0, _INVARIANT, is_relative=True))
+        return Panel(
+            name, "Distance", f"{_DISTANCE_IS} {_COLOURS}", grid, Scale(1.0, 0.0, _INVARIANT, is_relative=True)
+        )
     if name in _UNIT:
         title, text, ends = _UNIT[name]
         return Panel(name, title, text.format(matched_width=width or "fewer"), grid, Scale(0.0, 1.0, ends))

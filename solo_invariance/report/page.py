@@ -19,6 +19,7 @@ from solo_invariance.report.association import FEWEST, associations, clouds, clo
 from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import Results, Row, collect_results
 from solo_invariance.report.complementarity import complementarity_matrix
+from solo_invariance.report.differences import difference_tables, known_comparisons
 from solo_invariance.report.drawing import colours, curves, depth, scatter, svg, whiskers
 from solo_invariance.report.drawing.axis import tick_text
 from solo_invariance.report.export import write_export
@@ -37,7 +38,9 @@ from solo_invariance.report.groups import Group
 from solo_invariance.report.headline import Label, headline, scope
 from solo_invariance.report.leaders import MOST_IN_FULL, leaders
 from solo_invariance.report.made import Made
+from solo_invariance.report.marks import SYMBOLS, WORDS
 from solo_invariance.report.metrics import LEGEND_WIDTH, Scale, panels
+from solo_invariance.report.notes import notes
 from solo_invariance.report.numbers import all_numbers
 from solo_invariance.report.provenance import sources
 from solo_invariance.report.styles import FONTS, figure_style
@@ -51,7 +54,12 @@ MOST_METRICS = 16
 """So many metrics have a switch; the style has a rule for each."""
 
 
-def build_report(runs: Sequence[Path | str], out: Path | str = PAGE_NAME, export: Path | str | None = None) -> Path:
+def build_report(
+    runs: Sequence[Path | str],
+    out: Path | str = PAGE_NAME,
+    export: Path | str | None = None,
+    baseline: str | None = None,
+) -> Path:
     """Write one self-contained HTML page on every result below ``runs``, and return its path.
 
     Args:
@@ -60,16 +68,21 @@ def build_report(runs: Sequence[Path | str], out: Path | str = PAGE_NAME, export
             page is replaced at the very end, so that a failure leaves it as it was.
         export: A directory for every table as CSV and LaTeX and every figure as SVG, with ``index.json``, which lists
             them; None: they are not written.
+        baseline: The label of the backbone that differences are from; None: from the best of each column.
 
     Raises:
-        UserError: There is no result, one cannot be read, or a file cannot be written.
+        UserError: There is no result, one cannot be read, there is no such baseline, or a file cannot be written.
     """
-    return write_report(collect_results(runs), out, export, command_of(runs, out, export))
+    results = collect_results(runs, baseline)
+    return write_report(results, out, export, command_of(runs, out, export, baseline))
 
 
-def command_of(runs: Sequence[Path | str], out: Path | str, export: Path | str | None = None) -> str:
+def command_of(
+    runs: Sequence[Path | str], out: Path | str, export: Path | str | None = None, baseline: str | None = None
+) -> str:
     """Return the command that makes a page, as it is typed in a shell."""
-    keys = {"runs": f"[{','.join(map(str, runs))}]", "out": out, **({} if export is None else {"export": export})}
+    further = {key: value for key, value in {"export": export, "baseline": baseline}.items() if value is not None}
+    keys = {"runs": f"[{','.join(map(str, runs))}]", "out": out, **further}
     return shlex.join(["solo-invariance", "report", *(f"{key}={value}" for key, value in keys.items())])
 
 
@@ -122,6 +135,9 @@ def render_page(results: Results, directory: Path, made: Made | None = None) -> 
         provenance_in_full=len(results.rows) <= MOST_IN_FULL,
         sources=[(row, sources(row, directory)) for row in results.rows],
         numbers=all_numbers(results),
+        differences=difference_tables(results),
+        known=known_comparisons(results),
+        notes=notes(results),
         **_invariance(results, groups, rows),
         **_transfer(results),
     )
@@ -179,6 +195,8 @@ def _environment() -> Environment:
     environment.filters.update(number=number, interval=interval, tick=tick_text, breakable=_breakable)
     environment.tests.update(label=lambda part: isinstance(part, Label))
     environment.globals.update(
+        symbols=SYMBOLS,
+        words=WORDS,
         num_levels=colours.NUM_LEVELS,
         signed_level=lambda value: colours.level(value, -1.0, 1.0),
         fewest=FEWEST,

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from solo_invariance.errors import UserError
 from solo_invariance.report.collect import Row
 from solo_invariance.results.files import read_arrays
 
@@ -31,10 +32,9 @@ class Scores(NamedTuple):
 
 
 def read_scores(row: Row, transform: str, metric: str) -> Scores | None:
-    """Return what each image scored under a transform; None where the arrays are not there, or are of another grid.
+    """Return what each image scored under a transform, None where the arrays are not there or of another grid.
 
-    Raises:
-        UserError: A file of arrays is there, and cannot be read; the message names it.
+    Where they cannot be read, there is none either; the page's cautions say so.
     """
     result = next((file for file in row.invariance if transform in file.transforms), None)
     if result is None or transform != Path(transform).name:
@@ -43,7 +43,10 @@ def read_scores(row: Row, transform: str, metric: str) -> Scores | None:
     if not os.path.isfile(path):  # which no name of a transform makes fail
         return None
     wanted = {metric, "parameters", "indices", "items", "names"}
-    arrays = read_arrays(path, wanted.__contains__)
+    try:
+        arrays = read_arrays(path, wanted.__contains__)
+    except UserError:
+        return None
     return _checked(arrays, np.array(result.transforms[transform].parameters), metric)
 
 

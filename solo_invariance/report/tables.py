@@ -12,6 +12,7 @@ from typing import NamedTuple
 from solo_invariance.report.association import Associations, associations
 from solo_invariance.report.collect import Results
 from solo_invariance.report.complementarity import Matrix, complementarity_matrix
+from solo_invariance.report.differences import DifferenceTable, difference_tables
 from solo_invariance.report.grids import Column, Grid, interval, transfer_grid
 from solo_invariance.report.groups import Group, groups_of, spread
 from solo_invariance.report.leaders import MOST_IN_FULL, leaders
@@ -56,6 +57,8 @@ def all_tables(results: Results) -> Iterator[Table]:
     scores = transfer_grid(results)
     if scores.columns:
         yield from _of_grid("transfer", "Transfer scores", scores, groups)
+    for differences in difference_tables(results):
+        yield _of_differences(differences)
     few = results.rows if len(results.rows) <= MOST_IN_FULL else leaders(results)
     if matrix := complementarity_matrix(Results(tuple(few))):
         yield _of_matrix(matrix)
@@ -140,6 +143,22 @@ def _ends(estimate: Estimate) -> tuple[tuple[str, float], ...]:
 def _of_group(grid: Grid, group: Group, column: Column) -> Number | None:
     over = spread(grid, group.rows, column)
     return over and Number(over.mean, (("sd", over.deviation),))
+
+
+def _of_differences(found: DifferenceTable) -> Table:
+    rows = tuple(
+        (
+            label,
+            tuple(
+                Number(cell.difference.mean, _ends(cell.difference), cell.is_sure) if cell and cell.difference else None
+                for cell in cells
+            ),
+        )
+        for label, cells in found.rows.items()
+    )
+    headings = tuple(map(_heading, found.columns))
+    title = f"{found.title}; bold where the interval has no 0 in it"
+    return Table(f"difference of {found.title.split(' minus ')[0]}", title, "backbone", headings, rows, found.decimals)
 
 
 def _of_matrix(matrix: Matrix) -> Table:

@@ -21,6 +21,7 @@ class TransferResult(Result):
         metric: Of the score.
         mean_score: The score itself, ``score`` in the file.
         ci95: Its 95 % interval.
+        chance: What a prediction that is the same for all images scores, where the file says it and it is known.
         penalty: That was chosen by cross-validation, where the probe has one.
         folds: Of the cross-validation.
         probe: Its kind.
@@ -41,6 +42,7 @@ class TransferResult(Result):
     metric: Text
     mean_score: Finite = Field(alias="score")
     ci95: Interval
+    chance: Finite | None = Field(default=None, repr=False)
     penalty: Finite | None = Field(default=None, repr=False)
     folds: Whole = Field(repr=False)
     probe: Text
@@ -57,3 +59,13 @@ class TransferResult(Result):
     def score(self) -> Estimate:
         """The score with its interval."""
         return Estimate(mean=self.mean_score, ci95=self.ci95)
+
+    @property
+    def chance_level(self) -> float | None:
+        """What a prediction that is the same for all images scores; of files that do not say it, as far as is known."""
+        if self.chance is not None or self.metric == "r2":
+            return self.chance or 0.0
+        if self.metric in ("accuracy", "mean_per_class_accuracy") and self.targets is not None:
+            return 1 / self.targets.count if self.targets.kind == "classification" and self.targets.count else None
+        ways = self.details.get("ways")
+        return 1 / ways if isinstance(ways, int) and ways > 0 and self.metric.endswith("_shot_accuracy") else None

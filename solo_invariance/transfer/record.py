@@ -24,6 +24,7 @@ from solo_invariance.results.files import (
 )
 from solo_invariance.results.run_directory import RunDirectory
 from solo_invariance.results.transfer import TRANSFER_FILE, TransferResult
+from solo_invariance.transfer.chance import chance_level
 from solo_invariance.transfer.comparison import ARRAYS
 from solo_invariance.transfer.probes.settings import ProbeSettings
 from solo_invariance.transfer.scoring import TransferScore
@@ -121,6 +122,7 @@ def keep_result(
         "metric": scored.metric,
         "score": require_finite(scored.score, "the score"),
         "ci95": list(scored.ci95),
+        "chance": chance_level(scored.metric, data.train.targets, data.test.targets, scored.details),
         "penalty": scored.penalty,
         "details": dict(scored.details),
     }

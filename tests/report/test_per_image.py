@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from solo_invariance.errors import UserError
+from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import collect_results
 from solo_invariance.report.per_image import Scores, half_widths, read_scores
 
@@ -118,8 +118,12 @@ def test_a_name_that_leads_elsewhere_is_not_followed(directory: Path) -> None:
     assert read_scores(row, "../hue", "similarity") is None
 
 
-def test_a_damaged_file_is_an_error_with_its_name(directory: Path) -> None:
-    (directory / "hue.npz").write_bytes(b"no archive")
-    (row,) = collect_results([directory]).rows
-    with pytest.raises(UserError, match=r"a/hue\.npz: cannot be read"):
-        read_scores(row, "hue", "similarity")
+def test_a_damaged_file_has_no_scores_and_is_cautioned_against(
+    directory: Path, write_invariance: Make, make_transform: Make
+) -> None:
+    for other in "ab":
+        write_invariance(f"both/{other}", other, transforms={"hue": make_transform(0.5)})
+        (directory.parent / "both" / other / "hue.npz").write_bytes(b"no archive")
+    results = collect_results([directory.parent / "both"])
+    assert read_scores(results.rows[0], "hue", "similarity") is None
+    assert any("hue.npz" in caution for caution in caveats(results))

@@ -126,20 +126,19 @@ def curve_figures(results: Results, groups: Sequence[Group] | None = None) -> li
 
 def line_styles(groups: Sequence[Group]) -> dict[str, Style]:
     """The style of each group by its label; an untrained twin has its backbone's colour, as a baseline."""
-    trained = [group.label for group in groups if trained_label(group.label) is None]
+    trained = [group for group in groups if group.rows[0].role != "untrained"]
+    places = {_network(group): index for index, group in enumerate(trained)}
     found = {}
     for index, group in enumerate(groups):
-        of = trained_label(group.label)
-        known = of or group.label
-        colour, dash = line_style(trained.index(known) if known in trained else index)
-        found[group.label] = Style(colour, dash, index, is_baseline=of is not None)
+        is_baseline = group.rows[0].role == "untrained"
+        place = places.get(_network(group), index) if is_baseline else trained.index(group)
+        found[group.label] = Style(*line_style(place), index, is_baseline)
     return found
 
 
-def trained_label(label: str) -> str | None:
-    """The label of the backbone that a label is the untrained twin's of; None where it is no twin's."""
-    of, separator, rest = label.rpartition(" (untrained)")
-    return f"{of}{rest}" if separator else None
+def _network(group: Group) -> tuple[str, str | None]:
+    """What a backbone, or its layer, and its untrained twin have in common."""
+    return group.rows[0].family, group.rows[0].backbone.layer
 
 
 def line_style(index: int) -> tuple[int, int]:

@@ -40,11 +40,9 @@ def whiskers(grid: Grid) -> dict[Column, Whiskers]:
 
 
 def chance_of(rows: tuple[Row, ...], column: Column) -> float | None:
-    """What guessing scores on a task, where the results say it, and all the same."""
-    results = [result for row in rows for result in row.transfer if task_column(result) == column]
-    found = {getattr(result, "chance", None) for result in results}
-    known = found.pop() if len(found) == 1 else None
-    return float(known) if isinstance(known, int | float) else None
+    """What guessing scores on a task, where that is known, and the same for all backbones."""
+    found = {result.chance_level for row in rows for result in row.transfer if task_column(result) == column}
+    return found.pop() if len(found) == 1 else None
 
 
 def draw(of: Whiskers, estimate: Estimate) -> ET.Element:

@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
@@ -135,6 +136,7 @@ class Means(NamedTuple):
     num_columns: int
 
 
+@lru_cache(maxsize=8)
 def invariance_grid(results: Results, quantity: Quantity) -> Grid:
     """Similarity or distance of every backbone on every transform and view set, and its mean over each kind.
 
@@ -191,6 +193,7 @@ def _invariance_verdicts(
     return judged, _num_pairs(groups(sets, labels))
 
 
+@lru_cache(maxsize=2)
 def transfer_grid(results: Results) -> Grid:
     """Score of every backbone on every task; the largest is the best of those that are above chance."""
     rows = [row for row in results.rows if row.transfer]

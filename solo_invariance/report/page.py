@@ -154,7 +154,7 @@ def _invariance(results: Results, groups: Sequence[Group], rows: tuple[Row, ...]
         "matched_width": matched_width(results) if quantity == "width_matched_similarity" else None,
         "figures": [(figure, svg.markup(curves.draw(figure, f"curve-{i}"))) for i, figure in enumerate(figures)],
         "depths": [
-            (figure, svg.markup(curves.draw(figure, f"depth-{i}")))
+            (figure, svg.markup(curves.with_legend(figure, curves.draw(figure, f"depth-{i}"))))
             for i, figure in enumerate(depth.depth_figures(results))
         ],
         "lines": [

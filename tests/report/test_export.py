@@ -73,6 +73,13 @@ def test_latex_has_the_same_numbers(directory: Path) -> None:
     assert r" & dorsal & ventral & ventral+dorsal \\" in text
 
 
+def test_the_best_alone_is_bold(directory: Path) -> None:
+    """The fusion is the best on both tasks, though an interval of dorsal's overlaps its own."""
+    lines = (directory / "table-transfer.tex").read_text(encoding="utf-8").splitlines()
+    bold = {line.split(" & ")[0]: line.count(r"\textbf") for line in lines if "scriptsize" in line}
+    assert bold == {"dorsal": 0, "ventral": 0, "ventral+dorsal": 2}
+
+
 def cells_of(line: str) -> int:
     """How many columns a row of a table fills."""
     spans = [int(count) for count in re.findall(r"\\multicolumn\{(\d+)\}", line)]
@@ -145,6 +152,15 @@ def test_names_are_stable_and_differ_whatever_things_are_called(
     assert len(names) == len(set(names))
     assert all(re.fullmatch(r"[a-z0-9-]{1,90}\.(csv|tex|svg)", name) for name in names)
     assert sum(name.endswith(".svg") for name in names) == len(odd)
+
+
+def test_what_is_there_besides_changes_no_name(tmp_path: Path, write_invariance: Make, make_transform: Make) -> None:
+    names = []
+    for directory, transforms in {"one": ["caf\xe9"], "both": ["caf\xe8", "caf\xe9"]}.items():
+        write_invariance(directory, "a", transforms={name: make_transform(0.5) for name in transforms})
+        files = exported(collect_results([tmp_path / directory]))
+        names.append({one.title: one.name for one in files if one.name.endswith(".svg")})
+    assert names[1]["caf\xe9, spatial"] == names[0]["caf\xe9, spatial"]
 
 
 def test_what_results_say_breaks_no_file(

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from solo_invariance.errors import UserError
@@ -388,3 +389,46 @@ def test_a_place_that_cannot_be_written_is_an_error_with_its_name(paper_runs: Pa
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"file/report\.html: cannot be written \("):
         build_report([paper_runs], tmp_path / "file" / "report.html")
+
+
+def test_every_metric_has_a_switch_without_a_script(root: Element) -> None:
+    switches = list(root.find("input", type="radio"))
+    panels = [one for one in root.find("div") if "panel" in one.classes]
+    assert len(switches) == len(panels) == 3  # similarity, distance, similarity without the identity
+    assert ["checked" in one.attributes for one in switches] == [True, False, False]
+    (style,) = root.find("style")
+    for index, (switch, panel) in enumerate(zip(switches, panels, strict=True)):
+        assert switch.attributes["id"] == f"metric-{index}"
+        assert f"metric-{index}" in panel.classes
+        rule = f"#invariance:has(#metric-{index}:checked) .panel:not(.metric-{index}) {{ display: none }}"
+        assert rule in style.text
+    assert style.text.index("@supports selector(:has(*))") < style.text.index("#metric-0:checked")
+
+
+def test_the_legend_of_a_scale_has_its_numbers(root: Element) -> None:
+    ramps = [one for one in root.find("div") if "ramp" in one.classes]
+    numbers = [[text.text for text in one.find("text")] for one in ramps]
+    upwards, downwards = ["0", "0.25", "0.5", "0.75", "1"], ["1", "0.75", "0.5", "0.25", "0"]
+    assert numbers == [upwards, downwards, upwards, ["0", "0.125", "0.25", "0.375", "0.5"]]
+
+
+def test_curves_of_arrays_that_are_there_have_bands(paper_runs: Path, tmp_path: Path) -> None:
+    def bands() -> int:
+        return sum("band" in path.classes for path in build(paper_runs, out=tmp_path).find("path"))
+
+    assert bands() == 0
+    arrays = {
+        "parameters": np.array([[0.0], [90.0], [180.0]]),
+        "names": np.array(["a", "b"]),
+        "items": np.array([0, 1]),
+        "indices": np.array([[0, 1, 2], [0, 1, 2]]),
+        "similarity": np.array([[1, 0.5, 0.2], [1, 0.6, 0.3]]),
+    }
+    np.savez(paper_runs / "ventral" / "measure" / "hue.npz", **arrays)
+    assert bands() == 1
+
+
+def test_below_six_backbones_the_page_says_why_no_correlation_is_shown(root: Element) -> None:
+    (section,) = root.find("section", id="transfer")
+    assert "shown from 6 backbones on that were measured and scored; here are 3." in section.text
+    assert not list(root.find("section", id="association"))

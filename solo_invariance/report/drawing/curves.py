@@ -25,7 +25,7 @@ from solo_invariance.report.per_image import half_widths, read_scores
 from solo_invariance.results import TransformResult
 
 WIDTH, HEIGHT = 320, 200
-LEFT, RIGHT, TOP, BOTTOM = 38, 310, 10, 160
+LEFT, RIGHT, TOP, BOTTOM = 38, 304, 10, 160
 MAX_BINS = 32
 MAX_MARKERS = 40
 MAX_BANDS = 12

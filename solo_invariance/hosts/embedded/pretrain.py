@@ -29,7 +29,7 @@ from solo_invariance.data.listing import contents_of_folder, list_images, requir
 from solo_invariance.data.parts import parts_of
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.families import Canvas
-from solo_invariance.hosts.augmentations import crop_pipeline_from_config
+from solo_invariance.hosts.augmentations import RESOLVED, crop_pipeline_from_config, record_run
 from solo_invariance.hosts.embedded.methods import Diverged, build_method
 from solo_invariance.progress import Progress, no_progress
 from solo_invariance.results.files import directories, read_json, require_file, write_bytes, write_json
@@ -67,7 +67,8 @@ def pretrain(settings: PretrainConfig | DictConfig, progress: Progress = no_prog
     cfg = settings if isinstance(settings, DictConfig) else _composed(settings)
     OmegaConf.to_object(cfg)  # checks the values
     # The crops are made before anything is written, so that a wrong family or size leaves no trace.
-    _, canvas = crop_pipeline_from_config(cfg)
+    pipeline, canvas = crop_pipeline_from_config(cfg)
+    record_run(cfg, pipeline, canvas)
     if str(cfg.devices) not in ("1", "[0]", "auto"):
         raise UserError(f"devices={cfg.devices}: the embedded host trains on one device; use solo-learn for more")
     for name in _TALKATIVE:
@@ -446,7 +447,7 @@ def _comparable(args: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in args.items() if key not in _RESULT_KEYS}
     watched = kept.get("invariance")
     if isinstance(watched, Mapping):  # which changes nothing of the run
-        kept["invariance"] = {key: value for key, value in watched.items() if key != "monitor"}
+        kept["invariance"] = {key: value for key, value in watched.items() if key not in ("monitor", RESOLVED)}
     data = kept.get("data")
     if isinstance(data, Mapping):
         kept["data"] = {key: value for key, value in data.items() if key not in _SPEED_KEYS}

@@ -8,13 +8,13 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.commands.in_processes import run_shared
-from solo_invariance.commands.terminal import console, print_remarks, print_targets, progress_bars
+from solo_invariance.commands.terminal import console, print_facts, print_remarks, print_targets, progress_bars
 from solo_invariance.config.composed import as_dict, as_object, literal
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.config.transfer import TransferConfig as Config
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.processes import Processes
-from solo_invariance.progress import Progress, no_progress
+from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
 from solo_invariance.results import TransferComparison, TransferResult
 from solo_invariance.transfer import run as library
 from solo_invariance.transfer.settings import TransferSettings
@@ -29,7 +29,7 @@ def run(config: Any) -> None:
 
 def _run(processes: Processes, device: torch.device, config: Any) -> None:
     with progress_bars(quiet=processes.rank > 0) as progress:
-        results = transfer(config, progress, processes, device)
+        results = transfer(config, progress, processes, device, print_facts)
     if processes.rank > 0:
         return
     print_remarks(remark for result in results.values() for remark in result.backbone.remarks)
@@ -45,6 +45,7 @@ def transfer(
     progress: Progress = no_progress,
     processes: Processes | None = None,
     device: torch.device | None = None,
+    announce: Announce = say_nothing,
 ) -> library.TransferResults:
     """Do what a composed configuration says.
 
@@ -53,6 +54,7 @@ def transfer(
         progress: Told how far the work is.
         processes: Those that share the computing of features, which all call this.
         device: This process's; the configuration's by default.
+        announce: Told what is to be done.
     """
     settings = as_object(config, Config)
     return library.transfer(
@@ -75,6 +77,7 @@ def transfer(
         device=device or settings.device,
         cache=settings.cache,
         progress=progress,
+        announce=announce,
         processes=processes,
         config=as_dict(config),
     )

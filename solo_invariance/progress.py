@@ -18,6 +18,7 @@ class Doing(str):
     detail: str
 
     def __new__(cls, what: str, detail: str) -> "Doing":
+        """Return the text, with its detail."""
         doing = super().__new__(cls, what)
         doing.detail = detail
         return doing
@@ -28,7 +29,6 @@ class Facts(Protocol):
 
     def facts(self) -> Mapping[str, str]:
         """Return it in words: short titles, and a line for each."""
-        ...
 
 
 Announce = Callable[[Facts], None]

@@ -7,7 +7,7 @@ import torch
 
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.commands.in_processes import run_shared
-from solo_invariance.commands.tables import print_comparison, print_measured
+from solo_invariance.commands.tables import print_comparison, print_measured_layers
 from solo_invariance.commands.terminal import console, print_facts, print_remarks, progress_bars
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.measure import MeasureConfig as Config
@@ -35,8 +35,7 @@ def _run(processes: Processes, device: torch.device, config: Any) -> None:
     out = Path(as_object(config, Config).out)
     report = build_report([out], out / "report.html")
     print_remarks(remark for result in results.values() for remark in result.backbone.remarks)
-    for result in results.values():
-        print_measured(result)
+    print_measured_layers([*results.values()])
     for comparison in results.comparisons:
         print_comparison(comparison)
     console.print(f"results: {out}, figures: {report}", soft_wrap=True)

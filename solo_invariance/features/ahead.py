@@ -42,7 +42,7 @@ def memory_of_passes(backbone: nn.Module, batch_size: int, crop_size: int) -> in
         batch_size: Views in one pass.
         crop_size: Their side, in pixels.
     """
-    device = device_of(backbone)
+    device, network = device_of(backbone), backbone.network if isinstance(backbone, Backbone) else backbone
     largest = 3 * crop_size**2
 
     def look(module: nn.Module, inputs: object, output: object) -> None:
@@ -52,7 +52,7 @@ def memory_of_passes(backbone: nn.Module, batch_size: int, crop_size: int) -> in
 
     hooks = [module.register_forward_hook(look) for module in backbone.modules()]
     try:
-        backbone(torch.zeros(1, 3, crop_size, crop_size, device=device))
+        network(torch.zeros(1, 3, crop_size, crop_size, device=device))
     finally:
         for hook in hooks:
             hook.remove()

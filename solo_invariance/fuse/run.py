@@ -94,9 +94,9 @@ def fuse(
     job.check()
     backbones = [_loaded(member, settings.seed) for member in members]
     names = _names(members, backbones)
-    if announce is not say_nothing:
-        announce(job.ahead(backbones, device, out, export))
     with nullcontext() if out is None else locked(Path(out).parent, Path(out).name):
+        if announce is not say_nothing:
+            announce(job.ahead(backbones, device, out, export))
         fused, choice = job.fused(backbones, names, device)
         if out is not None:
             _require_same_fusion(fused, Path(out))

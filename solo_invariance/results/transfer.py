@@ -59,7 +59,7 @@ class TransferResult(Result):
 
     @property
     def penalty_is_at_an_edge(self) -> bool:
-        """Whether the penalty that was chosen is the smallest or the largest of those tried: a better one may lie on."""
+        """Whether the chosen penalty is the smallest or the largest of those tried: a better one may lie beyond."""
         return self.penalty is not None and self.penalty in self.details.get("penalty_range", ())
 
     @property

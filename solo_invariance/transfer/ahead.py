@@ -47,10 +47,11 @@ class TransferAhead:
         """Return it in words: titles, and a line for each; what all tasks share with the first alone."""
         number, count = self.place
         which = "" if count == 1 else f"{number} of {count}: "
+        images = f"{self.num_train:,} training and {self.num_test:,} test images"
         choices = f", {self.choices}" if self.choices else ""
         return {
             **({"transfer": self.backbone} if number == 1 else {}),
-            "task": f"{which}{self.task}, {self.targets}; {self.num_train:,} training and {self.num_test:,} test images",
+            "task": f"{which}{self.task}, {self.targets}; {images}",
             "how": f"{self.metric} by {self.probe}{choices}",
             "work": self._work(),
             **({} if self.out is None else {"out": self.out}),

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from solo_invariance.commands.report_tables import print_tables
-from solo_invariance.commands.terminal import console, progress_bars
+from solo_invariance.commands.terminal import console, print_facts, progress_bars
 from solo_invariance.config.composed import as_object
 from solo_invariance.config.demo import DemoConfig as Config
 
@@ -20,7 +20,7 @@ def run(config: Any) -> None:
 
     started = time.perf_counter()
     with progress_bars() as progress:
-        made = demo(as_object(config, Config), progress)
+        made = demo(as_object(config, Config), progress, print_facts)
     print_tables(collect_results(made.runs), console)
     threads = "" if torch.cuda.is_available() else f", {torch.get_num_threads()} CPU threads"
     console.print(f"{time.perf_counter() - started:.0f} s{threads}", style="dim")

@@ -84,14 +84,17 @@ def _print(family: Family, source: str = "") -> None:
 
 
 def _print_name(name: str, remark: str, style: str) -> None:
-    console.print(Text.assemble((name, "bold"), "  ", (remark, style)), soft_wrap=True)
+    console.print(Text.assemble((name, "bold"), *(["  ", (remark, style)] if remark else [])), soft_wrap=True)
 
 
 def _operations(family: Family) -> Iterator[str]:
     """The operations as YAML has them, one a line."""
     for operation in family.operations:
         numbers = ", ".join(f"{name}: {_yaml(value)}" for name, value in operation.numbers.items())
-        yield f"{operation.name}: {{{numbers}}}"
+        units = ", ".join(
+            f"{name} in {unit}" for name, unit in getattr(operation, "units", {}).items() if unit != "probability"
+        )
+        yield f"{operation.name}: {{{numbers}}}{f'  # {units}' if units else ''}"
 
 
 def _yaml(value: Any) -> str:

@@ -9,7 +9,7 @@ from rich.table import Column, Table
 
 from solo_invariance.backbones.fused import network_of
 from solo_invariance.commands.complementarity_table import print_complementarity
-from solo_invariance.commands.terminal import console, print_remarks, print_targets, progress_bars
+from solo_invariance.commands.terminal import console, print_facts, print_remarks, print_targets, progress_bars
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.fuse import FuseConfig as Config
@@ -42,6 +42,7 @@ def run(config: Any) -> None:
             export=settings.export,
             device=settings.device,
             progress=progress,
+            announce=print_facts,
         )
     print_remarks(fused.describe()["remarks"])
     record = Path(settings.out).with_suffix(".json")

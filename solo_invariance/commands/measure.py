@@ -7,8 +7,8 @@ import torch
 
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.commands.in_processes import run_shared
-from solo_invariance.commands.tables import print_comparison, print_measured
-from solo_invariance.commands.terminal import console, print_remarks, progress_bars
+from solo_invariance.commands.tables import print_comparison, print_measured_layers
+from solo_invariance.commands.terminal import console, print_facts, print_remarks, progress_bars
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.measure import MeasureConfig as Config
 from solo_invariance.data.reading import ReadingPolicy
@@ -16,7 +16,7 @@ from solo_invariance.measure import InvarianceResults, MeasureSettings, ResizeCr
 from solo_invariance.measure import measure as measure_backbone
 from solo_invariance.measure.named import metrics_named, transforms_named
 from solo_invariance.processes import Processes
-from solo_invariance.progress import Progress, no_progress
+from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
 from solo_invariance.report import build_report
 
 __all__ = ["Config", "measure", "run"]
@@ -29,14 +29,13 @@ def run(config: Any) -> None:
 
 def _run(processes: Processes, device: torch.device, config: Any) -> None:
     with progress_bars(quiet=processes.rank > 0) as progress:
-        results = measure(config, progress, processes, device)
+        results = measure(config, progress, processes, device, print_facts)
     if processes.rank > 0:
         return
     out = Path(as_object(config, Config).out)
     report = build_report([out], out / "report.html")
     print_remarks(remark for result in results.values() for remark in result.backbone.remarks)
-    for result in results.values():
-        print_measured(result)
+    print_measured_layers([*results.values()])
     for comparison in results.comparisons:
         print_comparison(comparison)
     console.print(f"results: {out}, figures: {report}", soft_wrap=True)
@@ -47,6 +46,7 @@ def measure(
     progress: Progress = no_progress,
     processes: Processes | None = None,
     device: torch.device | None = None,
+    announce: Announce = say_nothing,
 ) -> InvarianceResults:
     """Measure as a configuration says, and write ``OUT/invariance.json``.
 
@@ -55,6 +55,7 @@ def measure(
         progress: Told how far the work is.
         processes: Those that share the work, which all call this.
         device: This process's; the configuration's by default.
+        announce: Told what is to be done.
 
     Returns:
         The results by layer; nothing in processes but the first.
@@ -77,6 +78,7 @@ def measure(
         out=settings.out,
         device=device or settings.device,
         progress=progress,
+        announce=announce,
         processes=processes,
         config=as_dict(config),
     )

@@ -7,7 +7,8 @@ import torch
 
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.commands.in_processes import run_shared
-from solo_invariance.commands.tables import print_comparison, print_measured_layers
+from solo_invariance.commands.outcome import Outcome, deliver
+from solo_invariance.commands.tables import blocks_of, cell, print_comparison, print_measured_layers
 from solo_invariance.commands.terminal import console, print_facts, print_remarks, progress_bars
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.measure import MeasureConfig as Config
@@ -18,6 +19,7 @@ from solo_invariance.measure.named import metrics_named, transforms_named
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
 from solo_invariance.report import build_report
+from solo_invariance.results import InvarianceResult
 
 __all__ = ["Config", "measure", "run"]
 
@@ -39,6 +41,26 @@ def _run(processes: Processes, device: torch.device, config: Any) -> None:
     for comparison in results.comparisons:
         print_comparison(comparison)
     console.print(f"results: {out}, figures: {report}", soft_wrap=True)
+    deliver(_outcome(results, out, report))
+
+
+def _outcome(results: InvarianceResults, out: Path, report: Path) -> Outcome:
+    document = {
+        "out": str(out),
+        "report": str(report),
+        "results": {layer: result.as_content() for layer, result in results.items()},
+        "comparisons": [comparison.as_content() for comparison in results.comparisons],
+    }
+    return Outcome(str(out), document, [_row(result) for result in results.values()])
+
+
+def _row(result: InvarianceResult) -> dict[str, str]:
+    """Return a result's row in the table of a sweep: the mean similarity of each kind of change."""
+    row = {"label": result.label}
+    for block in blocks_of(result.transforms, result.views):
+        found = block.mean or next(iter(block.entries.values()))
+        row[block.title] = cell(found["similarity"], 3).plain
+    return row
 
 
 def measure(

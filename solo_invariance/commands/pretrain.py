@@ -1,10 +1,16 @@
 """``solo-invariance pretrain``: the embedded host."""
 
-from typing import Any
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.terminal import print_facts, print_summary, progress_bars
 from solo_invariance.config.pretrain import PretrainConfig as Config
 from solo_invariance.progress import Facts
+
+if TYPE_CHECKING:
+    from solo_invariance.hosts.embedded.ahead import Pretrained
 
 __all__ = ["Config", "run"]
 
@@ -25,3 +31,11 @@ def run(config: Any) -> None:
     with progress_bars() as progress:
         pretrain(config, progress, announce)
     print_summary(ended[0])
+    document = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(ended[0]).items()}
+    deliver(Outcome(document["checkpoint"], document, [_row(ended[0])]))
+
+
+def _row(made: "Pretrained") -> dict[str, str]:
+    """Return a run's row in the table of a sweep."""
+    loss = "done before" if made.loss is None else f"{made.loss:.3f}"
+    return {"loss": loss, "checkpoint": str(made.checkpoint)}

@@ -12,7 +12,15 @@ from rich.text import Text
 
 from solo_invariance.commands.terminal import console
 from solo_invariance.report.grids import KINDS, METRICS, Column, number, readable, shared_means, view_group
-from solo_invariance.results import Estimate, InvarianceComparison, InvarianceResult, TransferComparison, TransferResult
+from solo_invariance.results import (
+    Estimate,
+    InvarianceComparison,
+    InvarianceResult,
+    TransferComparison,
+    TransferResult,
+    TransformResult,
+    ViewResult,
+)
 from solo_invariance.results.estimate import Measured
 
 _LISTED = 5
@@ -78,7 +86,7 @@ def print_measured_layers(results: Sequence[InvarianceResult]) -> None:
     table = _empty([f"mean {metric}, {kind}" for kind in kinds], "layer")
     for label, found in blocks.items():
         of_kind = {block.title: block.mean.get(metric) or next(iter(block.entries.values()))[metric] for block in found}
-        table.add_row(Text(label), *(_cell(of_kind.get(kind), 3, "") for kind in kinds))
+        table.add_row(Text(label), *(cell(of_kind.get(kind), 3, "") for kind in kinds))
     console.print(table, "")
     _print_cautions(dict.fromkeys(caution for result in results for caution in result.cautions))
 
@@ -173,10 +181,10 @@ def _table(blocks: Sequence[Block], metrics: Sequence[str], sign: str) -> Table:
     for block in blocks:
         table.add_row(Text(block.title, "bold"))
         for name, found in block.entries.items():
-            cells = (_cell(found.get(metric), decimals[metric], sign) for metric in metrics)
+            cells = (cell(found.get(metric), decimals[metric], sign) for metric in metrics)
             table.add_row(Text(f"  {name}"), *cells)
         if block.mean:
-            cells = (_cell(block.mean.get(metric), decimals[metric], sign) for metric in metrics)
+            cells = (cell(block.mean.get(metric), decimals[metric], sign) for metric in metrics)
             table.add_row(Text("  mean", "bold"), *cells)
     return table
 
@@ -195,7 +203,7 @@ def _decimals(blocks: Sequence[Block], metric: str) -> int:
     return 2 if max(abs(end) for one in found for end in one.ci95) >= 10 else 3
 
 
-def _cell(measured: Estimate | None, decimals: int, sign: str) -> Text:
+def cell(measured: Estimate | None, decimals: int, sign: str = "") -> Text:
     """Return the cell of a mean and its interval; empty where there is none."""
     if measured is None:
         return Text("")
@@ -228,7 +236,8 @@ def _print_cautions(cautions: Iterable[str]) -> None:
 
 
 def _print_left_out(result: InvarianceResult) -> None:
-    reference, entries = result.reference, [*result.transforms.values(), *result.views.values()]
+    reference = result.reference
+    entries: list[TransformResult | ViewResult] = [*result.transforms.values(), *result.views.values()]
     _print_cautions(result.cautions)
     if len({len(_metrics(entry)) for entry in entries}) > 1:
         console.print("blank: the metric says nothing of that change", style="dim")
@@ -298,7 +307,7 @@ def print_differences(comparisons: Sequence[TransferComparison]) -> None:
         found = comparison.difference
         console.print(
             f"{comparison.label} minus {comparison.against.label} on {comparison.task}: {comparison.metric} "
-            f"{_cell(found, 3, '+').plain.rstrip()}, paired on {comparison.num_test} test images",
+            f"{cell(found, 3, '+').plain.rstrip()}, paired on {comparison.num_test} test images",
             highlight=False,
             soft_wrap=True,
         )

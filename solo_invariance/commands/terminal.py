@@ -1,7 +1,7 @@
-"""What commands share on the way to the terminal: results on standard output; plans, bars and estimates on the other."""
+"""What commands share on the way to the terminal: results go to standard output, plans, bars and estimates to error."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from solo_invariance.command_process import BROKEN_PIPE
+from solo_invariance.commands.outcome import output_mode
 from solo_invariance.progress import Facts, about
 from solo_invariance.progress import Progress as Reporter
 from solo_invariance.results.targets import TargetsRecord
@@ -32,13 +33,27 @@ _WIDE = 100
 
 
 class _Console(Console):
+    """A console that says nothing in some of the ways to say results, whatever they are when it is asked."""
+
+    quiet_in: Collection[str] = ()
+
+    @property
+    def quiet(self) -> bool:
+        return output_mode() in self.quiet_in
+
+    @quiet.setter
+    def quiet(self, quiet: bool) -> None:
+        """Set nothing: the environment says it."""
+
     def on_broken_pipe(self) -> None:
         raise SystemExit(BROKEN_PIPE)
 
 
 # Names and paths are printed as they are: what looks like markup or an emoji's name in them is theirs.
 console = _Console(markup=False, emoji=False)
+console.quiet_in = ("quiet", "json")
 log = _Console(markup=False, emoji=False, highlight=False, stderr=True)
+log.quiet_in = ("quiet",)
 
 
 def print_facts(facts: Facts) -> None:

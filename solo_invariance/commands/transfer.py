@@ -8,7 +8,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.commands.in_processes import run_shared
-from solo_invariance.commands.tables import print_differences, print_scores
+from solo_invariance.commands.outcome import Outcome, deliver
+from solo_invariance.commands.tables import cell, print_differences, print_scores
 from solo_invariance.commands.terminal import console, print_facts, print_remarks, print_targets, progress_bars
 from solo_invariance.config.composed import as_dict, as_object, literal
 from solo_invariance.config.task import TaskConfig
@@ -39,6 +40,13 @@ def _run(processes: Processes, device: torch.device, config: Any) -> None:
     print_scores([*results.values()])
     print_differences([*results.comparisons.values()])
     console.print(f"results: {config.out}", soft_wrap=True)
+    document = {
+        "out": config.out,
+        "results": {task: result.as_content() for task, result in results.items()},
+        "comparisons": {task: comparison.as_content() for task, comparison in results.comparisons.items()},
+    }
+    scores = {task: f"{result.metric} {cell(result.score, 3)}" for task, result in results.items()}
+    deliver(Outcome(config.out, document, [{"label": next(iter(results.values())).label, **scores}]))
 
 
 def transfer(

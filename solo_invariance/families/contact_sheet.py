@@ -45,10 +45,12 @@ def contact_sheet(
     wide, high = len(families) * draws * step, len(canvases) * step
     if wide > _LONGEST or wide * high > _LARGEST:
         raise UserError(f"draws={draws}: a picture of about {wide} x {high} pixels is too large; draw fewer")
-    blocks = [("canvas", [[_unstretched(canvas, crop_size) for canvas in canvases]])]
+    blocks: list[tuple[str, Sequence[Sequence[Image.Image]]]] = [
+        ("canvas", [[_unstretched(canvas, crop_size) for canvas in canvases]])
+    ]
     for family in families:
-        columns = [_views(family, canvases, crop_size, seed, column) for column in range(draws)]
-        blocks.append((family.name, columns))
+        views_of = [_views(family, canvases, crop_size, seed, column) for column in range(draws)]
+        blocks.append((family.name, views_of))
     rows = _in_rows([(name, columns, max(len(columns) * step - _GAP, _text_width(name))) for name, columns in blocks])
     height = _TITLE + len(canvases) * step + _MARGIN
     width = max(sum(width + _MARGIN for *_, width in row) for row in rows) + _MARGIN

@@ -35,7 +35,8 @@ def _run(processes: Processes, device: torch.device, config: Any) -> None:
     if processes.rank > 0:
         return
     out = Path(as_object(config, Config).out)
-    report = build_report([out], out / "report.html")
+    against = as_object(config, Config).against
+    report = build_report([out, *([] if against is None else [against])], out / "report.html")
     print_remarks(remark for result in results.values() for remark in result.backbone.remarks)
     print_measured_layers([*results.values()])
     for comparison in results.comparisons:

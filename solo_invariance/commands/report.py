@@ -16,9 +16,9 @@ def run(config: Any) -> None:
     from solo_invariance.report import collect_results, write_report
 
     settings = as_object(config, Config)
-    results = collect_results(settings.runs)
+    results = collect_results(settings.runs, settings.baseline)
     page = write_report(results, settings.out)  # first: who reads the tables may stop, as head does
-    print_tables(results, console)
     console.print(f"report: {page.resolve()}", soft_wrap=True)
+    print_tables(results, console)
     files = [{"path": str(file.file), **file.as_content()} for file in results.files]
     deliver(Outcome(str(page), {"report": str(page), "results": files}))

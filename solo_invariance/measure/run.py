@@ -181,11 +181,13 @@ def measure(
         device=device,
         devices=processes.count,
     )
-    results = ResultsSoFar(measured.layers)
+    results, about_images = ResultsSoFar(measured.layers), {}
     if out is not None:
         named = data.known_by_name if reference is None else isinstance(reference, str | Path)
         contents = [contents_of(data.images, data.known_by_name), contents_of(source, named)]
         own = descriptions(chosen, chosen_metrics) | _own_views(views)
+        known_by = "name" if data.known_by_name else "content"
+        about_images = {"images": {"fingerprint": contents[0], "known_by": known_by}}
         directory = open_run(str(out), identity_of(config, loaded, geometry, contents, own))
         results = ResultFiles(measured.layers, directory)
     measured = measured.to(choose_device(str(device)))
@@ -198,7 +200,8 @@ def measure(
             return InvarianceResults({})
         seconds = time.perf_counter() - started
         found = {
-            layer: run.result(layer, backbone_entry(loaded, layer, twin), config, seconds) for layer in measured.layers
+            layer: run.result(layer, backbone_entry(loaded, layer, twin) | about_images, config, seconds)
+            for layer in measured.layers
         }
         return InvarianceResults(found, [] if out is None else run.comparisons(Path(out), against, shared, twin))
 

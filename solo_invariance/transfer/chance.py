@@ -12,8 +12,8 @@ from solo_invariance.transfer.scores import r2_of_targets
 def chance_level(train: Tensor, test: Tensor, settings: ProbeSettings) -> float:
     """Return the score on the test images of a probe that knows the training targets and no image.
 
-    Accuracy: of always saying the training images' most frequent class. Mean accuracy per class, which that does not
-    raise: 1 / classes of the test. R^2: 0, of the mean. Mean average precision: the share of images that have a label,
+    Accuracy: of always saying the training images' most frequent class, or of any class at random, whichever is more.
+    Mean accuracy per class, which the first does not raise: 1 / classes of the test. R^2: 0, of the mean. Mean average precision: the share of images that have a label,
     averaged over the labels that some have. Few-shot episodes: 1 / ways.
 
     Args:
@@ -33,7 +33,7 @@ def chance_level(train: Tensor, test: Tensor, settings: ProbeSettings) -> float:
     classes, counts = train.unique(return_counts=True)
     # Of classes that are equally frequent, what always saying one of them scores on average.
     likely = classes[counts == counts.max()]
-    return float((test[:, None] == likely).double().mean(dim=1).mean())
+    return max(float((test[:, None] == likely).double().mean(dim=1).mean()), 1 / len(torch.cat([train, test]).unique()))
 
 
 def scores_of_outputs(predictions: Tensor, targets: Tensor, names: Sequence[str]) -> dict[str, float]:

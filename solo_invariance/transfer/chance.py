@@ -13,8 +13,9 @@ def chance_level(train: Tensor, test: Tensor, settings: ProbeSettings) -> float:
     """Return the score on the test images of a probe that knows the training targets and no image.
 
     Accuracy: of always saying the training images' most frequent class, or of any class at random, whichever is more.
-    Mean accuracy per class, which the first does not raise: 1 / classes of the test. R^2: 0, of the mean. Mean average precision: the share of images that have a label,
-    averaged over the labels that some have. Few-shot episodes: 1 / ways.
+    Mean accuracy per class, which the first does not raise: 1 / classes of the test. R^2: 0, of the mean. Mean average
+    precision: the share of images that have a label, averaged over the labels that some have. Few-shot episodes:
+    1 / ways.
 
     Args:
         train: Targets (N,) or (N, T).

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.terminal import console
 from solo_invariance.config.composed import as_object
 from solo_invariance.config.report import ReportConfig as Config
@@ -19,3 +20,5 @@ def run(config: Any) -> None:
     page = write_report(results, settings.out)  # first: who reads the tables may stop, as head does
     console.print(f"report: {page.resolve()}", soft_wrap=True)
     print_tables(results, console)
+    files = [{"path": str(file.file), **file.as_content()} for file in results.files]
+    deliver(Outcome(str(page), {"report": str(page), "results": files}))

@@ -6,7 +6,7 @@ from solo_invariance.measure.record import backbone_entry
 
 def test_layers_are_in_the_order_of_the_network_however_they_were_asked_for() -> None:
     layers = ["avgpool", "layer1", "layer4"]
-    backbone = load_backbone("random:resnet10", kwargs={"width": 0.125}, crop_size=32, layer=layers)
+    backbone = load_backbone("random:resnet10", kwargs={"width": 0.125}, crop_size=48, layer=layers)
     entries = {layer: backbone_entry(backbone, layer, twin=True)["backbone"] for layer in layers}
     assert sorted(layers, key=lambda layer: entries[layer]["depth"]) == ["layer1", "layer4", "avgpool"]
     assert not any(entry["untrained"] for entry in entries.values())

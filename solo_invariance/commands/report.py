@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.terminal import console
 from solo_invariance.config.composed import as_object
 from solo_invariance.config.report import ReportConfig as Config
@@ -24,3 +25,5 @@ def run(config: Any) -> None:
         console.print(f"tables and figures: {Path(settings.export).resolve()}", soft_wrap=True)
     console.print(f"report: {page.resolve()}", soft_wrap=True)
     print_tables(results, console)
+    files = [{"path": str(file.file), **file.as_content()} for file in results.files]
+    deliver(Outcome(str(page), {"report": str(page), "results": files}))

@@ -30,13 +30,12 @@ from solo_invariance.report.marks import (
     holds_zero,
     verdicts,
 )
-from solo_invariance.report.paired import compared, estimate_of
+from solo_invariance.report.paired import MOST_IN_FULL, compared, estimate_of
 from solo_invariance.report.scores import ScoredTask, scored_tasks
 from solo_invariance.results import Estimate, TransformResult, ViewResult
 
 KINDS = ("spatial", "appearance")
 _WIDEST = 16
-_MOST_IN_PAIRS = 24
 T = TypeVar("T")
 
 
@@ -246,7 +245,7 @@ def _mean_ranks(grid: Grid, tasks: Sequence[ScoredTask]) -> dict[str, float]:
 
 def _ranks(task: ScoredTask, labels: Sequence[str]) -> dict[str, float]:
     """Rank by how many are better; whom a backbone cannot be told from counts half."""
-    if len(labels) > _MOST_IN_PAIRS:
+    if len(labels) > MOST_IN_FULL:
         above = set(task.competitors)
         scores = {label: task.results[label].score.mean if label in above else -math.inf for label in labels}
         ordered = sorted(scores.values())

@@ -21,7 +21,6 @@ class TransferResult(Result):
         metric: Of the score.
         mean_score: The score itself, ``score`` in the file.
         ci95: Its 95 % interval.
-        chance: What a prediction that is the same for all images scores, where the file says it and it is known.
         penalty: That was chosen by cross-validation, where the probe has one.
         folds: Of the cross-validation.
         probe: Its kind.
@@ -32,6 +31,8 @@ class TransferResult(Result):
         split: Which parts of one's own data are ``train`` and ``test``, where that was found out.
         overlap: How many images are both for training and for the test.
         targets: What was to be predicted, where the file says it.
+        chance: The score of a prediction that is the same whatever the image, where the file says it.
+        outputs: R^2 of each of several numbers that are predicted, by its name, where the file says it.
         details: How the fit came about.
     """
 
@@ -42,7 +43,6 @@ class TransferResult(Result):
     metric: Text
     mean_score: Finite = Field(alias="score")
     ci95: Interval
-    chance: Finite | None = Field(default=None, repr=False)
     penalty: Finite | None = Field(default=None, repr=False)
     folds: Whole = Field(repr=False)
     probe: Text
@@ -53,7 +53,14 @@ class TransferResult(Result):
     split: Mapping[str, Text] | None = Field(default=None, repr=False)
     overlap: Whole | None = Field(default=None, repr=False)
     targets: TargetsRecord | None = None
+    chance: Finite | None = Field(default=None, repr=False)
+    outputs: Mapping[str, Finite] = Field(default_factory=dict, repr=False)
     details: Mapping[str, Any] = Field(default_factory=dict, repr=False)
+
+    @property
+    def penalty_is_at_an_edge(self) -> bool:
+        """Whether the chosen penalty is the smallest or the largest of those tried: a better one may lie beyond."""
+        return self.penalty is not None and self.penalty in self.details.get("penalty_range", ())
 
     @property
     def score(self) -> Estimate:

@@ -68,6 +68,9 @@ def _figures(results: Results) -> Iterator[tuple[str, str, ET.Element]]:
     for figure in (*curves.curve_figures(results, groups), *depth.depth_figures(results)):
         title = f"{figure.title}, {figure.kind}"
         yield f"{figure.kind} {figure.name}", title, curves.with_legend(figure, curves.draw(figure, "figure"))
+    for figure in curves.curve_figures(results, groups, of_distance=True):
+        title = f"{figure.y_label}, {figure.title}, {figure.kind}"
+        yield f"distance {figure.kind} {figure.name}", title, curves.with_legend(figure, curves.draw(figure, "figure"))
     for cloud in (*clouds(results), *clouds_of_views(results)):
         title = f"{cloud.title}: {cloud.y_label} over {cloud.x_label}"
         yield title, title, scatter.draw_with_caption(cloud, "figure")

@@ -147,12 +147,17 @@ def _invariance(results: Results, groups: Sequence[Group], rows: tuple[Row, ...]
     """What the sections on invariance are made of."""
     quantity = comparable_similarity(results.rows)
     styles = curves.line_styles(groups)
-    figures = curves.curve_figures(results, groups)
+    everything = len(rows) == len(results.rows)
+    figures = [curves.curve_figures(results, groups, of_distance=one) for one in (False, True)[: 1 + everything]]
     return {
         "panels": panels(results)[:MOST_METRICS],
         "all_compared": invariance_grid(results, quantity),
         "matched_width": matched_width(results) if quantity == "width_matched_similarity" else None,
-        "figures": [(figure, svg.markup(curves.draw(figure, f"curve-{i}"))) for i, figure in enumerate(figures)],
+        "figures": [
+            [(figure, svg.markup(curves.draw(figure, f"curve-{of}-{i}"))) for i, figure in enumerate(of_metric)]
+            for of, of_metric in enumerate(figures)
+            if of_metric
+        ],
         "depths": [
             (figure, svg.markup(curves.with_legend(figure, curves.draw(figure, f"depth-{i}"))))
             for i, figure in enumerate(depth.depth_figures(results))

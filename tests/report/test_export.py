@@ -48,6 +48,7 @@ def test_the_index_lists_every_file(directory: Path) -> None:
         "numbers.csv",
         *(f"table-{name}.{end}" for name in tables for end in ("csv", "tex")),
         *(f"figure-{name}.svg" for name in (*figures, *scores)),
+        *(f"figure-distance-{name}.svg" for name in figures),
     }
 
 
@@ -120,7 +121,7 @@ def test_latex_is_escaped() -> None:
 
 def test_figures_are_pictures_of_their_own(directory: Path) -> None:
     found = sorted(directory.glob("*.svg"))
-    assert len(found) == 6
+    assert len(found) == 10
     for path in found:
         root = ElementTree.fromstring(path.read_text(encoding="utf-8"))
         assert root.tag == f"{SVG}svg"
@@ -151,7 +152,7 @@ def test_names_are_stable_and_differ_whatever_things_are_called(
     assert names == [one.name for one in exported(results)]
     assert len(names) == len(set(names))
     assert all(re.fullmatch(r"[a-z0-9-]{1,90}\.(csv|tex|svg)", name) for name in names)
-    assert sum(name.endswith(".svg") for name in names) == len(odd)
+    assert sum(name.endswith(".svg") for name in names) == 2 * len(odd)
 
 
 def test_what_is_there_besides_changes_no_name(tmp_path: Path, write_invariance: Make, make_transform: Make) -> None:

@@ -184,12 +184,12 @@ def test_every_score_is_in_its_cell_with_its_interval_mark_and_rank(root: Elemen
 def test_every_curve_has_a_line_per_backbone_and_a_description(root: Element) -> None:
     figures = list(root.find("figure"))
     assert [next(one.find("figcaption")).text for one in figures] == [
-        *("rotation spatial", "resized crop spatial", "hue appearance", "blur appearance")
+        *("rotation spatial", "resized crop spatial", "hue appearance", "blur appearance") * 2
     ]
     for figure in figures:
         (svg,) = figure.find("svg", role="img")
         title, description = (next(svg.find(id=name)) for name in svg.attributes["aria-labelledby"].split())
-        assert title.text.startswith("Similarity over ")
+        assert title.text.startswith(("Similarity over ", "Relative distance over "))
         assert description.text.count("highest") == 3
         assert sum("curve" in path.classes for path in svg.find("path")) == 3
         assert sum("marker" in path.classes for path in svg.find("path")) == 3
@@ -392,7 +392,7 @@ def test_a_place_that_cannot_be_written_is_an_error_with_its_name(paper_runs: Pa
 
 
 def test_every_metric_has_a_switch_without_a_script(root: Element) -> None:
-    switches = list(root.find("input", type="radio"))
+    switches = list(root.find("input", name="metric"))
     panels = [one for one in root.find("div") if "panel" in one.classes]
     assert len(switches) == len(panels) == 3  # similarity, distance, similarity without the identity
     assert ["checked" in one.attributes for one in switches] == [True, False, False]

@@ -6,13 +6,15 @@ Lengths are in the figure's own units (``WIDTH`` x ``HEIGHT``), with the origin 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
 import numpy as np
+from numpy.typing import NDArray
 
 from solo_invariance.report.collect import Results, Row
 from solo_invariance.report.drawing import svg
@@ -21,8 +23,11 @@ from solo_invariance.report.drawing.axis import Axis, Tick, tick_text
 from solo_invariance.report.drawing.colours import LIGHT
 from solo_invariance.report.grids import Quantity, comparable_similarity, kinds_of, number, readable
 from solo_invariance.report.groups import Group
+from solo_invariance.report.paired import distance_of_independent
 from solo_invariance.report.per_image import half_widths, read_scores
 from solo_invariance.results import TransformResult
+
+Places = NDArray[np.int64]
 
 WIDTH, HEIGHT = 320, 200
 LEFT, RIGHT, TOP, BOTTOM = 38, 304, 10, 160
@@ -34,7 +39,10 @@ MAX_BANDS = 12
 _SHORT = 18
 NUM_DASHES = 4
 LOWEST = -0.25
-"""The lower end of every vertical axis, unless a similarity lies below it."""
+"""The lower end of every vertical axis of similarity, unless one lies below it."""
+
+HIGHEST = 1.25
+"""The upper end of every vertical axis of relative distance, unless one lies above it."""
 
 FLAT = 0.02
 """A transform whose similarities are all nearer to 1 than this hardly changes the images."""
@@ -97,12 +105,16 @@ class Figure:
     x_label: str
     x_ticks: tuple[Tick, ...]
     y_axis: Axis
+    y_label: str
+    chance: float
     lines: tuple[Line, ...]
     identity: float | None
     note: str
 
 
-def curve_figures(results: Results, groups: Sequence[Group] | None = None) -> list[Figure]:
+def curve_figures(
+    results: Results, groups: Sequence[Group] | None = None, *, of_distance: bool = False
+) -> list[Figure]:
     """One figure for each number of each transform with a curve, in the order of the tables, on one vertical axis.
 
     They are of the similarity by which the backbones can be compared, as the tables are. A group of several backbones
@@ -111,12 +123,13 @@ def curve_figures(results: Results, groups: Sequence[Group] | None = None) -> li
     Args:
         results: All rows.
         groups: Those that are drawn, each of a style of its own; each row by itself where this is left out.
+        of_distance: Draw the relative distance instead: 0 is invariant, and 1 is how far apart unrelated images are.
     """
-    quantity = comparable_similarity(results.rows)
+    quantity: Quantity = "relative_distance" if of_distance else comparable_similarity(results.rows)
     groups = [Group(row.label, (row,)) for row in results.rows] if groups is None else groups
     styles = line_styles(groups)
     drawn = [row for group in groups for row in group.rows]
-    y_axis = Axis(_lowest(drawn, quantity), 1.0, BOTTOM, TOP)
+    y_axis = _y_axis(drawn, quantity)
     return [
         _figure(name, index, groups, quantity, y_axis, styles)
         for name, first in _transforms_in_order(drawn).items()
@@ -152,25 +165,25 @@ def has_curve(name: str, transform: TransformResult) -> bool:
     return bool(_drawn(name, transform))
 
 
-def curve(positions: Abscissa, similarities: Sequence[float], row: Row | None = None, *of: str) -> Curve:
-    """Similarity over some numbers; values at equal ones, or within the same of ``MAX_BINS`` bins, are averaged.
+def curve(
+    positions: Abscissa, values: Sequence[float], half_widths_of: Callable[[Places], Array] | None = None
+) -> Curve:
+    """Similarity, or distance, over some numbers; values at equal ones, or within one of ``MAX_BINS``, are averaged.
 
     Bins are taken where there are more distinct numbers than bins, except of transforms with a single number.
 
     Args:
         positions: One number per parameter.
-        similarities: One per parameter.
-        row: The backbone's, for intervals from what single images scored.
-        of: The names of transform and metric in that.
+        values: One per parameter.
+        half_widths_of: Gives half the width of each point's interval, for the point of each parameter.
     """
     distinct, points = np.unique(positions.values.round(6), return_inverse=True)
     if len(distinct) > MAX_BINS and (positions.facet or positions.is_combined):
         bins = np.digitize(positions.values, np.linspace(distinct[0], distinct[-1], MAX_BINS + 1)[1:-1])
         points = np.unique(bins, return_inverse=True)[1]
     counts = np.bincount(points)
-    x, y = (np.bincount(points, weights=values) / counts for values in (positions.values, np.array(similarities)))
-    scores = None if row is None else read_scores(row, *of)
-    half = np.full(len(x), np.nan) if scores is None else half_widths(scores, points.astype(np.int64))
+    x, y = (np.bincount(points, weights=one) / counts for one in (positions.values, np.array(values)))
+    half = half_widths_of(points.astype(np.int64)) if half_widths_of else np.full(len(x), np.nan)
     return Curve(x, y, y - half, y + half)
 
 
@@ -178,8 +191,10 @@ def draw(figure: Figure, ident: str) -> ET.Element:
     """The figure as SVG."""
     sentences = " ".join(f"{line.summary}." for line in figure.lines)
     over = f", {figure.x_label}" if figure.x_label else ""
-    root = svg.picture(WIDTH, HEIGHT, ident, f"Similarity over {figure.title}{over}", sentences)
+    root = svg.picture(WIDTH, HEIGHT, ident, f"{figure.y_label} over {figure.title}{over}", sentences)
     draw_axes(root, figure.x_ticks, figure.y_axis, figure.x_label)
+    chance = figure.y_axis.position(figure.chance)
+    svg.line(root, (LEFT, chance), (RIGHT, chance), "chance")
     if figure.identity is not None:
         svg.line(root, (figure.identity, TOP), (figure.identity, BOTTOM), "identity")
     for line in figure.lines if len(figure.lines) <= MAX_BANDS else ():
@@ -265,13 +280,29 @@ def _transforms_in_order(rows: Sequence[Row]) -> dict[str, TransformResult]:
     return {name: one for kind in kinds_of(rows) for name, one in found.items() if one.kind == kind}
 
 
-def _lowest(rows: Sequence[Row], quantity: Quantity) -> float:
-    curves = (_estimates(transform, quantity) for row in rows for transform in row.transforms.values())
-    return min(math.floor(min(chain.from_iterable(curves), default=0.0) * 4) / 4, LOWEST)
+def _y_axis(rows: Sequence[Row], quantity: Quantity) -> Axis:
+    values = list(chain.from_iterable(_values(row, name, quantity) for row in rows for name in row.transforms))
+    if quantity == "relative_distance":
+        return Axis(0.0, max(math.ceil(max(values, default=0.0) * 4) / 4, HIGHEST), BOTTOM, TOP)
+    return Axis(min(math.floor(min(values, default=0.0) * 4) / 4, LOWEST), 1.0, BOTTOM, TOP)
 
 
-def _estimates(transform: TransformResult, quantity: Quantity) -> tuple[float, ...]:
-    return getattr(transform, quantity).curve or ()
+def _values(row: Row, name: str, quantity: Quantity) -> tuple[float, ...]:
+    """What a row was measured to have at each parameter of a transform, as far as it was."""
+    transform = row.transforms[name]
+    if quantity != "relative_distance":
+        return getattr(transform, quantity).curve or ()
+    unit = distance_of_independent(row.backbone.num_features)
+    return tuple(one / unit for one in transform.distance.curve or ())
+
+
+def _half_widths(row: Row, name: str, quantity: Quantity, points: Places) -> Array:
+    """Half the width of the interval of each point, NaN where it is not known."""
+    is_relative = quantity == "relative_distance"
+    scores = read_scores(row, name, "distance" if is_relative else quantity)
+    if scores is None:
+        return np.full(points.max() + 1, np.nan)
+    return half_widths(scores, points) / (distance_of_independent(row.backbone.num_features) if is_relative else 1.0)
 
 
 def _figure(
@@ -294,6 +325,8 @@ def _figure(
         x_label=positions.label,
         x_ticks=x_axis.ticks(5, first.unit),
         y_axis=y_axis,
+        y_label="Relative distance" if quantity == "relative_distance" else "Similarity",
+        chance=1.0 if quantity == "relative_distance" else 0.0,
         lines=tuple(line_of(label, one, x_axis, y_axis, styles[label]) for label, one in found.items()),
         identity=None if first.identity is None else x_axis.position(float(positions.values[first.identity])),
         note="; ".join(notes),
@@ -306,9 +339,9 @@ def _of_group(name: str, index: int, group: Group, quantity: Quantity) -> Curve 
     for row in group.rows:
         transform = row.transforms.get(name)
         over = abscissas(name, transform) if transform else []
-        if transform and index < len(over) and (values := _estimates(transform, quantity)):
-            of = (None,) if group.is_folded else (row, name, quantity)
-            curves.append(curve(over[index], values, *of))
+        if index < len(over) and len(values := _values(row, name, quantity)) == len(over[index].values):
+            errors = None if group.is_folded else partial(_half_widths, row, name, quantity)
+            curves.append(curve(over[index], values, errors))
     alike = [one.y for one in curves if np.array_equal(one.x, curves[0].x)]
     if len(alike) < 2:
         return curves[0] if curves else None

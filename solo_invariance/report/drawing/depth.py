@@ -48,6 +48,8 @@ def _figure(group: str, layers: tuple[str, ...], curves: Sequence[tuple[int, Lay
         x_label="layer",
         x_ticks=tuple(Tick(x_axis.position(depth), name) for depth, name in enumerate(layers)),
         y_axis=Axis(LOWEST, 1.0, BOTTOM, TOP),
+        y_label="Similarity",
+        chance=0.0,
         lines=tuple(lines),
         identity=None,
         note="",

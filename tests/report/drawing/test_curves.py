@@ -189,6 +189,29 @@ def write_arrays(directory: Path, name: str, values: list[list[float]], **change
     np.savez(directory / f"{name}.npz", **{**arrays, **changes})
 
 
+def test_distances_are_drawn_as_shares_of_that_of_unrelated_images(
+    tmp_path: Path, write_invariance: Make, make_transform: Make
+) -> None:
+    """Of 50 features, unrelated images are 10 apart: the square root of 2 x 50."""
+    backbone = {"name": "n", "checkpoint": None, "sha256": None, "num_features": 50}
+    write_invariance("a", "a", transforms={"hue": make_transform(0.5)}, backbone=backbone)
+    distances = np.array([[0.0, 4.0, 10.0], [0.0, 6.0, 10.0]])
+    write_arrays(tmp_path / "a", "hue", [[1.0, 1.0, 1.0]] * 2, distance=distances)
+    (figure,) = curve_figures(collect_results([tmp_path]), of_distance=True)
+    assert (figure.y_axis.low, figure.y_axis.high, figure.chance) == (0, 1.25, 1)
+    (line,) = figure.lines
+    y = figure.y_axis.position
+    # The fixture's distances are 0, 5 and 10.
+    assert [point[1] for point in line.points] == pytest.approx([y(0), y(0.5), y(1)])
+    # t of 1 degree of freedom is 12.7; the standard error of 4 and 6 is 1: beyond the axis on both sides.
+    assert [line.upper[1][1], line.lower[1][1]] == [TOP, BOTTOM]
+    assert [line.upper[2][1], line.lower[2][1]] == pytest.approx([y(1), y(1)])
+    root = draw(figure, "x")
+    (chance,) = (one for one in root if one.get("class") == "chance")
+    assert float(chance.attrib["y1"]) == pytest.approx(y(1), abs=0.1)
+    assert (root.findtext("title") or "").startswith("Relative distance over hue")
+
+
 def test_many_points_have_no_markers(tmp_path: Path, write_invariance: Make, make_transform: Make) -> None:
     def transform(count: int) -> dict[str, Any]:
         made = make_transform(0.5, parameters=[float(i) for i in range(count)])

@@ -18,6 +18,7 @@ from solo_invariance.backbones.knn_arguments import write_knn_arguments
 from solo_invariance.backbones.load import config_of
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_texts
+from solo_invariance.config.fuse import require_members
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.data.sources import Images
 from solo_invariance.device import choose_device
@@ -119,8 +120,7 @@ def _names(members: Sequence[Member], backbones: Sequence[Backbone]) -> list[str
 
 def _check_files(members: Sequence[Member], out: Path | str | None, export: Path | str | None) -> None:
     """Raise UserError where there is nothing to fuse, or something would be lost where it goes."""
-    if not members:
-        raise UserError("members: name the checkpoints to fuse, members=[a.ckpt,b.ckpt]")
+    require_members(members)
     if out is not None:
         _check_out(Path(out), members)
     if export is not None:

@@ -317,7 +317,7 @@ def _usage() -> str:
 
 def _fail(message: str) -> int:
     _say(f"solo-invariance: error: {message}")
-    if output_mode() == "json":
+    if output_mode() == "json" and os.environ.get("RANK", "0") == "0":  # torchrun starts the command several times
         print_json({"error": message})
     return 2
 

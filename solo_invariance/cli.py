@@ -294,7 +294,7 @@ def _of_the_machine(error: OSError | MemoryError | RuntimeError) -> str | None:
 
 def _fail(message: str) -> int:
     _say(f"solo-invariance: error: {message}")
-    if output_mode() == "json":
+    if output_mode() == "json" and os.environ.get("RANK", "0") == "0":  # torchrun starts the command several times
         print_json({"error": message})
     return 2
 

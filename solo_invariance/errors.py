@@ -1,5 +1,7 @@
 """The one exception that means: the input is wrong, and here is what to do."""
 
+import re
+
 
 class UserError(Exception):
     """Bad input. The message is one line that names the culprit (file, key or image) and what was expected.
@@ -12,3 +14,34 @@ class UserError(Exception):
 def reason_of(error: BaseException) -> str:
     """Return why another library refused something, for a line of ours: the first of its own, or the error's kind."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def install_command(*libraries: str) -> str:
+    """Return the command that installs optional libraries, each in a version that this package was tried with.
+
+    It names the libraries themselves and not an extra of this package, which is on no index: what an index has under
+    its name is somebody else's.
+
+    Args:
+        libraries: Names of distributions.
+
+    Example:
+        >>> install_command("lightly")
+        "pip install 'lightly>=1.5.22'"
+    """
+    return f"pip install {' '.join(map(_requirement, libraries))}"
+
+
+def _requirement(library: str) -> str:
+    """A library with the bound that this package's metadata has for it, quoted for a shell."""
+    from importlib.metadata import PackageNotFoundError, requires  # which few who import this module need
+
+    try:
+        declared = requires("solo-invariance") or []
+    except PackageNotFoundError:
+        declared = []
+    for one in declared:
+        found = re.match(r"([\w.-]+)\s*([^;]*?)\s*(;|$)", one)
+        if found and found[1].lower() == library and found[2]:
+            return f"'{library}{found[2].strip('() ')}'"
+    return library

@@ -39,7 +39,8 @@ from solo_invariance.transfer.task_data import task_named
 Member = Backbone | nn.Module | BackboneConfig | Path | str
 """A backbone, any module of one's own, the path of a checkpoint, or the name of a model (``timm:NAME``)."""
 
-_AUTO = "auto"
+AUTO = "auto"
+"""The mode that chooses among the fusions."""
 _DEFAULT = FuseSettings()
 
 
@@ -136,7 +137,7 @@ class _Fusing:
 
     def check(self) -> None:
         """Raise UserError where the mode, or the task, is unknown or reads nothing of what is set."""
-        if self.mode != _AUTO:
+        if self.mode != AUTO:
             plugin = _plugin(self.mode)
             if self.settings.max_members is not None:
                 raise UserError(f"max_members: mode={self.mode} takes all members; auto chooses some")
@@ -150,7 +151,7 @@ class _Fusing:
 
     def fused(self, members: Sequence[Backbone], names: list[str], device: str) -> tuple[Backbone, Choice | None]:
         """Return the fusion, and what was chosen for it where something was."""
-        if self.mode == _AUTO:
+        if self.mode == AUTO:
             return self._selected(self._images(members, device), names)
         plugin = _plugin(self.mode)
         if not build_fusion(plugin, members, self.mode, self.options).is_fitted:  # before any feature is computed

@@ -42,7 +42,8 @@ from solo_invariance.transfer.task_data import task_named
 Member = Backbone | nn.Module | BackboneConfig | Path | str
 """A backbone, any module of one's own, the path of a checkpoint, or the name of a model (``timm:NAME``)."""
 
-_AUTO = "auto"
+AUTO = "auto"
+"""The mode that chooses among the fusions."""
 _DEFAULT = FuseSettings()
 
 
@@ -142,7 +143,7 @@ class _Fusing:
 
     def check(self) -> None:
         """Raise UserError where the mode, or the task, is unknown or reads nothing of what is set."""
-        if self.mode != _AUTO:
+        if self.mode != AUTO:
             plugin = _plugin(self.mode)
             if self.settings.max_members is not None:
                 raise UserError(f"max_members: mode={self.mode} takes all members; auto chooses some")
@@ -159,7 +160,7 @@ class _Fusing:
     ) -> FusionAhead:
         """Return what is to be done, to features some of which may be in the cache."""
         where = choose_device(device)
-        looks = self.mode == _AUTO or build_fusion(_plugin(self.mode), members, self.mode, self.options).is_fitted
+        looks = self.mode == AUTO or build_fusion(_plugin(self.mode), members, self.mode, self.options).is_fitted
         images = self._images(members, device) if looks else None
         sources = {} if images is None else images.sources()
         return FusionAhead(
@@ -175,7 +176,7 @@ class _Fusing:
 
     def fused(self, members: Sequence[Backbone], names: list[str], device: str) -> tuple[Backbone, Choice | None]:
         """Return the fusion, and what was chosen for it where something was."""
-        if self.mode == _AUTO:
+        if self.mode == AUTO:
             return self._selected(self._images(members, device), names)
         plugin = _plugin(self.mode)
         if not build_fusion(plugin, members, self.mode, self.options).is_fitted:  # before any feature is computed

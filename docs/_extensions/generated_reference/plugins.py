@@ -43,5 +43,3 @@ def _says(plugin: Any) -> str:
     unit, kind = getattr(plugin, "unit", ""), getattr(plugin, "kind", "")
     facts = [fact for fact in (kind, f"in {unit}" if unit else "") if isinstance(fact, str) and fact]
     return f"{first} *{', '.join(facts)}*" if facts else first
-
-

@@ -102,7 +102,9 @@ def _type_in_words(schema: dict[str, Any]) -> str:
 def _models_within(model: type[BaseModel]) -> list[type[BaseModel]]:
     """Return the classes of the mappings within a file, at any depth."""
     names = model.model_json_schema(mode="serialization").get("$defs", {})
-    known = {one.__name__: one for one in _subclasses(BaseModel) if one.__module__.startswith("solo_invariance.results")}
+    known = {
+        one.__name__: one for one in _subclasses(BaseModel) if one.__module__.startswith("solo_invariance.results")
+    }
     return [known[name] for name in names]
 
 

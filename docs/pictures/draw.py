@@ -141,7 +141,7 @@ def curves_over_references() -> list[Curve]:
     ours = [row for row in mine if row.get("estimator") == "a thousandth of the variances"]
     return [
         ("similarity", [row["images"] for row in ours], [row["held_out"] for row in ours]),
-        ("not held out", [row["images"] for row in ours], [row["in_sample"] for row in ours]),
+        ("similarity, in sample", [row["images"] for row in ours], [row["in_sample"] for row in ours]),
         ("distance", [row["images"] for row in distance], [row["difference"] for row in distance]),
     ]
 
@@ -182,7 +182,9 @@ def drawing(curves: Sequence[Curve], across: str, up: str, ticks: Sequence[float
     ends = _apart([y(values[-1]) for _, _, values in curves])
     for (name, places, values), colour, end in zip(curves, _COLOURS, ends, strict=False):
         points = [(x(place), min(y(value), _HEIGHT - _BOTTOM)) for place, value in zip(places, values, strict=True)]
-        parts.append(f'<polyline class="l" stroke="{colour}" points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}"/>')
+        parts.append(
+            f'<polyline class="l" stroke="{colour}" points="{" ".join(f"{a:.1f},{b:.1f}" for a, b in points)}"/>'
+        )
         parts += [f'<circle cx="{a:.1f}" cy="{b:.1f}" r="3" fill="{colour}"/>' for a, b in points]
         parts.append(f'<text x="{_WIDTH - _RIGHT + 10}" y="{end + 4:.1f}" style="fill:{colour}">{name}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"

@@ -133,7 +133,9 @@ def _install(example: Path, site: Path) -> None:
     information.mkdir()
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 0.1.0\n")
     groups = re.findall(r'^\[project\.entry-points\."(.+)"\]\n((?:.+ = .+\n)+)', text, flags=re.MULTILINE)
-    (information / "entry_points.txt").write_text("".join(f"[{group}]\n{lines}" for group, lines in groups).replace('"', ""))
+    (information / "entry_points.txt").write_text(
+        "".join(f"[{group}]\n{lines}" for group, lines in groups).replace('"', "")
+    )
 
 
 def _write_program(path: Path, content: str) -> None:
@@ -145,7 +147,9 @@ def _write_program(path: Path, content: str) -> None:
 def _stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("stand-ins")
     for number, family in enumerate(("default", "ventral", "dorsal")):
-        _write_run(root / "trained_models" / "mocov2plus" / str(number), family, f"{family}-{number}-ep=999.ckpt", number)
+        _write_run(
+            root / "trained_models" / "mocov2plus" / str(number), family, f"{family}-{number}-ep=999.ckpt", number
+        )
     _write_photographs(root / "photos", 12, seed=0)
     _write_photographs(root / "imagenet" / "val" / "n01440764", 80, seed=1)
     for part, count in (("train", 6), ("test", 3)):

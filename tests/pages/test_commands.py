@@ -10,7 +10,11 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("howto/*.md")), *sorted((ROOT / "docs").glob("explanation/*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("howto/*.md")),
+    *sorted((ROOT / "docs").glob("explanation/*.md")),
+]
 
 # Lines that are not run here, by how they begin, and why.
 NOT_RUN = {

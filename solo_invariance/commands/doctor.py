@@ -1,10 +1,12 @@
 """``solo-invariance doctor``: what is installed, what was found, and what to do about what is missing."""
 
+from dataclasses import asdict
 from typing import Any
 
 from rich.table import Table
 from rich.text import Text
 
+from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.terminal import console
 from solo_invariance.config.doctor import DoctorConfig as Config
 from solo_invariance.errors import UserError
@@ -24,6 +26,7 @@ def run(config: Any) -> None:
     for finding in findings:
         table.add_row(Text(finding.state, _COLOURS[finding.state]), finding.what, finding.found, finding.advice)
     console.print(table)
+    deliver(Outcome(None, {"findings": [asdict(finding) for finding in findings]}))
     broken = [finding.what for finding in findings if finding.state == "broken"]
     if broken:
         raise UserError(f"broken: {', '.join(broken)}; see the table above")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from solo_invariance.config.checks import LARGEST_SIDE, Checked, require_positive
-from solo_invariance.config.kinds import FamilyChoice, FilePath, Names
+from solo_invariance.config.kinds import FamilyChoice, FilePath, Names, chosen_from, in_words
 from solo_invariance.errors import UserError
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
@@ -23,7 +23,7 @@ class ViewsConfig(Checked):
 
     section: ClassVar[str] = "backbone.views."
 
-    family: FamilyChoice = None
+    family: FamilyChoice = field(default=None, metadata=chosen_from(plugins="families"))
     num_views: int = 32
 
     def __post_init__(self) -> None:
@@ -64,9 +64,9 @@ class BackboneConfig(Checked):
     heads: list[str] = field(default_factory=list)
     layer: Names = None
     crop_size: int | None = None
-    mean: Any = None
-    std: Any = None
-    interpolation: str | None = None
+    mean: Any = field(default=None, metadata=in_words("list of three numbers"))
+    std: Any = field(default=None, metadata=in_words("list of three numbers"))
+    interpolation: str | None = field(default=None, metadata=chosen_from(*INTERPOLATIONS))
     crop_pct: float | None = None
     label: str | None = None
     views: ViewsConfig = field(default_factory=ViewsConfig)

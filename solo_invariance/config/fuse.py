@@ -5,7 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_workers
-from solo_invariance.config.kinds import FilePath
+from solo_invariance.config.kinds import FilePath, chosen_from
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.errors import UserError
 
@@ -23,7 +23,7 @@ class FusionReferenceConfig(Checked):
     section: ClassVar[str] = "reference."
 
     path: FilePath | None = None
-    name: str | None = None
+    name: str | None = field(default=None, metadata=chosen_from("latent_scenes"))
     num_images: int = 5000
 
     def __post_init__(self) -> None:
@@ -36,7 +36,7 @@ class FuseConfig(Checked):
     """``solo-invariance fuse``."""
 
     members: Annotated[Any, list[FilePath | BackboneConfig]] = field(default_factory=list)
-    mode: str = "concat"
+    mode: str = field(default="concat", metadata=chosen_from("auto", plugins="fusions"))
     width: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
     reference: FusionReferenceConfig = field(default_factory=FusionReferenceConfig)

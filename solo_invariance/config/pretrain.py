@@ -4,8 +4,14 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_sides, require_workers
-from solo_invariance.config.kinds import FamilyChoice, FilePath, MonitorKeys
+from solo_invariance.config.kinds import FamilyChoice, FilePath, MonitorKeys, chosen_from, in_words
 from solo_invariance.errors import UserError
+
+METHODS = ("mocov2", "mocov2plus", "simclr")
+"""What the embedded host trains by."""
+
+DATASETS = ("latent_scenes", "custom", "cifar10", "cifar100", "stl10")
+"""What the embedded host reads; ``custom`` is a folder of one's own."""
 
 
 @dataclass
@@ -14,7 +20,7 @@ class PretrainBackboneConfig(Checked):
 
     section: ClassVar[str] = "backbone."
 
-    name: str = "resnet10"
+    name: str = "resnet10w025"
     kwargs: dict[str, Any] = field(default_factory=dict)
 
 
@@ -24,7 +30,7 @@ class PretrainDataConfig(Checked):
 
     section: ClassVar[str] = "data."
 
-    dataset: str = "latent_scenes"
+    dataset: str = field(default="latent_scenes", metadata=chosen_from(*DATASETS))
     train_path: FilePath | None = None
     val_path: FilePath | None = None
     format: str = "image_folder"
@@ -44,8 +50,8 @@ class OptimizerConfig(Checked):
 
     section: ClassVar[str] = "optimizer."
 
-    name: str = "sgd"
-    batch_size: int = 256
+    name: str = field(default="sgd", metadata=chosen_from("sgd", "adam", "adamw"))
+    batch_size: int = 128
     lr: float | None = None
     classifier_lr: float = 0.3
     weight_decay: float | None = None
@@ -58,11 +64,11 @@ class SchedulerConfig(Checked):
 
     section: ClassVar[str] = "scheduler."
 
-    name: str = "warmup_cosine"
-    warmup_epochs: float = 10
+    name: str = field(default="warmup_cosine", metadata=chosen_from("warmup_cosine", "none"))
+    warmup_epochs: float = 1
     warmup_start_lr: float = 3e-5
     min_lr: float = 0.0
-    interval: str = "step"
+    interval: str = field(default="step", metadata=chosen_from("step", "epoch"))
 
 
 @dataclass
@@ -100,12 +106,12 @@ class InvarianceConfig(Checked):
 
     section: ClassVar[str] = "invariance."
 
-    family: FamilyChoice = None
-    views: FamilyChoice = None
+    family: FamilyChoice = field(default=None, metadata=chosen_from(plugins="families"))
+    views: FamilyChoice = field(default=None, metadata=chosen_from(plugins="families"))
     operations: dict[str, Any] = field(default_factory=dict)
     crop_size: int | None = None
     small_crop_size: int | None = None
-    canvas: str | None = None
+    canvas: str | None = field(default=None, metadata=chosen_from("whole", "centre"))
     canvas_size: int | None = None
     monitor: Annotated[Any, MonitorKeys | None] = None
 
@@ -115,7 +121,7 @@ class PretrainConfig(Checked):
     """``solo-invariance pretrain``: solo-learn's schema, as far as the embedded host goes."""
 
     name: str = "${method}-${data.dataset}"
-    method: str = "mocov2plus"
+    method: str = field(default="mocov2plus", metadata=chosen_from(*METHODS))
     backbone: PretrainBackboneConfig = field(default_factory=PretrainBackboneConfig)
     method_kwargs: dict[str, Any] = field(default_factory=dict)
     momentum: MomentumConfig = field(default_factory=MomentumConfig)
@@ -126,10 +132,10 @@ class PretrainConfig(Checked):
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     auto_resume: AutoResumeConfig = field(default_factory=AutoResumeConfig)
     invariance: InvarianceConfig = field(default_factory=InvarianceConfig)
-    max_epochs: int = 100
+    max_epochs: int = 20
     accelerator: str = "auto"
-    devices: Any = 1
-    precision: Any = "32-true"
+    devices: Any = field(default=1, metadata=in_words("whole number"))
+    precision: Any = field(default="32-true", metadata=in_words("text"))
     seed: int = 5
 
     def __post_init__(self) -> None:

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.lightning.datasets import training_dataset, validation_datasets
 from solo_invariance.hosts.lightning.per_trainer import PerTrainerCallback, acts
+from solo_invariance.hosts.refusals import composed, leave_solo_learn, say
 
 if TYPE_CHECKING:
     from solo_invariance.families import Canvas, CropPipeline
@@ -35,7 +36,8 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
 
     When fitting starts, the data workers' transform is replaced by a canvas (and torchvision's way of reading a file by
     one that decodes no more of it than the canvas needs); at each batch, the canvases are replaced by the crops that
-    the families make of them. After fitting, the dataset is as it was. A module takes part by a ``cfg`` with
+    the families make of them. After fitting, the dataset is as it was. What they do is said in one line
+    when fitting starts, and written to the configuration and to checkpoints. A module takes part by a ``cfg`` with
     ``augmentations`` whose entries have the key ``family``; any other is left alone. The families are remembered in
     checkpoints, and training does not resume with others. Of several such callbacks in a trainer, the first acts.
     """
@@ -48,6 +50,7 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
         """
         if stage != "fit":
             return
+        composed()
         self._end(trainer)
         if not acts(FamiliesCallback, self, trainer):
             return
@@ -57,10 +60,17 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
             return
         from torchvision.datasets.folder import default_loader
 
-        from solo_invariance.hosts.augmentations import crop_pipeline_from_config
+        from solo_invariance.hosts.augmentations import (
+            crop_pipeline_from_config,
+            origin_of_size,
+            record_run,
+            summarise_run,
+        )
 
         cfg = _as_config(cfg)
+        origin = origin_of_size(cfg)
         pipeline, canvas = crop_pipeline_from_config(cfg)
+        record_run(cfg, pipeline, canvas)
         dataset = _dataset_with_transform(trainer)
         if any(dataset is other for other in validation_datasets(trainer)):
             raise UserError(
@@ -72,14 +82,22 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
         dataset.transform = canvas
         if before.get("loader") is default_loader:
             dataset.loader = canvas.load
+        if trainer.is_global_zero:
+            say("; ".join(filter(None, (summarise_run(pipeline, canvas), origin))))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the dataset its own transform back."""
         self._end(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give the dataset its own transform back: Lightning tears nothing down after an error."""
+        """Give the dataset its own transform back: Lightning tears nothing down after an error.
+
+        Raises:
+            SystemExit: The error is a wrong input, and one of solo-learn's scripts is running.
+        """
         self._end(trainer)
+        if isinstance(exception, UserError) and acts(FamiliesCallback, self, trainer):
+            leave_solo_learn(exception)
 
     def _end(self, trainer: Trainer) -> None:
         run = self._runs.pop(trainer, None)
@@ -124,7 +142,7 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
         if trainer.state.fn != "fit" or not acts(FamiliesCallback, self, trainer):
             return
         before, now = checkpoint.get("callbacks", {}).get(_STATE_KEY, {}), _state(pl_module)
-        if before != now:
+        if _compared(before) != _compared(now):
             raise UserError(
                 f"this run would resume from a checkpoint of other augmentations: it was trained with "
                 f"{_described(before)}, the configuration asks for {_described(now)}; choose another name or "
@@ -133,7 +151,7 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
 
 
 def _state(module: LightningModule) -> dict[str, Any]:
-    """Return the fingerprint of the families that a module's configuration names; nothing where it names none.
+    """Return the families that a module's configuration names, as fingerprint and in full; nothing where it names none.
 
     It comes from the module and not from the run: the run is over when somebody saves a checkpoint after ``fit``, and
     took place in other processes where the strategy spawns them.
@@ -141,11 +159,20 @@ def _state(module: LightningModule) -> dict[str, Any]:
     cfg: Any = getattr(module, "cfg", None)
     if not _names_families(cfg):
         return {}
-    from solo_invariance.hosts.augmentations import crop_pipeline_from_config
+    from solo_invariance.hosts.augmentations import RESOLVED, crop_pipeline_from_config, describe_run, shown_by
 
     pipeline, canvas = crop_pipeline_from_config(_as_config(cfg))
-    kept = "whole" if canvas.whole else "centre"
-    return {"families": pipeline.fingerprint(), "canvas": kept, "canvas_size": canvas.size}
+    return {
+        "families": pipeline.fingerprint(),
+        "canvas": shown_by(canvas),
+        "canvas_size": canvas.size,
+        RESOLVED: describe_run(pipeline, canvas),
+    }
+
+
+def _compared(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a resumed run shares: the fingerprint has the numbers, which older checkpoints do not write out."""
+    return {key: state[key] for key in ("families", "canvas", "canvas_size") if key in state}
 
 
 def _as_config(cfg: Any) -> Any:

@@ -11,7 +11,11 @@ _LINK = re.compile(r"\[([^\]]+)\]\((?!\w+:|#)([^)]+)\)")
 def pages() -> dict[str, str]:
     """Return the pages of the texts that are there."""
     texts = {_PAGES[name]: (_ROOT / name) for name in _PAGES}
-    return {page: _with_links_of_the_site(path.read_text(encoding="utf-8")) for page, path in texts.items() if path.is_file()}
+    return {
+        page: _with_links_of_the_site(path.read_text(encoding="utf-8"))
+        for page, path in texts.items()
+        if path.is_file()
+    }
 
 
 def _with_links_of_the_site(text: str) -> str:

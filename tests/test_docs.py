@@ -328,3 +328,36 @@ print(json.dumps(found))
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr[-3000:]
     assert json.loads(done.stdout.splitlines()[-1]) == {"h_flip": ["", 2], "hue": ["turns", 9]}
+
+
+def _blocks(page: Path, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(), flags=re.DOTALL)
+
+
+@pytest.mark.host
+@pytest.mark.slow
+def test_the_tutorial_with_solo_learn_runs_in_a_checkout(solo_learn: Path, tmp_path: Path, feature_cache: Path) -> None:
+    """Every command of it in one shell, as it is written, but with fewer pictures and epochs."""
+    page, checkout = DOCS / "tutorials" / "solo_learn.md", tmp_path / "solo-learn"
+    subprocess.run(["git", "clone", "-q", str(solo_learn), str(checkout)], check=True)
+    for name, module in (("python", ""), ("solo-invariance", "-m solo_invariance.cli")):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f'#!/bin/sh\nexec {sys.executable} -W ignore {module} "$@"\n')
+        program.chmod(0o755)
+    (pictures,) = _blocks(page, "python")
+    (checkout / "pictures.py").write_text(pictures.replace("1600", "160").replace("400", "80"))
+    setup, *rest = _blocks(page, "sh")
+    assert "git clone" in setup
+    script = "\n".join(["python pictures.py", *rest])
+    for usual, small in (("max_epochs=8", "max_epochs=2"), ("ep=7", "ep=1"), ("max_epochs=3", "max_epochs=1")):
+        assert usual in script
+        script = script.replace(usual, small)
+    environment = {**os.environ, "PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        ["bash", "-e", "-o", "pipefail", "-c", script], cwd=checkout, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    assert (checkout / "report.html").is_file()
+    found = {path.parent.name for path in checkout.glob("runs/*/*/*.json")}
+    assert {"ventral", "dorsal", "fused"} <= found

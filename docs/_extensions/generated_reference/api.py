@@ -60,7 +60,7 @@ def pages() -> dict[str, str]:
     found = {f"{_FOLDER}/{name}.rst": _page(name, home) for name in PACKAGES}
     title = "Python API"
     index = [title, "=" * len(title), _INTRODUCTION, ".. toctree::", "   :maxdepth: 1", ""]
-    index += [f"   {name}" for name in PACKAGES]
+    index += [f"   {name.removeprefix('solo_invariance.')} <{name}>" for name in PACKAGES]
     return {f"{_FOLDER}/index.rst": "\n".join(index) + "\n", **found}
 
 

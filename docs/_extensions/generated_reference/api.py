@@ -49,8 +49,8 @@ FURTHER = {
 
 _INTRODUCTION = """
 Every command is a function of the same name: ``from solo_invariance import measure``. Plain arguments or one settings
-object go in, typed results come out; with ``out=FOLDER`` a function writes what its command writes, and each goes on with
-what the other began. What a page does not list is not public, and may change.
+object go in, typed results come out; with ``out=FOLDER`` a function writes what its command writes, and each goes on
+with what the other began. What a page does not list is not public, and may change.
 """
 
 
@@ -60,7 +60,7 @@ def pages() -> dict[str, str]:
     found = {f"{_FOLDER}/{name}.rst": _page(name, home) for name in PACKAGES}
     title = "Python API"
     index = [title, "=" * len(title), _INTRODUCTION, ".. toctree::", "   :maxdepth: 1", ""]
-    index += [f"   {name}" for name in PACKAGES]
+    index += [f"   {name.removeprefix('solo_invariance.')} <{name}>" for name in PACKAGES]
     return {f"{_FOLDER}/index.rst": "\n".join(index) + "\n", **found}
 
 
@@ -108,10 +108,17 @@ def _role(one: Any) -> str:
 
 def _entry(package: str, name: str, one: Any) -> list[str]:
     if inspect.isclass(one):
-        return [f".. autoclass:: {package}.{name}", "   :members:", "   :inherited-members: Module, BaseModel, Metric, Dataset, dict, ABC, ModuleType", ""]
+        return [
+            f".. autoclass:: {package}.{name}",
+            "   :members:",
+            "   :inherited-members: Module, BaseModel, Metric, Dataset, dict, ABC, ModuleType",
+            "",
+        ]
     if inspect.isfunction(one) or isinstance(one, ModuleType):
         return [f".. autofunction:: {package}.{name}", ""]
-    said = (inspect.getdoc(type(one)) or "").split("\n\n")[0] if type(one).__module__.startswith("solo_invariance") else ""
+    said = (
+        (inspect.getdoc(type(one)) or "").split("\n\n")[0] if type(one).__module__.startswith("solo_invariance") else ""
+    )
     kind = type(one).__name__
     lines = [f".. py:data:: {package}.{name}", f"   :type: {kind}", ""]
     return [*lines, *(f"   {line}" for line in said.splitlines()), ""]

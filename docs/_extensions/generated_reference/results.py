@@ -15,9 +15,9 @@ from .markdown import from_docstring, table
 
 _FOLDER = "reference/results"
 _INTRODUCTION = f"""
-JSON with `"schema": {SCHEMA}` and a `kind`. What is not always there is *optional*; keys that this version does not know
-are kept when a file is read and written again. `solo_invariance.read_result(PATH)` checks a file and gives an object with
-these fields as attributes. [What a run writes](../files.md) has the other files.
+JSON with `"schema": {SCHEMA}` and a `kind`. What is not always there is *optional*; keys that this version does not
+know are kept when a file is read and written again. `solo_invariance.read_result(PATH)` checks a file and gives an
+object with these fields as attributes. [What a run writes](../files.md) has the other files.
 """
 _WORDS = {
     "number": "number",
@@ -102,7 +102,9 @@ def _type_in_words(schema: dict[str, Any]) -> str:
 def _models_within(model: type[BaseModel]) -> list[type[BaseModel]]:
     """Return the classes of the mappings within a file, at any depth."""
     names = model.model_json_schema(mode="serialization").get("$defs", {})
-    known = {one.__name__: one for one in _subclasses(BaseModel) if one.__module__.startswith("solo_invariance.results")}
+    known = {
+        one.__name__: one for one in _subclasses(BaseModel) if one.__module__.startswith("solo_invariance.results")
+    }
     return [known[name] for name in names]
 
 

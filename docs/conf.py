@@ -23,6 +23,7 @@ project = "solo-invariance"
 copyright = "the authors of solo-invariance, MIT licence"
 version = release = __version__
 language = "en"
+smartquotes_action = "D"  # dashes alone: quotes and dots are as they are to be typed
 
 extensions = [
     "sphinx.ext.autodoc",

@@ -29,7 +29,15 @@ def _write(app: Sphinx) -> None:
             path.write_text(text, encoding="utf-8")
 
 
+def _lead_to_pages(app: Sphinx, name: str, source: list[str]) -> None:
+    """Let links to texts of the repository lead to the pages that they are here."""
+    folder = Path(app.srcdir, name).parent
+    if "](../" in source[0]:
+        source[0] = repository.with_links_of_the_site(source[0], folder, folder)
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Write the pages before the others are read."""
     app.connect("builder-inited", _write)
+    app.connect("source-read", _lead_to_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

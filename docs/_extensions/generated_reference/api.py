@@ -49,8 +49,8 @@ FURTHER = {
 
 _INTRODUCTION = """
 Every command is a function of the same name: ``from solo_invariance import measure``. Plain arguments or one settings
-object go in, typed results come out; with ``out=FOLDER`` a function writes what its command writes, and each goes on with
-what the other began. What a page does not list is not public, and may change.
+object go in, typed results come out; with ``out=FOLDER`` a function writes what its command writes, and each goes on
+with what the other began. What a page does not list is not public, and may change.
 """
 
 
@@ -60,7 +60,7 @@ def pages() -> dict[str, str]:
     found = {f"{_FOLDER}/{name}.rst": _page(name, home) for name in PACKAGES}
     title = "Python API"
     index = [title, "=" * len(title), _INTRODUCTION, ".. toctree::", "   :maxdepth: 1", ""]
-    index += [f"   {name}" for name in PACKAGES]
+    index += [f"   {name.removeprefix('solo_invariance.')} <{name}>" for name in PACKAGES]
     return {f"{_FOLDER}/index.rst": "\n".join(index) + "\n", **found}
 
 

@@ -8,17 +8,16 @@ from solo_invariance.plugins import KINDS, discover
 from .markdown import from_docstring, table
 
 _SAID = {
-    "families": "Augmentation families: `Family`, see [`solo_invariance.families`](api/solo_invariance.families.rst).",
-    "transforms": "Transforms whose invariance is measured: `Transform`, see [`solo_invariance.measure`](api/solo_invariance.measure.rst).",
-    "metrics": "Classes of metrics over views: `ViewMetric`, see [`solo_invariance.measure.metrics`](api/solo_invariance.measure.metrics.rst).",
-    "fusions": "Ways to combine members' features: a function of their features, or a `FusionHead`, see "
-    "[`solo_invariance.fuse`](api/solo_invariance.fuse.rst).",
-    "tasks": "Downstream tasks: `Task`, see [`solo_invariance.transfer.tasks`](api/solo_invariance.transfer.tasks.rst).",
+    "families": ("Augmentation families: each a `Family`", "families"),
+    "transforms": ("Transforms whose invariance is measured: each a `Transform`", "measure"),
+    "metrics": ("Classes of metrics over views: each a `ViewMetric`", "measure.metrics"),
+    "fusions": ("Ways to combine members' features: each a function of these, or a `FusionHead`", "fuse"),
+    "tasks": ("Downstream tasks: each a `Task`", "transfer.tasks"),
 }
 _INTRODUCTION = """
 Whatever a configuration can name is an entry point of one of these groups, ours as well as yours: a distribution that
-declares one is found when it is installed, and nothing of this package changes. `solo-invariance doctor` lists what your
-environment has; these tables are of the environment in which this site was built.
+declares one is found when it is installed, and nothing of this package changes. `solo-invariance doctor` lists what
+your environment has; these tables are of the environment in which this site was built.
 """
 
 
@@ -30,9 +29,16 @@ def pages() -> dict[str, str]:
         rows = [[f"`{one.name}`", _says(one.load()), f"`{one.entry_point.value}`"] for one in plugins]
         sources = ", ".join(dict.fromkeys(one.distribution for one in plugins))
         head = ["name", "is", "object"]
-        parts += [f"## solo_invariance.{kind}", "", f"{_SAID.get(kind, '')} Here from {sources}.", ""]
+        parts += [f"## solo_invariance.{kind}", "", f"{_says_of(kind)} Here from {sources}.", ""]
         parts += [table(head, rows), ""]
     return {"reference/entry_points.md": "\n".join(parts)}
+
+
+def _says_of(kind: str) -> str:
+    """Return what the objects of a group are, with where these are described."""
+    what, where = _SAID.get(kind, ("", ""))
+    module = f"solo_invariance.{where}"
+    return f"{what}, see [`{module}`](api/{module}.rst)." if what else ""
 
 
 def _says(plugin: Any) -> str:

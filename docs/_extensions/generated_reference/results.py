@@ -15,9 +15,9 @@ from .markdown import from_docstring, table
 
 _FOLDER = "reference/results"
 _INTRODUCTION = f"""
-JSON with `"schema": {SCHEMA}` and a `kind`. What is not always there is *optional*; keys that this version does not know
-are kept when a file is read and written again. `solo_invariance.read_result(PATH)` checks a file and gives an object with
-these fields as attributes. [What a run writes](../files.md) has the other files.
+JSON with `"schema": {SCHEMA}` and a `kind`. What is not always there is *optional*; keys that this version does not
+know are kept when a file is read and written again. `solo_invariance.read_result(PATH)` checks a file and gives an
+object with these fields as attributes. [What a run writes](../files.md) has the other files.
 """
 _WORDS = {
     "number": "number",

@@ -6,8 +6,8 @@ from .markdown import table, text
 
 _AUGMENTATIONS = "solo_invariance.plugin_configs.augmentations.invariance"
 _INTRODUCTION = """
-What `python main_pretrain.py ...` takes when this package is installed beside solo-learn. `solo-invariance pretrain` takes
-the same keys, without the plus. [With solo-learn](../tutorials/solo_learn.md) goes through a whole run.
+What `python main_pretrain.py ...` takes when this package is installed beside solo-learn. `solo-invariance pretrain`
+takes the same keys, without the plus. [With solo-learn](../tutorials/solo_learn.md) goes through a whole run.
 
 ## Families
 

@@ -16,7 +16,7 @@ from solo_invariance.report.fusion_pairs import FusionPairs, Sight, fusion_pairs
 
 
 def print_complementarity(runs: Sequence[Path]) -> FusionPairs:
-    """Print and return the pairs of measured backbones that complement each other most, and who sees what where that fits.
+    """Print and return the pairs of backbones that complement each other most, and who sees what where that fits.
 
     Args:
         runs: Directories with results of ``measure``.

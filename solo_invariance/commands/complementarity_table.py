@@ -32,8 +32,8 @@ def print_complementarity(runs: Sequence[Path]) -> FusionPairs:
         found = fusion_pairs(results)
     except ValueError as error:
         raise UserError(f"measured: {error}") from error
-    matrix = None if found.matrix is None else _matrix(found.matrix)
-    if matrix is not None and _fits(matrix):
+    matrix = _matrix(found.matrix)
+    if _fits(matrix):
         console.print(f"what each column sees and the row ignores ({len(found.transforms)} transforms)")
         console.print(matrix)
     _print_pairs(found)

@@ -62,13 +62,13 @@ def test_other_images_and_other_protocols_are_no_pair(tmp_path: Path) -> None:
     found = fusion_pairs(collect_results([tmp_path]))
     assert [{pair.first.by, pair.second.by} for pair in found.pairs] == [{"a", "b"}]
     assert set(found.left_out) == {"elsewhere", "paper"}
-    assert found.matrix is None
+    assert found.matrix.labels == ["a", "b"]
 
 
 def test_where_no_two_share_their_images_that_is_said(tmp_path: Path) -> None:
     _write(tmp_path, "a", 0.3, 0.0)
     _write(tmp_path, "b", 0.0, 0.2, names=[f"other {name}" for name in NAMES])
-    with pytest.raises(ValueError, match="no two of a, b were measured on the same images by the same protocol"):
+    with pytest.raises(ValueError, match="no two of a, b were measured with a transform in common, on the same images"):
         fusion_pairs(collect_results([tmp_path]))
 
 

@@ -12,9 +12,11 @@ from typing import Any, TextIO
 
 from solo_invariance import __version__
 from solo_invariance.command_process import run_as_process
-from solo_invariance.commands.alive import alive
+from solo_invariance.commands.alive import say_alive
 from solo_invariance.commands.completion import COMPLETE, complete, script_of
 from solo_invariance.commands.help_page import help_page, overview, topics_asked
+from solo_invariance.commands.outcome import output_mode, output_of, print_json, recorded_to
+from solo_invariance.commands.sweep import Sweep, sweep_of, without_traces
 from solo_invariance.config.kinds import schema_of
 from solo_invariance.config.reference import COMMANDS
 from solo_invariance.errors import UserError, did_you_mean
@@ -34,7 +36,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError:
         return _fail("the current directory is gone: cd to one that is there")
     try:
-        return _command([*arguments])
+        with output_of([*arguments]) as others:
+            return _command(others)
+    except UserError as error:
+        return _fail(str(error))
     except KeyboardInterrupt:
         _say("interrupted; run the same command again to go on")
         return 130
@@ -108,7 +113,7 @@ def _work(command: str, config: Any) -> None:
     from solo_invariance.config.possible import require_possible
 
     require_possible(command, config)
-    alive.say(command)
+    say_alive(command)
     # Libraries that set up logging as they are imported get the stream itself, which stays.
     with redirect_stderr(sys.__stderr__ or sys.stderr):
         module = importlib.import_module(f"solo_invariance.commands.{command}")
@@ -139,32 +144,55 @@ class _Job:
     Args:
         command: Its name.
         run: What it does.
+        sweep: That it is a job of, if it is one of several.
 
     Attributes:
         refused: What was refused here, and said.
         begun: Whether it has run here.
     """
 
-    def __init__(self, command: str, run: Callable[[Any], None]) -> None:
+    def __init__(self, command: str, run: Callable[[Any], None], sweep: Sweep | None) -> None:
         self.command = command
         self.run = run
+        self.sweep = sweep
         self.refused: list[UserError] = []
         self.begun = False
 
     def __call__(self, config: Any) -> None:
         self.begun = True
         try:
-            self.run(config)
+            if self.sweep is None:
+                self.run(config)
+            else:
+                self._run_one_of(self.sweep, config)
         except Exception as error:
             line = _in_one_line(error, self.command)
             if line is None:
                 raise
             refused = error if isinstance(error, UserError) else UserError(line)
-            _fail(line)
+            if self.sweep is None:
+                _fail(line)
+            else:
+                _say(f"solo-invariance: error: {line}")
             self.refused.append(refused)
             if refused is error:
                 raise
             raise refused from error
+
+    def _run_one_of(self, sweep: Sweep, config: Any) -> None:
+        """Run one job of several, in a place of its own, and tell what it has made or why it could not."""
+        from hydra.core.hydra_config import HydraConfig
+
+        about = HydraConfig.get()
+        number, swept = int(about.job.num), sweep.swept(about.overrides.task)
+        sweep.give_a_place(config, swept)
+        try:
+            with recorded_to(sweep.record_of(number)):
+                self.run(config)
+        except Exception as error:
+            sweep.record_failure(number, swept, _in_one_line(error, self.command) or f"{type(error).__name__}: {error}")
+            raise
+        sweep.record_job(number, swept)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "refused": []}
@@ -172,11 +200,44 @@ class _Job:
 
 def _hydra(command: str, run: Callable[[Any], None], arguments: list[str]) -> int:
     """Let Hydra compose the configuration and call ``run``, once or, with --multirun, for each job."""
+    with sweep_of(command, arguments) as sweep:
+        job = _Job(command, run, sweep)
+        if sweep is None:
+            return _compose_and_run(job, arguments)
+        try:
+            _compose_and_run(job, without_traces(arguments, sweep))
+        except Exception as error:  # of the first job that failed elsewhere, as its launcher brings it back
+            if _in_one_line(error, command) is None or not sweep.found():
+                raise
+        return _say_sweep(sweep.found(), {str(error) for error in job.refused})
+
+
+def _say_sweep(found: dict[int, dict[str, Any]], said: set[str]) -> int:
+    """Print what the jobs have made, and which have failed; return the exit code.
+
+    Args:
+        found: What each has told, by its number.
+        said: Why some failed, where that was said when they did.
+    """
+    from solo_invariance.commands.sweep_table import job_in_words, say_sweep
+
+    say_sweep(found)
+    failed = [record for record in found.values() if "error" in record]
+    for record in failed:
+        if record["error"] not in said:
+            _say(f"solo-invariance: error: {job_in_words(record['swept'])}: {record['error']}")
+    if failed:
+        listed = "; ".join(job_in_words(record["swept"]) for record in failed)
+        _say(f"solo-invariance: {len(failed)} of {len(found)} jobs failed: {listed}")
+    return 2 if failed else 0
+
+
+def _compose_and_run(job: _Job, arguments: list[str]) -> int:
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    job = _Job(command, run)
+    command = job.command
     sys.argv = [f"solo-invariance {command}", *arguments]
     # Hydra then raises errors instead of printing them and leaving with exit code 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -233,6 +294,8 @@ def _of_the_machine(error: OSError | MemoryError | RuntimeError) -> str | None:
 
 def _fail(message: str) -> int:
     _say(f"solo-invariance: error: {message}")
+    if output_mode() == "json" and os.environ.get("RANK", "0") == "0":  # torchrun starts the command several times
+        print_json({"error": message})
     return 2
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from solo_invariance.backbones.architecture import Architecture, num_features_of
 from solo_invariance.backbones.resnet import WideResNet
 from solo_invariance.config.composed import plain
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, install_command
 from solo_invariance.families.crops import generator_of
 from solo_invariance.known_datasets import known_dataset
 
@@ -29,7 +29,7 @@ try:
     from lightly.models.utils import deactivate_requires_grad, update_momentum
     from lightly.utils.scheduler import cosine_schedule
 except ImportError as error:
-    raise UserError("the embedded host needs lightly: pip install 'solo-invariance[lightly]'") from error
+    raise UserError(f"the embedded host needs lightly: {install_command('lightly')}") from error
 
 
 class _Usual(NamedTuple):

@@ -145,6 +145,8 @@ def test_what_is_announced_of_a_fusion(cli, host_checkpoint, photo_folder, tmp_p
         assert cli(*fitted, f"out={tmp_path / folder / 'fused.ckpt'}", "device=cpu")[0] == 0
         assert cli.plan["work"] == work
         assert cli.plan["images"] == f"30 reference images in {photo_folder}"
+    assert cli(*fitted, f"out={tmp_path / 'c' / 'fused.ckpt'}", "cache=false", "device=cpu")[0] == 0
+    assert cli.plan["work"] == "60 forward passes on cpu"
 
 
 def test_pretraining_says_what_is_ahead_and_what_came_of_it(cli, tmp_path: Path) -> None:

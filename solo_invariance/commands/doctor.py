@@ -37,8 +37,8 @@ def run(config: Any) -> None:
         for line in _versions(members) if group == "versions" else _lines(members):
             console.print(line, soft_wrap=True, highlight=False)
     lacking = asked_for(findings, [str(name) for name in ([need] if isinstance(need, str) else need or [])])
-    for line in lacking:
-        print(f"solo-invariance: error: {line}", file=sys.stderr)
+    for what in lacking:
+        print(f"solo-invariance: error: {what}", file=sys.stderr)
     if lacking:
         raise SystemExit(1)
 

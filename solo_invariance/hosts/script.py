@@ -9,7 +9,6 @@ torchmetrics, which has refused it since before the versions that solo-learn ask
 GPU, on a machine that has none.
 """
 
-import argparse
 import runpy
 import sys
 from collections.abc import Sequence
@@ -55,9 +54,8 @@ def run_script(arguments: Sequence[str]) -> None:
 
 def _require_one_checkpoint(options: Sequence[str]) -> None:
     """Refuse a folder of several checkpoints, of which the script would take whichever the file system names first."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(_FOLDER)
-    folder = parser.parse_known_args(list(options))[0].pretrained_checkpoint_dir
+    words = [word for option in options for word in option.split("=", 1)]
+    folder = words[words.index(_FOLDER) + 1] if _FOLDER in words[:-1] else None
     found = sorted(path.name for path in Path(folder).glob("*.ckpt")) if folder else []
     if len(found) > 1:
         raise UserError(

@@ -4,6 +4,8 @@ import hashlib
 import sys
 from pathlib import Path
 
+from sphinx.application import Sphinx
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE / "_extensions")]
@@ -12,7 +14,7 @@ from solo_invariance import __version__  # noqa: E402
 
 
 def _digest_of_the_package() -> str:
-    """Return a hash of the code: notebooks that an older one ran are run again."""
+    """Return a hash of the code."""
     digest = hashlib.sha256()
     for path in sorted((ROOT / "solo_invariance").rglob("*.py")):
         digest.update(path.read_bytes())
@@ -48,8 +50,7 @@ myst_heading_anchors = 3
 myst_update_mathjax = False
 myst_dmath_double_inline = True
 
-nb_execution_mode = "cache"
-nb_execution_cache_path = str(HERE / "_build" / "notebooks" / _digest_of_the_package())
+nb_execution_mode = "force"
 nb_execution_raise_on_error = True
 nb_execution_timeout = 240
 nb_execution_show_tb = True
@@ -74,3 +75,8 @@ html_copy_source = False
 html_show_sourcelink = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+
+
+def setup(app: Sphinx) -> None:
+    """Read all pages again, and run the notebooks, where the code is another than that of the last build."""
+    app.add_config_value("digest_of_the_package", _digest_of_the_package(), "env")

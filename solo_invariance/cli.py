@@ -1,6 +1,5 @@
 """The command line: parse, one public call, print."""
 
-import difflib
 import importlib
 import os
 import re
@@ -8,28 +7,21 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
+from functools import partial
 from typing import Any, TextIO
 
 from solo_invariance import __version__
 from solo_invariance.command_process import run_as_process
+from solo_invariance.commands.alive import say_alive
+from solo_invariance.commands.completion import COMPLETE, complete, script_of
+from solo_invariance.commands.help_page import help_page, overview, topics_asked
 from solo_invariance.commands.outcome import output_mode, output_of, print_json, recorded_to
 from solo_invariance.commands.sweep import Sweep, sweep_of, without_traces
-from solo_invariance.errors import UserError
+from solo_invariance.config.kinds import schema_of
+from solo_invariance.config.reference import COMMANDS
+from solo_invariance.errors import UserError, did_you_mean
 
-_QUOTES = "\"'"
-_GRAMMAR = re.compile("(extraneous|mismatched) input|no viable alternative|token recognition|missing [A-Z_]+ at")
 _NO_MEMORY = re.compile("can't allocate memory|out of memory")  # as torch says it
-
-COMMANDS = {
-    "demo": "the whole story on the embedded data, from pre-training to the report",
-    "doctor": "what is installed, what was found, and what to do about what is missing",
-    "families": "the augmentation families that can be named, and their operations",
-    "pretrain": "pre-train with the embedded host (with solo-learn: main_pretrain.py augmentations=invariance/NAME)",
-    "measure": "what a backbone became invariant to",
-    "fuse": "make one backbone of several",
-    "transfer": "how well a frozen backbone does on a task",
-    "report": "one HTML page of all results",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,43 +46,78 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_usage())
-        return 0
-    if arguments[0] in ("-V", "--version", "version"):
+    first, *others = arguments or ["help"]
+    if first in ("-V", "--version", "version"):
         print(f"solo-invariance {__version__}")
         return 0
-    command, *overrides = arguments
-    if command not in COMMANDS:
-        return _fail(f"unknown command {command!r}{_did_you_mean(command, COMMANDS)}; one of: {', '.join(COMMANDS)}")
-    return _run(command, overrides)
+    try:
+        if first == "completion":
+            print(script_of(others), end="")
+            return 0
+        if first == COMPLETE:
+            print("\n".join(complete(others)))
+            return 0
+        if first not in COMMANDS and (topics := topics_asked([first, *others])) is not None:
+            print(help_page(_known(topics[0]), topics[1:]) if topics else overview())
+        elif (topics := topics_asked(others)) is not None:
+            print(help_page(_known(first), topics))
+        else:
+            return _run(_known(first, others), others)
+    except UserError as error:
+        return _fail(str(error))
+    return 0
 
 
-def _run(command: str, overrides: list[str]) -> int:
-    for override in overrides:
-        if override.startswith(("augmentations=[", "augmentations={", "augmentations=null")):
-            return _fail(
-                "augmentations: choose a configuration, augmentations=invariance/NAME; a family written out goes to "
-                "invariance.family={...} with augmentations=invariance/family"
-            )
+def _known(command: str, others: Sequence[str] = ()) -> str:
+    """Return a command that there is.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    if command in COMMANDS:
+        return command
+    after = next((one for one in others if one in COMMANDS), None)
+    if after is not None and (command.startswith("-") or "=" in command):
+        raise UserError(f"{command}: comes after the command, solo-invariance {after} {command}")
+    raise UserError(f"unknown command {command!r}{did_you_mean(command, COMMANDS)}; one of: {', '.join(COMMANDS)}")
+
+
+def _run(command: str, arguments: list[str]) -> int:
     from hydra.core.config_store import ConfigStore
 
-    from solo_invariance.config.overrides import hydra_arguments
+    from solo_invariance.config.overrides import hydra_arguments, split_off_flags
     from solo_invariance.config.own_files import check_own_files
+    from solo_invariance.config.typed import require_meant, require_no_dashes
 
     check_own_files()
     # What Pillow thinks of a picture's metadata, and Hydra of a file's: what cannot be read is an error, and named.
     for module_name in (r"PIL\.", r"hydra\."):
         warnings.filterwarnings("ignore", module=module_name)
+    schema = schema_of(command)
     try:
-        module = importlib.import_module(f"solo_invariance.commands.{command}")
-        ConfigStore.instance().store(name=f"schema_{command}", node=module.Config)
-        return _hydra(command, module.run, hydra_arguments(overrides, module.Config))
+        require_no_dashes(command, arguments)
+        flags, overrides = split_off_flags(arguments)
+        has_own_files = bool({"config-dir", "config-path", "config-name"} & {*flags})
+        require_meant(command, overrides, not has_own_files and not any("hydra.searchpath" in one for one in overrides))
+        ConfigStore.instance().store(name=f"schema_{command}", node=schema)
+        return _hydra(command, partial(_work, command), hydra_arguments(arguments, schema))
     except Exception as error:
         line = _in_one_line(error, command)
         if line is None:
             raise
         return _fail(line)
+
+
+def _work(command: str, config: Any) -> None:
+    """Do what a composed configuration says: what can be refused without loading anything is refused first."""
+    from solo_invariance.config.possible import require_possible
+
+    require_possible(command, config)
+    say_alive(command)
+    # Libraries that set up logging as they are imported get the stream itself, which stays.
+    with redirect_stderr(sys.__stderr__ or sys.stderr):
+        module = importlib.import_module(f"solo_invariance.commands.{command}")
+    module.run(config)
 
 
 def _in_one_line(error: Exception, command: str) -> str | None:
@@ -101,6 +128,8 @@ def _in_one_line(error: Exception, command: str) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
+        from solo_invariance.config.explained import explain_config_error
+
         return explain_config_error(error, command)
     if isinstance(error, BrokenPipeError) or not isinstance(error, OSError | MemoryError | RuntimeError):
         return None
@@ -263,61 +292,9 @@ def _of_the_machine(error: OSError | MemoryError | RuntimeError) -> str | None:
     return f"{where}{error.strerror or error}"
 
 
-def explain_config_error(error: BaseException, command: str) -> str:
-    """Return one line for an error of Hydra's or OmegaConf's: which key or value is wrong, and what is allowed."""
-    composing = re.match(r"In '(.+)': \w+ raised while composing config", str(error))
-    if composing and error.__context__ is not None:
-        return f"{composing.group(1)}.yaml: {explain_config_error(error.__context__, command)}"
-    cause = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    key = getattr(cause, "full_key", None)
-    message = next((line.strip() for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
-    if key and ("not in struct" in message or "not in '" in message):
-        return f"unknown key {key!r} for {command}{_did_you_mean(key, _keys_of(cause))}"
-    where = f"{key}: " if key and key not in message else ""
-    if resolving := re.match(r"(\w+) raised while resolving interpolation: (.*)", message):
-        kind, reason = resolving.groups()
-        return (
-            f"{where}its interpolation cannot be resolved{'' if kind == 'TypeError' else f' ({reason.strip(_QUOTES)})'}"
-        )
-    if _GRAMMAR.search(message):
-        return f"{where}something between ${{ and }} is no interpolation"
-    if standing := re.match(r"While dereferencing interpolation '(.*?)': ", message):
-        return f"{where}{standing.group(1)} stands for what is no value of this key"
-    return f"{where}{message}"
-
-
-def _keys_of(error: BaseException) -> list[str]:
-    parent = getattr(error, "parent_node", None)
-    prefix = str(getattr(error, "full_key", "")).rpartition(".")[0]
-    return [f"{prefix}.{key}" if prefix else str(key) for key in (parent or {})]
-
-
-def _did_you_mean(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, [str(k) for k in known], n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _usage() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {text}" for name, text in COMMANDS.items()]
-    return "\n".join(
-        [
-            f"solo-invariance {__version__}: choose, measure, fuse and transfer the invariances of backbones",
-            "",
-            "usage: solo-invariance COMMAND [key=value ...] [--help] [--cfg job] [--multirun] [--quiet | --json]",
-            "",
-            *lines,
-            "",
-            "solo-invariance COMMAND --help lists the command's keys.",
-        ]
-    )
-
-
 def _fail(message: str) -> int:
     _say(f"solo-invariance: error: {message}")
-    if output_mode() == "json":
+    if output_mode() == "json" and os.environ.get("RANK", "0") == "0":  # torchrun starts the command several times
         print_json({"error": message})
     return 2
 

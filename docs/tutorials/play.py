@@ -37,8 +37,8 @@ def _(mo):
 
 @app.cell
 def _(discover, mo):
-    names = [plugin.name for plugin in discover("transforms")]
-    transform_name = mo.ui.dropdown(names, value="rotation", label="transform")
+    _names = [plugin.name for plugin in discover("transforms")]
+    transform_name = mo.ui.dropdown(_names, value="rotation", label="transform")
     picture = mo.ui.slider(0, 63, value=2, label="picture", show_value=True)
     source = mo.ui.text("random:resnet10", label="backbone")
     mo.hstack([transform_name, picture, source], justify="start")

@@ -15,8 +15,8 @@ from solo_invariance.report import collect_results
 from solo_invariance.report.fusion_pairs import FusionPairs, Sight, fusion_pairs
 
 
-def print_complementarity(runs: Sequence[Path]) -> None:
-    """Print the pairs of measured backbones that complement each other most, and who sees what where that fits.
+def print_complementarity(runs: Sequence[Path]) -> FusionPairs:
+    """Print and return the pairs of measured backbones that complement each other most, and who sees what where that fits.
 
     Args:
         runs: Directories with results of ``measure``.
@@ -37,6 +37,7 @@ def print_complementarity(runs: Sequence[Path]) -> None:
         console.print(f"what each column sees and the row ignores ({len(found.transforms)} transforms)")
         console.print(matrix)
     _print_pairs(found)
+    return found
 
 
 def _print_pairs(found: FusionPairs) -> None:

@@ -31,7 +31,7 @@ def run(config: Any) -> None:
     document: dict[str, Any] = {}
     if settings.measured:
         found = print_complementarity([Path(run) for run in settings.measured])
-        document["complementarity"] = {**found._asdict(), "matrix": found.matrix.tolist()}
+        document |= found.as_content()
         if not settings.members:
             deliver(Outcome(None, document))
             return

@@ -34,7 +34,7 @@ from solo_invariance.report.grids import (
 )
 from solo_invariance.report.headline import Label, headline
 from solo_invariance.report.layers import LayerCurve, layer_curves
-from solo_invariance.report.leaders import leaders
+from solo_invariance.report.leaders import NUM_LEADERS, leaders
 from solo_invariance.report.marks import SYMBOLS, WORDS
 from solo_invariance.report.notes import WHICH_METRIC, disagreements, findings
 from solo_invariance.report.paired import comparable_distance
@@ -122,7 +122,7 @@ def differences_table(table: DifferenceTable) -> Table:
 def _print_differences(results: Results, console: Console) -> None:
     for found in difference_tables(results):
         table = found.summary()
-        if len(table.columns) <= _MOST_IN_DIFFERENCES:
+        if len(table.columns) <= _MOST_IN_DIFFERENCES and len(table.rows) <= NUM_LEADERS:
             console.print(differences_table(table))
         else:
             console.print(Text(f"{table.title}: on the page.", "dim"))

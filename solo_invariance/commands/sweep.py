@@ -139,9 +139,11 @@ def _fixed(arguments: Sequence[str]) -> Iterator[str]:
     from hydra.core.override_parser.overrides_parser import OverridesParser
 
     overrides = [argument for argument in arguments if not argument.startswith("-")]
-    for one in OverridesParser.create().parse_overrides(overrides):
+    parsed = OverridesParser.create().parse_overrides(overrides)
+    last = {one.key_or_group: one for one in parsed}  # which holds, where a key is there twice
+    for key, one in last.items():
         if not one.is_sweep_override():
-            yield one.key_or_group
+            yield key
 
 
 def _folder() -> Path:

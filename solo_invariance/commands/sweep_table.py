@@ -1,6 +1,6 @@
 """What the jobs of a sweep have made, in one table."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -50,8 +50,9 @@ def _print_table(found: Mapping[int, Mapping[str, Any]]) -> None:
         table.add_column(key.rpartition(".")[2], overflow="fold")
     for heading in headings:
         table.add_column(heading, overflow="fold")
-    for record in found.values():
-        swept = [Text(shortened(str(record["swept"].get(key, "")), _LONGEST)) for key in keys]
+    told = {key: told_apart([str(record["swept"].get(key, "")) for record in found.values()]) for key in keys}
+    for place, record in enumerate(found.values()):
+        swept = [Text(shortened(told[key][place], _LONGEST)) for key in keys]
         for row in record.get("rows") or [{}]:
             cells = [Text(row.get(heading, "")) for heading in headings]
             if "error" in record:
@@ -59,3 +60,18 @@ def _print_table(found: Mapping[int, Mapping[str, Any]]) -> None:
             table.add_row(*swept, *cells)
     console.print(f"{len(found)} jobs", style="italic")
     console.print(table, "")
+
+
+def told_apart(values: Sequence[str]) -> list[str]:
+    """Return paths without the folders that they have in common, at the beginning and at the end.
+
+    Example:
+        >>> told_apart(["runs/seed=0/last.ckpt", "runs/seed=1/last.ckpt"]), told_apart(["16", "64"])
+        (['seed=0', 'seed=1'], ['16', '64'])
+    """
+    paths = [value.split("/") for value in values]
+    for end in (0, -1):
+        while min(map(len, paths)) > 1 and len({path[end] for path in paths}) == 1:
+            for path in paths:
+                del path[end]
+    return ["/".join(path) for path in paths]

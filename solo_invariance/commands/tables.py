@@ -11,7 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from solo_invariance.commands.terminal import console
-from solo_invariance.report.grids import KINDS, METRICS, Column, number, readable, shared_means, view_group
+from solo_invariance.report.columns import METRICS, Column, readable, view_group
+from solo_invariance.report.grids import KINDS, number, shared_means
 from solo_invariance.results import (
     Estimate,
     InvarianceComparison,

@@ -46,6 +46,8 @@ def _run(processes: Processes, device: torch.device, config: Any) -> None:
         "comparisons": {task: comparison.as_content() for task, comparison in results.comparisons.items()},
     }
     scores = {task: f"{result.metric} {cell(result.score, 3)}" for task, result in results.items()}
+    if len(scores) == 1:  # of several jobs, each has perhaps another task
+        scores = {"task": next(iter(scores)), "score": next(iter(scores.values()))}
     deliver(Outcome(config.out, document, [{"label": next(iter(results.values())).label, **scores}]))
 
 

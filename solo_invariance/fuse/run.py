@@ -18,6 +18,7 @@ from solo_invariance.backbones.knn_arguments import write_knn_arguments
 from solo_invariance.backbones.load import config_of
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_texts
+from solo_invariance.config.fuse import require_members
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.data.sources import Images
 from solo_invariance.device import choose_device
@@ -41,7 +42,8 @@ from solo_invariance.transfer.task_data import task_named
 Member = Backbone | nn.Module | BackboneConfig | Path | str
 """A backbone, any module of one's own, the path of a checkpoint, or the name of a model (``timm:NAME``)."""
 
-_AUTO = "auto"
+AUTO = "auto"
+"""The mode that chooses among the fusions."""
 _DEFAULT = FuseSettings()
 
 
@@ -119,8 +121,7 @@ def _names(members: Sequence[Member], backbones: Sequence[Backbone]) -> list[str
 
 def _check_files(members: Sequence[Member], out: Path | str | None, export: Path | str | None) -> None:
     """Raise UserError where there is nothing to fuse, or something would be lost where it goes."""
-    if not members:
-        raise UserError("members: name the checkpoints to fuse, members=[a.ckpt,b.ckpt]")
+    require_members(members)
     if out is not None:
         _check_out(Path(out), members)
     if export is not None:
@@ -142,7 +143,7 @@ class _Fusing:
 
     def check(self) -> None:
         """Raise UserError where the mode, or the task, is unknown or reads nothing of what is set."""
-        if self.mode != _AUTO:
+        if self.mode != AUTO:
             plugin = _plugin(self.mode)
             if self.settings.max_members is not None:
                 raise UserError(f"max_members: mode={self.mode} takes all members; auto chooses some")
@@ -159,7 +160,7 @@ class _Fusing:
     ) -> FusionAhead:
         """Return what is to be done, to features some of which may be in the cache."""
         where = choose_device(device)
-        looks = self.mode == _AUTO or build_fusion(_plugin(self.mode), members, self.mode, self.options).is_fitted
+        looks = self.mode == AUTO or build_fusion(_plugin(self.mode), members, self.mode, self.options).is_fitted
         images = self._images(members, device) if looks else None
         sources = {} if images is None else images.sources()
         return FusionAhead(
@@ -175,7 +176,7 @@ class _Fusing:
 
     def fused(self, members: Sequence[Backbone], names: list[str], device: str) -> tuple[Backbone, Choice | None]:
         """Return the fusion, and what was chosen for it where something was."""
-        if self.mode == _AUTO:
+        if self.mode == AUTO:
             return self._selected(self._images(members, device), names)
         plugin = _plugin(self.mode)
         if not build_fusion(plugin, members, self.mode, self.options).is_fitted:  # before any feature is computed

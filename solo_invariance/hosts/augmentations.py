@@ -107,7 +107,8 @@ def _missing(error: InterpolationKeyError) -> UserError:
     for key, example in (("family", "ventral"), ("views", "[ventral,dorsal]")):
         if f"'invariance.{key}" in str(error):
             return UserError(
-                f"augmentations=invariance/{key}: needs +invariance.{key}=..., such as +invariance.{key}={example}"
+                f"augmentations: 'invariance.{key}' is missing; add +invariance.{key}=..., such as "
+                f"+invariance.{key}={example}"
             )
     return UserError(f"augmentations: {reason_of(error)}")
 

@@ -278,13 +278,14 @@ def paired_differences(pairs: Sequence[Pair], seed: int) -> list[PairedDifferenc
         P differences, None for a pair of other images or other parameters, or where one has no such metric.
     """
     batches: dict[bytes, list[tuple[int, np.ndarray, Tensor]]] = {}
+    known = _KnownImages()
     for index, (ours, theirs, metric, _) in enumerate(pairs):
         try:
             first, second = _pairs(ours, theirs, metric)
         except UserError:
             continue
         difference = ours[metric + _SUFFIX][first, 0] - theirs[metric + _SUFFIX][second, 0]
-        images = _images(ours, first)
+        images = known.of(ours["names"], first)
         batches.setdefault(images.numpy().tobytes(), []).append((index, difference, images))
     found: list[PairedDifference | None] = [None] * len(pairs)
     for batch in batches.values():
@@ -297,19 +298,30 @@ def paired_differences(pairs: Sequence[Pair], seed: int) -> list[PairedDifferenc
     return found
 
 
-def mean_estimate(arrays: Mapping[str, np.ndarray], metric: str, seed: int) -> Estimate:
-    """Return the mean over images of a metric of one term, with the reference's error where it is known.
+def mean_estimates(measured: Sequence[tuple[Mapping[str, np.ndarray], str]], seed: int) -> list[Estimate]:
+    """Return the means over images of metrics of one term, with the reference's error where it is known.
+
+    Images are drawn once for all that are of the same images.
 
     Args:
-        arrays: Of ``per_image``.
-        metric: Its name.
+        measured: Arrays of ``per_image``, each with the name of a metric that is in them.
         seed: Of the bootstrap.
     """
-    terms = arrays[metric + _SUFFIX]
-    images = _images(arrays, np.arange(len(terms)))
-    (found,) = estimates(torch.from_numpy(terms[:, :1]), seed, images=images)
-    influence = arrays.get(metric + _INFLUENCE)
-    return found if influence is None else found.with_reference_error(standard_error(torch.from_numpy(influence)))
+    batches: dict[bytes, list[tuple[int, np.ndarray, Tensor]]] = {}
+    known = _KnownImages()
+    for index, (arrays, metric) in enumerate(measured):
+        terms = arrays[metric + _SUFFIX][:, 0]
+        images = known.of(arrays["names"], np.arange(len(terms)))
+        batches.setdefault(images.numpy().tobytes(), []).append((index, terms, images))
+    found: dict[int, Estimate] = {}
+    for batch in batches.values():
+        columns = torch.from_numpy(np.stack([terms for _, terms, _ in batch], axis=1))
+        for (index, _, _), one in zip(batch, estimates(columns, seed, images=batch[0][2]), strict=True):
+            arrays, metric = measured[index]
+            influence = arrays.get(metric + _INFLUENCE)
+            error = None if influence is None else standard_error(torch.from_numpy(influence))
+            found[index] = one if error is None else one.with_reference_error(error)
+    return [found[index] for index in range(len(measured))]
 
 
 def averaged(changes: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray] | None:
@@ -324,7 +336,7 @@ def averaged(changes: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarra
     if not changes:
         return None
     names = changes[0]["names"]
-    if any(not np.array_equal(names, one["names"]) for one in changes[1:]):
+    if any(names is not one["names"] and not np.array_equal(names, one["names"]) for one in changes[1:]):
         return None
     found = {"names": names, "parameters": np.concatenate([one.get("parameters", _NONE).ravel() for one in changes])}
     for key in changes[0]:
@@ -392,9 +404,26 @@ def _pairs(
             raise UserError(f"{metric} was measured by one of the two only")
     if "parameters" in ours and not np.array_equal(ours["parameters"], theirs.get("parameters", np.empty(0))):
         raise UserError("measured at other parameters (k, protocol or sizes differ)")
-    counts = (len(arrays[f"{metric}_per_image"]) for arrays in (ours, theirs))
     # A metric may have been given the first images only.
-    return _common(*(arrays["names"][:count] for arrays, count in zip((ours, theirs), counts, strict=True)))
+    return _common(*(_first(arrays["names"], len(arrays[metric + _SUFFIX])) for arrays in (ours, theirs)))
+
+
+def _first(names: np.ndarray, count: int) -> np.ndarray:
+    return names if len(names) == count else names[:count]
+
+
+class _KnownImages:
+    """Of which image each row is, found once for all results of the same array of names: sorting them takes time."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, bytes], Tensor] = {}
+
+    def of(self, names: np.ndarray, places: np.ndarray) -> Tensor:
+        """Return of which image each of some rows is, by numbers; ``names`` must stay while this is in use."""
+        key = id(names), places.tobytes()
+        if key not in self._found:
+            self._found[key] = _images({"names": names}, places)
+        return self._found[key]
 
 
 def _images(arrays: Mapping[str, np.ndarray], places: np.ndarray) -> Tensor:
@@ -404,7 +433,7 @@ def _images(arrays: Mapping[str, np.ndarray], places: np.ndarray) -> Tensor:
 
 def _common(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the places of the same images in both."""
-    if np.array_equal(ours, theirs):
+    if ours is theirs or np.array_equal(ours, theirs):
         return np.arange(len(ours)), np.arange(len(theirs))
     if len(np.unique(ours)) < len(ours) or len(np.unique(theirs)) < len(theirs):
         raise UserError("measured on other images")

@@ -32,7 +32,7 @@ from solo_invariance.measure.comparison import (
     require_comparable,
 )
 from solo_invariance.measure.loop.groups import ViewGroups, measure_groups
-from solo_invariance.measure.loop.plan import Plan, choose_images, num_images
+from solo_invariance.measure.loop.plan import Plan, choose_images, grids_of, num_images
 from solo_invariance.measure.measurement import METRICS, InvarianceMeasurement
 from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_of
 from solo_invariance.measure.named import metrics_named, transforms_named
@@ -162,6 +162,7 @@ def measure(
     shared = _comparable_layers(against, measured.layers, twin, sized, geometry)
     data = measured_data(images, geometry, views, settings.protocol)
     chosen = _or_all(chosen, data)
+    grids_of(chosen, settings, geometry)  # before anything is read
     if against is not None:
         names = [identify(data.images, index) for index in choose_images(len(data.images), sized)] if chosen else []
         require_common(Path(against), shared[0], names, chosen, data.views)
@@ -297,11 +298,21 @@ class _Run:
             "reference": self.results.reference(layer),
             "transforms": transforms,
             "views": views,
-            "cautions": [*self._cautions_of_reference(layer), *cautions_of({**transforms, **views})],
+            "cautions": [
+                *self._cautions_of_number(),
+                *self._cautions_of_reference(layer),
+                *cautions_of({**transforms, **views}),
+            ],
         }
         result = InvarianceResult.from_content(content)
         self.results.write(layer, result)
         return result
+
+    def _cautions_of_number(self) -> list[str]:
+        asked, there = self.settings.num_images, num_images(len(self.data.images), self.settings)
+        if not self.transforms or asked is None or asked <= there:
+            return []
+        return [f"num_images={asked}: there are {there}, all of which were measured."]
 
     def _cautions_of_reference(self, layer: str) -> list[str]:
         found, width = self.results.reference(layer), self.backbone.layers[layer]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -53,7 +54,7 @@ class Row:
         label = self.files[0].label.removesuffix(_UNTRAINED)
         return label.removesuffix(f" {self.backbone.layer}")
 
-    @property
+    @cached_property
     def sources(self) -> Mapping[str, InvarianceResult]:
         """The file that each transform and view set comes from."""
         return {name: file for file in self.invariance for name in (*file.transforms, *file.views)}
@@ -63,7 +64,7 @@ class Row:
         """The backbone, as the first file describes it."""
         return self.files[0].backbone
 
-    @property
+    @cached_property
     def invariance(self) -> tuple[InvarianceResult, ...]:
         """The row's ``invariance.json`` files."""
         return tuple(file for file in self.files if isinstance(file, InvarianceResult))
@@ -73,12 +74,12 @@ class Row:
         """The row's ``transfer.json`` files."""
         return tuple(file for file in self.files if isinstance(file, TransferResult))
 
-    @property
+    @cached_property
     def transforms(self) -> dict[str, TransformResult]:
         """The synthetic transforms that it was measured on."""
         return {name: transform for file in self.invariance for name, transform in file.transforms.items()}
 
-    @property
+    @cached_property
     def views(self) -> dict[str, ViewResult]:
         """The sets of real views that it was measured on."""
         return {name: view for file in self.invariance for name, view in file.views.items()}

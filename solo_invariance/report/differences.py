@@ -95,7 +95,9 @@ def difference_tables(results: Results) -> list[DifferenceTable]:
             if row.label in grid.cells
         }
         if any(cell and cell.difference for cells in rows.values() for cell in cells):
-            tables.append(DifferenceTable(f"{what} minus that of {other}", grid.columns, rows, grid.decimals))
+            tables.append(
+                DifferenceTable(f"{what} minus that of {other}", grid.columns, rows, min(grid.decimals + 1, 3))
+            )
     return tables
 
 

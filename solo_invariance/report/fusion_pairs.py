@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,6 +73,14 @@ class FusionPairs:
     left_out: tuple[str, ...]
     matrix: Complementarity | None
 
+    def as_content(self) -> dict[str, Any]:
+        """Return the pairs as plain data, and the matrix of all backbones where they are all on the same images."""
+        pairs = [[_content(sight) for sight in (pair.first, pair.second)] for pair in self.pairs]
+        found: dict[str, Any] = {"pairs": pairs, "left_out": list(self.left_out)}
+        if self.matrix is not None:
+            found["complementarity"] = {**self.matrix._asdict(), "matrix": self.matrix.matrix.tolist()}
+        return found
+
 
 def fusion_pairs(results: Results) -> FusionPairs:
     """Rank pairs of single backbones by how much the lesser of the two sees of what the other ignores.
@@ -99,6 +108,10 @@ def fusion_pairs(results: Results) -> FusionPairs:
     pairs = [_pair(rows[one], rows[other], found, places, quantity) for one, other in ranked[:MOST_PAIRS]]
     alone = tuple(label for group in groups if len(group) == 1 for label in group)
     return FusionPairs(tuple(pairs), len(ranked), tuple(found.transforms), alone, found if len(groups) == 1 else None)
+
+
+def _content(sight: Sight) -> dict[str, Any]:
+    return {**vars(sight), "value": sight.value.as_content()}
 
 
 def _means(row: Row, quantity: Quantity) -> dict[str, float]:

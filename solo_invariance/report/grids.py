@@ -9,6 +9,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
@@ -29,13 +30,12 @@ from solo_invariance.report.marks import (
     holds_zero,
     verdicts,
 )
-from solo_invariance.report.paired import compared, estimate_of
+from solo_invariance.report.paired import MOST_IN_FULL, compared, estimate_of
 from solo_invariance.report.scores import ScoredTask, scored_tasks
 from solo_invariance.results import Estimate, TransformResult, ViewResult
 
 KINDS = ("spatial", "appearance")
 _WIDEST = 16
-_MOST_IN_PAIRS = 24
 T = TypeVar("T")
 
 
@@ -135,6 +135,7 @@ class Means(NamedTuple):
     num_columns: int
 
 
+@lru_cache(maxsize=8)
 def invariance_grid(results: Results, quantity: Quantity) -> Grid:
     """Similarity or distance of every backbone on every transform and view set, and its mean over each kind.
 
@@ -191,6 +192,7 @@ def _invariance_verdicts(
     return judged, _num_pairs(groups(sets, labels))
 
 
+@lru_cache(maxsize=2)
 def transfer_grid(results: Results) -> Grid:
     """Score of every backbone on every task; the largest is the best of those that are above chance."""
     rows = [row for row in results.rows if row.transfer]
@@ -243,7 +245,7 @@ def _mean_ranks(grid: Grid, tasks: Sequence[ScoredTask]) -> dict[str, float]:
 
 def _ranks(task: ScoredTask, labels: Sequence[str]) -> dict[str, float]:
     """Rank by how many are better; whom a backbone cannot be told from counts half."""
-    if len(labels) > _MOST_IN_PAIRS:
+    if len(labels) > MOST_IN_FULL:
         above = set(task.competitors)
         scores = {label: task.results[label].score.mean if label in above else -math.inf for label in labels}
         ordered = sorted(scores.values())

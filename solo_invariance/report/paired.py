@@ -14,7 +14,7 @@ from solo_invariance.measure.comparison import (
     Pair,
     averaged,
     have_same_reference,
-    mean_estimate,
+    mean_estimates,
     paired_differences,
     per_image,
     require_same_source,
@@ -26,6 +26,9 @@ from solo_invariance.results import Estimate, InvarianceResult, TransformResult,
 from solo_invariance.results.files import read_json
 
 Arrays = Mapping[str, np.ndarray]
+
+MOST_IN_FULL = 24
+"""As many backbones are shown in full: there are no more ways to draw a line than this."""
 
 _KEPT = ("similarity", "width_matched_similarity", "distance")
 _DEEPEST_LAYER = 3
@@ -120,9 +123,11 @@ class _Comparing:
         present = [row for row in competitors if any(name in row.sources for name in names)]
         shared = [name for name in names if all(name in row.sources for row in present)]
         parts: dict[str, list[Arrays | None]] = {row.label: [] for row in self._rows}
+        leading = self._may_lead(present, shared) if len(shared) > 1 else set()
         for name in names:
             rows = [row for row in self._rows if name in row.sources]
-            arrays = {row.label: self._read(row, name) for row in rows}
+            near = self._may_lead([row for row in present if name in row.sources], [name]) | leading
+            arrays = {row.label: self._read(row, name) if row.label in near else None for row in rows}
             self._compare(Column(name, group), rows, [name], arrays)
             if name in shared:
                 for row in rows:
@@ -132,13 +137,35 @@ class _Comparing:
         rows = [row for row in self._rows if len(parts[row.label]) == len(shared)]
         means = {row.label: _averaged(parts[row.label]) for row in rows}
         self._compare(mean_column(group), rows, shared, means)
+        self._own_intervals(mean_column(group), {row.label: row.sources[shared[0]].seed for row in rows}, means)
+
+    def _own_intervals(self, column: Column, seeds: Mapping[str, int], means: Mapping[str, Arrays | None]) -> None:
+        """Find the intervals of each backbone's mean over the changes of a group."""
+        jobs: dict[int, list[tuple[Quantity, str, Arrays]]] = {}
         for quantity in self._quantities:
-            for row in rows:
-                one = means[row.label]
+            for label, one in means.items():
                 if one is not None and f"{quantity}_per_image" in one:
-                    seed = row.sources[shared[0]].seed
-                    own = Estimate(**mean_estimate(one, quantity, seed).as_dict())
-                    self._found.columns[quantity, mean_column(group)].own[row.label] = own
+                    jobs.setdefault(seeds[label], []).append((quantity, label, one))
+        for seed, of_seed in jobs.items():
+            found = mean_estimates([(one, quantity) for quantity, _, one in of_seed], seed)
+            for (quantity, label, _), own in zip(of_seed, found, strict=True):
+                self._found.columns[quantity, column].own[label] = Estimate(**own.as_dict())
+
+    def _may_lead(self, rows: Sequence[Row], names: Sequence[str]) -> set[str]:
+        """Return the labels of the rows whose arrays are needed: of very many, only those that come near the best.
+
+        Intervals that do not overlap leave no doubt: the standard deviation of a difference is at most the sum of the
+        two, however they are correlated, so the paired interval has no 0 in it, either.
+        """
+        if len(rows) <= MOST_IN_FULL or self._baseline is not None:
+            return {row.label for row in self._rows}
+        found: set[str] = set()
+        for quantity in self._quantities:
+            means = {row.label: mean for row in rows if (mean := _mean(row, names, quantity)) is not None}
+            if means:
+                best = means[best_of(means, quantity)]
+                found |= {label for label, mean in means.items() if mean.overlaps(best)}
+        return found
 
     def _compare(
         self, change: Column, rows: Sequence[Row], names: Sequence[str], arrays: Mapping[str, Arrays | None]
@@ -202,6 +229,8 @@ class _Comparing:
             return True
         own, others = arrays[row.label], arrays[other.label]
         if own is not None and others is not None:
+            if own["names"] is others["names"]:
+                return len(own["names"]) > 1
             return len(np.intersect1d(own["names"], others["names"])) > 1
         return ours is None or theirs is None
 
@@ -253,8 +282,8 @@ def _mean(row: Row, names: Sequence[str], quantity: Quantity) -> Estimate | None
     present = [one for one in found if one is not None]
     if len(present) < len(found):
         return None
-    mean = sum(one.mean for one in present) / len(present)
-    return Estimate(mean=mean, ci95=(mean, mean))
+    mean, low, high = (sum(ends) / len(ends) for ends in zip(*((one.mean, *one.ci95) for one in present), strict=True))
+    return Estimate(mean=mean, ci95=(low, high))
 
 
 def _pair(

@@ -44,13 +44,13 @@ class PretrainingAhead:
     def facts(self) -> dict[str, str]:
         """Return it in words: titles, and a line for each."""
         left = self.epochs - self.epochs_done
-        goes_on = (
-            f" (goes on with an earlier run: {self.epochs_done} of {self.epochs} done)" if self.epochs_done else ""
-        )
+        work = f"{left} epoch{'' if left == 1 else 's'} of {self.steps} steps of {self.batch_size} images"
+        if self.epochs_done:
+            work += f" (goes on with an earlier run: {self.epochs_done} of {self.epochs} done)"
         return {
             "pretrain": f"{self.backbone} ({self.num_features} features) by {self.method}",
-            "images": f"{self.num_images:,} of {self.data}; {self.families} px crops of {self.canvas_size} px canvases",
-            "work": f"{left} epochs of {self.steps} steps of {self.batch_size} images on {self.accelerator}{goes_on}",
+            "images": f"{self.num_images:,} of {self.data}; {self.families} crops of {self.canvas_size} px canvases",
+            "work": f"{work} on {self.accelerator}",
             "out": str(self.directory),
         }
 

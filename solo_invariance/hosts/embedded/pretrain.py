@@ -395,15 +395,11 @@ def _source(cfg: DictConfig, canvas: Canvas) -> Dataset[tuple[Any, int]]:
         scenes = LatentScenes(cfg.data.num_images, size=cfg.data.size, seed=cfg.data.seed)
         _ = scenes.images  # rendered now, or every data worker would render them for itself
         return scenes
-    if path is None:
-        raise UserError(f"data.train_path is missing: data.dataset={name} is read from a folder")
     if name == "custom":
         return FolderImages.of(Path(path), canvas.load, labelled=not cfg.data.no_labels)
     if name in ("cifar10", "cifar100"):
         return _torchvision(getattr(datasets, name.upper()), path, train=True)
-    if name == "stl10":
-        return _torchvision(datasets.STL10, path, split="train+unlabeled")
-    raise UserError(f"data.dataset={name}: choose from latent_scenes, custom, cifar10, cifar100, stl10")
+    return _torchvision(datasets.STL10, path, split="train+unlabeled")
 
 
 def _torchvision(

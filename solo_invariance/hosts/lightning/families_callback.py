@@ -10,7 +10,6 @@ from lightning.pytorch import LightningModule, Trainer
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.lightning.datasets import training_dataset, validation_datasets
 from solo_invariance.hosts.lightning.per_trainer import PerTrainerCallback, acts
-from solo_invariance.hosts.refusals import composed, leave_solo_learn, say
 
 if TYPE_CHECKING:
     from solo_invariance.families import Canvas, CropPipeline
@@ -50,7 +49,6 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
         """
         if stage != "fit":
             return
-        composed()
         self._end(trainer)
         if not acts(FamiliesCallback, self, trainer):
             return
@@ -66,7 +64,9 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
             record_run,
             summarise_run,
         )
+        from solo_invariance.hosts.refusals import composed, say
 
+        composed()
         cfg = _as_config(cfg)
         origin = origin_of_size(cfg)
         pipeline, canvas = crop_pipeline_from_config(cfg)
@@ -97,6 +97,8 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
         """
         self._end(trainer)
         if isinstance(exception, UserError) and acts(FamiliesCallback, self, trainer):
+            from solo_invariance.hosts.refusals import leave_solo_learn
+
             leave_solo_learn(exception)
 
     def _end(self, trainer: Trainer) -> None:
@@ -226,6 +228,9 @@ def _refuse_unused(cfg: Any) -> None:
         return
     if not all(isinstance(entry, Mapping) and "crop_size" in entry for entry in entries):
         return
+    from solo_invariance.hosts.refusals import composed
+
+    composed()
     chosen = _unresolved(cfg).get("invariance")
     if isinstance(chosen, str):
         raise UserError(

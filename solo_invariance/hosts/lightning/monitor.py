@@ -25,6 +25,7 @@ from solo_invariance.errors import UserError
 from solo_invariance.families import Canvas
 from solo_invariance.hosts.lightning.datasets import training_dataset, validation_datasets
 from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings, Transform
+from solo_invariance.measure.loop.plan import grids_of
 from solo_invariance.measure.transforms.transform import centre_crop
 from solo_invariance.plugins import discover, load_plugin
 
@@ -53,13 +54,15 @@ class Monitor:
         self.images = TensorImages(images[: settings.num_images], name="monitored image")
         self.transforms = transforms
         self.input_spec = input_spec
+        geometry = Geometry(images.shape[-1], input_spec.crop_size)
         self.settings = MeasureSettings(
             k=settings.k,
             num_images=settings.num_images,
-            geometry=Geometry(images.shape[-1], input_spec.crop_size),
+            geometry=geometry,
             batch_size=settings.batch_size,
             seed=settings.seed,
         )
+        grids_of(transforms, self.settings, geometry)  # now, and not after the first epochs
 
     def summary(self) -> str:
         """Return what is measured, in words."""

@@ -10,7 +10,6 @@ from lightning.pytorch import LightningModule, Trainer
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
 from solo_invariance.hosts.lightning.per_trainer import PerTrainerCallback, acts
-from solo_invariance.hosts.refusals import say
 
 if TYPE_CHECKING:
     from solo_invariance.hosts.lightning.monitor import Monitor
@@ -49,6 +48,7 @@ class MonitorCallback(PerTrainerCallback[_Watch]):
         if chosen is None:
             return
         from solo_invariance.hosts.lightning.monitor import build_monitor, unchanged_random_states
+        from solo_invariance.hosts.refusals import say
 
         if getattr(pl_module, "backbone", None) is None:
             raise UserError(f"invariance.monitor: {type(pl_module).__name__} has no backbone to measure")

@@ -1,5 +1,9 @@
 """The one exception that means: the input is wrong, and here is what to do."""
 
+import difflib
+import re
+from collections.abc import Iterable
+
 
 class UserError(Exception):
     """Bad input. The message is one line that names the culprit (file, key or image) and what was expected.
@@ -12,3 +16,45 @@ class UserError(Exception):
 def reason_of(error: BaseException) -> str:
     """Return why another library refused something, for a line of ours: the first of its own, or the error's kind."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def did_you_mean(word: str, known: Iterable[object]) -> str:
+    """Return what goes behind a line of ours that names a word nobody knows: nothing, or what is close to it.
+
+    Example:
+        >>> did_you_mean("ventrl", ["default", "ventral"])
+        "; did you mean 'ventral'?"
+    """
+    close = difflib.get_close_matches(word, [str(one) for one in known], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def install_command(*libraries: str) -> str:
+    """Return the command that installs optional libraries, each in a version that this package was tried with.
+
+    It names the libraries themselves and not an extra of this package, which is on no index: what an index has under
+    its name is somebody else's.
+
+    Args:
+        libraries: Names of distributions.
+
+    Example:
+        >>> install_command("lightly")
+        "pip install 'lightly>=1.5.22'"
+    """
+    return f"pip install {' '.join(map(_requirement, libraries))}"
+
+
+def _requirement(library: str) -> str:
+    """A library with the bound that this package's metadata has for it, quoted for a shell."""
+    from importlib.metadata import PackageNotFoundError, requires  # which few who import this module need
+
+    try:
+        declared = requires("solo-invariance") or []
+    except PackageNotFoundError:
+        declared = []
+    for one in declared:
+        found = re.match(r"([\w.-]+)\s*([^;]*?)\s*(;|$)", one)
+        if found and found[1].lower() == library and found[2]:
+            return f"'{library}{found[2].strip('() ')}'"
+    return library

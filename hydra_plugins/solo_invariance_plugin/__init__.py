@@ -14,18 +14,26 @@ _OUR_CONFIGS, _OUR_PRETRAINING = "pkg://solo_invariance.config", "solo_invarianc
 _ASKED_FOR = re.compile(r"\+*augmentations=invariance/|\++invariance=monitor\b")
 
 
-def crop_size(dataset: str, chosen: int | None = None) -> int:
-    """Return the crop size that was chosen, or the one that solo-learn's recipes use for the dataset (224 else)."""
-    if chosen is not None:
-        return chosen
-    from solo_invariance.known_datasets import known_dataset
+def crop_size(dataset: str, chosen: int | None = None, *, _root_: Any) -> int:
+    """Return the crop size that was chosen, else the recipe's own, else the dataset's usual one (224 where unknown)."""
+    from solo_invariance.config.recipes import crop_size_of_run
+    from solo_invariance.errors import UserError
+    from solo_invariance.hosts.refusals import composed, leave_solo_learn, refuse_dali
 
-    return known_dataset(dataset).crop_size
+    composed()
+    try:
+        # Solo-learn asks for crop sizes before it asks for DALI, which one would install to have it refused.
+        refuse_dali(_root_)
+    except UserError as error:
+        leave_solo_learn(error)
+    return crop_size_of_run(dataset, chosen)
 
 
 def small_crop_size(dataset: str, large: int | None = None, chosen: int | None = None) -> int:
     """Return the side of the small crops of multi-crop that was chosen, or 18 for crops of 32 and 3/7 of others."""
-    size = crop_size(dataset, large)
+    from solo_invariance.config.recipes import crop_size_of_run
+
+    size = crop_size_of_run(dataset, large)
     return chosen if chosen is not None else 18 if size == 32 else round(size * 3 / 7)
 
 
@@ -54,6 +62,8 @@ class SoloInvarianceSearchPath(SearchPathPlugin):
         if hosted or ours or any(map(_ASKED_FOR.match, sys.argv[1:])):
             search_path.append("solo-invariance", "pkg://solo_invariance.plugin_configs")
         if hosted:
+            from solo_invariance.hosts.refusals import explain_at_exit
             from solo_invariance.hosts.solo_learn.registry import register_backbones
 
             register_backbones()
+            explain_at_exit(sys.argv[1:])

@@ -34,7 +34,10 @@ class Installation:
 
 
 def find_solo_learn() -> Installation | None:
-    """Return the solo-learn that can be imported, or the checkout that ``SOLO_LEARN_DIR`` names, without importing it.
+    """Return the solo-learn that is there, without importing it.
+
+    It is the checkout that ``SOLO_LEARN_DIR`` names, or what can be imported as ``solo``, or the checkout that the
+    current directory lies in.
 
     Raises:
         UserError: ``SOLO_LEARN_DIR`` is set, but names no checkout.
@@ -42,14 +45,36 @@ def find_solo_learn() -> Installation | None:
     directory = os.environ.get("SOLO_LEARN_DIR")
     if directory:
         package = Path(directory) / "solo"
-        if not (package / "methods" / "base.py").is_file():
+        if not _is_solo_learn(package):
             raise UserError(f"SOLO_LEARN_DIR={directory}: no solo-learn checkout there (no solo/methods/base.py)")
         return Installation(package, _version(package))
     spec = importlib.util.find_spec("solo")
-    if spec is None or not spec.submodule_search_locations:
+    for found in spec.submodule_search_locations or () if spec is not None else ():
+        if _is_solo_learn(Path(found)):
+            return Installation(Path(found), _version(Path(found)))
+    return _checkout_around()
+
+
+def _is_solo_learn(package: Path) -> bool:
+    return (package / "methods" / "base.py").is_file()
+
+
+def _checkout_around() -> Installation | None:
+    """The checkout that the current directory lies in.
+
+    Its code is run, so that it has to belong to this user, to the system's, or to whoever has the current directory:
+    in a folder that all may write to, anybody can put one above it.
+    """
+    try:
+        here = Path.cwd()
+        trusted = {here.stat().st_uid, 0, getattr(os, "getuid", int)()}
+    except OSError:  # it is gone
         return None
-    package = Path(next(iter(spec.submodule_search_locations)))
-    return Installation(package, _version(package)) if (package / "methods" / "base.py").is_file() else None
+    for folder in (here, *here.parents):
+        script, package = folder / "main_pretrain.py", folder / "solo"
+        if script.is_file() and _is_solo_learn(package) and {script.stat().st_uid, package.stat().st_uid} <= trusted:
+            return Installation(package, _version(package))
+    return None
 
 
 def _version(package: Path) -> str:
@@ -72,7 +97,9 @@ def host_builders() -> Mapping[str, Callable[..., nn.Module]]:
     try:
         from solo.methods.base import BaseMethod
     except ImportError as error:
-        raise UserError(f"solo-learn was found, but cannot be imported: {error}") from error
+        raise UserError(
+            f"solo-learn was found, but cannot be imported: {error}; its requirements.txt says what it needs"
+        ) from error
 
     builders: Mapping[str, Callable[..., nn.Module]] = BaseMethod._BACKBONES
     return builders

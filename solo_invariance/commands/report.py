@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.terminal import console
 from solo_invariance.config.composed import as_object
 from solo_invariance.config.report import ReportConfig as Config
@@ -15,7 +16,9 @@ def run(config: Any) -> None:
     from solo_invariance.report import collect_results, write_report
 
     settings = as_object(config, Config)
-    results = collect_results(settings.runs)
+    results = collect_results(settings.runs, settings.baseline)
     page = write_report(results, settings.out)  # first: who reads the tables may stop, as head does
-    print_tables(results, console)
     console.print(f"report: {page.resolve()}", soft_wrap=True)
+    print_tables(results, console)
+    files = [{"path": str(file.file), **file.as_content()} for file in results.files]
+    deliver(Outcome(str(page), {"report": str(page), "results": files}))

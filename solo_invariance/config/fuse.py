@@ -1,5 +1,6 @@
 """The keys of ``solo-invariance fuse``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -29,6 +30,12 @@ class FusionReferenceConfig(Checked):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(2, self, "num_images", prefix=self.section)
+
+
+def require_members(members: Sequence[Any]) -> None:
+    """Raise UserError where there is nothing to fuse."""
+    if not members:
+        raise UserError("members: name the checkpoints to fuse, members=[a.ckpt,b.ckpt]")
 
 
 @dataclass

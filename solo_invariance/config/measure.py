@@ -8,10 +8,13 @@ from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_sides, require_workers
 from solo_invariance.config.kinds import FilePath, Names, chosen_from
 from solo_invariance.config.protocol import ProtocolName
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, did_you_mean
 
 EMBEDDED_VIEWS = ("pose", "light_direction", "light_hue")
 """The view sets that the embedded dataset renders."""
+
+TRANSFORMS_EXAMPLE, METRICS_EXAMPLE = "[rotation,hue]", "[similarity,distance]"
+"""What messages show of the lists that ``transforms`` and ``metrics`` are."""
 
 VIEW_SETS = (
     "coil100",
@@ -28,6 +31,12 @@ VIEW_SETS = (
     "view_folders",
 )
 """The view sets that are read from files."""
+
+
+def no_view_set(name: str) -> UserError:
+    """Return the error of a name that no view set has."""
+    hint = did_you_mean(name, VIEW_SETS)
+    return UserError(f"{name!r} is no view set; the view sets are {', '.join(VIEW_SETS)}{hint}")
 
 
 class Budget(Enum):

@@ -5,10 +5,19 @@ from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_sides, require_workers
 from solo_invariance.config.kinds import FamilyChoice, FilePath, MonitorKeys, chosen_from, in_words
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, did_you_mean
 
 METHODS = ("mocov2", "mocov2plus", "simclr")
 """What the embedded host trains by."""
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+"""What takes the steps."""
+
+SCHEDULES = ("warmup_cosine", "none")
+"""How the learning rate goes."""
+
+INTERVALS = ("step", "epoch")
+"""After what the learning rate changes."""
 
 DATASETS = ("latent_scenes", "custom", "cifar10", "cifar100", "stl10")
 """What the embedded host reads; ``custom`` is a folder of one's own."""
@@ -50,7 +59,7 @@ class OptimizerConfig(Checked):
 
     section: ClassVar[str] = "optimizer."
 
-    name: str = field(default="sgd", metadata=chosen_from("sgd", "adam", "adamw"))
+    name: str = field(default="sgd", metadata=chosen_from(*OPTIMIZERS))
     batch_size: int = 128
     lr: float | None = None
     classifier_lr: float = 0.3
@@ -64,11 +73,11 @@ class SchedulerConfig(Checked):
 
     section: ClassVar[str] = "scheduler."
 
-    name: str = field(default="warmup_cosine", metadata=chosen_from("warmup_cosine", "none"))
+    name: str = field(default="warmup_cosine", metadata=chosen_from(*SCHEDULES))
     warmup_epochs: float = 1
     warmup_start_lr: float = 3e-5
     min_lr: float = 0.0
-    interval: str = field(default="step", metadata=chosen_from("step", "epoch"))
+    interval: str = field(default="step", metadata=chosen_from(*INTERVALS))
 
 
 @dataclass
@@ -148,16 +157,26 @@ class PretrainConfig(Checked):
         require_at_least(0, self.optimizer, "weight_decay", prefix="optimizer.")
         require_positive(self.checkpoint, "frequency", prefix="checkpoint.")
         require_sides(self.invariance, "crop_size", "small_crop_size", "canvas_size", prefix="invariance.")
+        if self.method not in METHODS:
+            raise UserError(
+                f"method={self.method}: the embedded host has {', '.join(METHODS)}; solo-learn has the others"
+            )
+        for key, value, known in (
+            ("optimizer.name", self.optimizer.name, OPTIMIZERS),
+            ("scheduler.name", self.scheduler.name, SCHEDULES),
+            ("scheduler.interval", self.scheduler.interval, INTERVALS),
+            ("data.dataset", self.data.dataset, DATASETS),
+        ):
+            if value not in known:
+                raise UserError(f"{key}={value}: choose from {', '.join(known)}{did_you_mean(value, known)}")
+        if self.data.dataset != "latent_scenes" and self.data.train_path is None:
+            raise UserError(f"data.train_path is missing: data.dataset={self.data.dataset} is read from a folder")
         if "/" in self.name:
             raise UserError(f"name={self.name!r}: names the checkpoints, and so has no /")
         if self.optimizer.lr is not None and not self.optimizer.lr > 0:
             raise UserError(f"optimizer.lr={self.optimizer.lr}: expected a positive number")
         if not self.checkpoint.enabled:
             raise UserError("checkpoint.enabled=false: the embedded host trains for the sake of its checkpoint")
-        if self.scheduler.name not in ("warmup_cosine", "none"):
-            raise UserError(f"scheduler.name={self.scheduler.name}: choose from warmup_cosine, none")
-        if self.scheduler.interval not in ("step", "epoch"):
-            raise UserError(f"scheduler.interval={self.scheduler.interval}: choose from step, epoch")
         for key in ("base_tau", "final_tau"):
             if not 0 <= getattr(self.momentum, key) <= 1:
                 raise UserError(f"momentum.{key}={getattr(self.momentum, key)}: lies in [0, 1]")

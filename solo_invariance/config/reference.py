@@ -31,7 +31,7 @@ class Command:
 
     Args:
         summary: In one line.
-        examples: As they are typed in bash or zsh. The first needs no files, but for ``fuse``.
+        examples: Two, as they are typed in bash or zsh, neither wider than a terminal of 80 columns.
     """
 
     summary: str
@@ -57,49 +57,62 @@ COMMANDS = {
         "the augmentation families that can be named, and their operations",
         (
             "solo-invariance families 'show=[ventral,dorsal]'",
-            "solo-invariance families 'show=[[ventral,corruption],dorsal]' data.path=photos out=sheet.png",
+            "solo-invariance families 'show=[[ventral,corruption],dorsal]' out=sheet.png",
         ),
     ),
     "pretrain": Command(
         "pre-train with the embedded host (with solo-learn: main_pretrain.py augmentations=invariance/NAME)",
         (
             "solo-invariance pretrain augmentations=invariance/ventral name=ventral",
-            "solo-invariance pretrain augmentations=invariance/dorsal name=dorsal data.dataset=custom "
-            "data.train_path=photos invariance.crop_size=96",
+            "solo-invariance pretrain data.dataset=custom data.train_path=photos name=mine",
         ),
     ),
     "measure": Command(
         "what a backbone became invariant to",
         (
             "solo-invariance measure backbone.name=random:resnet18 data.name=latent_scenes",
-            "solo-invariance measure backbone.checkpoint=ventral.ckpt data.path=photos 'transforms=[rotation,hue]' "
-            "budget=adaptive out=runs/ventral",
+            "solo-invariance measure backbone.checkpoint=ventral.ckpt data.path=photos",
         ),
     ),
     "fuse": Command(
         "make one backbone of several",
         (
             "solo-invariance fuse 'members=[ventral.ckpt,dorsal.ckpt]' out=fused.ckpt",
-            "solo-invariance fuse 'members=[ventral.ckpt,dorsal.ckpt]' mode=weighted task.name=shape out=weighted.ckpt",
+            "solo-invariance fuse 'measured=[runs]'",
         ),
     ),
     "transfer": Command(
         "how well a frozen backbone does on a task",
         (
-            "solo-invariance transfer backbone.name=random:resnet18 'tasks=[shape,hue]'",
-            "solo-invariance transfer backbone.checkpoint=ventral.ckpt task.name=folder task.path=photos "
-            "out=runs/ventral",
+            "solo-invariance transfer backbone.name=random:resnet18 task.name=shape",
+            "solo-invariance transfer backbone.checkpoint=ventral.ckpt 'tasks=[shape,hue]'",
         ),
     ),
     "report": Command(
         "one HTML page of all results",
         (
             "solo-invariance report",
-            "solo-invariance report 'runs=[runs/ventral,runs/dorsal]' out=ventral_dorsal.html",
+            "solo-invariance report 'runs=[runs/ventral,runs/dorsal]' out=page.html",
         ),
     ),
 }
 """The commands, in the order in which people come by them."""
+
+FLAGS = {
+    "-h, --help [KEY]": "this text; with a key, a section or a part of one, all about it",
+    "-c, --cfg job": "print the configuration that would be used, and stop",
+    "-m, --multirun": "a run for each of several values: k=4,16",
+    "--config-dir DIR": "where YAML files of your own are, with keys as above",
+    "--config-name NAME": "the one to begin with: it has `defaults: [COMMAND, _self_]`",
+    "--info, --hydra-help": "of Hydra, which reads the keys",
+}
+"""What all commands read besides keys."""
+
+COMPLETION = (
+    'Completion by Tab: eval "$(solo-invariance completion bash)" in ~/.bashrc, the same with zsh in ~/.zshrc, or '
+    "solo-invariance completion fish | source in ~/.config/fish/config.fish"
+)
+"""How a shell is told to complete commands, keys and names."""
 
 _GROUP_HEADING = re.compile(r" *## (.+)")
 _COMMENT = re.compile(r" *# ?(.*)")

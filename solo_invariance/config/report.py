@@ -12,3 +12,4 @@ class ReportConfig(Checked):
 
     runs: list[FilePath] = field(default_factory=lambda: ["runs"])
     out: FilePath = "report.html"
+    baseline: str | None = None

@@ -9,7 +9,7 @@ from solo_invariance.config.checks import Checked, require_at_least, require_pos
 from solo_invariance.config.kinds import FilePath, chosen_from
 from solo_invariance.config.protocol import ProtocolName
 from solo_invariance.config.task import TaskConfig
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, did_you_mean
 
 METRICS = ("accuracy", "mean_per_class_accuracy", "r2", "mean_average_precision")
 """How a task may be scored."""
@@ -104,5 +104,8 @@ class TransferConfig(Checked):
         super().__post_init__()
         require_positive(self, "batch_size", "devices")
         require_workers(self)
+        if self.metric is not None and self.metric not in METRICS:
+            known = ", ".join(METRICS)
+            raise UserError(f"metric={self.metric}: there is none{did_you_mean(self.metric, METRICS)}; known: {known}")
         if self.folds < 2:
             raise UserError(f"folds={self.folds}: cross-validation needs at least 2")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -87,3 +88,19 @@ class CropPipeline:
         return "; ".join(
             f"{e.num_crops} x {e.family.name}@{e.crop_size} [{e.family.fingerprint()}]" for e in self.entries
         )
+
+    def summary(self) -> str:
+        """Return the fingerprint for a reader: with the families' numbers and units instead of hashes of them."""
+        return "; ".join(f"{e.num_crops} x {e.family.name}@{e.crop_size} ({e.family.summary()})" for e in self.entries)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return each entry as plain data: its family with all numbers, what they are measured in, and its crops."""
+        return [
+            {
+                "num_crops": entry.num_crops,
+                "crop_size": entry.crop_size,
+                "family": entry.family.describe(),
+                "units": {"crop_size": "pixels", **{o.name: o.units for o in entry.family.operations if o.units}},
+            }
+            for entry in self.entries
+        ]

@@ -147,10 +147,38 @@ class Family:
             "operations": [{operation.name: operation.numbers} for operation in self.operations],
         }
 
+    def summary(self) -> str:
+        """Return the operations and their numbers, with units, in one line for a reader.
+
+        Example:
+            >>> from solo_invariance.families import ventral
+            >>> ventral.summary()
+            'resized_crop scale 0.2 to 1, ratio 0.75 to 1.33; horizontal_flip p 0.5'
+        """
+        return "; ".join(map(_in_words, self.operations)) or "nothing"
+
     def fingerprint(self) -> str:
         """Return a short hash of what the family does; two families that draw the same views share it."""
         content = json.dumps(_canonical(self.describe()["operations"]), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+def _in_words(operation: Operation) -> str:
+    numbers = ", ".join(
+        f"{name} {_amount(value)}{_short_unit(operation.units.get(name, ''))}"
+        for name, value in operation.numbers.items()
+    )
+    return f"{operation.name} {numbers}".strip()
+
+
+def _amount(value: Any) -> str:
+    if isinstance(value, list):
+        return " to ".join(dict.fromkeys(map(_amount, value)))  # one number where a range has one
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _short_unit(unit: str) -> str:
+    return f" {unit}" if unit in ("degrees", "pixels", "turns", "stops", "K") else ""
 
 
 def _canonical(value: Any) -> Any:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, install_command
 
 MOST_NEIGHBOURS = 2048
 """Of one search on a GPU, which is faiss's own limit."""
@@ -34,7 +34,7 @@ def load_faiss(what: str) -> Any:
     try:
         import faiss
     except ImportError as error:
-        raise UserError(f"{what} needs faiss: pip install 'solo-invariance[cpu]' (or [gpu])") from error
+        raise UserError(f"{what} needs faiss: {install_command('faiss-cpu')}, or faiss-gpu") from error
     return faiss
 
 

@@ -5,10 +5,11 @@ import math
 from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
-from solo_invariance.config.composed import plain
+from solo_invariance.config.composed import literal, plain
 from solo_invariance.config.families import CanvasName
+from solo_invariance.config.recipes import origin_of_crop_size
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.families import (
     Canvas,
@@ -17,10 +18,14 @@ from solo_invariance.families import (
     default_canvas_size,
 )
 from solo_invariance.families.from_config import family_from_config
+from solo_invariance.hosts.refusals import refuse_dali
 from solo_invariance.known_datasets import IMAGENET, Statistics, known_dataset
 
 _FAMILY_KEYS = ("family", "families")
 _ENTRY_KEYS = (*_FAMILY_KEYS, "operations", "crop_size", "num_crops", "canvas", "canvas_size", "mean", "std")
+RESOLVED = "resolved"
+"""Key of ``invariance`` where a run's configuration has what makes its crops, written out."""
+
 _RUN_KEYS = ("family", "views", "operations", "crop_size", "small_crop_size", "canvas", "canvas_size")
 
 
@@ -37,18 +42,75 @@ def crop_pipeline_from_config(cfg: DictConfig) -> tuple[CropPipeline, Canvas]:
     Raises:
         UserError: A key is missing, unknown or contradicts another; the message names it.
     """
-    if OmegaConf.select(cfg, "data.format") == "dali":
-        raise UserError(
-            "data.format=dali bypasses the dataset that families work on; use data.format=image_folder or h5"
-        )
+    refuse_dali(cfg)
     try:
         OmegaConf.resolve(cfg.augmentations)
+    except InterpolationKeyError as error:
+        raise _missing(error) from error
     except OmegaConfBaseException as error:
         raise UserError(f"augmentations: {reason_of(error)}") from error
     _refuse_unread(cfg)
     entries = tuple(_entry(f"augmentations[{index}]", entry) for index, entry in enumerate(cfg.augmentations))
     mean, std = _statistics(cfg)
     return CropPipeline(entries, mean, std), _canvas(cfg.augmentations, entries)
+
+
+def describe_run(pipeline: CropPipeline, canvas: Canvas) -> dict[str, Any]:
+    """Return what makes the crops of a run as plain data: families with all their numbers, units, sizes, statistics."""
+    return {
+        "crops": pipeline.describe(),
+        "canvas": {"size": canvas.size, "shows": shown_by(canvas), "units": {"size": "pixels"}},
+        "normalisation": {"mean": list(pipeline.mean), "std": list(pipeline.std), "units": "values in [0, 1]"},
+    }
+
+
+def summarise_run(pipeline: CropPipeline, canvas: Canvas) -> str:
+    """Return what makes the crops of a run in one line for a reader."""
+    shown = "whole image" if canvas.whole else "centre square"
+    return f"families: {pipeline.summary()}; canvas {canvas.size} pixels, {shown}"
+
+
+def record_run(cfg: Any, pipeline: CropPipeline, canvas: Canvas) -> None:
+    """Write what makes the crops of a run into its configuration, as ``invariance.resolved``.
+
+    The host writes its configuration to ``args.json``, where it stays readable when the families of a later version
+    have other numbers. Nothing reads it back: a run of that configuration finds its families by their names.
+    """
+    chosen = OmegaConf.select(cfg, "invariance")
+    if OmegaConf.is_readonly(cfg) or not (chosen is None or isinstance(chosen, DictConfig)):
+        return
+    described = literal(describe_run(pipeline, canvas))
+    OmegaConf.update(cfg, f"invariance.{RESOLVED}", described, merge=False, force_add=True)
+
+
+def shown_by(canvas: Canvas) -> str:
+    """Return the name of what a canvas shows of an image, as ``canvas`` in a configuration has it."""
+    return (CanvasName.whole if canvas.whole else CanvasName.centre).name
+
+
+def origin_of_size(cfg: DictConfig) -> str:
+    """Return where the crop size of a run comes from, in a few words, before its interpolations are resolved.
+
+    Nothing where the configuration says it, and where there is nothing to tell.
+    """
+    content: Any = OmegaConf.to_container(cfg, resolve=False)
+    size = content["augmentations"][0].get("crop_size") if content.get("augmentations") else None
+    if not isinstance(size, str) or "solo_invariance.crop_size" not in size:
+        return ""
+    return origin_of_crop_size(
+        str(OmegaConf.select(cfg, "data.dataset")), OmegaConf.select(cfg, "invariance.crop_size")
+    )
+
+
+def _missing(error: InterpolationKeyError) -> UserError:
+    """What to write, where the augmentations refer to a key that is not there."""
+    for key, example in (("family", "ventral"), ("views", "[ventral,dorsal]")):
+        if f"'invariance.{key}" in str(error):
+            return UserError(
+                f"augmentations: 'invariance.{key}' is missing; add +invariance.{key}=..., such as "
+                f"+invariance.{key}={example}"
+            )
+    return UserError(f"augmentations: {reason_of(error)}")
 
 
 def _refuse_unread(cfg: DictConfig) -> None:
@@ -59,6 +121,8 @@ def _refuse_unread(cfg: DictConfig) -> None:
     content: Any = OmegaConf.to_container(cfg.augmentations)
     entries = [entry for entry in content if isinstance(entry, dict)]
     for key, value in plain(chosen).items():
+        if key == RESOLVED:
+            continue
         if key not in _RUN_KEYS:
             close = difflib.get_close_matches(key, _RUN_KEYS, n=1)
             if close:

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from solo_invariance.fuse.complementarity import complementarity
 from solo_invariance.report.collect import Results, Row
+from solo_invariance.report.columns import Quantity, readable
 from solo_invariance.report.drawing import colours
 from solo_invariance.report.drawing.axis import round_domain
-from solo_invariance.report.grids import Quantity, comparable_similarity, readable
+from solo_invariance.report.grids import comparable_similarity
 
 
 class Entry(NamedTuple):
@@ -32,7 +33,7 @@ def complementarity_matrix(results: Results) -> Matrix | None:
 
     A fused backbone sees what its members see: it would say nothing about whom to fuse.
     """
-    singles = [row for row in results.rows if row.transforms and not row.is_fused]
+    singles = [row for row in results.rows if row.transforms and not row.is_fused and row.role == "backbone"]
     quantity = comparable_similarity(singles)
     measured = {row.label: _means(row, quantity) for row in singles}
     try:

@@ -8,9 +8,7 @@ from itertools import islice, zip_longest
 
 from solo_invariance.report.collect import Results, Row
 from solo_invariance.report.grids import Grid, comparable_similarity, invariance_grid, mean_ranks, transfer_grid
-
-MOST_IN_FULL = 24
-"""As many backbones are shown in full: there are no more ways to draw a line than this."""
+from solo_invariance.report.paired import MOST_IN_FULL as MOST_IN_FULL
 
 NUM_LEADERS = 12
 """Of more backbones, so many are."""

@@ -16,6 +16,7 @@ from solo_invariance.config.checks import require_text
 from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import Results, collect_results
 from solo_invariance.report.complementarity import complementarity_matrix
+from solo_invariance.report.differences import difference_tables, known_comparisons
 from solo_invariance.report.drawing import colours, curves, whiskers
 from solo_invariance.report.drawing.axis import round_domain, tick_text
 from solo_invariance.report.grids import (
@@ -32,7 +33,10 @@ from solo_invariance.report.grids import (
 )
 from solo_invariance.report.headline import Label, headline, scope
 from solo_invariance.report.leaders import leaders, shown
+from solo_invariance.report.marks import SYMBOLS, WORDS
+from solo_invariance.report.notes import notes
 from solo_invariance.report.numbers import all_numbers
+from solo_invariance.report.paired import comparable_distance
 from solo_invariance.report.provenance import sources
 from solo_invariance.results import Estimate
 from solo_invariance.results.files import write_bytes
@@ -87,7 +91,8 @@ def render_page(results: Results, directory: Path) -> str:
     environment = _environment()
     css = environment.get_template("page.css.j2").render(light=colours.LIGHT, dark=colours.DARK)
     quantity = comparable_similarity(results.rows)
-    compared, distance = invariance_grid(results, quantity), invariance_grid(results, "distance")
+    by_distance = comparable_distance(results.rows)
+    compared, distance = invariance_grid(results, quantity), invariance_grid(results, by_distance)
     similarity = invariance_grid(results, "similarity")
     transfer = transfer_grid(results)
     chosen = leaders(results)
@@ -111,6 +116,8 @@ def render_page(results: Results, directory: Path) -> str:
         similarity=shown(similarity, chosen),
         similarity_scale=Scale(*_domain(similarity)),
         distance=shown(distance, chosen),
+        plain_distance=invariance_grid(results, "distance"),
+        relative_distance=by_distance == "relative_distance",
         distance_scale=Scale(*reversed(_domain(distance))),
         further=further_metrics(chosen),
         without_identity={row.label: without_identity(row) for row in chosen},
@@ -121,6 +128,9 @@ def render_page(results: Results, directory: Path) -> str:
         all_transfer=transfer,
         intervals=whiskers.whiskers(transfer),
         ranks=mean_ranks(transfer),
+        differences=difference_tables(results),
+        known=known_comparisons(results),
+        notes=notes(results),
         sources=[(row, sources(row, directory)) for row in results.rows],
     )
 
@@ -135,7 +145,9 @@ def _environment() -> Environment:
     )
     environment.filters.update(number=number, interval=interval, tick=tick_text, breakable=_breakable)
     environment.tests.update(label=lambda part: isinstance(part, Label))
-    environment.globals.update(layout=curves, whisker_layout=whiskers, num_levels=colours.NUM_LEVELS)
+    environment.globals.update(
+        layout=curves, symbols=SYMBOLS, words=WORDS, whisker_layout=whiskers, num_levels=colours.NUM_LEVELS
+    )
     return environment
 
 

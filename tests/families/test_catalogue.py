@@ -98,3 +98,22 @@ def test_what_cannot_be_built_is_named(operations, message: str) -> None:
 def test_what_cannot_be_changed_is_named(changes, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         with_operations(ventral, changes)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_number_of_ours_has_a_unit(name: str) -> None:
+    operation = OPERATIONS[name]()
+    assert operation.units.keys() == operation.numbers.keys()
+    assert set(operation.units_of_numbers) <= operation.numbers.keys()
+    assert all(operation.units.values())
+
+
+def test_a_summary_has_every_number() -> None:
+    assert default.summary() == (
+        "resized_crop scale 0.2 to 1, ratio 0.75 to 1.33; "
+        "color_jitter brightness 0.4, contrast 0.4, saturation 0.4, hue 0.1 turns, p 0.8; grayscale p 0.2; "
+        "gaussian_blur sigma 0.1 to 2 pixels, p 0.5; horizontal_flip p 0.5"
+    )
+    solarized = build_family("x", [{"solarize": {"threshold": 0.25}}, "centre_crop"])
+    assert solarized.summary() == "solarize threshold 0.25, p 0.2; centre_crop"
+    assert Family("still", ()).summary() == "nothing"

@@ -38,7 +38,7 @@ def test_all_similarities_are_sorted_and_as_they_were_computed() -> None:
 
 def test_faiss_that_is_missing_is_named_with_what_needs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
-    with pytest.raises(UserError, match=r"my search needs faiss: pip install 'solo-invariance\[cpu\]' \(or \[gpu\]\)"):
+    with pytest.raises(UserError, match=r"my search needs faiss: pip install 'faiss-cpu>=1\.8', or faiss-gpu"):
         load_faiss("my search")
 
 

@@ -122,7 +122,7 @@ def test_sentences_name_a_few_of_many(tmp_path: Path, write_invariance: Make, ma
     results = collect_results([tmp_path / "runs"])
     (sentence,) = ("".join(parts) for parts in headline(results))
     assert sentence == (
-        "b00, b01, b02 and 37 others are not distinguishable as the most invariant to spatial changes "
+        "b00, b01, b02 and 37 others, whose intervals overlap, come first in invariance to spatial changes "
         "(mean similarity 0.70 to 0.70 over 1 transform)."
     )
     assert caveats(results) == [

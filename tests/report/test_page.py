@@ -168,7 +168,7 @@ def test_every_number_is_in_the_long_table(root: Element) -> None:
 
 def test_every_score_is_in_its_cell_with_its_interval_mark_and_rank(root: Element) -> None:
     cells = table(root, TRANSFER)
-    best, tied = "●, best", "○, not distinguishable from the best"
+    best, tied = "●, best", "◌, interval overlaps the best's; nothing to pair them by"
     assert {label: [cell.text for cell in row.values()] for label, row in cells.items()} == {
         "dorsal": ["0.100, 95 % interval [0.080, 0.120]", f"0.900{tied}, 95 % interval [0.880, 0.920]", "2.50"],
         "ventral": ["0.600, 95 % interval [0.580, 0.620]", "0.700, 95 % interval [0.680, 0.720]", "2.50"],
@@ -180,7 +180,7 @@ def test_every_score_is_in_its_cell_with_its_interval_mark_and_rank(root: Elemen
     }
     assert next(cells["dorsal"]["shape"].find("span")).attributes["aria-hidden"] == "true"
     assert cells["ventral"]["object hue"].classes == []
-    assert cells["dorsal"]["shape"].classes == ["tied"]
+    assert cells["dorsal"]["shape"].classes == ["overlap"]
     assert cells["ventral+dorsal"]["shape"].classes == ["best"]
 
 

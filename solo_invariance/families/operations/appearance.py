@@ -7,9 +7,9 @@ write, they take a quarter of the time or less.
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torchvision.transforms.v2.functional as F
@@ -217,6 +217,13 @@ class ColorJitter(PhotometricOperation):
         p: Probability of jittering an image at all, in [0, 1].
     """
 
+    units_of_numbers: ClassVar[Mapping[str, str]] = {
+        "brightness": "largest change of a factor of 1",
+        "contrast": "largest change of a factor of 1",
+        "saturation": "largest change of a factor of 1",
+        "hue": "turns",
+    }
+
     brightness: float = 0.4
     contrast: float = 0.4
     saturation: float = 0.4
@@ -286,6 +293,8 @@ class GaussianBlur(OccasionalOperation):
     The kernel reaches three standard deviations of the largest sigma to either side, but stays inside the image.
     """
 
+    units_of_numbers: ClassVar[Mapping[str, str]] = {"sigma": "pixels"}
+
     sigma: tuple[float, float] = (0.1, 2.0)
     p: float = 0.5
 
@@ -327,6 +336,8 @@ class Solarize(OccasionalOperation):
         p: Probability, in [0, 1].
     """
 
+    units_of_numbers: ClassVar[Mapping[str, str]] = {"threshold": "value in [0, 1]"}
+
     threshold: tuple[float, float] = (128 / 255, 128 / 255)
     p: float = 0.2
 
@@ -351,6 +362,8 @@ class Posterize(OccasionalOperation):
         bits: Range of how many, whole numbers from 1 to 8 (which changes nothing); both ends can be drawn.
         p: Probability, in [0, 1].
     """
+
+    units_of_numbers: ClassVar[Mapping[str, str]] = {"bits": "bits"}
 
     bits: tuple[int, int] = (3, 6)
     p: float = 0.2

@@ -1,6 +1,8 @@
 """Corruption: what sensors, motion and compression do to an image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +28,8 @@ class GaussianNoise(OccasionalOperation):
         std: Range of the noise's standard deviation; 1 is the whole range of values.
         p: Probability, in [0, 1].
     """
+
+    units_of_numbers: ClassVar[Mapping[str, str]] = {"std": "value in [0, 1]"}
 
     std: tuple[float, float] = (0.01, 0.1)
     p: float = 0.5
@@ -54,6 +58,8 @@ class MotionBlur(OccasionalOperation):
 
     The direction is drawn uniformly; the border is reflected.
     """
+
+    units_of_numbers: ClassVar[Mapping[str, str]] = {"length": "fraction of the image's side"}
 
     length: tuple[float, float] = (0.02, 0.08)
     p: float = 0.5
@@ -100,6 +106,8 @@ class JPEG(OccasionalOperation):
 
     Written here because Kornia's codec rounds differentiably, which is not what a codec does, and waits for the device.
     """
+
+    units_of_numbers: ClassVar[Mapping[str, str]] = {"quality": "libjpeg's quality, 1 to 100"}
 
     quality: tuple[float, float] = (20.0, 80.0)
     p: float = 0.5

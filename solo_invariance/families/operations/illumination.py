@@ -1,7 +1,9 @@
 """Illumination: the colour of the light, and light and shade that vary smoothly over the image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -31,6 +33,8 @@ class ColorTemperature(OccasionalOperation):
     The gains of red and blue against green are those of Kornia's ``RandomPlanckianJitter`` (Zini et al., 2022),
     interpolated between its temperatures.
     """
+
+    units_of_numbers: ClassVar[Mapping[str, str]] = {"kelvin": "K"}
 
     kelvin: tuple[float, float] = (3500.0, 12000.0)
     p: float = 0.5
@@ -74,6 +78,8 @@ class SmoothBrightness(OccasionalOperation):
         p: Probability, in [0, 1].
     """
 
+    units_of_numbers: ClassVar[Mapping[str, str]] = {"stops": "stops", "cells": "cells a side"}
+
     stops: tuple[float, float] = (0.2, 0.8)
     cells: int = 2
     p: float = 0.5
@@ -103,6 +109,12 @@ class SmoothShadow(OccasionalOperation):
         cells: Its shape is drawn at the corners of a lattice of so many cells a side, and bicubic in between.
         p: Probability, in [0, 1].
     """
+
+    units_of_numbers: ClassVar[Mapping[str, str]] = {
+        "darkness": "fraction of the light",
+        "softness": "standard deviations of the shadow's field",
+        "cells": "cells a side",
+    }
 
     darkness: tuple[float, float] = (0.3, 0.7)
     softness: float = 0.15

@@ -1,6 +1,8 @@
 """Occlusion: parts of the image are hidden."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,6 +27,12 @@ class Erasing(OccasionalOperation):
     The distribution is torchvision's ``RandomErasing`` (Zhong et al., 2020), which leaves the image alone where none of
     ten draws fits into it.
     """
+
+    units_of_numbers: ClassVar[Mapping[str, str]] = {
+        "scale": "fraction of the image's area",
+        "ratio": "height / width",
+        "fill": "colour, or value in [0, 1]",
+    }
 
     scale: tuple[float, float] = (0.02, 0.33)
     ratio: tuple[float, float] = (0.3, 3.3)

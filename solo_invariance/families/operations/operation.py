@@ -5,7 +5,7 @@ import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, get_args, get_type_hints
+from typing import Any, ClassVar, get_args, get_type_hints
 
 import torch
 from torch import Tensor
@@ -19,7 +19,11 @@ class Operation(ABC):
 
     Parameters are drawn on the CPU whatever the images' device, so that the draws are the same everywhere and their
     values are known without asking the accelerator.
+
+    A subclass says in ``units_of_numbers`` what its fields are measured in; ``p`` is a probability in all.
     """
+
+    units_of_numbers: ClassVar[Mapping[str, str]] = {}
 
     @property
     def name(self) -> str:
@@ -32,6 +36,12 @@ class Operation(ABC):
         names: list[str] = [field.name for field in dataclasses.fields(self)] if dataclasses.is_dataclass(self) else []
         values = {name: getattr(self, name) for name in names}
         return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @property
+    def units(self) -> dict[str, str]:
+        """What the numbers are measured in, such as ``pixels``, by number; only those of which the class says it."""
+        known = {"p": "probability", **self.units_of_numbers}
+        return {name: known[name] for name in self.numbers if name in known}
 
     @abstractmethod
     def draw(self, n: int, generator: torch.Generator) -> Parameters:

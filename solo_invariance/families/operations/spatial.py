@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -87,6 +88,8 @@ class ResizedCrop(Framing):
     The distribution is torchvision's ``RandomResizedCrop``: up to ten draws until the box fits, otherwise the largest
     central box whose ratio is allowed.
     """
+
+    units_of_numbers: ClassVar[Mapping[str, str]] = {"scale": "fraction of the image's area", "ratio": "width / height"}
 
     scale: tuple[float, float] = (0.2, 1.0)
     ratio: tuple[float, float] = (3 / 4, 4 / 3)
@@ -187,6 +190,8 @@ class Rotation(GeometricOperation):
         p: Probability, in [0, 1].
     """
 
+    units_of_numbers: ClassVar[Mapping[str, str]] = {"degrees": "degrees"}
+
     degrees: tuple[float, float] = (-30.0, 30.0)
     p: float = 1.0
 
@@ -212,6 +217,11 @@ class Translation(GeometricOperation):
         y: Range of the shift downwards, as a fraction of the image's height.
         p: Probability, in [0, 1].
     """
+
+    units_of_numbers: ClassVar[Mapping[str, str]] = {
+        "x": "fraction of the image's width",
+        "y": "fraction of the image's height",
+    }
 
     x: tuple[float, float] = (-0.1, 0.1)
     y: tuple[float, float] = (-0.1, 0.1)
@@ -242,6 +252,8 @@ class Scale(GeometricOperation):
         p: Probability, in [0, 1].
     """
 
+    units_of_numbers: ClassVar[Mapping[str, str]] = {"factor": "times"}
+
     factor: tuple[float, float] = (0.75, 1.25)
     p: float = 1.0
 
@@ -268,6 +280,8 @@ class Shear(GeometricOperation):
         y: Range of the angle along the vertical axis, in degrees.
         p: Probability, in [0, 1].
     """
+
+    units_of_numbers: ClassVar[Mapping[str, str]] = {"x": "degrees", "y": "degrees"}
 
     x: tuple[float, float] = (-15.0, 15.0)
     y: tuple[float, float] = (-15.0, 15.0)
@@ -298,6 +312,8 @@ class Perspective(GeometricOperation):
             0.5 the horizon can come into view.
         p: Probability, in [0, 1].
     """
+
+    units_of_numbers: ClassVar[Mapping[str, str]] = {"distortion": "fraction of half the image's side"}
 
     distortion: float = 0.5
     p: float = 0.5
@@ -334,6 +350,11 @@ class Elastic(GeometricOperation):
     torchvision's ``ElasticTransform`` smooths noise at every pixel instead. Its defaults (alpha 50, sigma 5) displace
     by about 0.9 pixels, 0.4 % of 224, at a much finer scale.
     """
+
+    units_of_numbers: ClassVar[Mapping[str, str]] = {
+        "magnitude": "fraction of the image's side",
+        "cells": "cells a side",
+    }
 
     magnitude: tuple[float, float] = (0.0, 0.03)
     cells: int = 4

@@ -35,7 +35,8 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
 
     When fitting starts, the data workers' transform is replaced by a canvas (and torchvision's way of reading a file by
     one that decodes no more of it than the canvas needs); at each batch, the canvases are replaced by the crops that
-    the families make of them. After fitting, the dataset is as it was. A module takes part by a ``cfg`` with
+    the families make of them. After fitting, the dataset is as it was. What they do is said in one line
+    when fitting starts, and written to the configuration and to checkpoints. A module takes part by a ``cfg`` with
     ``augmentations`` whose entries have the key ``family``; any other is left alone. The families are remembered in
     checkpoints, and training does not resume with others. Of several such callbacks in a trainer, the first acts.
     """
@@ -57,10 +58,19 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
             return
         from torchvision.datasets.folder import default_loader
 
-        from solo_invariance.hosts.augmentations import crop_pipeline_from_config
+        from solo_invariance.hosts.augmentations import (
+            crop_pipeline_from_config,
+            origin_of_size,
+            record_run,
+            summarise_run,
+        )
+        from solo_invariance.hosts.refusals import composed, say
 
+        composed()
         cfg = _as_config(cfg)
+        origin = origin_of_size(cfg)
         pipeline, canvas = crop_pipeline_from_config(cfg)
+        record_run(cfg, pipeline, canvas)
         dataset = _dataset_with_transform(trainer)
         if any(dataset is other for other in validation_datasets(trainer)):
             raise UserError(
@@ -72,14 +82,24 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
         dataset.transform = canvas
         if before.get("loader") is default_loader:
             dataset.loader = canvas.load
+        if trainer.is_global_zero:
+            say("; ".join(filter(None, (summarise_run(pipeline, canvas), origin))))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the dataset its own transform back."""
         self._end(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Give the dataset its own transform back: Lightning tears nothing down after an error."""
+        """Give the dataset its own transform back: Lightning tears nothing down after an error.
+
+        Raises:
+            SystemExit: The error is a wrong input, and one of solo-learn's scripts is running.
+        """
         self._end(trainer)
+        if isinstance(exception, UserError) and acts(FamiliesCallback, self, trainer):
+            from solo_invariance.hosts.refusals import leave_solo_learn
+
+            leave_solo_learn(exception)
 
     def _end(self, trainer: Trainer) -> None:
         run = self._runs.pop(trainer, None)
@@ -124,7 +144,7 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
         if trainer.state.fn != "fit" or not acts(FamiliesCallback, self, trainer):
             return
         before, now = checkpoint.get("callbacks", {}).get(_STATE_KEY, {}), _state(pl_module)
-        if before != now:
+        if _compared(before) != _compared(now):
             raise UserError(
                 f"this run would resume from a checkpoint of other augmentations: it was trained with "
                 f"{_described(before)}, the configuration asks for {_described(now)}; choose another name or "
@@ -133,7 +153,7 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
 
 
 def _state(module: LightningModule) -> dict[str, Any]:
-    """Return the fingerprint of the families that a module's configuration names; nothing where it names none.
+    """Return the families that a module's configuration names, as fingerprint and in full; nothing where it names none.
 
     It comes from the module and not from the run: the run is over when somebody saves a checkpoint after ``fit``, and
     took place in other processes where the strategy spawns them.
@@ -141,11 +161,20 @@ def _state(module: LightningModule) -> dict[str, Any]:
     cfg: Any = getattr(module, "cfg", None)
     if not _names_families(cfg):
         return {}
-    from solo_invariance.hosts.augmentations import crop_pipeline_from_config
+    from solo_invariance.hosts.augmentations import RESOLVED, crop_pipeline_from_config, describe_run, shown_by
 
     pipeline, canvas = crop_pipeline_from_config(_as_config(cfg))
-    kept = "whole" if canvas.whole else "centre"
-    return {"families": pipeline.fingerprint(), "canvas": kept, "canvas_size": canvas.size}
+    return {
+        "families": pipeline.fingerprint(),
+        "canvas": shown_by(canvas),
+        "canvas_size": canvas.size,
+        RESOLVED: describe_run(pipeline, canvas),
+    }
+
+
+def _compared(state: Mapping[str, Any]) -> dict[str, Any]:
+    """What a resumed run shares: the fingerprint has the numbers, which older checkpoints do not write out."""
+    return {key: state[key] for key in ("families", "canvas", "canvas_size") if key in state}
 
 
 def _as_config(cfg: Any) -> Any:
@@ -199,6 +228,9 @@ def _refuse_unused(cfg: Any) -> None:
         return
     if not all(isinstance(entry, Mapping) and "crop_size" in entry for entry in entries):
         return
+    from solo_invariance.hosts.refusals import composed
+
+    composed()
     chosen = _unresolved(cfg).get("invariance")
     if isinstance(chosen, str):
         raise UserError(

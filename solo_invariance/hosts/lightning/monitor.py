@@ -13,6 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.datasets.folder import default_loader
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
 from solo_invariance.backbones.load import input_spec_of
@@ -21,8 +22,10 @@ from solo_invariance.data.framing import resize_for
 from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
+from solo_invariance.families import Canvas
 from solo_invariance.hosts.lightning.datasets import training_dataset, validation_datasets
 from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings, Transform
+from solo_invariance.measure.loop.plan import grids_of
 from solo_invariance.measure.transforms.transform import centre_crop
 from solo_invariance.plugins import discover, load_plugin
 
@@ -51,23 +54,38 @@ class Monitor:
         self.images = TensorImages(images[: settings.num_images], name="monitored image")
         self.transforms = transforms
         self.input_spec = input_spec
+        geometry = Geometry(images.shape[-1], input_spec.crop_size)
         self.settings = MeasureSettings(
             k=settings.k,
             num_images=settings.num_images,
-            geometry=Geometry(images.shape[-1], input_spec.crop_size),
+            geometry=geometry,
             batch_size=settings.batch_size,
             seed=settings.seed,
         )
+        grids_of(transforms, self.settings, geometry)  # now, and not after the first epochs
+
+    def summary(self) -> str:
+        """Return what is measured, in words."""
+        asked, there = self.settings.num_images, len(self.images)
+        few = "" if there == asked else f" (all there are, {asked} were asked for)"
+        names = ", ".join(self.transforms)
+        images = f"{there} images{few}, whitened by {len(self.reference)}"
+        return f"similarity under {names}; k {self.settings.k}; {images}"
 
     def measure(self, network: nn.Module) -> dict[str, float]:
-        """Return ``invariance/TRANSFORM/similarity`` of a copy of a network, in single precision."""
+        """Return ``invariance/TRANSFORM/similarity`` of a copy of a network, in single precision.
+
+        With them goes ``invariance/mean_KIND/similarity``, over the spatial transforms and over those of appearance.
+        """
         backbone = Backbone(
             copy.deepcopy(network).float(), Architecture("monitored"), self.input_spec, Provenance("monitored")
         ).to(device_of(network))
         measured = InvarianceMeasurement(backbone, self.reference, self.settings).measure(self.transforms, self.images)
-        return {
-            f"invariance/{name}/similarity": one.summary["similarity"]["mean"] for name, one in measured[""].items()
-        }
+        means = {name: one.summary["similarity"]["mean"] for name, one in measured[""].items()}
+        for kind in dict.fromkeys(transform.kind for transform in self.transforms.values()):
+            of_kind = [means[name] for name, transform in self.transforms.items() if transform.kind == kind]
+            means[f"mean_{kind}"] = sum(of_kind) / len(of_kind)
+        return {f"invariance/{name}/similarity": mean for name, mean in means.items()}
 
 
 def build_monitor(settings: "MonitorSettings", trainer: Trainer, pl_module: LightningModule) -> Monitor:
@@ -120,6 +138,8 @@ class RunImages:
 
     def __init__(self, dataset: Any, resize: int) -> None:
         self._dataset = copy.copy(dataset)
+        if isinstance(getattr(getattr(dataset, "loader", None), "__self__", None), Canvas):
+            self._dataset.loader = default_loader  # which the families' canvas has taken the place of
         self._dataset.transform = self._resized
         self._resize = resize
 

@@ -48,6 +48,7 @@ class MonitorCallback(PerTrainerCallback[_Watch]):
         if chosen is None:
             return
         from solo_invariance.hosts.lightning.monitor import build_monitor, unchanged_random_states
+        from solo_invariance.hosts.refusals import say
 
         if getattr(pl_module, "backbone", None) is None:
             raise UserError(f"invariance.monitor: {type(pl_module).__name__} has no backbone to measure")
@@ -63,6 +64,8 @@ class MonitorCallback(PerTrainerCallback[_Watch]):
         if wrong is not None:
             raise UserError(wrong)
         self._runs[trainer] = watch
+        if watch.monitor is not None:
+            say(f"monitor: {_when(watch.settings)}: {watch.monitor.summary()}; -> {_loggers(trainer)}")
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Measure, where it is time, and log."""
@@ -85,7 +88,7 @@ class MonitorCallback(PerTrainerCallback[_Watch]):
             watch.has_warned = True
             return
         for logger in trainer.loggers:
-            logger.log_metrics(numbers, step=trainer.global_step)
+            logger.log_metrics({"epoch": trainer.current_epoch, **numbers}, step=trainer.global_step)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Let go of the images."""
@@ -94,6 +97,19 @@ class MonitorCallback(PerTrainerCallback[_Watch]):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Let go of the images: Lightning tears nothing down after an error."""
         self._runs.pop(trainer, None)
+
+
+def _when(settings: MonitorSettings) -> str:
+    return "after every epoch" if settings.every == 1 else f"every {settings.every} epochs and after the last"
+
+
+def _loggers(trainer: Trainer) -> str:
+    """Where the numbers go, for a reader."""
+    places = [
+        " in ".join(filter(None, (type(logger).__name__, logger.log_dir or logger.save_dir)))
+        for logger in trainer.loggers
+    ]
+    return ", ".join(places) or "nowhere: the run has no logger"
 
 
 def _section(cfg: Any) -> Any:

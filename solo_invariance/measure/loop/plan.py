@@ -63,7 +63,7 @@ class Plan:
         self.settings = settings
         self.geometry = geometry
         self.images = choose_images(len(source), settings)
-        self.grids = {name: one.grid(settings.k, geometry, settings.protocol) for name, one in transforms.items()}
+        self.grids = grids_of(transforms, settings, geometry)
         self.samplings = {name: self._sampling(name) for name in transforms}
         self._orders: dict[int, np.ndarray] = {}
 
@@ -164,6 +164,22 @@ class Plan:
             return FullSampling(size, identity)
         exact = self.transforms[name].is_exact(self.grids[name], identity)
         return AdaptiveSampling(size, identity, self.settings.seed, exact)
+
+
+def grids_of(transforms: Mapping[str, Transform], settings: MeasureSettings, geometry: ResizeCrop) -> dict[str, Tensor]:
+    """Return each transform's parameters (K, P).
+
+    Raises:
+        UserError: They are one alone, which changes nothing, and would be measured as perfect invariance.
+    """
+    grids = {name: one.grid(settings.k, geometry, settings.protocol) for name, one in transforms.items()}
+    nothing = [name for name, grid in grids.items() if len(grid) == 1 and transforms[name].identity(grid) == 0]
+    if nothing:
+        raise UserError(
+            f"k={settings.k}: the one parameter of {', '.join(nothing)} changes nothing, and there is nothing to "
+            f"measure; take k of at least 2"
+        )
+    return grids
 
 
 def num_images(available: int, settings: MeasureSettings) -> int:

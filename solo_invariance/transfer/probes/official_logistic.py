@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, install_command
 from solo_invariance.protocols import ProtocolName
 from solo_invariance.regression.cross_validation import choose_penalty, redrawn_folds
 from solo_invariance.transfer.probes.inputs import check_feature_weights, check_features, check_labels
@@ -172,6 +172,6 @@ def require_scikit_learn() -> None:
     """Raise UserError where scikit-learn, which the official solver is, is not installed."""
     if find_spec("sklearn") is None:
         raise UserError(
-            "probe.solver=official is scikit-learn's, which is not installed: pip install 'solo-invariance[paper]', or "
-            "take probe.solver=converged"
+            f"probe.solver=official is scikit-learn's, which is not installed: {install_command('scikit-learn')}, or "
+            f"take probe.solver=converged"
         )

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.datasets import ImageFolder
 
+from solo_invariance.config.composed import plain
 from solo_invariance.errors import UserError
 from solo_invariance.families import Canvas, ventral
 from solo_invariance.families.crops import generator_of
@@ -199,6 +200,49 @@ def test_wrong_keys_stop_the_run_before_it_starts(tmp_path: Path, cfg: DictConfi
 def test_a_dataset_without_a_transform_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="TensorDataset has none"):
         _fit(_Method(_config()), torch.utils.data.TensorDataset(torch.zeros(8)), tmp_path)
+
+
+def test_what_is_done_to_the_images_is_said_once_and_recorded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = _config(entry={"canvas": "centre"})
+    trainer = _fit(_Method(cfg), _Images(), tmp_path, max_epochs=2)
+    assert capsys.readouterr().err.splitlines() == [
+        "solo-invariance: families: 2 x ventral@32 (resized_crop scale 0.2 to 1, ratio 0.75 to 1.33; "
+        "horizontal_flip p 0.5); canvas 32 pixels, centre square"
+    ]
+    resolved = plain(cfg)["invariance"]["resolved"]
+    (entry,) = resolved["crops"]
+    assert (entry["num_crops"], entry["crop_size"], entry["family"]) == (2, 32, ventral.describe())
+    assert entry["units"]["resized_crop"] == {"scale": "fraction of the image's area", "ratio": "width / height"}
+    assert resolved["canvas"] == {"size": 32, "shows": "centre", "units": {"size": "pixels"}}
+    assert resolved["normalisation"]["std"] == [0.2470, 0.2435, 0.2616]
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    content = torch.load(tmp_path / "run.ckpt", weights_only=True)
+    assert content["callbacks"]["FamiliesCallback"]["resolved"] == resolved
+
+
+def test_what_is_recorded_is_no_part_of_what_a_resumed_run_shares(tmp_path: Path) -> None:
+    """Checkpoints of before have the fingerprint alone."""
+    trainer = _fit(_Method(_config()), _Images(), tmp_path)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    content = torch.load(tmp_path / "run.ckpt", weights_only=True)
+    del content["callbacks"]["FamiliesCallback"]["resolved"]
+    torch.save(content, tmp_path / "before.ckpt")
+    _fit(_Method(_config()), _Images(), tmp_path, ckpt_path=tmp_path / "before.ckpt", max_epochs=2)
+
+
+@pytest.mark.parametrize("kind", ["read-only", "a word", "struct"])
+def test_a_configuration_that_takes_no_record_is_left_alone(tmp_path: Path, kind: str) -> None:
+    cfg = _config(**({"invariance": "rotation"} if kind == "a word" else {}))
+    OmegaConf.set_readonly(cfg, kind == "read-only")
+    OmegaConf.set_struct(cfg, kind == "struct")
+    before = plain(cfg)
+    _fit(_Method(cfg), _Images(), tmp_path)
+    after = plain(cfg)
+    assert ("resolved" in after.pop("invariance", {})) == (kind == "struct")
+    before.pop("invariance", None)
+    assert after == before
 
 
 def test_interpolations_are_resolved_for_the_hosts_args_json(tmp_path: Path) -> None:

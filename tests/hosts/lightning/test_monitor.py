@@ -20,6 +20,7 @@ from solo_invariance.backbones import Architecture, Backbone, BackboneConfig, In
 from solo_invariance.config.composed import compose_command
 from solo_invariance.data.images import TensorImages
 from solo_invariance.errors import UserError
+from solo_invariance.families import Canvas
 from solo_invariance.hosts.embedded.pretrain import pretrain
 from solo_invariance.hosts.lightning.monitor import Monitor, RunImages, unchanged_random_states
 from solo_invariance.hosts.lightning.monitor_callback import MonitorCallback
@@ -94,7 +95,8 @@ def test_weights_checkpoints_metrics_and_random_states_are_those_of_a_run_that_i
 def test_what_is_logged_is_what_measuring_the_checkpoint_gives(tmp_path: Path) -> None:
     checkpoint = _pretrain(tmp_path, *_WATCH, "invariance.monitor.every=2")
     rows = [row for row in _logged(checkpoint) if row["invariance/hue/similarity"]]
-    assert [row["step"] for row in rows] == ["8", "12"]  # after the second epoch, and after the last
+    # After the second epoch, and after the last.
+    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "8"), ("2", "12")]
     from solo_invariance.data.latent_scenes.dataset import LatentScenes
 
     backbone = load_backbone(BackboneConfig(checkpoint=str(checkpoint)))
@@ -112,6 +114,28 @@ def _assert_measured(row: dict[str, str], backbone: Backbone, images: Tensor) ->
         assert float(row[f"invariance/{name}/similarity"]) == pytest.approx(
             measured.summary["similarity"]["mean"], abs=1e-5
         )
+
+
+def test_the_means_are_those_of_a_kind(tiny_backbone: Backbone) -> None:
+    images = torch.randint(0, 256, (6, 3, 37, 37), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    names = ["rotation", "scale", "hue"]
+    transforms = {name: load_plugin("transforms", name) for name in names}
+    monitor = Monitor(images, transforms, InputSpec(32), MonitorSettings(k=2, num_images=6))
+    numbers = {name.split("/")[1]: value for name, value in monitor.measure(tiny_backbone.network).items()}
+    assert numbers.keys() == {*names, "mean_spatial", "mean_appearance"}
+    assert numbers["mean_spatial"] == pytest.approx((numbers["rotation"] + numbers["scale"]) / 2)
+    assert numbers["mean_appearance"] == numbers["hue"]
+    assert monitor.summary() == "similarity under rotation, scale, hue; k 2; 6 images, whitened by 6"
+
+
+def test_the_run_images_of_families_are_read_as_files(photo_folder: Path) -> None:
+    """The families' canvas takes the place of torchvision's way of reading a file, which the monitor's images need."""
+    plain, trained = ImageFolder(str(photo_folder / "train")), ImageFolder(str(photo_folder / "train"))
+    canvas = Canvas(32)
+    trained.transform, trained.loader = canvas, canvas.load
+    for index in (0, 9):
+        assert torch.equal(RunImages(trained, 40)[index], RunImages(plain, 40)[index])
+    assert trained.loader == canvas.load
 
 
 def test_two_processes_that_are_watched_are_the_same_and_the_first_measures(tmp_path: Path) -> None:

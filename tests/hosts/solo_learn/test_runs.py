@@ -1,7 +1,10 @@
 """Runs of the unmodified main_pretrain.py, watched: what the method gets, and what families leave as it was."""
 
+import csv
+import json
 import os
 import pickle
+import re
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -151,7 +154,8 @@ def _stl10(root: Path) -> tuple[list[str], Tensor, list[int]]:
         (folder / f"{name}_X.bin").write_bytes(part.transpose(2, 3).contiguous().numpy().tobytes())  # column by column
     for name in ("train", "test"):
         (folder / f"{name}_y.bin").write_bytes(bytes(range(1, 9)))
-    return ["data.dataset=stl10", f"data.train_path={root}", f"data.val_path={root}"], images, [*range(8), *[-1] * 8]
+    chosen = ["data.dataset=stl10", f"data.train_path={root}", f"data.val_path={root}", "+invariance.crop_size=96"]
+    return chosen, images, [*range(8), *[-1] * 8]
 
 
 @pytest.mark.parametrize("layout", [_unlabelled, _hdf5, _cifar10, _stl10], ids=lambda layout: layout.__name__[1:])
@@ -213,7 +217,12 @@ def test_auto_resume_goes_on_with_the_same_families_only(tmp_path: Path, watch: 
     ]
     (whole,) = watch("whole", *chosen, "augmentations=invariance/ventral")
     refused = run_host("main_pretrain.py", *_moco(tmp_path), *chosen, "augmentations=invariance/dorsal", fails=True)
-    assert "UserError: this run would resume from a checkpoint of other augmentations" in refused.stderr
+    lines = refused.stderr.splitlines()
+    assert [line for line in lines if "error" in line.lower()] == lines[-1:]
+    assert lines[-1].startswith(
+        "solo-invariance: error: this run would resume from a checkpoint of other augmentations"
+    )
+    assert refused.returncode == 2
     assert "2 x ventral@32" in refused.stderr
     assert "2 x dorsal@32" in refused.stderr
     (resumed,) = watch("resumed", *chosen, "augmentations=invariance/ventral")
@@ -221,3 +230,69 @@ def test_auto_resume_goes_on_with_the_same_families_only(tmp_path: Path, watch: 
     # Solo-learn shuffles anew, but the images are copies: the crops are those of the uninterrupted run.
     for first, second in zip(whole["train"][2:], resumed["train"], strict=True):
         torch.testing.assert_close(first["crops"], second["crops"], atol=0, rtol=0)
+
+
+def test_a_run_says_once_what_is_done_to_its_images_and_writes_it_down(
+    tmp_path: Path, run_host: Any, photo_folder: Path
+) -> None:
+    """The recipe for CIFAR on other images keeps its crops of 32 pixels."""
+    watched = ["+invariance=monitor", "invariance.monitor.transforms=[hue]", "invariance.monitor.k=2"]
+    chosen = [f"data.train_path={photo_folder / 'train'}", "augmentations=invariance/ventral", "+limit_train_batches=2"]
+    done = run_host("main_pretrain.py", *_moco(tmp_path), *chosen, *watched)
+    said = [line for line in done.stderr.splitlines() if line.startswith("solo-invariance: ")]
+    assert said[0] == (
+        "solo-invariance: families: 2 x ventral@32 (resized_crop scale 0.2 to 1, ratio 0.75 to 1.33; "
+        "horizontal_flip p 0.5); canvas 32 pixels, whole image; crop size of the recipe's own augmentations"
+    )
+    assert said[1].startswith(
+        "solo-invariance: monitor: every 5 epochs and after the last: similarity under hue; k 2; "
+        "48 images (all there are, 64 were asked for), whitened by 48; -> CSVLogger in "
+    )
+    assert len(said) == 2
+    checkpoint = next((tmp_path / "checkpoints").rglob("*.ckpt"))
+    (state,) = torch.load(checkpoint, weights_only=True)["callbacks"].values()
+    resolved = json.loads((checkpoint.parent / "args.json").read_text())["invariance"]["resolved"]
+    assert resolved == state["resolved"]
+    assert resolved["crops"][0]["family"]["operations"][0] == {
+        "resized_crop": {"scale": [0.2, 1.0], "ratio": [3 / 4, 4 / 3]}
+    }
+    assert (resolved["crops"][0]["crop_size"], resolved["canvas"]["size"]) == (32, 32)
+    (metrics,) = tmp_path.rglob("metrics.csv")
+    rows = [row for row in csv.DictReader(metrics.read_text().splitlines()) if row["invariance/hue/similarity"]]
+    assert [(row["epoch"], row["step"]) for row in rows] == [("0", "2")]
+    assert rows[0]["invariance/mean_appearance/similarity"] == rows[0]["invariance/hue/similarity"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message", "code"),
+    [
+        (["augmentations=invariance/ventrall"], "did you mean 'invariance/ventral'? known: byol, ", 1),
+        (["augmentations=invariance/sunset"], "there is no such choice of ours; known: byol, ", 1),
+        (["invariance.family=ventral"], "takes a plus, +invariance.family=ventral", 1),
+        (["augmentations=invariance/family"], "add +invariance.family=..., such as +invariance.family=ventral", 2),
+        (["augmentations=invariance/views"], "add +invariance.views=..., such as +invariance.views=[ventral,", 2),
+        (["augmentations=invariance/family", "+invariance.family=ventrall"], "did you mean 'ventral'?", 2),
+        (["augmentations=invariance/ventral", "data.format=dali"], "use data.format=image_folder or h5", 2),
+    ],
+)
+def test_what_is_wrong_with_our_keys_is_the_last_line(
+    overrides: list[str], message: str, code: int, tmp_path: Path, run_host: Any, photo_folder: Path
+) -> None:
+    data = f"data.train_path={photo_folder / 'train'}"
+    done = run_host("main_pretrain.py", *_moco(tmp_path), data, *overrides, fails=True)
+    assert done.returncode == code
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("solo-invariance: error: ")
+    assert message in last
+    assert "Traceback" not in done.stderr
+
+
+def test_an_image_that_cannot_be_read_ends_a_run_in_one_line(tmp_path: Path, run_host: Any) -> None:
+    """Found by a data worker, whose traceback would come with it."""
+    folder = _labelled_folder(tmp_path / "train", _random_images(16), 2)
+    (folder / "class0" / "000.png").write_bytes(b"no picture")
+    chosen = [f"data.train_path={folder}", "augmentations=invariance/ventral"]
+    done = run_host("main_pretrain.py", *_moco(tmp_path), *chosen, fails=True)
+    assert done.returncode == 2
+    assert re.fullmatch(r"solo-invariance: error: .*000\.png.*", done.stderr.splitlines()[-1])
+    assert "Traceback" not in done.stderr

@@ -1,4 +1,5 @@
 import json
+import os
 import re
 import subprocess
 import sys
@@ -31,6 +32,62 @@ def test_a_checkout_is_found_by_its_variable(tmp_path: Path, monkeypatch: pytest
     found = find_solo_learn()
     assert found is not None
     assert (found.version, found.checkout) == ("1.0.6", tmp_path)
+
+
+def _checkout(root: Path) -> Path:
+    (root / "solo" / "methods").mkdir(parents=True)
+    (root / "solo" / "methods" / "base.py").touch()
+    (root / "main_pretrain.py").touch()
+    (root / "setup.py").write_text('setup(\n    version="1.0.6",\n)\n')
+    return root
+
+
+@pytest.fixture
+def not_importable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have no solo-learn but the one that the current directory lies in."""
+    monkeypatch.delenv("SOLO_LEARN_DIR", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+
+
+@pytest.mark.usefixtures("not_importable")
+@pytest.mark.parametrize("inside", [".", "scripts/pretrain"])
+def test_a_checkout_is_found_from_inside(inside: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    checkout = _checkout(tmp_path / "solo-learn")
+    (checkout / inside).mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(checkout / inside)
+    found = find_solo_learn()
+    assert found is not None
+    assert (found.version, found.checkout) == ("1.0.6", checkout)
+    monkeypatch.chdir(tmp_path)
+    assert find_solo_learn() is None
+
+
+@pytest.mark.usefixtures("not_importable")
+@pytest.mark.parametrize("missing", ["main_pretrain.py", "solo/methods/base.py"])
+def test_a_folder_that_only_looks_like_a_checkout_is_none(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (_checkout(tmp_path) / missing).unlink()
+    monkeypatch.chdir(tmp_path)
+    assert find_solo_learn() is None
+
+
+@pytest.mark.usefixtures("not_importable")
+def test_a_strangers_checkout_above_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = _checkout(tmp_path) / "mine"
+    mine.mkdir()
+    monkeypatch.chdir(mine)
+    assert find_solo_learn() is not None
+    stat = Path.stat
+
+    def of_a_stranger(path: Path, **options: Any) -> Any:
+        result = stat(path, **options)
+        if path.name != "main_pretrain.py":
+            return result
+        return os.stat_result((*result[:4], 4242, *result[5:10]))
+
+    monkeypatch.setattr(Path, "stat", of_a_stranger)
+    assert find_solo_learn() is None
 
 
 def test_the_fused_builder_refuses_other_weights(host_checkpoint, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_a_feature_that_is_not_finite_is_refused(place: str) -> None:
 def test_without_faiss_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faiss", None)
     metric = RetrievalRecall(Gallery(draw(3, 2), torch.arange(3)))
-    with pytest.raises(UserError, match=r"retrieval needs faiss: pip install 'solo-invariance\[cpu\]'"):
+    with pytest.raises(UserError, match=r"retrieval needs faiss: pip install 'faiss-cpu>=1\.8'"):
         metric.update(draw(3, 2), draw(3, 1, 2), images=torch.arange(3))
 
 

@@ -52,7 +52,7 @@ myst_dmath_double_inline = True
 
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 240
+nb_execution_timeout = 600  # seconds a cell, on a machine that is busy
 nb_execution_show_tb = True
 nb_merge_streams = True
 

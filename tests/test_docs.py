@@ -209,8 +209,9 @@ def test_formulas_are_drawn_by_the_browser(site: Path) -> None:
 
 @pytest.mark.slow
 def test_the_reference_has_every_command_and_key(site: Path, pages: Mapping[Path, _Page]) -> None:
-    from solo_invariance.config.reference import COMMANDS, keys_of
+    from solo_invariance.config.reference import COMMANDS, FLAGS, keys_of
 
+    assert all(flag in _words_of(site, "reference/commands/index.html") for flag in FLAGS)
     for command in COMMANDS:
         path = site / "reference" / "commands" / f"{command}.html"
         words = _words_of(site, f"reference/commands/{command}.html")

@@ -76,13 +76,8 @@ def fields_of(model: type[BaseModel]) -> list[tuple[str, str, str]]:
             continue
         key = field.alias or name
         words = _type_in_words(schema["properties"][key])
-        rows.append(
-            (
-                key,
-                words if key in required else f"{words}, optional",
-                from_docstring(said.get(name, "")).replace("None ", "null "),
-            )
-        )
+        meaning = from_docstring(said.get(name, "")).replace("None ", "null ")
+        rows.append((key, words if key in required else f"{words}, optional", meaning))
     return rows
 
 

@@ -29,7 +29,7 @@ def _signature(
 
 
 def _not_public(app: Sphinx, env: Any, node: addnodes.pending_xref, words: nodes.Node) -> nodes.Node | None:
-    """Leave a type that a signature names, and that no page describes, without a link; None where there is none such."""
+    """Leave a type that is named, and that no page describes, without a link; None where there is none such."""
     module, _, name = node.get("reftarget", "").rpartition(".")
     if node.get("refdomain") != "py" or not module.startswith("solo_invariance"):
         return None

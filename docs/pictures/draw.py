@@ -7,6 +7,7 @@ The other two pictures are of ``benchmarks/results`` and of made-up features of 
 import json
 import math
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -176,8 +177,9 @@ def drawing(curves: Sequence[Curve], across: str, up: str, ticks: Sequence[float
         value = low + (high - low) * step / 4
         parts.append(f'<path class="g" d="M{_LEFT} {y(value):.1f}H{_WIDTH - _RIGHT}"/>')
         parts.append(f'<text x="{_LEFT - 8}" y="{y(value) + 4:.1f}" text-anchor="end">{_number(value)}</text>')
-    for tick in ticks:
-        parts.append(f'<text x="{x(tick):.1f}" y="{_HEIGHT - 26}" text-anchor="middle">{_number(tick)}</text>')
+    parts += [
+        f'<text x="{x(tick):.1f}" y="{_HEIGHT - 26}" text-anchor="middle">{_number(tick)}</text>' for tick in ticks
+    ]
     parts.append(f'<text x="{_LEFT + inner[0] / 2}" y="{_HEIGHT - 6}" text-anchor="middle">{across}</text>')
     ends = _apart([y(values[-1]) for _, _, values in curves])
     for (name, places, values), colour, end in zip(curves, _COLOURS, ends, strict=False):
@@ -194,7 +196,7 @@ def _apart(places: Sequence[float]) -> list[float]:
     """Return places of labels that do not lie on each other, near where they should be."""
     found = list(places)
     order = sorted(range(len(found)), key=found.__getitem__)
-    for before, after in zip(order, order[1:], strict=False):
+    for before, after in pairwise(order):
         found[after] = max(found[after], found[before] + 16)
     return found
 

@@ -19,7 +19,14 @@ from solo_invariance.cli import COMMANDS, main
 # What pages leave at a size for real work; a command that sets a key itself keeps it. Where there is no image or no
 # target to count, fewer of them are drawn.
 _SMALLER = {
-    "measure": ["k=16", "num_images=5", "data.num_images=40", "data.num_groups=5", "gallery=5"],
+    "measure": [
+        "transforms=[rotation,hue]",
+        "k=16",
+        "num_images=5",
+        "data.num_images=40",
+        "data.num_groups=5",
+        "gallery=5",
+    ],
     "pretrain": [
         "max_epochs=1",
         "data.num_images=64",
@@ -78,8 +85,9 @@ def _smaller(arguments: list[str]) -> list[str]:
     if not arguments or any(one.startswith(_FLAGS) for one in arguments):
         return []
     keys = {one.partition("=")[0] for one in arguments}
-    # Of files, all are taken: these are few.
+    # Of files, all are taken: these are few. View sets have no transforms unless they are asked for.
     given = keys | ({"task.num_train", "task.num_test"} if any("path" in one for one in arguments) else set())
+    given |= {"transforms"} if "data.name" in keys else set()
     return [one for one in _SMALLER.get(arguments[0], []) if one.partition("=")[0] not in given]
 
 

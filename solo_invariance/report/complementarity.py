@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from solo_invariance.fuse.complementarity import complementarity
-from solo_invariance.report.collect import Results, Row
-from solo_invariance.report.columns import Quantity, readable
+from solo_invariance.report.collect import Results
+from solo_invariance.report.columns import readable
 from solo_invariance.report.drawing import colours
-from solo_invariance.report.grids import comparable_similarity
+from solo_invariance.report.fusion_pairs import comparable_backbones
 
 MOST = 0.5
 """The strong end of the ramp, on every page: half of what similarities can differ by, from 0 to 1."""
@@ -31,15 +30,12 @@ class Matrix(NamedTuple):
 
 
 def complementarity_matrix(results: Results) -> Matrix | None:
-    """Return the matrix of the single backbones; None where there are no two that were measured on the same transforms.
+    """Return the matrix of the single backbones on the same images; None where no two can be compared.
 
     A fused backbone sees what its members see: it would say nothing about whom to fuse.
     """
-    singles = [row for row in results.rows if row.transforms and not row.is_fused and row.role == "backbone"]
-    quantity = comparable_similarity(singles)
-    measured = {row.label: _means(row, quantity) for row in singles}
     try:
-        found = complementarity(measured)
+        _, found = comparable_backbones(results)
     except ValueError:
         return None
     rows = []
@@ -50,11 +46,6 @@ def complementarity_matrix(results: Results) -> Matrix | None:
         ]
         rows.append((label, entries))
     return Matrix(found.labels, len(found.transforms), rows)
-
-
-def _means(row: Row, quantity: Quantity) -> dict[str, float]:
-    estimates = {name: getattr(transform, quantity) for name, transform in row.transforms.items()}
-    return {name: estimate.mean for name, estimate in estimates.items()}
 
 
 def _entry(value: float, strongest: str | None) -> Entry:

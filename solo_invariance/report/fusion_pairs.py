@@ -89,6 +89,25 @@ def fusion_pairs(results: Results) -> FusionPairs:
         ValueError: There are fewer than two backbones, or no two that were measured with the same transform on the
             same images by the same protocol, or no transform that all of those were measured on.
     """
+    rows, found = comparable_backbones(results)
+    quantity = comparable_similarity(rows[label] for label in found.labels)
+    places = {label: index for index, label in enumerate(found.labels)}
+    ranked = sorted(
+        combinations(found.labels, 2),
+        key=lambda pair: -min(_entry(found, places, *pair), _entry(found, places, *reversed(pair))),
+    )
+    pairs = [_pair(rows[one], rows[other], found, places, quantity) for one, other in ranked[:MOST_PAIRS]]
+    left_out = tuple(label for label in rows if label not in places)
+    return FusionPairs(tuple(pairs), len(ranked), tuple(found.transforms), left_out, found)
+
+
+def comparable_backbones(results: Results) -> tuple[dict[str, Row], Complementarity]:
+    """Return the single backbones, and who of the largest set of them on the same images sees what whom ignores.
+
+    Raises:
+        ValueError: There are fewer than two backbones, or no two that were measured with the same transform on the
+            same images by the same protocol, or no transform that all of those were measured on.
+    """
     rows = {row.label: row for row in results.competitors if row.transforms and not row.is_fused}
     groups = _comparable(results, rows)
     largest = max(groups, key=len, default=[])
@@ -98,15 +117,7 @@ def fusion_pairs(results: Results) -> FusionPairs:
             f"protocol and k"
         )
     quantity = comparable_similarity(rows[label] for label in largest)
-    found = complementarity({label: _means(rows[label], quantity) for label in largest})
-    places = {label: index for index, label in enumerate(found.labels)}
-    ranked = sorted(
-        combinations(found.labels, 2),
-        key=lambda pair: -min(_entry(found, places, *pair), _entry(found, places, *reversed(pair))),
-    )
-    pairs = [_pair(rows[one], rows[other], found, places, quantity) for one, other in ranked[:MOST_PAIRS]]
-    left_out = tuple(label for label in rows if label not in places)
-    return FusionPairs(tuple(pairs), len(ranked), tuple(found.transforms), left_out, found)
+    return rows, complementarity({label: _means(rows[label], quantity) for label in largest})
 
 
 def _content(sight: Sight) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from solo_invariance.report import groups as grouping
 from solo_invariance.report.association import FEWEST, associations, clouds, clouds_of_views
 from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import Results, Row, collect_results
-from solo_invariance.report.complementarity import complementarity_matrix
+from solo_invariance.report.complementarity import MOST, complementarity_matrix
 from solo_invariance.report.differences import difference_tables, known_comparisons
 from solo_invariance.report.drawing import colours, curves, depth, scatter, svg, whiskers
 from solo_invariance.report.drawing.axis import tick_text
@@ -216,7 +216,7 @@ def _environment() -> Environment:
         whisker_axis=lambda of: svg.markup(whiskers.draw_axis(of)),
         rows_of=_rows_of,
         signed=Scale(-1.0, 1.0, ("opposite ranks", "the same ranks")),
-        complementary=Scale(0.0, 0.5, ("sees nothing more", "sees what it ignores")),
+        complementary=Scale(0.0, MOST, ("sees nothing more", "sees what it ignores")),
     )
     return environment
 

@@ -432,3 +432,12 @@ def test_below_six_backbones_the_page_says_why_no_correlation_is_shown(root: Ele
     (section,) = root.find("section", id="transfer")
     assert "shown from 6 backbones on that were measured and scored; here are 3." in section.text
     assert not list(root.find("section", id="association"))
+
+
+def test_the_matrix_of_who_sees_what_has_a_fixed_scale(root: Element) -> None:
+    """Half of dorsal's and ventral's four similarities differ by 0.6 in either direction: 0.3 on average."""
+    (section,) = root.find("section", id="complementarity")
+    cells = [cell for cell in section.find("td") if cell.classes != ["missing"]]
+    assert [cell.text[:4] for cell in cells] == ["0.30", "0.30"]
+    # 0.3 of at most 0.5, on 20 steps, whatever else is in the table.
+    assert [cell.classes for cell in cells] == [["level-12"], ["level-12"]]

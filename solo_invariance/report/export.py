@@ -71,9 +71,10 @@ def _figures(results: Results) -> Iterator[tuple[str, str, ET.Element]]:
     for figure in curves.curve_figures(results, groups, of_distance=True):
         title = f"{figure.y_label}, {figure.title}, {figure.kind}"
         yield f"distance {figure.kind} {figure.name}", title, curves.with_legend(figure, curves.draw(figure, "figure"))
-    for cloud in (*clouds(results), *clouds_of_views(results)):
-        title = f"{cloud.title}: {cloud.y_label} over {cloud.x_label}"
-        yield title, title, scatter.draw_with_caption(cloud, "figure")
+    for of, found in {"association": clouds(results), "views": clouds_of_views(results)}.items():
+        for cloud in found:
+            title = f"{cloud.title}: {cloud.y_label} over {cloud.x_label}"
+            yield f"{of} {cloud.title} {cloud.y_label}", title, scatter.draw_with_caption(cloud, "figure")
     grid = transfer_grid(results)
     for column in grid.columns:
         title = f"{column.title}, {column.note}"

@@ -199,9 +199,7 @@ def test_correlations_are_a_table_and_figures(
         (group,) = csv.DictReader(file)
     assert (group["group"], group["tasks: shape (accuracy)"]) == ("b", "0.025")
     assert float(group["tasks: shape (accuracy) sd"]) == pytest.approx(0.0187083, rel=1e-4)
-    figure = ElementTree.fromstring(
-        (tmp_path / "export" / "figure-shape-spatial-accuracy-over-invariance-to-spatial-changes.svg").read_text()
-    )
+    figure = ElementTree.fromstring((tmp_path / "export" / "figure-association-shape-spatial-accuracy.svg").read_text())
     assert sum(one.get("class") == "dots" for one in figure.iter()) == 6
 
 

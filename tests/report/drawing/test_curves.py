@@ -195,7 +195,7 @@ def test_distances_are_drawn_as_shares_of_that_of_unrelated_images(
     """Of 50 features, unrelated images are 10 apart: the square root of 2 x 50."""
     backbone = {"name": "n", "checkpoint": None, "sha256": None, "num_features": 50}
     write_invariance("a", "a", transforms={"hue": make_transform(0.5)}, backbone=backbone)
-    distances = np.array([[0.0, 4.0, 10.0], [0.0, 6.0, 10.0]])
+    distances = np.array([[0.0, 4.9, 10.0], [0.0, 5.1, 10.0]])
     write_arrays(tmp_path / "a", "hue", [[1.0, 1.0, 1.0]] * 2, distance=distances)
     (figure,) = curve_figures(collect_results([tmp_path]), of_distance=True)
     assert (figure.y_axis.low, figure.y_axis.high, figure.chance) == (0, 1.25, 1)
@@ -203,8 +203,9 @@ def test_distances_are_drawn_as_shares_of_that_of_unrelated_images(
     y = figure.y_axis.position
     # The fixture's distances are 0, 5 and 10.
     assert [point[1] for point in line.points] == pytest.approx([y(0), y(0.5), y(1)])
-    # t of 1 degree of freedom is 12.7; the standard error of 4 and 6 is 1: beyond the axis on both sides.
-    assert [line.upper[1][1], line.lower[1][1]] == [TOP, BOTTOM]
+    # The standard error of 4.9 and 5.1 is 0.1, and t of 1 degree of freedom 12.706.
+    half = 0.1 * 12.7062 / 10
+    assert [line.upper[1][1], line.lower[1][1]] == pytest.approx([y(0.5 + half), y(0.5 - half)])
     assert [line.upper[2][1], line.lower[2][1]] == pytest.approx([y(1), y(1)])
     root = draw(figure, "x")
     (chance,) = (one for one in root if one.get("class") == "chance")

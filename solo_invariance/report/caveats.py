@@ -45,10 +45,14 @@ Labelled = Sequence[tuple[str, Result]]
 def caveats(results: Results) -> list[str]:
     """Settings that differ between results, what results caution against, and averages for which nothing is shared."""
     measured = [(row.label, result) for row in results.rows for result in row.invariance]
-    found = list(_differences(measured, INVARIANCE_SETTINGS, "the invariance results"))
+    compete = [(row.label, result) for row in results.competitors for result in row.invariance]
+    found = list(_differences(compete, INVARIANCE_SETTINGS, "the invariance results"))
     for column in transfer_grid(results).columns:
         scored = [
-            (row.label, result) for row in results.rows for result in row.transfer if task_column(result) == column
+            (row.label, result)
+            for row in results.competitors
+            for result in row.transfer
+            if task_column(result) == column
         ]
         found += _differences(scored, TRANSFER_SETTINGS, f"the results on {column.title}")
     found += _different_images(results)
@@ -56,7 +60,7 @@ def caveats(results: Results) -> list[str]:
     found += compared(results).cautions
     found += [caution for task in scored_tasks(results).values() for caution in task.cautions]
     found += disagreements(results)
-    widths = widths_caution([result for _, result in measured])
+    widths = widths_caution([result for _, result in compete])
     return [*dict.fromkeys(found), *([widths] if widths else []), *_nothing_shared(results)]
 
 

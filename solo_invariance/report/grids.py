@@ -30,7 +30,7 @@ from solo_invariance.report.marks import (
     holds_zero,
     verdicts,
 )
-from solo_invariance.report.paired import MOST_IN_FULL, compared, estimate_of
+from solo_invariance.report.paired import MOST_IN_FULL, compared, competing, estimate_of
 from solo_invariance.report.scores import ScoredTask, scored_tasks
 from solo_invariance.results import Estimate, TransformResult, ViewResult
 
@@ -163,8 +163,8 @@ def means_of_group(results: Results, quantity: Quantity, group: str) -> Means:
     """
     rows = [row for row in results.rows if row.invariance]
     measured = [of_group(measurements(row, quantity), group) for row in rows]
-    competing = [one for row, one in zip(rows, measured, strict=True) if row.role == "backbone"]
-    means = shared_means(measured, competing if any(competing) else None)
+    deciding = [one for row, one in zip(rows, measured, strict=True) if row.role == "backbone"]
+    means = shared_means(measured, deciding if any(deciding) else None)
     if means.num_columns < 2:
         return means
     own = compared(results).of(quantity, mean_column(group)).own
@@ -298,9 +298,9 @@ def comparable_similarity(rows: Iterable[Row]) -> Quantity:
     """The similarity by which rows can be compared: the width-matched one where their widths differ and all have it.
 
     Where widths differ and not all have it, in one number of dimensions, there is none but the plain one, which a
-    caveat has to go with.
+    caveat has to go with. Layers and untrained twins beside backbones that compete have no say in it.
     """
-    files = [file for row in rows for file in row.invariance]
+    files = [file for row in competing(rows) for file in row.invariance]
     matched = {file.matched_width for file in files}
     differ = len({file.backbone.num_features for file in files}) > 1
     return "width_matched_similarity" if differ and len(matched) == 1 and None not in matched else "similarity"

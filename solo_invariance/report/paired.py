@@ -91,8 +91,14 @@ def distance_of_independent(num_features: int) -> float:
 
 def comparable_distance(rows: Iterable[Row]) -> Quantity:
     """The distance by which rows can be compared: the relative one where their widths differ."""
-    widths = {file.backbone.num_features for row in rows for file in row.invariance}
+    widths = {file.backbone.num_features for row in competing(rows) for file in row.invariance}
     return "relative_distance" if len(widths) > 1 else "distance"
+
+
+def competing(rows: Iterable[Row]) -> list[Row]:
+    """The rows that compete; all of them, where none does, as of layers alone."""
+    found = list(rows)
+    return [row for row in found if row.role == "backbone"] or found
 
 
 def best_of(estimates: Mapping[str, Estimate], quantity: Quantity) -> str:
@@ -120,7 +126,7 @@ class _Comparing:
         return self._found
 
     def _compare_group(self, group: str, names: Sequence[str]) -> None:
-        competitors = [row for row in self._rows if row.role == "backbone"] or self._rows
+        competitors = competing(self._rows)
         present = [row for row in competitors if any(name in row.sources for name in names)]
         shared = [name for name in names if all(name in row.sources for row in present)]
         parts: dict[str, list[Arrays | None]] = {row.label: [] for row in self._rows}

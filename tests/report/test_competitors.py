@@ -60,6 +60,18 @@ def test_layers_are_a_curve_in_the_order_of_their_depth(layers: Path) -> None:
     assert [one and one.mean for one in curve.untrained["spatial"]] == pytest.approx([scores(0).mean() + 0.3] * 3)
 
 
+def test_layers_of_other_widths_do_not_decide_what_backbones_are_compared_by(tmp_path: Path) -> None:
+    for label in ("a", "b"):
+        write_measured(tmp_path / label, label, {"rotation": scores(0)}, backbone=_layer(None))
+    for name, width in (("layer3", 32), ("layer4", 64)):
+        backbone = {**_layer(name, width), "num_features": width}
+        write_measured(tmp_path / name, f"net {name}", {"rotation": scores(0)}, backbone=backbone, k=3)
+    results = collect_results([tmp_path])
+    assert comparable_distance(results.rows) == "distance"
+    assert caveats(results) == []
+    assert comparable_distance(results.rows[2:]) == "relative_distance"
+
+
 def test_layers_and_twins_get_no_mark(layers: Path) -> None:
     results = collect_results([layers])
     assert set(marks(invariance_grid(results, "similarity"), ROTATION).values()) == {""}

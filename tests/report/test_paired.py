@@ -122,6 +122,28 @@ def test_differences_are_those_that_against_writes(tmp_path: Path) -> None:
                 assert difference.standard_error == pytest.approx(expected.standard_error, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("names", "count"),
+    [
+        (NAMES[50:], 150),  # others in part: the 150 that both have
+        (tuple(NAMES[index // 2] for index in range(200)), 100),  # each image drawn twice, as the paper's protocol may
+    ],
+)
+def test_images_in_part_and_images_drawn_twice_are_paired_as_against_does(
+    tmp_path: Path, names: tuple[str, ...], count: int
+) -> None:
+    draw = np.random.default_rng(2)
+    theirs = NAMES if count == 150 else names
+    write_measured(tmp_path / "a", "a", {"rotation": scores(0) + draw.normal(0.1, 0.05, 200)}, names=theirs)
+    write_measured(tmp_path / "b", "b", {"rotation": scores(1) + draw.normal(0, 0.05, 200)}, names=names)
+    written = compare(tmp_path / "b", tmp_path / "a", seed=3)
+    assert isinstance(written, InvarianceComparison)
+    expected = written.transforms["rotation"].metric("similarity")
+    difference = compared(collect_results([tmp_path])).of("similarity", ROTATION).pairs["b", "a"]
+    assert difference.num_images == count
+    assert (difference.mean, *difference.ci95) == pytest.approx((expected.mean, *expected.ci95), rel=1e-9)
+
+
 def test_the_mean_over_a_kind_has_the_interval_of_images(tmp_path: Path) -> None:
     """Two transforms whose errors cancel: the mean of each image is nearly the same, and so is the kind's."""
     noise = np.random.default_rng(3).normal(0, 0.2, 200)

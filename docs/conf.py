@@ -39,11 +39,7 @@ extensions = [
 exclude_patterns = ["_build", "_extensions", "**/.ipynb_checkpoints"]
 nitpicky = True
 # Other projects' objects are named, and not linked: that would need their sites.
-nitpick_ignore_regex = [
-    ("py:.*", r"(?!solo_invariance).*"),
-    ("py:class", r".*\.(Item|Any[A-Z]\w+|Own\w*|Competitors|PartialResult|Projections)"),  # names for types, no classes
-]
-suppress_warnings = ["toc.empty_glob"]
+nitpick_ignore_regex = [("py:.*", r"(?!solo_invariance).*")]
 
 myst_enable_extensions = ["amsmath", "attrs_inline", "colon_fence", "deflist", "dollarmath", "fieldlist"]
 myst_heading_anchors = 3
@@ -52,7 +48,7 @@ myst_dmath_double_inline = True
 
 nb_execution_mode = "force"
 nb_execution_raise_on_error = True
-nb_execution_timeout = 240
+nb_execution_timeout = 600  # seconds a cell, on a machine that is busy
 nb_execution_show_tb = True
 nb_merge_streams = True
 

@@ -2,9 +2,12 @@
 
 import inspect
 import re
+from importlib import import_module
 from typing import Any
 
+from docutils import nodes
 from pydantic import BaseModel
+from sphinx import addnodes
 from sphinx.application import Sphinx
 
 
@@ -25,8 +28,20 @@ def _signature(
     return signature and (re.sub(r"(?:\w+\.)?Annotated\[str, ?'path'\]", "str", signature), returns)
 
 
+def _not_public(app: Sphinx, env: Any, node: addnodes.pending_xref, words: nodes.Node) -> nodes.Node | None:
+    """Leave a type that is named, and that no page describes, without a link; None where there is none such."""
+    module, _, name = node.get("reftarget", "").rpartition(".")
+    if node.get("refdomain") != "py" or not module.startswith("solo_invariance"):
+        return None
+    try:
+        return words if hasattr(import_module(module), name) else None
+    except ImportError:
+        return None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Change docstrings before they are read as Google's."""
     app.connect("autodoc-process-docstring", _docstring, priority=100)
     app.connect("autodoc-process-signature", _signature)
+    app.connect("missing-reference", _not_public)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -2,9 +2,9 @@
 
 from itertools import groupby
 
-from solo_invariance.config.reference import COMMANDS, Key, keys_of
+from solo_invariance.config.reference import COMMANDS, COMPLETION, FLAGS, Key, keys_of
 
-from .markdown import table, text, toctree
+from .markdown import from_docstring, table, text, toctree
 
 _FOLDER = "reference/commands"
 _INTRODUCTION = """
@@ -16,7 +16,10 @@ one. Every command is a function of the same name [in Python](../api/index.rst).
 def pages() -> dict[str, str]:
     """Return the page of each command, and their list."""
     rows = [[f"[`{name}`]({name}.md)", text(command.summary)] for name, command in COMMANDS.items()]
-    index = ["# Commands", _INTRODUCTION, table(["command", "does"], rows), "", toctree(COMMANDS)]
+    flags = [[f"`{flag}`", from_docstring(meaning)] for flag, meaning in FLAGS.items()]
+    index = ["# Commands", _INTRODUCTION, table(["command", "does"], rows), ""]
+    index += ["## Flags of all commands", "", table(["flag", "does"], flags), "", f"{text(COMPLETION)}.", ""]
+    index += [toctree(COMMANDS)]
     return {
         f"{_FOLDER}/index.md": "\n".join(index),
         **{f"{_FOLDER}/{name}.md": command_page(name) for name in COMMANDS},

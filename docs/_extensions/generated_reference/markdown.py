@@ -21,8 +21,9 @@ def from_docstring(text: str) -> str:
 
 
 def text(words: str) -> str:
-    """Return words that mean nothing but themselves: names and paths in them are no markup."""
-    return re.sub(r"([*_<>\[\]{}$`~\\])", r"\\\1", words)
+    """Return words that mean nothing but themselves, but for literals: names and paths in them are no markup."""
+    parts = re.split(r"(`[^`]*`)", words)
+    return "".join(one if one.startswith("`") else re.sub(r"([*_<>\[\]{}$~\\])", r"\\\1", one) for one in parts)
 
 
 def _cell(words: str) -> str:

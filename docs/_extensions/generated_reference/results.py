@@ -76,7 +76,8 @@ def fields_of(model: type[BaseModel]) -> list[tuple[str, str, str]]:
             continue
         key = field.alias or name
         words = _type_in_words(schema["properties"][key])
-        rows.append((key, words if key in required else f"{words}, optional", from_docstring(said.get(name, ""))))
+        meaning = from_docstring(said.get(name, "")).replace("None ", "null ")
+        rows.append((key, words if key in required else f"{words}, optional", meaning))
     return rows
 
 
@@ -93,7 +94,8 @@ def _type_in_words(schema: dict[str, Any]) -> str:
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(_type_in_words(one) for one in schema["anyOf"] if one.get("type") != "null"))
     if schema.get("type") == "array":
-        return f"list of {_type_in_words(schema.get('items') or {})}"
+        words = _type_in_words(schema.get("items") or {})
+        return f"list of {words if words.startswith('[') or words == 'anything' else f'{words}s'}"
     if schema.get("type") == "object" and schema.get("additionalProperties") not in (None, True, {}):
         return f"mapping of names to {_type_in_words(schema['additionalProperties'])}"
     return _WORDS.get(schema.get("type", ""), "anything")

@@ -50,7 +50,7 @@ COMMANDS = {
         "what is installed, what was found, and what to do about what is missing",
         (
             "solo-invariance doctor",
-            "SOLO_LEARN_DIR=../solo-learn solo-invariance doctor",
+            "solo-invariance doctor 'need=[solo-learn,lightly]'",
         ),
     ),
     "families": Command(

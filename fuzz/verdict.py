@@ -15,7 +15,9 @@ from solo_invariance.errors import UserError
 from solo_invariance.results.reading import read_result
 
 # What commands say before their work, which may turn out to be impossible.
-_PLANNED = re.compile("(?:demo|measure|transfer|fuse|pretrain|images|how|work|task|out|time) {3,}")
+_PLANNED = re.compile(
+    "solo-invariance [a-z]+: loading|(?:demo|measure|transfer|fuse|pretrain|images|how|work|task|out|time) {3,}"
+)
 _PREFIX = "solo-invariance: error: "
 _LONGEST = 1200
 # What libraries say of themselves, and nobody who runs a command can make use of.

@@ -50,7 +50,7 @@ COMMANDS = {
         "what is installed, what was found, and what to do about what is missing",
         (
             "solo-invariance doctor",
-            "SOLO_LEARN_DIR=../solo-learn solo-invariance doctor",
+            "solo-invariance doctor 'need=[solo-learn,lightly]'",
         ),
     ),
     "families": Command(
@@ -102,6 +102,8 @@ FLAGS = {
     "-h, --help [KEY]": "this text; with a key, a section or a part of one, all about it",
     "-c, --cfg job": "print the configuration that would be used, and stop",
     "-m, --multirun": "a run for each of several values: k=4,16",
+    "-q, --quiet": "print nothing but where results are",
+    "--json": "print one JSON document of the results, and nothing else",
     "--config-dir DIR": "where YAML files of your own are, with keys as above",
     "--config-name NAME": "the one to begin with: it has `defaults: [COMMAND, _self_]`",
     "--info, --hydra-help": "of Hydra, which reads the keys",

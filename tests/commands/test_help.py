@@ -1,5 +1,6 @@
 """``--help``: what a command does, with examples, and every key by group; at once, without loading anything."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -206,3 +207,40 @@ def test_examples_run_as_they_are_written(shell: list[str], tmp_path: Path, page
             assert first == command
         if lists := re.search(r"Lists go in quotes: (.+)", out):
             assert _in_shell(shell, f"solo-invariance {lists.group(1)}", tmp_path) == [lists.group(1).strip("'")]
+
+
+_SAY = "import sys; {before}from solo_invariance.commands.alive import say_alive; say_alive('measure')"
+
+
+def _said(before: str = "", **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", _SAY.format(before=before)],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == ""
+    return done.stderr
+
+
+def test_a_command_says_that_it_is_alive_where_there_is_something_to_wait_for() -> None:
+    line = "solo-invariance measure: loading ...\n"
+    assert _said() == line
+    assert _said(RANK="0") == line
+    assert _said(RANK="1") == ""  # the first of torchrun's processes says it
+    assert _said(before="sys.modules['torch'] = sys; ") == ""
+    for mode in ("quiet", "json"):
+        assert _said(SOLO_INVARIANCE_OUTPUT=mode) == ""
+
+
+def test_it_is_said_before_anything_is_loaded() -> None:
+    script = (
+        "import sys, types; from solo_invariance import cli\n"
+        "def instead(name): print(name, 'torch' in sys.modules, file=sys.stderr); raise KeyboardInterrupt\n"
+        "cli.importlib = types.SimpleNamespace(import_module=instead); cli.main(['families', 'show=[identity]'])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    first, second, _ = done.stderr.splitlines()
+    assert first == "solo-invariance families: loading ..."
+    assert second == "solo_invariance.commands.families False"

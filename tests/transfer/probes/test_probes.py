@@ -493,6 +493,10 @@ class TestBoth:
         assert described["penalty"] == probe.penalty_
         assert described["cv_score"] == pytest.approx(float(probe.cv_scores_.max()))
         assert described["penalties_tried"] == 7
+        assert (described["smallest_penalty"], described["largest_penalty"]) == (
+            float(probe.penalties_.min()),
+            float(probe.penalties_.max()),
+        )
         assert all(isinstance(value, str | int | float) for value in described.values())
         if isinstance(probe, LogisticProbe):
             assert described["gradient_norm"] <= probe.tol

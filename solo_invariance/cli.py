@@ -151,7 +151,7 @@ class _Job:
         begun: Whether it has run here.
     """
 
-    def __init__(self, command: str, run: Callable[[Any], None], sweep: Sweep | None) -> None:
+    def __init__(self, command: str, run: Callable[[Any], None], sweep: Sweep | None = None) -> None:
         self.command = command
         self.run = run
         self.sweep = sweep

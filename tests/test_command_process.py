@@ -300,7 +300,10 @@ def test_jobs_of_a_sweep_go_on_after_one_that_is_refused(cli: Any, tmp_path: Pat
         *("crop_size=32", "draws=1", f"out={','.join(map(str, sheets))}"),
     )
     assert code == 2
-    assert err.splitlines() == [f"solo-invariance: error: out={sheets[1]}: expected a picture, .png, .jpg or .webp"]
+    assert err.splitlines() == [
+        f"solo-invariance: error: out={sheets[1]}: expected a picture, .png, .jpg or .webp",
+        f"solo-invariance: 1 of 3 jobs failed: out={sheets[1]}",
+    ]
     assert [sheet.exists() for sheet in sheets] == [True, False, True]
 
 

@@ -60,7 +60,8 @@ class TransferResult(Result):
     @property
     def penalty_is_at_an_edge(self) -> bool:
         """Whether the chosen penalty is the smallest or the largest of those tried: a better one may lie beyond."""
-        return self.penalty is not None and self.penalty in self.details.get("penalty_range", ())
+        ends = [self.details.get(f"{end}_penalty") for end in ("smallest", "largest")]
+        return self.penalty is not None and self.penalty in ends
 
     @property
     def score(self) -> Estimate:

@@ -145,7 +145,7 @@ def _score(task: str, **changes: Any) -> TransferResult:
         "num_train": 2000,
         "num_test": 1000,
         "chance": 0.125,
-        "details": {"penalty_range": [1e-6, 1e5]},
+        "details": {"smallest_penalty": 1e-6, "largest_penalty": 1e5},
     }
     return TransferResult.from_content(content | changes)
 

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS ?= cpu,lightly,dev
+EXTRAS ?= cpu,lightly,dev,docs
 CONSTRAINTS ?= constraints.txt
 # Of the campaign of odd inputs: how many cases, and which.
 N ?= 1000
@@ -13,7 +13,7 @@ TIMES ?= 20
 PYTEST := -m pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test oldest lint format mutants fuzz faults bench clean
+.PHONY: help setup demo test docs oldest lint format mutants fuzz faults bench clean
 
 help: ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -29,11 +29,15 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 demo: setup ## the whole story on the embedded data: pre-train, measure, fuse, transfer, report
 	$(BIN)/solo-invariance demo
 
-test: setup lint ## tests, lint and types
+test: setup lint ## tests, lint, types and the documentation, strictly
 	$(BIN)/python $(PYTEST)
 
+docs: setup ## the documentation, into docs/_build/html: strict, offline, its notebooks run
+	$(BIN)/python -m sphinx -W --keep-going -q -b html -d docs/_build/doctrees docs docs/_build/html
+	@echo docs/_build/html/index.html
+
 oldest: ## the tests with the oldest versions of everything, whose own warnings do not count
-	$(MAKE) setup VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt
+	$(MAKE) setup VENV=.venv-oldest CONSTRAINTS=constraints-oldest.txt EXTRAS=cpu,lightly,dev
 	PYTHONWARNINGS=ignore .venv-oldest/bin/python $(PYTEST) --override-ini filterwarnings=ignore
 
 lint: setup ## ruff and mypy
@@ -57,5 +61,5 @@ faults: setup ## kill, terminate and double commands, and fill their disks: make
 bench: setup ## speed and memory, row by row, as JSON and tables; benchmarks/device.sh for a GPU
 	$(BIN)/python -m benchmarks
 
-clean: ## remove the environment and what the demo wrote
-	rm -rf $(VENV) .venv-oldest runs
+clean: ## remove the environment, what the demo wrote and the built documentation
+	rm -rf $(VENV) .venv-oldest runs docs/_build

@@ -14,6 +14,8 @@ from fuzz.running import HUNG, Outcome, Place
 from solo_invariance.errors import UserError
 from solo_invariance.results.reading import read_result
 
+# What commands say before their work, which may turn out to be impossible.
+_PLANNED = re.compile("(?:demo|measure|transfer|fuse|pretrain|images|how|work|task|out|time) {3,}")
 _PREFIX = "solo-invariance: error: "
 _LONGEST = 1200
 # What libraries say of themselves, and nobody who runs a command can make use of.
@@ -70,7 +72,7 @@ def _ending(case: Case, outcome: Outcome, place: Place, before: Seen, after: See
 
 
 def _refusal(case: Case, outcome: Outcome, work: Path) -> Iterator[str]:
-    lines = outcome.err.strip("\n").split("\n")
+    lines = [line for line in outcome.err.strip("\n").split("\n") if not _PLANNED.match(line)]
     line = lines[-1]
     if len(lines) > 1:
         yield f"{len(lines)} lines on stderr, the first: {lines[0][:200]}"

@@ -25,7 +25,6 @@ WeightedScore = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 NORMAL_QUANTILE = 1.959964
 """Standard errors to either side of a normal number that hold 95 %."""
 
-_LARGEST_PIECE = 4_000_000
 _WEIGHTS_AT_ONCE = 10_000_000
 
 
@@ -80,8 +79,7 @@ def resampled_means(terms: Tensor, seed: int = 0, resamples: int = 2000) -> Tens
         (B, T), float64 on the CPU.
     """
     terms = terms.double().cpu()
-    draws = _draws(len(terms), resamples, seed, at_once=_LARGEST_PIECE // terms.numel())
-    return torch.cat([terms[rows].mean(dim=1) for rows in draws])
+    return torch.cat([weights @ terms for weights in _resampled_weights(len(terms), resamples, seed)]) / len(terms)
 
 
 def estimate(
@@ -110,6 +108,24 @@ def estimate(
     terms, statistic = _one_row_an_image(terms, statistic, images)
     samples = statistic(resampled_means(terms, seed, resamples))
     return _estimate(statistic(terms.double().cpu().mean(dim=0)), samples, len(terms))
+
+
+def estimates(terms: Tensor, seed: int = 0, resamples: int = 2000, images: Tensor | None = None) -> list[Estimate]:
+    """Return the mean over images of each column as ``estimate`` does, with the images drawn once for all columns.
+
+    Args:
+        terms: (N, R), one row an image, one column a backbone, or a difference between two.
+        seed: Of the resampling.
+        resamples: How many bootstrap samples.
+        images: Of which image each row is, (N,), where some have several, which are drawn together then.
+
+    Returns:
+        R estimates.
+    """
+    terms, statistic = _one_row_an_image(terms, lambda means: means, images)
+    samples = statistic(resampled_means(terms, seed, resamples))
+    values = statistic(terms.double().cpu().mean(dim=0))
+    return [_estimate(value, of_column, len(terms)) for value, of_column in zip(values, samples.T, strict=True)]
 
 
 def estimate_difference(
@@ -160,9 +176,7 @@ def bootstrap_interval(
     Raises:
         ValueError: The shapes do not fit the score.
     """
-    draws = _resampled_weights(len(targets), resamples, seed)
-    scores = torch.cat([score(predictions, targets, weights.to(targets.device)) for weights in draws])
-    return _about(score(predictions, targets, None), scores, len(targets))
+    return resampled_scores(score, predictions, targets, resamples, seed).interval()
 
 
 def paired_interval(
@@ -192,13 +206,42 @@ def paired_interval(
         ValueError: The shapes do not fit the score.
     """
 
-    def difference(weights: Tensor | None) -> Tensor:
-        others = targets if targets_b is None else targets_b
-        return score(predictions_a, targets, weights) - score(predictions_b, others, weights)
+    ours = resampled_scores(score, predictions_a, targets, resamples, seed)
+    theirs = resampled_scores(score, predictions_b, targets if targets_b is None else targets_b, resamples, seed)
+    return ours.minus(theirs)
 
+
+class ResampledScores(NamedTuple):
+    """A score on N images, and on as many bootstrap samples of them, (B,), as the seed draws for every backbone."""
+
+    score: Tensor
+    samples: Tensor
+    num_images: int
+
+    def interval(self) -> Interval:
+        """Return the 95 % interval of the score."""
+        return _about(self.score, self.samples, self.num_images)
+
+    def minus(self, other: "ResampledScores") -> Interval:
+        """Return the paired 95 % interval of how much higher the score is than another on the same images."""
+        return _about(self.score - other.score, self.samples - other.samples, self.num_images)
+
+
+def resampled_scores(
+    score: WeightedScore, predictions: Tensor, targets: Tensor, resamples: int = 1000, seed: int = 0
+) -> ResampledScores:
+    """Return a score with those of bootstrap samples of the images: of two, on the same images, pairs are differences.
+
+    Args:
+        score: A function of predictions, targets and weights.
+        predictions: (N,) or (N, T).
+        targets: (N,) or (N, T).
+        resamples: How many.
+        seed: Of the resamples.
+    """
     draws = _resampled_weights(len(targets), resamples, seed)
-    differences = torch.cat([difference(weights.to(targets.device)) for weights in draws])
-    return _about(difference(None), differences, len(targets))
+    samples = torch.cat([score(predictions, targets, weights.to(targets.device)) for weights in draws])
+    return ResampledScores(score(predictions, targets, None), samples, len(targets))
 
 
 def _estimate(value: Tensor, samples: Tensor, count: int) -> Estimate:

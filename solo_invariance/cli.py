@@ -1,6 +1,5 @@
 """The command line: parse, one public call, print."""
 
-import difflib
 import importlib
 import os
 import re
@@ -8,26 +7,21 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
+from functools import partial
 from typing import Any, TextIO
 
 from solo_invariance import __version__
 from solo_invariance.command_process import run_as_process
-from solo_invariance.errors import UserError
+from solo_invariance.commands.alive import say_alive
+from solo_invariance.commands.completion import COMPLETE, complete, script_of
+from solo_invariance.commands.help_page import help_page, overview, topics_asked
+from solo_invariance.commands.outcome import output_mode, output_of, print_json, recorded_to
+from solo_invariance.commands.sweep import Sweep, sweep_of, without_traces
+from solo_invariance.config.kinds import schema_of
+from solo_invariance.config.reference import COMMANDS
+from solo_invariance.errors import UserError, did_you_mean
 
-_QUOTES = "\"'"
-_GRAMMAR = re.compile("(extraneous|mismatched) input|no viable alternative|token recognition|missing [A-Z_]+ at")
 _NO_MEMORY = re.compile("can't allocate memory|out of memory")  # as torch says it
-
-COMMANDS = {
-    "demo": "the whole story on the embedded data, from pre-training to the report",
-    "doctor": "what is installed, what was found, and what to do about what is missing",
-    "families": "the augmentation families that can be named, and their operations",
-    "pretrain": "pre-train with the embedded host (with solo-learn: main_pretrain.py augmentations=invariance/NAME)",
-    "measure": "what a backbone became invariant to",
-    "fuse": "make one backbone of several",
-    "transfer": "how well a frozen backbone does on a task",
-    "report": "one HTML page of all results",
-}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,50 +36,88 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError:
         return _fail("the current directory is gone: cd to one that is there")
     try:
-        return _command([*arguments])
+        with output_of([*arguments]) as others:
+            return _command(others)
+    except UserError as error:
+        return _fail(str(error))
     except KeyboardInterrupt:
         _say("interrupted; run the same command again to go on")
         return 130
 
 
 def _command(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help", "help"):
-        print(_usage())
-        return 0
-    if arguments[0] in ("-V", "--version", "version"):
+    first, *others = arguments or ["help"]
+    if first in ("-V", "--version", "version"):
         print(f"solo-invariance {__version__}")
         return 0
-    command, *overrides = arguments
-    if command not in COMMANDS:
-        return _fail(f"unknown command {command!r}{_did_you_mean(command, COMMANDS)}; one of: {', '.join(COMMANDS)}")
-    return _run(command, overrides)
+    try:
+        if first == "completion":
+            print(script_of(others), end="")
+            return 0
+        if first == COMPLETE:
+            print("\n".join(complete(others)))
+            return 0
+        if first not in COMMANDS and (topics := topics_asked([first, *others])) is not None:
+            print(help_page(_known(topics[0]), topics[1:]) if topics else overview())
+        elif (topics := topics_asked(others)) is not None:
+            print(help_page(_known(first), topics))
+        else:
+            return _run(_known(first, others), others)
+    except UserError as error:
+        return _fail(str(error))
+    return 0
 
 
-def _run(command: str, overrides: list[str]) -> int:
-    for override in overrides:
-        if override.startswith(("augmentations=[", "augmentations={", "augmentations=null")):
-            return _fail(
-                "augmentations: choose a configuration, augmentations=invariance/NAME; a family written out goes to "
-                "invariance.family={...} with augmentations=invariance/family"
-            )
+def _known(command: str, others: Sequence[str] = ()) -> str:
+    """Return a command that there is.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    if command in COMMANDS:
+        return command
+    after = next((one for one in others if one in COMMANDS), None)
+    if after is not None and (command.startswith("-") or "=" in command):
+        raise UserError(f"{command}: comes after the command, solo-invariance {after} {command}")
+    raise UserError(f"unknown command {command!r}{did_you_mean(command, COMMANDS)}; one of: {', '.join(COMMANDS)}")
+
+
+def _run(command: str, arguments: list[str]) -> int:
     from hydra.core.config_store import ConfigStore
 
-    from solo_invariance.config.overrides import hydra_arguments
+    from solo_invariance.config.overrides import hydra_arguments, split_off_flags
     from solo_invariance.config.own_files import check_own_files
+    from solo_invariance.config.typed import require_meant, require_no_dashes
 
     check_own_files()
     # What Pillow thinks of a picture's metadata, and Hydra of a file's: what cannot be read is an error, and named.
     for module_name in (r"PIL\.", r"hydra\."):
         warnings.filterwarnings("ignore", module=module_name)
+    schema = schema_of(command)
     try:
-        module = importlib.import_module(f"solo_invariance.commands.{command}")
-        ConfigStore.instance().store(name=f"schema_{command}", node=module.Config)
-        return _hydra(command, module.run, hydra_arguments(overrides, module.Config))
+        require_no_dashes(command, arguments)
+        flags, overrides = split_off_flags(arguments)
+        has_own_files = bool({"config-dir", "config-path", "config-name"} & {*flags})
+        require_meant(command, overrides, not has_own_files and not any("hydra.searchpath" in one for one in overrides))
+        ConfigStore.instance().store(name=f"schema_{command}", node=schema)
+        return _hydra(command, partial(_work, command), hydra_arguments(arguments, schema))
     except Exception as error:
         line = _in_one_line(error, command)
         if line is None:
             raise
         return _fail(line)
+
+
+def _work(command: str, config: Any) -> None:
+    """Do what a composed configuration says: what can be refused without loading anything is refused first."""
+    from solo_invariance.config.possible import require_possible
+
+    require_possible(command, config)
+    say_alive(command)
+    # Libraries that set up logging as they are imported get the stream itself, which stays.
+    with redirect_stderr(sys.__stderr__ or sys.stderr):
+        module = importlib.import_module(f"solo_invariance.commands.{command}")
+    module.run(config)
 
 
 def _in_one_line(error: Exception, command: str) -> str | None:
@@ -96,6 +128,8 @@ def _in_one_line(error: Exception, command: str) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, HydraException | OmegaConfBaseException):
+        from solo_invariance.config.explained import explain_config_error
+
         return explain_config_error(error, command)
     if isinstance(error, BrokenPipeError) or not isinstance(error, OSError | MemoryError | RuntimeError):
         return None
@@ -110,32 +144,55 @@ class _Job:
     Args:
         command: Its name.
         run: What it does.
+        sweep: That it is a job of, if it is one of several.
 
     Attributes:
         refused: What was refused here, and said.
         begun: Whether it has run here.
     """
 
-    def __init__(self, command: str, run: Callable[[Any], None]) -> None:
+    def __init__(self, command: str, run: Callable[[Any], None], sweep: Sweep | None) -> None:
         self.command = command
         self.run = run
+        self.sweep = sweep
         self.refused: list[UserError] = []
         self.begun = False
 
     def __call__(self, config: Any) -> None:
         self.begun = True
         try:
-            self.run(config)
+            if self.sweep is None:
+                self.run(config)
+            else:
+                self._run_one_of(self.sweep, config)
         except Exception as error:
             line = _in_one_line(error, self.command)
             if line is None:
                 raise
             refused = error if isinstance(error, UserError) else UserError(line)
-            _fail(line)
+            if self.sweep is None:
+                _fail(line)
+            else:
+                _say(f"solo-invariance: error: {line}")
             self.refused.append(refused)
             if refused is error:
                 raise
             raise refused from error
+
+    def _run_one_of(self, sweep: Sweep, config: Any) -> None:
+        """Run one job of several, in a place of its own, and tell what it has made or why it could not."""
+        from hydra.core.hydra_config import HydraConfig
+
+        about = HydraConfig.get()
+        number, swept = int(about.job.num), sweep.swept(about.overrides.task)
+        sweep.give_a_place(config, swept)
+        try:
+            with recorded_to(sweep.record_of(number)):
+                self.run(config)
+        except Exception as error:
+            sweep.record_failure(number, swept, _in_one_line(error, self.command) or f"{type(error).__name__}: {error}")
+            raise
+        sweep.record_job(number, swept)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "refused": []}
@@ -143,11 +200,46 @@ class _Job:
 
 def _hydra(command: str, run: Callable[[Any], None], arguments: list[str]) -> int:
     """Let Hydra compose the configuration and call ``run``, once or, with --multirun, for each job."""
+    with sweep_of(command, arguments) as sweep:
+        job = _Job(command, run, sweep)
+        if sweep is None:
+            return _compose_and_run(job, arguments, arguments)
+        try:
+            _compose_and_run(job, arguments, without_traces(arguments, sweep))
+        except Exception as error:  # of the first job that failed elsewhere, as its launcher brings it back
+            if _in_one_line(error, command) is None or not sweep.found():
+                raise
+        found = sweep.found()  # nothing, where a flag asks for something else: --cfg, --info
+        return _say_sweep(found, {str(error) for error in job.refused}) if found else 0
+
+
+def _say_sweep(found: dict[int, dict[str, Any]], said: set[str]) -> int:
+    """Print what the jobs have made, and which have failed; return the exit code.
+
+    Args:
+        found: What each has told, by its number.
+        said: Why some failed, where that was said when they did.
+    """
+    from solo_invariance.commands.sweep_table import job_in_words, say_sweep
+
+    say_sweep(found)
+    failed = [record for record in found.values() if "error" in record]
+    for record in failed:
+        if record["error"] not in said:
+            _say(f"solo-invariance: error: {job_in_words(record['swept'])}: {record['error']}")
+    if failed:
+        listed = "; ".join(job_in_words(record["swept"]) for record in failed)
+        _say(f"solo-invariance: {len(failed)} of {len(found)} jobs failed: {listed}")
+    return 2 if failed else 0
+
+
+def _compose_and_run(job: _Job, typed: list[str], arguments: list[str]) -> int:
+    """Let Hydra do that; errors name the arguments as they were typed."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
-    job = _Job(command, run)
+    command = job.command
     sys.argv = [f"solo-invariance {command}", *arguments]
     # Hydra then raises errors instead of printing them and leaving with exit code 1.
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")
@@ -163,7 +255,7 @@ def _hydra(command: str, run: Callable[[Any], None], arguments: list[str]) -> in
             raise
         # What Hydra does not check: a group's choice that is a number, a file that is among its own defaults.
         reason = ", which is nested too deeply or names itself" if isinstance(error, RecursionError) else ""
-        raise UserError(f"{' '.join(arguments)}: Hydra cannot use this{reason}") from error
+        raise UserError(f"{' '.join(typed)}: Hydra cannot use this{reason}") from error
     return 2 if job.refused else 0
 
 
@@ -202,60 +294,10 @@ def _of_the_machine(error: OSError | MemoryError | RuntimeError) -> str | None:
     return f"{where}{error.strerror or error}"
 
 
-def explain_config_error(error: BaseException, command: str) -> str:
-    """Return one line for an error of Hydra's or OmegaConf's: which key or value is wrong, and what is allowed."""
-    composing = re.match(r"In '(.+)': \w+ raised while composing config", str(error))
-    if composing and error.__context__ is not None:
-        return f"{composing.group(1)}.yaml: {explain_config_error(error.__context__, command)}"
-    cause = error
-    while cause.__cause__ is not None:
-        cause = cause.__cause__
-    key = getattr(cause, "full_key", None)
-    message = next((line.strip() for line in str(cause).splitlines() if line.strip()), type(cause).__name__)
-    if key and ("not in struct" in message or "not in '" in message):
-        return f"unknown key {key!r} for {command}{_did_you_mean(key, _keys_of(cause))}"
-    where = f"{key}: " if key and key not in message else ""
-    if resolving := re.match(r"(\w+) raised while resolving interpolation: (.*)", message):
-        kind, reason = resolving.groups()
-        return (
-            f"{where}its interpolation cannot be resolved{'' if kind == 'TypeError' else f' ({reason.strip(_QUOTES)})'}"
-        )
-    if _GRAMMAR.search(message):
-        return f"{where}something between ${{ and }} is no interpolation"
-    if standing := re.match(r"While dereferencing interpolation '(.*?)': ", message):
-        return f"{where}{standing.group(1)} stands for what is no value of this key"
-    return f"{where}{message}"
-
-
-def _keys_of(error: BaseException) -> list[str]:
-    parent = getattr(error, "parent_node", None)
-    prefix = str(getattr(error, "full_key", "")).rpartition(".")[0]
-    return [f"{prefix}.{key}" if prefix else str(key) for key in (parent or {})]
-
-
-def _did_you_mean(word: str, known: Any) -> str:
-    close = difflib.get_close_matches(word, [str(k) for k in known], n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def _usage() -> str:
-    width = max(map(len, COMMANDS))
-    lines = [f"  {name:{width}}  {text}" for name, text in COMMANDS.items()]
-    return "\n".join(
-        [
-            f"solo-invariance {__version__}: choose, measure, fuse and transfer the invariances of backbones",
-            "",
-            "usage: solo-invariance COMMAND [key=value ...] [--help] [--cfg job] [--multirun]",
-            "",
-            *lines,
-            "",
-            "solo-invariance COMMAND --help lists the command's keys.",
-        ]
-    )
-
-
 def _fail(message: str) -> int:
     _say(f"solo-invariance: error: {message}")
+    if output_mode() == "json" and os.environ.get("RANK", "0") == "0":  # torchrun starts the command several times
+        print_json({"error": message})
     return 2
 
 

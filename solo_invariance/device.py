@@ -5,6 +5,7 @@ from itertools import chain
 import torch
 from torch import nn
 
+from solo_invariance.config.checks import require_device
 from solo_invariance.errors import UserError, reason_of
 
 
@@ -16,10 +17,9 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    require_device(name)
     try:
         device = torch.device(name)
-        if device.type == "meta":
-            raise UserError("device=meta: holds no numbers; take auto, cpu or cuda")
         torch.empty(0, device=device)
     except (AssertionError, AttributeError, ImportError, RuntimeError, TypeError) as error:
         reason = reason_of(error)

@@ -1,6 +1,8 @@
 """The one exception that means: the input is wrong, and here is what to do."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 
 class UserError(Exception):
@@ -14,6 +16,17 @@ class UserError(Exception):
 def reason_of(error: BaseException) -> str:
     """Return why another library refused something, for a line of ours: the first of its own, or the error's kind."""
     return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def did_you_mean(word: str, known: Iterable[object]) -> str:
+    """Return what goes behind a line of ours that names a word nobody knows: nothing, or what is close to it.
+
+    Example:
+        >>> did_you_mean("ventrl", ["default", "ventral"])
+        "; did you mean 'ventral'?"
+    """
+    close = difflib.get_close_matches(word, [str(one) for one in known], n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def install_command(*libraries: str) -> str:

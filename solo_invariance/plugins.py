@@ -1,13 +1,12 @@
 """Plugins: everything that can be named in a configuration, ours and other people's, found by entry points."""
 
-import difflib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-from solo_invariance.errors import UserError, reason_of
+from solo_invariance.errors import UserError, did_you_mean, reason_of
 
 Kind = Literal["families", "transforms", "metrics", "fusions", "tasks"]
 KINDS: tuple[Kind, ...] = ("families", "transforms", "metrics", "fusions", "tasks")
@@ -69,6 +68,20 @@ def load_plugin(kind: Kind, name: str, where: str = "") -> Any:
     Raises:
         UserError: No plugin, or more than one, has that name, or it fails to load.
     """
+    return find_plugin(kind, name, where).load()
+
+
+def find_plugin(kind: Kind, name: str, where: str = "") -> Plugin:
+    """Return the plugin that a configuration names, without importing it.
+
+    Args:
+        kind: What it is.
+        name: Of the plugin.
+        where: The key that named it, for messages; the kind by default.
+
+    Raises:
+        UserError: No plugin, or more than one, has that name.
+    """
     plugins = discover(kind)
     matching = [plugin for plugin in plugins if plugin.name == name]
     if len(matching) > 1:
@@ -76,7 +89,25 @@ def load_plugin(kind: Kind, name: str, where: str = "") -> Any:
         raise UserError(f"{where or kind}: {name!r} is ambiguous, it comes from {sources}; uninstall or rename one")
     if not matching:
         names = [plugin.name for plugin in plugins]
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]!r}? " if close else ""
-        raise UserError(f"{where or kind}: there is no {name!r}; {hint}known: {', '.join(names) or 'none'}")
-    return matching[0].load()
+        hint = did_you_mean(name, names) or ";"
+        raise UserError(f"{where or kind}: there is no {name!r}{hint} known: {', '.join(names) or 'none'}")
+    return matching[0]
+
+
+def names_chosen(kind: Kind, chosen: Any, example: str) -> list[str]:
+    """Return the names that a key chooses, none of them twice.
+
+    Args:
+        kind: Of the plugins, which the key is called like.
+        chosen: A list of names, or ``all``.
+        example: Of a list, for messages.
+
+    Raises:
+        UserError: It is neither.
+    """
+    if chosen == "all":
+        return [plugin.name for plugin in discover(kind)]
+    listed = isinstance(chosen, Iterable) and not isinstance(chosen, str)
+    if not listed or not all(isinstance(name, str) for name in chosen):
+        raise UserError(f"{kind}={chosen}: expected all, or a list such as {example}")
+    return list(dict.fromkeys(chosen))

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -24,6 +25,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 Result = TypeVar("Result")
 Cli = Callable[..., tuple[int, str, str]]
+
+
+_PLANNED = re.compile("(?:demo|measure|transfer|fuse|pretrain|images|how|work|task|out|time) {3,}")
 
 
 class _Threads(Processes):
@@ -86,16 +90,26 @@ def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> C
     """Run a command in this process; returns the exit code, what it printed and what it complained about."""
     monkeypatch.setenv("COLUMNS", "200")
 
-    def run(*arguments: str) -> tuple[int, str, str]:
-        capfd.readouterr()
+    return _CommandLine(capfd)
+
+
+class _CommandLine:
+    """Runs commands; ``plan`` has what the last one said before its work, by title."""
+
+    def __init__(self, capfd: pytest.CaptureFixture[str]) -> None:
+        self._capfd = capfd
+        self.plan: dict[str, str] = {}
+
+    def __call__(self, *arguments: str) -> tuple[int, str, str]:
+        self._capfd.readouterr()
         try:
             code = main(arguments)
         except SystemExit as leaving:
             code = int(leaving.code or 0)
-        out, err = capfd.readouterr()
-        return code, out, err
-
-    return run
+        out, err = self._capfd.readouterr()
+        lines = err.splitlines(keepends=True)
+        self.plan = {line[:10].rstrip(): line[11:].rstrip("\n") for line in lines if _PLANNED.match(line)}
+        return code, out, "".join(line for line in lines if not _PLANNED.match(line))
 
 
 @pytest.fixture(scope="session")

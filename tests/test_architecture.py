@@ -13,7 +13,9 @@ PACKAGE = Path(__file__).parents[1] / "solo_invariance"
 # From the ground up: what stands on a floor imports from lower ones, and from its own room, alone.
 FLOORS = (
     ("errors", "command_process", "callable_package", "known_datasets", "processes", "progress", "protocols"),
-    ("plugins", "device", "bootstrap", "config"),
+    ("plugins",),
+    ("bootstrap", "config"),
+    ("device",),
     ("results", "data", "regression"),
     ("families",),
     ("backbones",),

@@ -70,7 +70,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     examples = [
         str(_wheel(ROOT / "examples" / name, tmp_path_factory.mktemp(name)))
-        for name in ("third_party_family", "third_party_transfer")
+        for name in ("third_party_family", "third_party_measure", "third_party_transfer")
     ]
     options = ["--no-deps", "--no-index", "--force-reinstall"]
     _pip(home / "bin" / "python", "install", *options, str(wheel), *examples)
@@ -113,8 +113,8 @@ def test_a_new_environment_finds_configurations_and_entry_points(environment: Pa
     assert found["hydra"] == ["SoloInvarianceSearchPath"]
     assert "solo_invariance.hosts.callbacks:callbacks_factory" in found["lightning"]
     assert set(found["plugins"]["families"]) == {"default", "ventral", "dorsal", *BEYOND_THE_PAPER, "sunset"}
-    assert len(found["plugins"]["transforms"]) == 18
-    assert {"similarity", "distance"} <= set(found["plugins"]["metrics"])
+    assert len(set(found["plugins"]["transforms"]) - {"vignette"}) == 18
+    assert {"similarity", "distance", "length_ratio"} <= set(found["plugins"]["metrics"])
     assert {"concat", "sum", "mean", "standardized", "projected", "maximum"} <= set(found["plugins"]["fusions"])
     assert {"shape", "hue", "position", "rotation", "cifar10", "stripes"} <= set(found["plugins"]["tasks"])
 

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from solo_invariance.backbones.stand_ins import StandIn, entries_of, is_zip, stand_ins_for
+from solo_invariance.config.checks import require_checkpoint
 from solo_invariance.errors import UserError
 from solo_invariance.results.files import as_text, read_json
 
@@ -41,8 +42,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
             known to be data.
     """
     try:
-        if not path.is_file():
-            raise UserError(f"checkpoint {path}: {'is a directory' if path.is_dir() else 'no such file'}")
+        require_checkpoint(path)
         content = load_file(path) if path.suffix == ".safetensors" else _load(path)
     except UserError:
         raise

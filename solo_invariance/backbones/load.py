@@ -1,6 +1,5 @@
 """Any checkpoint or model name, made a backbone."""
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,12 +18,9 @@ from solo_invariance.backbones.layouts import FoundWeights, find_weights, has_sm
 from solo_invariance.backbones.mean_embedding import mean_embedding
 from solo_invariance.backbones.moco import moco_architecture, names_its_arch
 from solo_invariance.backbones.seeded_init import seeded
-from solo_invariance.config.backbone import INPUT_CHECKS, BackboneConfig, ViewsConfig
+from solo_invariance.config.backbone import INPUT_CHECKS, BackboneConfig, ViewsConfig, config_of, require_backbone
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.known_datasets import known_dataset
-
-MODELS = ("timm:", "torchvision:", "random:")
-"""How the names of models begin that need no checkpoint."""
 
 
 def load_backbone(
@@ -80,12 +76,12 @@ def load_backbone(
     given |= {key: value if isinstance(value, str | None) else list(value) for key, value in several.items()}
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(source if isinstance(source, BackboneConfig) else config_of(source), **changes)
+    require_backbone(config)
     if config.checkpoint is not None:
         backbone = _from_checkpoint(Path(config.checkpoint), config)
-    elif config.name is not None:
-        backbone = _from_name(config.name, config, seed)
     else:
-        raise UserError("no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, torchvision:NAME, ...")
+        assert config.name is not None
+        backbone = _from_name(config.name, config, seed)
     if config.layer is not None:
         network = LayerFeatures(backbone.network, config.layer)
         backbone = Backbone(network, backbone.architecture, backbone.input_spec, backbone.provenance)
@@ -94,13 +90,6 @@ def load_backbone(
     if config.views.family is None:
         return backbone
     return mean_embedding(backbone, config.views.family, config.views.num_views, seed)
-
-
-def config_of(source: Path | str) -> BackboneConfig:
-    """Return what names a backbone by a single word: a model's name, or the path of a checkpoint, which may look so."""
-    if isinstance(source, str) and source.startswith(MODELS) and not os.path.lexists(source):
-        return BackboneConfig(name=source)
-    return BackboneConfig(checkpoint=str(source))
 
 
 def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:

@@ -5,8 +5,9 @@ from typing import Any
 
 import torch
 
+from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.report_tables import print_tables
-from solo_invariance.commands.terminal import console, progress_bars
+from solo_invariance.commands.terminal import console, print_facts, progress_bars
 from solo_invariance.config.composed import as_object
 from solo_invariance.config.demo import DemoConfig as Config
 
@@ -20,8 +21,14 @@ def run(config: Any) -> None:
 
     started = time.perf_counter()
     with progress_bars() as progress:
-        made = demo(as_object(config, Config), progress)
+        made = demo(as_object(config, Config), progress, print_facts)
     print_tables(collect_results(made.runs), console)
     threads = "" if torch.cuda.is_available() else f", {torch.get_num_threads()} CPU threads"
     console.print(f"{time.perf_counter() - started:.0f} s{threads}", style="dim")
     console.print(f"report: {made.page.resolve()}", soft_wrap=True)
+    document = {
+        "report": str(made.page),
+        "checkpoints": {label: str(path) for label, path in made.checkpoints.items()},
+        "runs": [str(run) for run in made.runs],
+    }
+    deliver(Outcome(str(made.page), document))

@@ -3,11 +3,13 @@
 import sys
 import textwrap
 from collections.abc import Iterator
+from dataclasses import asdict
 from itertools import groupby
 from typing import Any
 
 from rich.text import Text
 
+from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.terminal import console
 from solo_invariance.config.composed import as_dict
 from solo_invariance.config.doctor import DoctorConfig as Config
@@ -36,9 +38,10 @@ def run(config: Any) -> None:
         console.print(_TITLES[group], style="bold")
         for line in _versions(members) if group == "versions" else _lines(members):
             console.print(line, soft_wrap=True, highlight=False)
+    deliver(Outcome(None, {"findings": [asdict(finding) for finding in findings]}))
     lacking = asked_for(findings, [str(name) for name in ([need] if isinstance(need, str) else need or [])])
-    for what in lacking:
-        print(f"solo-invariance: error: {what}", file=sys.stderr)
+    for missing in lacking:
+        print(f"solo-invariance: error: {missing}", file=sys.stderr)
     if lacking:
         raise SystemExit(1)
 

@@ -1,13 +1,14 @@
 """``solo-invariance families``: every family that can be named, and pictures of what they do."""
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 from rich.text import Text
 
+from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.terminal import console
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.families import CanvasName
@@ -28,7 +29,7 @@ def run(config: Any) -> None:
         needing = {"out": settings.out, "operations": settings.operations, "data.path": settings.data.path}
         for key in (key for key, value in needing.items() if value):
             raise UserError(f"{key}: needs show=[...], the families to print or draw")
-        _list_all()
+        deliver(_outcome(_list_all()))
         return
     families = _changed(
         [family_from_config(choice, where="show: ") for choice in (chosen if isinstance(chosen, list) else [chosen])],
@@ -39,6 +40,13 @@ def run(config: Any) -> None:
     else:
         for family in families:
             _print(family)
+    deliver(_outcome(families, settings.out))
+
+
+def _outcome(families: Sequence[Family], sheet: str | None = None) -> Outcome:
+    """Return what was drawn or printed; of what was printed, the names are what a script may want."""
+    document = {"contact_sheet": sheet, "families": [family.describe() for family in families]}
+    return Outcome(sheet or "\n".join(family.name for family in families), document)
 
 
 def _changed(families: list[Family], operations: dict[str, Any]) -> list[Family]:
@@ -58,7 +66,9 @@ def _changed(families: list[Family], operations: dict[str, Any]) -> list[Family]
     return changed
 
 
-def _list_all() -> None:
+def _list_all() -> list[Family]:
+    """Print every family that can be named, and return those that can be used."""
+    families = []
     for plugin in discover("families"):
         try:
             family = plugin.load()
@@ -71,8 +81,10 @@ def _list_all() -> None:
             console.print()
             continue
         _print(family, plugin.distribution)
+        families.append(family)
     hint = "Train with one: pretrain augmentations=invariance/NAME; draw some: families show=[NAME,...] out=sheet.png"
     console.print(hint, soft_wrap=True, highlight=False)
+    return families
 
 
 def _print(family: Family, source: str = "") -> None:
@@ -84,14 +96,18 @@ def _print(family: Family, source: str = "") -> None:
 
 
 def _print_name(name: str, remark: str, style: str) -> None:
-    console.print(Text.assemble((name, "bold"), "  ", (remark, style)), soft_wrap=True)
+    about = Text.assemble("  ", (remark, style)) if remark else ""
+    console.print(Text.assemble((name, "bold"), about), soft_wrap=True)
 
 
 def _operations(family: Family) -> Iterator[str]:
     """The operations as YAML has them, one a line."""
     for operation in family.operations:
         numbers = ", ".join(f"{name}: {_yaml(value)}" for name, value in operation.numbers.items())
-        yield f"{operation.name}: {{{numbers}}}"
+        units = ", ".join(
+            f"{name} in {unit}" for name, unit in getattr(operation, "units", {}).items() if unit != "probability"
+        )
+        yield f"{operation.name}: {{{numbers}}}{f'  # {units}' if units else ''}"
 
 
 def _yaml(value: Any) -> str:

@@ -10,7 +10,8 @@ from rich.table import Column, Table
 from solo_invariance.backbones.fused import network_of
 from solo_invariance.backbones.knn_arguments import other_checkpoints
 from solo_invariance.commands.complementarity_table import print_complementarity
-from solo_invariance.commands.terminal import console, print_remarks, print_targets, progress_bars
+from solo_invariance.commands.outcome import Outcome, deliver
+from solo_invariance.commands.terminal import console, print_facts, print_remarks, print_targets, progress_bars
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.fuse import FuseConfig as Config
@@ -28,9 +29,12 @@ __all__ = ["Config", "run"]
 def run(config: Any) -> None:
     """Fuse and say how the checkpoint is used; print the complementarity of measured backbones where asked for."""
     settings = as_object(config, Config)
+    document: dict[str, Any] = {}
     if settings.measured:
-        print_complementarity([Path(run) for run in settings.measured])
+        found = print_complementarity([Path(run) for run in settings.measured])
+        document |= found.as_content()
         if not settings.members:
+            deliver(Outcome(None, document))
             return
     with progress_bars() as progress:
         fused = fuse(
@@ -43,11 +47,14 @@ def run(config: Any) -> None:
             export=settings.export,
             device=settings.device,
             progress=progress,
+            announce=print_facts,
         )
     print_remarks(fused.describe()["remarks"])
     record = Path(settings.out).with_suffix(".json")
     if settings.task.name is not None and settings.mode in ("auto", "weighted"):
-        _print_choice(FusionResult.read(record))
+        choice = FusionResult.read(record)
+        document["choice"] = choice.as_content()
+        _print_choice(choice)
         console.print(f"what was chosen: {record}", soft_wrap=True)
     if settings.export is not None:
         size = fused.input_spec.crop_size
@@ -66,6 +73,17 @@ def run(config: Any) -> None:
         style="dim",
         markup=False,
     )
+    label, mode = fused.provenance.label, network_of(fused).mode
+    document |= {
+        "checkpoint": settings.out,
+        "export": settings.export,
+        "label": label,
+        "mode": mode,
+        "members": [member.provenance.label for member in fused.members],
+        "num_features": fused.num_features,
+    }
+    row = {"fusion": label, "mode": mode, "features": str(fused.num_features), "checkpoint": settings.out}
+    deliver(Outcome(settings.out, document, [row]))
 
 
 def _settings(settings: Config) -> FuseSettings:

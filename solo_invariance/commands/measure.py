@@ -7,8 +7,9 @@ import torch
 
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.commands.in_processes import run_shared
-from solo_invariance.commands.tables import print_comparison, print_measured
-from solo_invariance.commands.terminal import console, print_remarks, progress_bars
+from solo_invariance.commands.outcome import Outcome, deliver
+from solo_invariance.commands.tables import blocks_of, cell, print_comparison, print_measured_layers
+from solo_invariance.commands.terminal import console, print_facts, print_remarks, progress_bars
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.measure import MeasureConfig as Config
 from solo_invariance.data.reading import ReadingPolicy
@@ -16,8 +17,9 @@ from solo_invariance.measure import InvarianceResults, MeasureSettings, ResizeCr
 from solo_invariance.measure import measure as measure_backbone
 from solo_invariance.measure.named import metrics_named, transforms_named
 from solo_invariance.processes import Processes
-from solo_invariance.progress import Progress, no_progress
+from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
 from solo_invariance.report import build_report
+from solo_invariance.results import InvarianceResult
 
 __all__ = ["Config", "measure", "run"]
 
@@ -29,17 +31,37 @@ def run(config: Any) -> None:
 
 def _run(processes: Processes, device: torch.device, config: Any) -> None:
     with progress_bars(quiet=processes.rank > 0) as progress:
-        results = measure(config, progress, processes, device)
+        results = measure(config, progress, processes, device, print_facts)
     if processes.rank > 0:
         return
     out = Path(as_object(config, Config).out)
-    report = build_report([out], out / "report.html")
+    against = as_object(config, Config).against
+    report = build_report([out, *([] if against is None else [against])], out / "report.html")
     print_remarks(remark for result in results.values() for remark in result.backbone.remarks)
-    for result in results.values():
-        print_measured(result)
+    print_measured_layers([*results.values()])
     for comparison in results.comparisons:
         print_comparison(comparison)
     console.print(f"results: {out}, figures: {report}", soft_wrap=True)
+    deliver(_outcome(results, out, report))
+
+
+def _outcome(results: InvarianceResults, out: Path, report: Path) -> Outcome:
+    document = {
+        "out": str(out),
+        "report": str(report),
+        "results": {layer: result.as_content() for layer, result in results.items()},
+        "comparisons": [comparison.as_content() for comparison in results.comparisons],
+    }
+    return Outcome(str(out), document, [_row(result) for result in results.values()])
+
+
+def _row(result: InvarianceResult) -> dict[str, str]:
+    """Return a result's row in the table of a sweep: the mean similarity of each kind of change."""
+    row = {"label": result.label}
+    for block in blocks_of(result.transforms, result.views):
+        found = block.mean or next(iter(block.entries.values()))
+        row[block.title] = cell(found["similarity"], 3).plain
+    return row
 
 
 def measure(
@@ -47,6 +69,7 @@ def measure(
     progress: Progress = no_progress,
     processes: Processes | None = None,
     device: torch.device | None = None,
+    announce: Announce = say_nothing,
 ) -> InvarianceResults:
     """Measure as a configuration says, and write ``OUT/invariance.json``.
 
@@ -55,6 +78,7 @@ def measure(
         progress: Told how far the work is.
         processes: Those that share the work, which all call this.
         device: This process's; the configuration's by default.
+        announce: Told what is to be done.
 
     Returns:
         The results by layer; nothing in processes but the first.
@@ -77,6 +101,7 @@ def measure(
         out=settings.out,
         device=device or settings.device,
         progress=progress,
+        announce=announce,
         processes=processes,
         config=as_dict(config),
     )

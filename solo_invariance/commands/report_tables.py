@@ -20,9 +20,10 @@ from rich.text import Text
 
 from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import Results, Row
+from solo_invariance.report.columns import Column, Quantity
+from solo_invariance.report.differences import DifferenceCell, DifferenceTable, difference_tables
 from solo_invariance.report.grids import (
     Cell,
-    Column,
     Grid,
     comparable_similarity,
     interval,
@@ -32,12 +33,21 @@ from solo_invariance.report.grids import (
     transfer_grid,
 )
 from solo_invariance.report.headline import Label, headline
-from solo_invariance.report.leaders import leaders
+from solo_invariance.report.layers import LayerCurve, layer_curves
+from solo_invariance.report.leaders import NUM_LEADERS, leaders
+from solo_invariance.report.marks import SYMBOLS, WORDS
+from solo_invariance.report.notes import WHICH_METRIC, disagreements, findings
+from solo_invariance.report.paired import comparable_distance
+from solo_invariance.results import Estimate
 
-MARKS = {"best": "●", "tied": "○", "": " "}
-LEGEND = "● best   ○ interval overlaps the best's   [low, high]: 95 % interval"
 _WIDEST_LABEL = 24
 _MOST_TABLES = 3
+_MOST_IN_DIFFERENCES = 6
+
+_DISTANCES: dict[Quantity, str] = {
+    "distance": "Distance: 0 is invariant",
+    "relative_distance": "Distance over √(2 D), that of independent images: 0 is invariant",
+}
 
 Draw = Callable[[Grid, str], Table]
 """Makes a table of a grid, given what stands between a number and its interval."""
@@ -49,11 +59,11 @@ def print_tables(results: Results, console: Console) -> None:
         console.print(Text.assemble(*((part, "bold" if isinstance(part, Label) else "") for part in sentence)))
     for caveat in caveats(results):
         console.print(Text(caveat, "yellow"))
-    quantity = comparable_similarity(results.rows)
-    titles = {"similarity": "Similarity: 1 is invariant", "distance": "Distance: 0 is invariant"}
+    quantity, distance = comparable_similarity(results.rows), comparable_distance(results.rows)
+    titles: dict[Quantity, str] = {"similarity": "Similarity: 1 is invariant", distance: _DISTANCES[distance]}
     if quantity != "similarity":
         titles = {quantity: "Width-matched similarity: 1 is invariant", **titles}
-    grids = {title: invariance_grid(results, of) for of, title in titles.items()}  # type: ignore[arg-type]
+    grids = {title: _compared_rows(invariance_grid(results, of)) for of, title in titles.items()}
     scores = transfer_grid(results)
     ranks = mean_ranks(scores)
     drawn: list[tuple[Grid, Draw]] = [(grid, partial(_invariance, title)) for title, grid in grids.items()]
@@ -63,7 +73,73 @@ def print_tables(results: Results, console: Console) -> None:
     else:
         for grid, draw in drawn:
             _print_grid(grid, draw, console)
-    console.print(Text(LEGEND, "dim"))
+    for curve in layer_curves(results):
+        console.print(layers_table(curve))
+    _print_differences(results, console)
+    marks = dict.fromkeys(mark for grid in (*grids.values(), scores) for mark in grid.marks)
+    legend = [f"{SYMBOLS[mark]} {WORDS[mark]}" for mark in marks]
+    console.print(Text("\n".join([*legend, "[low, high]: 95 % interval"]), "dim"))
+    for note in [*findings(results), *([WHICH_METRIC] if disagreements(results) else [])]:
+        console.print(Text(note, "dim"))
+
+
+def _compared_rows(grid: Grid) -> Grid:
+    """Leave out layers and their twins, which have a table of their own."""
+    families = {row.family for row in grid.rows if row.role == "layer"}
+    rows = (row for row in grid.rows if row.role != "layer" and (row.role == "backbone" or row.family not in families))
+    return replace(grid, rows=tuple(rows))
+
+
+def layers_table(curve: LayerCurve) -> Table:
+    """A table of a backbone's layers in the order of their depth: the mean similarity to each kind of change."""
+    table = Table(title=f"Layers of {curve.label}, from the shallowest", title_justify="left", title_style="bold")
+    table.add_column("layer", overflow="fold")
+    for kind in curve.similarity:
+        table.add_column(Text(kind), overflow="fold")
+        if kind in curve.untrained:
+            table.add_column(Text("untrained"), overflow="fold")
+    for place, layer in enumerate(curve.layers):
+        cells = [Text(layer)]
+        for kind, means in curve.similarity.items():
+            cells.append(_estimate(means[place]))
+            if kind in curve.untrained:
+                cells.append(_estimate(curve.untrained[kind][place]))
+        table.add_row(*cells)
+    return table
+
+
+def differences_table(table: DifferenceTable) -> Table:
+    """A table with a row for each backbone and a column for each mean or task, of paired differences."""
+    drawn = Table(title=table.title, title_justify="left", title_style="bold")
+    drawn.add_column("backbone", overflow="fold")
+    for column in table.columns:
+        drawn.add_column(Text(f"mean, {column.group}" if column.is_mean else column.title), overflow="fold")
+    for label, cells in table.rows.items():
+        drawn.add_row(Text(label), *(_difference(cell, table.decimals) for cell in cells))
+    return drawn
+
+
+def _print_differences(results: Results, console: Console) -> None:
+    for found in difference_tables(results):
+        table = found.summary()
+        if len(table.columns) <= _MOST_IN_DIFFERENCES and len(table.rows) <= NUM_LEADERS:
+            console.print(differences_table(table))
+        else:
+            console.print(Text(f"{table.title}: on the page.", "dim"))
+
+
+def _difference(cell: DifferenceCell | None, decimals: int) -> Text:
+    if cell is None or cell.difference is None:
+        return Text("\N{EN DASH}" if cell is None else cell.said, "dim")
+    sign = "+" if cell.difference.mean >= 0 else ""
+    value = f"{sign}{number(cell.difference.mean, decimals)} "
+    return Text.assemble((value, "bold" if cell.is_sure else ""), (interval(cell.difference, decimals), "dim"))
+
+
+def _estimate(estimate: Estimate | None) -> Text:
+    if estimate is None:
+        return Text("\N{EN DASH}", "dim")
+    return Text.assemble(f"{number(estimate.mean, 2)} ", (interval(estimate, 2), "dim"))
 
 
 def invariance_table(grid: Grid, title: str, between: str = " ") -> Table:
@@ -87,8 +163,12 @@ def transfer_table(grid: Grid, ranks: Mapping[str, float], between: str = " ") -
         table.add_row(_task(column), *_cells(grid, column, between))
     if ranks:
         table.add_section()
-        table.add_row(Text("mean rank"), *(Text(number(ranks[row.label], 2)) for row in grid.rows))
+        table.add_row(Text("mean rank"), *(Text(_rank(row, ranks)) for row in grid.rows))
     return table
+
+
+def _rank(row: Row, ranks: Mapping[str, float]) -> str:
+    return number(ranks[row.label], 2) if row.label in ranks else "\N{EN DASH}"
 
 
 def summary_table(grid: Grid, title: str) -> Table:
@@ -122,7 +202,7 @@ def leaders_table(rows: Sequence[Row], grid: Grid, scores: Grid) -> Table:
 
 def _print_summary(results: Results, grids: Mapping[str, Grid], scores: Grid, console: Console) -> None:
     for title, grid in {**grids, "Transfer: higher is better": scores}.items():
-        if grid.columns:
+        if grid.columns and grid.rows:
             console.print(summary_table(grid, f"{title} ({len(grid.rows)} backbones)"))
     console.print(leaders_table(leaders(results), next(iter(grids.values())), scores))
     console.print(Text(f"The page has all numbers of the {len(results.rows)} backbones.", "dim"))
@@ -138,7 +218,7 @@ def _transfer(ranks: Mapping[str, float], grid: Grid, between: str) -> Table:
 
 def _print_grid(grid: Grid, draw: Draw, console: Console) -> None:
     """Print a table, with intervals on lines of their own and as several tables if it is too wide otherwise."""
-    if not grid.columns:
+    if not grid.columns or not grid.rows:
         return
     if _fits(draw(grid, " "), console):
         console.print(draw(grid, " "))
@@ -192,7 +272,7 @@ def _summary(grid: Grid, column: Column) -> Sequence[Text]:
     best = next((label for label, cell in cells.items() if cell.mark == "best"), next(iter(cells)))
     means = [cell.estimate.mean for cell in cells.values()]
     worst = max(means, key=lambda mean: abs(mean - cells[best].estimate.mean))
-    tied = sum(cell.mark == "tied" for cell in cells.values())
+    tied = sum(cell.mark in ("tied", "overlap") for cell in cells.values())
     numbers = (number(value, grid.decimals) for value in (statistics.median(means), worst))
     name = _task(column) if column.note else Text(f"  {column.title}")
     return name, _cell(cells[best], grid.decimals, " "), Text(best), Text(str(tied)), *map(Text, numbers)
@@ -201,5 +281,5 @@ def _summary(grid: Grid, column: Column) -> Sequence[Text]:
 def _cell(cell: Cell | None, decimals: int, between: str) -> Text:
     if cell is None:
         return Text("\N{EN DASH}", "dim")
-    value = f"{number(cell.estimate.mean, decimals)} {MARKS[cell.mark]}{between}"
+    value = f"{number(cell.estimate.mean, decimals)} {cell.symbol}{between}"
     return Text.assemble((value, "bold" if cell.mark == "best" else ""), (interval(cell.estimate, decimals), "dim"))

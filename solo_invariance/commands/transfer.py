@@ -8,14 +8,16 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.commands.in_processes import run_shared
-from solo_invariance.commands.terminal import console, print_remarks, print_targets, progress_bars
+from solo_invariance.commands.outcome import Outcome, deliver
+from solo_invariance.commands.tables import cell, print_differences, print_scores
+from solo_invariance.commands.terminal import console, print_facts, print_remarks, print_targets, progress_bars
 from solo_invariance.config.composed import as_dict, as_object, literal
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.config.transfer import TransferConfig as Config
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.processes import Processes
-from solo_invariance.progress import Progress, no_progress
-from solo_invariance.results import TransferComparison, TransferResult
+from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
+from solo_invariance.results import TransferResult
 from solo_invariance.transfer import run as library
 from solo_invariance.transfer.settings import TransferSettings
 
@@ -29,15 +31,24 @@ def run(config: Any) -> None:
 
 def _run(processes: Processes, device: torch.device, config: Any) -> None:
     with progress_bars(quiet=processes.rank > 0) as progress:
-        results = transfer(config, progress, processes, device)
+        results = transfer(config, progress, processes, device, print_facts)
     if processes.rank > 0:
         return
     print_remarks(remark for result in results.values() for remark in result.backbone.remarks)
     for result in results.values():
-        _print_score(result)
-    for comparison in results.comparisons.values():
-        _print_difference(comparison)
+        _print_remarks_on(result)
+    print_scores([*results.values()])
+    print_differences([*results.comparisons.values()])
     console.print(f"results: {config.out}", soft_wrap=True)
+    document = {
+        "out": config.out,
+        "results": {task: result.as_content() for task, result in results.items()},
+        "comparisons": {task: comparison.as_content() for task, comparison in results.comparisons.items()},
+    }
+    scores = {task: f"{result.metric} {cell(result.score, 3)}" for task, result in results.items()}
+    if len(scores) == 1:  # of several jobs, each has perhaps another task
+        scores = {"task": next(iter(scores)), "score": next(iter(scores.values()))}
+    deliver(Outcome(config.out, document, [{"label": next(iter(results.values())).label, **scores}]))
 
 
 def transfer(
@@ -45,6 +56,7 @@ def transfer(
     progress: Progress = no_progress,
     processes: Processes | None = None,
     device: torch.device | None = None,
+    announce: Announce = say_nothing,
 ) -> library.TransferResults:
     """Do what a composed configuration says.
 
@@ -53,6 +65,7 @@ def transfer(
         progress: Told how far the work is.
         processes: Those that share the computing of features, which all call this.
         device: This process's; the configuration's by default.
+        announce: Told what is to be done.
     """
     settings = as_object(config, Config)
     return library.transfer(
@@ -75,6 +88,7 @@ def transfer(
         device=device or settings.device,
         cache=settings.cache,
         progress=progress,
+        announce=announce,
         processes=processes,
         config=as_dict(config),
     )
@@ -97,34 +111,16 @@ def _task(usual: TaskConfig, entry: Any) -> TaskConfig:
         raise UserError(f"tasks: {entry['name']}: {reason_of(error)}") from error
 
 
-def _print_score(result: TransferResult) -> None:
-    score = result.score
+def _print_remarks_on(result: TransferResult) -> None:
     if result.targets is not None:
         print_targets(result.task, result.targets)
-    penalty = "" if result.penalty is None else f", penalty {result.penalty:.2e}"
-    console.print(
-        f"{result.label} on {result.task}: {result.metric} {score.mean:.3f} [{score.low:.3f}, {score.high:.3f}] by "
-        f"{result.probe}{penalty}",
-        highlight=False,
-        soft_wrap=True,
-    )
     if result.split:
         said = f"{result.task}: trained on {result.split['train']}; tested on {result.split['test']}"
         console.print(said, highlight=False, soft_wrap=True, markup=False)
     if "member_weights" in result.details:
         weights = ", ".join(f"{weight:.3g}" for weight in result.details["member_weights"])
-        console.print(f"weights of the members: {weights}", highlight=False)
+        console.print(f"{result.task}: weights of the members: {weights}", highlight=False)
     if result.overlap:
         console.print(
             f"{result.overlap} of the {result.num_test} test images are among the training images", style="yellow"
         )
-
-
-def _print_difference(comparison: TransferComparison) -> None:
-    found = comparison.difference
-    console.print(
-        f"{comparison.label} minus {comparison.against.label} on {comparison.task}: {comparison.metric} "
-        f"{found.mean:+.3f} [{found.low:+.3f}, {found.high:+.3f}], paired on {comparison.num_test} test images",
-        highlight=False,
-        soft_wrap=True,
-    )

@@ -1,12 +1,18 @@
 """``backbone`` of a configuration."""
 
+import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar
 
-from solo_invariance.config.checks import LARGEST_SIDE, Checked, require_positive
-from solo_invariance.config.kinds import FamilyChoice, FilePath, Names
+from solo_invariance.config.checks import LARGEST_SIDE, Checked, require_checkpoint, require_positive
+from solo_invariance.config.kinds import FamilyChoice, FilePath, Names, chosen_from, in_words
 from solo_invariance.errors import UserError
+
+MODELS = ("timm:", "torchvision:", "random:")
+"""What the names of models begin with."""
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 """How images may be resized."""
@@ -23,7 +29,7 @@ class ViewsConfig(Checked):
 
     section: ClassVar[str] = "backbone.views."
 
-    family: FamilyChoice = None
+    family: FamilyChoice = field(default=None, metadata=chosen_from(plugins="families"))
     num_views: int = 32
 
     def __post_init__(self) -> None:
@@ -64,9 +70,9 @@ class BackboneConfig(Checked):
     heads: list[str] = field(default_factory=list)
     layer: Names = None
     crop_size: int | None = None
-    mean: Any = None
-    std: Any = None
-    interpolation: str | None = None
+    mean: Any = field(default=None, metadata=in_words("list of three numbers"))
+    std: Any = field(default=None, metadata=in_words("list of three numbers"))
+    interpolation: str | None = field(default=None, metadata=chosen_from(*INTERPOLATIONS))
     crop_pct: float | None = None
     label: str | None = None
     views: ViewsConfig = field(default_factory=ViewsConfig)
@@ -98,6 +104,22 @@ class BackboneConfig(Checked):
         for name in ("key", "heads"):
             if self.checkpoint is None and getattr(self, name):
                 raise UserError(f"backbone.{name}: says what of a checkpoint is loaded; set backbone.checkpoint too")
+
+
+def config_of(source: Path | str) -> BackboneConfig:
+    """Return what names a backbone by a single word: a model's name, or the path of a checkpoint, which may look so."""
+    if isinstance(source, str) and source.startswith(MODELS) and not os.path.lexists(source):
+        return BackboneConfig(name=source)
+    return BackboneConfig(checkpoint=str(source))
+
+
+def require_backbone(config: BackboneConfig) -> None:
+    """Raise UserError where no backbone is named, or its checkpoint is not there."""
+    if config.checkpoint is not None:
+        with suppress(OSError):  # whoever reads it says why it cannot be looked at
+            require_checkpoint(Path(config.checkpoint))
+    elif config.name is None:
+        raise UserError("no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, torchvision:NAME, ...")
 
 
 def _crop_size(value: Any) -> str | None:

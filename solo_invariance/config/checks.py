@@ -1,8 +1,10 @@
 """Checks that configurations share."""
 
 import math
+import os
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 from solo_invariance.config.kinds import is_list, is_open
@@ -11,6 +13,8 @@ from solo_invariance.errors import UserError
 LARGEST_SIDE = 4096
 """Of what a network sees of an image, in pixels; more is a mistake in typing, or more memory than there is."""
 
+# As torch.device has them, and auto; whether one is there, torch knows.
+_DEVICES = ("auto", "cpu", "cuda", "hpu", "ipu", "maia", "mps", "mtia", "vulkan", "xla", "xpu")
 _MOST_WORKERS = 1024
 _LARGEST = 2**31 - 1
 _LARGEST_SEED = 2**32 - 1
@@ -107,3 +111,36 @@ def _require_at_most(most: int, config: object, keys: Iterable[str], prefix: str
         value = getattr(config, key)
         if value is not None and value > most:
             raise UserError(f"{prefix}{key}={value}: expected at most {most}{unit}")
+
+
+def require_device(name: str) -> None:
+    """Raise UserError where ``device`` names no kind of device, or one that holds no numbers."""
+    kind = name.partition(":")[0]
+    if kind == "meta":
+        raise UserError("device=meta: holds no numbers; take auto, cpu or cuda")
+    if kind not in _DEVICES:
+        raise UserError(f"device={name}: not available here (no kind of device); auto takes what there is")
+
+
+def require_checkpoint(path: Path) -> None:
+    """Raise UserError where there is no file of weights; OSError where it cannot be looked at."""
+    if not path.is_file():
+        raise UserError(f"checkpoint {path}: {'is a directory' if path.is_dir() else 'no such file'}")
+
+
+def require_directory(root: Path | str, what: str) -> None:
+    """Raise UserError where there is no folder, or it cannot be looked at.
+
+    Args:
+        root: It.
+        what: What it should be a folder of, for the message.
+    """
+    if os.path.isdir(root):
+        return
+    try:
+        os.stat(root)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise UserError(f"{root}: no such folder of {what}") from None
+    except OSError as error:
+        raise UserError(f"{root}: folder cannot be read ({error.strerror})") from error
+    raise UserError(f"{root}: is a file, expected a folder of {what}")

@@ -1,21 +1,15 @@
 """Composing a command's configuration, and what was composed as plain Python."""
 
 from collections.abc import Iterable
-from importlib import import_module
 from typing import Any, TypeVar
 
 from omegaconf import DictConfig, OmegaConf
 
+from solo_invariance.config.kinds import schema_of
 from solo_invariance.config.overrides import escape_interpolations, hydra_arguments
 from solo_invariance.errors import UserError
 
 Schema = TypeVar("Schema")
-
-
-def schema_of(command: str) -> type[Any]:
-    """Return the dataclass of a command's configuration."""
-    schema: type[Any] = getattr(import_module(f"solo_invariance.config.{command}"), f"{command.capitalize()}Config")
-    return schema
 
 
 def compose_command(command: str, overrides: Iterable[str] = ()) -> DictConfig:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from solo_invariance.config.checks import Checked, require_at_least, require_positive
-from solo_invariance.config.kinds import FilePath
+from solo_invariance.config.kinds import FilePath, chosen_from
 from solo_invariance.errors import UserError
 
 
@@ -12,7 +12,9 @@ class DemoConfig(Checked):
     """``solo-invariance demo``: the sizes of the whole story on the embedded data."""
 
     out: FilePath = "runs/demo"
-    families: list[str] = field(default_factory=lambda: ["default", "ventral", "dorsal"])
+    families: list[str] = field(
+        default_factory=lambda: ["default", "ventral", "dorsal"], metadata=chosen_from(plugins="families")
+    )
     max_epochs: int = 12
     num_images: int = 4000
     k: int = 16

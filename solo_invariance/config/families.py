@@ -5,7 +5,7 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from solo_invariance.config.checks import Checked, require_positive, require_sides
-from solo_invariance.config.kinds import FamilyChoice, FilePath
+from solo_invariance.config.kinds import FamilyChoice, FilePath, chosen_from
 
 
 class CanvasName(Enum):
@@ -41,7 +41,7 @@ class FamiliesConfig(Checked):
         seed: Of the draws.
     """
 
-    show: FamilyChoice = None
+    show: FamilyChoice = field(default=None, metadata=chosen_from(plugins="families"))
     operations: dict[str, Any] = field(default_factory=dict)
     data: SheetDataConfig = field(default_factory=SheetDataConfig)
     out: FilePath | None = None

@@ -1,11 +1,12 @@
 """The keys of ``solo-invariance fuse``."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_workers
-from solo_invariance.config.kinds import FilePath
+from solo_invariance.config.kinds import FilePath, chosen_from
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.errors import UserError
 
@@ -23,7 +24,7 @@ class FusionReferenceConfig(Checked):
     section: ClassVar[str] = "reference."
 
     path: FilePath | None = None
-    name: str | None = None
+    name: str | None = field(default=None, metadata=chosen_from("latent_scenes"))
     num_images: int = 5000
 
     def __post_init__(self) -> None:
@@ -31,12 +32,18 @@ class FusionReferenceConfig(Checked):
         require_at_least(2, self, "num_images", prefix=self.section)
 
 
+def require_members(members: Sequence[Any]) -> None:
+    """Raise UserError where there is nothing to fuse."""
+    if not members:
+        raise UserError("members: name the checkpoints to fuse, members=[a.ckpt,b.ckpt]")
+
+
 @dataclass
 class FuseConfig(Checked):
     """``solo-invariance fuse``."""
 
     members: Annotated[Any, list[FilePath | BackboneConfig]] = field(default_factory=list)
-    mode: str = "concat"
+    mode: str = field(default="concat", metadata=chosen_from("auto", plugins="fusions"))
     width: int | None = None
     options: dict[str, Any] = field(default_factory=dict)
     reference: FusionReferenceConfig = field(default_factory=FusionReferenceConfig)

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from importlib import import_module
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -13,6 +14,21 @@ Names = Annotated[Any, str | list[str] | None]
 
 FamilyChoice = Annotated[Any, str | list[str | list[str] | dict[str, Any]] | dict[str, Any] | None]
 """A family's name, one that is written out, or a list of these."""
+
+
+def chosen_from(*names: str, plugins: str | None = None) -> dict[str, Any]:
+    """Return the metadata of a field whose values, or the items of whose values, are chosen from names.
+
+    Args:
+        names: Those that are always there.
+        plugins: The kind of plugins whose names are there, too: ``transforms``, ``tasks``, ...
+    """
+    return {"choices": names, "plugins": plugins}
+
+
+def in_words(words: str) -> dict[str, Any]:
+    """Return the metadata of a field whose kind is not told by its type: what its values are."""
+    return {"words": words}
 
 
 class TaskOptions(TypedDict, total=False):
@@ -30,6 +46,12 @@ class MonitorKeys(TypedDict, total=False):
 
     transforms: str | list[str]
     data: FilePath | None
+
+
+def schema_of(command: str) -> type[Any]:
+    """Return the dataclass of a command's configuration."""
+    schema: type[Any] = getattr(import_module(f"solo_invariance.config.{command}"), f"{command.capitalize()}Config")
+    return schema
 
 
 def kinds_of(kind: Any) -> tuple[Any, ...]:

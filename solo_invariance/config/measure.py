@@ -6,9 +6,37 @@ from typing import ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_sides, require_workers
-from solo_invariance.config.kinds import FilePath, Names
+from solo_invariance.config.kinds import FilePath, Names, chosen_from
 from solo_invariance.config.protocol import ProtocolName
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, did_you_mean
+
+EMBEDDED_VIEWS = ("pose", "light_direction", "light_hue")
+"""The view sets that the embedded dataset renders."""
+
+TRANSFORMS_EXAMPLE, METRICS_EXAMPLE = "[rotation,hue]", "[similarity,distance]"
+"""What messages show of the lists that ``transforms`` and ``metrics`` are."""
+
+VIEW_SETS = (
+    "coil100",
+    "aloi_viewpoint",
+    "aloi_illumination",
+    "aloi_temperature",
+    "alot_viewpoint",
+    "alot_illumination",
+    "alot_temperature",
+    "exposure_errors",
+    "dali",
+    "flickr1024",
+    "realblur",
+    "view_folders",
+)
+"""The view sets that are read from files."""
+
+
+def no_view_set(name: str) -> UserError:
+    """Return the error of a name that no view set has."""
+    hint = did_you_mean(name, VIEW_SETS)
+    return UserError(f"{name!r} is no view set; the view sets are {', '.join(VIEW_SETS)}{hint}")
 
 
 class Budget(Enum):
@@ -47,7 +75,7 @@ class DataConfig(Checked):
     section: ClassVar[str] = "data."
 
     path: FilePath | None = None
-    name: str | None = None
+    name: str | None = field(default=None, metadata=chosen_from("latent_scenes", *VIEW_SETS))
     kind: ViewKind | None = None
     num_images: int = 2000
     size: int = 64
@@ -79,9 +107,11 @@ class MeasureConfig(Checked):
     data: DataConfig = field(default_factory=DataConfig)
     reference: ReferenceConfig = field(default_factory=ReferenceConfig)
     twin: bool = False
-    transforms: Names = None
-    views: list[str] | None = None
-    metrics: Names = field(default_factory=lambda: ["similarity", "distance"])
+    transforms: Names = field(default=None, metadata=chosen_from("all", plugins="transforms"))
+    views: list[str] | None = field(default=None, metadata=chosen_from(*EMBEDDED_VIEWS))
+    metrics: Names = field(
+        default_factory=lambda: ["similarity", "distance"], metadata=chosen_from("all", plugins="metrics")
+    )
     protocol: ProtocolName = ProtocolName.clean
     budget: Budget = Budget.full
     target_se: float = 0.002

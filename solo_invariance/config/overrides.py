@@ -26,7 +26,7 @@ from solo_invariance.config.kinds import (
     members_of,
     open_mappings,
 )
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, did_you_mean
 
 _OVERRIDE = re.compile(r"(?P<sign>\+{0,2}|~)(?P<key>[\w$-]+(?:[./@:][\w$-]+)*)=(?P<value>.*)", re.DOTALL | re.ASCII)
 _DELETION = re.compile(r"~[\w$-]+(?:[./@:][\w$-]+)*", re.ASCII)
@@ -66,7 +66,7 @@ def hydra_arguments(arguments: Sequence[str], schema: type[Any]) -> list[str]:
         >>> hydra_arguments(["data.path=My Drive/it's", "k=8", "transforms=[hue]"], MeasureConfig)
         ["data.path='My Drive/it\\\\'s'", 'k=8', "transforms=['hue']"]
     """
-    flags, overrides = _split_off_flags(arguments)
+    flags, overrides = split_off_flags(arguments)
     sweeps = "multirun" in flags or "hydra.mode=MULTIRUN" in overrides
     written = [f"--{name}" if value is True else f"--{name}={value}" for name, value in flags.items()]
     return [*written, *(_override(one, schema, sweeps) for one in overrides)]
@@ -111,18 +111,29 @@ def name_section(key: str, value: str, schema: type[Any]) -> str:
     return key if named_by is None or value.startswith("{") else f"{key}.{named_by}"
 
 
-def _split_off_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+def split_off_flags(arguments: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
     """Return Hydra's flags, which may be cut short or come between, by their names, and all other arguments.
 
+    Args:
+        arguments: As the shell hands them over.
+
     Raises:
-        UserError: There is no such flag, its value is none, or it is the one that would run what a file says.
+        UserError: There is no such flag, its value is none, it is the one that would run what a file says, or it is
+            Hydra's way to completion, which ends in an error where a command is more than one word.
     """
     parser = get_args_parser()
     parser.error = _refuse_flags  # type: ignore[method-assign]
     found, unknown = parser.parse_known_intermixed_args(arguments)
     if unknown:
-        raise UserError(f"{unknown[0]}: there is no such flag; keys are set without dashes, as in k=16")
+        known = {option for action in parser._actions for option in action.option_strings}
+        hint = did_you_mean(unknown[0], known) or "; keys are set without dashes, as in k=16"
+        raise UserError(f"{unknown[0]}: there is no such flag{hint}")
     flags = {name.replace("_", "-"): value for name, value in vars(found).items() if value not in (None, False)}
+    if "shell-completion" in flags:
+        raise UserError(
+            '--shell-completion: completion is by eval "$(solo-invariance completion bash)", or zsh; or, in fish, by '
+            "solo-invariance completion fish | source"
+        )
     if "experimental-rerun" in flags:
         raise UserError("--experimental-rerun is refused: it unpickles a file; type the command again instead")
     return flags, flags.pop("overrides", [])

@@ -4,8 +4,23 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_sides, require_workers
-from solo_invariance.config.kinds import FamilyChoice, FilePath, MonitorKeys
-from solo_invariance.errors import UserError
+from solo_invariance.config.kinds import FamilyChoice, FilePath, MonitorKeys, chosen_from, in_words
+from solo_invariance.errors import UserError, did_you_mean
+
+METHODS = ("mocov2", "mocov2plus", "simclr")
+"""What the embedded host trains by."""
+
+OPTIMIZERS = ("sgd", "adam", "adamw")
+"""What takes the steps."""
+
+SCHEDULES = ("warmup_cosine", "none")
+"""How the learning rate goes."""
+
+INTERVALS = ("step", "epoch")
+"""After what the learning rate changes."""
+
+DATASETS = ("latent_scenes", "custom", "cifar10", "cifar100", "stl10")
+"""What the embedded host reads; ``custom`` is a folder of one's own."""
 
 
 @dataclass
@@ -14,7 +29,7 @@ class PretrainBackboneConfig(Checked):
 
     section: ClassVar[str] = "backbone."
 
-    name: str = "resnet10"
+    name: str = "resnet10w025"
     kwargs: dict[str, Any] = field(default_factory=dict)
 
 
@@ -24,7 +39,7 @@ class PretrainDataConfig(Checked):
 
     section: ClassVar[str] = "data."
 
-    dataset: str = "latent_scenes"
+    dataset: str = field(default="latent_scenes", metadata=chosen_from(*DATASETS))
     train_path: FilePath | None = None
     val_path: FilePath | None = None
     format: str = "image_folder"
@@ -44,8 +59,8 @@ class OptimizerConfig(Checked):
 
     section: ClassVar[str] = "optimizer."
 
-    name: str = "sgd"
-    batch_size: int = 256
+    name: str = field(default="sgd", metadata=chosen_from(*OPTIMIZERS))
+    batch_size: int = 128
     lr: float | None = None
     classifier_lr: float = 0.3
     weight_decay: float | None = None
@@ -58,11 +73,11 @@ class SchedulerConfig(Checked):
 
     section: ClassVar[str] = "scheduler."
 
-    name: str = "warmup_cosine"
-    warmup_epochs: float = 10
+    name: str = field(default="warmup_cosine", metadata=chosen_from(*SCHEDULES))
+    warmup_epochs: float = 1
     warmup_start_lr: float = 3e-5
     min_lr: float = 0.0
-    interval: str = "step"
+    interval: str = field(default="step", metadata=chosen_from(*INTERVALS))
 
 
 @dataclass
@@ -100,12 +115,12 @@ class InvarianceConfig(Checked):
 
     section: ClassVar[str] = "invariance."
 
-    family: FamilyChoice = None
-    views: FamilyChoice = None
+    family: FamilyChoice = field(default=None, metadata=chosen_from(plugins="families"))
+    views: FamilyChoice = field(default=None, metadata=chosen_from(plugins="families"))
     operations: dict[str, Any] = field(default_factory=dict)
     crop_size: int | None = None
     small_crop_size: int | None = None
-    canvas: str | None = None
+    canvas: str | None = field(default=None, metadata=chosen_from("whole", "centre"))
     canvas_size: int | None = None
     monitor: Annotated[Any, MonitorKeys | None] = None
 
@@ -115,7 +130,7 @@ class PretrainConfig(Checked):
     """``solo-invariance pretrain``: solo-learn's schema, as far as the embedded host goes."""
 
     name: str = "${method}-${data.dataset}"
-    method: str = "mocov2plus"
+    method: str = field(default="mocov2plus", metadata=chosen_from(*METHODS))
     backbone: PretrainBackboneConfig = field(default_factory=PretrainBackboneConfig)
     method_kwargs: dict[str, Any] = field(default_factory=dict)
     momentum: MomentumConfig = field(default_factory=MomentumConfig)
@@ -126,10 +141,10 @@ class PretrainConfig(Checked):
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     auto_resume: AutoResumeConfig = field(default_factory=AutoResumeConfig)
     invariance: InvarianceConfig = field(default_factory=InvarianceConfig)
-    max_epochs: int = 100
+    max_epochs: int = 20
     accelerator: str = "auto"
-    devices: Any = 1
-    precision: Any = "32-true"
+    devices: Any = field(default=1, metadata=in_words("whole number"))
+    precision: Any = field(default="32-true", metadata=in_words("text"))
     seed: int = 5
 
     def __post_init__(self) -> None:
@@ -142,16 +157,26 @@ class PretrainConfig(Checked):
         require_at_least(0, self.optimizer, "weight_decay", prefix="optimizer.")
         require_positive(self.checkpoint, "frequency", prefix="checkpoint.")
         require_sides(self.invariance, "crop_size", "small_crop_size", "canvas_size", prefix="invariance.")
+        if self.method not in METHODS:
+            raise UserError(
+                f"method={self.method}: the embedded host has {', '.join(METHODS)}; solo-learn has the others"
+            )
+        for key, value, known in (
+            ("optimizer.name", self.optimizer.name, OPTIMIZERS),
+            ("scheduler.name", self.scheduler.name, SCHEDULES),
+            ("scheduler.interval", self.scheduler.interval, INTERVALS),
+            ("data.dataset", self.data.dataset, DATASETS),
+        ):
+            if value not in known:
+                raise UserError(f"{key}={value}: choose from {', '.join(known)}{did_you_mean(value, known)}")
+        if self.data.dataset != "latent_scenes" and self.data.train_path is None:
+            raise UserError(f"data.train_path is missing: data.dataset={self.data.dataset} is read from a folder")
         if "/" in self.name:
             raise UserError(f"name={self.name!r}: names the checkpoints, and so has no /")
         if self.optimizer.lr is not None and not self.optimizer.lr > 0:
             raise UserError(f"optimizer.lr={self.optimizer.lr}: expected a positive number")
         if not self.checkpoint.enabled:
             raise UserError("checkpoint.enabled=false: the embedded host trains for the sake of its checkpoint")
-        if self.scheduler.name not in ("warmup_cosine", "none"):
-            raise UserError(f"scheduler.name={self.scheduler.name}: choose from warmup_cosine, none")
-        if self.scheduler.interval not in ("step", "epoch"):
-            raise UserError(f"scheduler.interval={self.scheduler.interval}: choose from step, epoch")
         for key in ("base_tau", "final_tau"):
             if not 0 <= getattr(self.momentum, key) <= 1:
                 raise UserError(f"momentum.{key}={getattr(self.momentum, key)}: lies in [0, 1]")

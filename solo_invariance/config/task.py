@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.checks import Checked, require_at_least, require_sides, require_text
-from solo_invariance.config.kinds import FilePath, TaskOptions
+from solo_invariance.config.kinds import FilePath, TaskOptions, chosen_from
 
 
 @dataclass
@@ -26,7 +26,7 @@ class TaskConfig(Checked):
 
     section: ClassVar[str] = "task."
 
-    name: str | None = "shape"
+    name: str | None = field(default="shape", metadata=chosen_from(plugins="tasks"))
     path: FilePath | None = None
     download: bool = False
     num_train: int | None = None

@@ -6,10 +6,13 @@ from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_workers
-from solo_invariance.config.kinds import FilePath
+from solo_invariance.config.kinds import FilePath, chosen_from
 from solo_invariance.config.protocol import ProtocolName
 from solo_invariance.config.task import TaskConfig
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, did_you_mean
+
+METRICS = ("accuracy", "mean_per_class_accuracy", "r2", "mean_average_precision")
+"""How a task may be scored."""
 
 
 class ProbeName(Enum):
@@ -81,9 +84,9 @@ class TransferConfig(Checked):
 
     backbone: BackboneConfig = field(default_factory=BackboneConfig)
     task: TaskConfig = field(default_factory=TaskConfig)
-    tasks: Annotated[Any, list[str | TaskConfig] | None] = None
+    tasks: Annotated[Any, list[str | TaskConfig] | None] = field(default=None, metadata=chosen_from(plugins="tasks"))
     probe: ProbeConfig = field(default_factory=ProbeConfig)
-    metric: str | None = None
+    metric: str | None = field(default=None, metadata=chosen_from(*METRICS))
     knn: KNNConfig = field(default_factory=KNNConfig)
     few_shot: FewShotConfig = field(default_factory=FewShotConfig)
     protocol: ProtocolName = ProtocolName.clean
@@ -101,5 +104,8 @@ class TransferConfig(Checked):
         super().__post_init__()
         require_positive(self, "batch_size", "devices")
         require_workers(self)
+        if self.metric is not None and self.metric not in METRICS:
+            known = ", ".join(METRICS)
+            raise UserError(f"metric={self.metric}: there is none{did_you_mean(self.metric, METRICS)}; known: {known}")
         if self.folds < 2:
             raise UserError(f"folds={self.folds}: cross-validation needs at least 2")

@@ -174,6 +174,16 @@ class KnownImages:
         return self.digests[index]
 
 
+def name_of_source(source: ImageSource) -> str:
+    """Return where images are: their folder, or what they are called."""
+    inner = getattr(source, "source", None)
+    if inner is not None:
+        return name_of_source(inner)
+    if isinstance(source, ImageFiles):
+        return str(source.root)
+    return source.name.removesuffix(" image") if isinstance(source, TensorImages) else "memory"
+
+
 def resizing_of(source: ImageFiles | TensorImages) -> tuple[object, ...]:
     """Return what a source does to images' sizes, as far as digests are to tell it."""
     return (source.resize,) if source.interpolation == "bilinear" else (source.resize, source.interpolation)

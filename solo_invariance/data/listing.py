@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from solo_invariance.config.checks import require_directory
 from solo_invariance.errors import UserError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"})
@@ -83,24 +84,6 @@ def _leads_to_file(entry: "os.DirEntry[str]") -> bool:
     if is_image(entry.name):
         return True
     raise UserError(f"{entry.path}: a link that leads nowhere ({os.readlink(entry.path)}); mend it, or remove it")
-
-
-def require_directory(root: Path | str, what: str) -> None:
-    """Raise UserError where there is no folder, or it cannot be looked at.
-
-    Args:
-        root: It.
-        what: What it should be a folder of, for the message.
-    """
-    if os.path.isdir(root):
-        return
-    try:
-        os.stat(root)
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        raise UserError(f"{root}: no such folder of {what}") from None
-    except OSError as error:
-        raise UserError(f"{root}: folder cannot be read ({error.strerror})") from error
-    raise UserError(f"{root}: is a file, expected a folder of {what}")
 
 
 def files_below(root: Path | str) -> Iterator[str]:

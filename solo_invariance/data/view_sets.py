@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple, NoReturn, get_args
 
+from solo_invariance.config.measure import no_view_set
 from solo_invariance.data.listing import EXTENSIONS, files_below, is_image, require_directory
 from solo_invariance.data.parts import parts_of
 from solo_invariance.errors import UserError
@@ -285,7 +286,7 @@ def _layout_of(name: str) -> _Layout:
     for layout in _LAYOUTS:
         if layout.name == name:
             return layout
-    raise UserError(f"{name!r} is no view set; the view sets are {', '.join(VIEW_SET_NAMES)}")
+    raise no_view_set(name)
 
 
 def _views_below(layout: _Layout, root: Path) -> list[_View]:

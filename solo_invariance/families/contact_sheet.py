@@ -16,7 +16,10 @@ from solo_invariance.families.family import Family
 
 _GAP, _MARGIN, _TITLE = 3, 12, 26
 _LONGEST, _LARGEST = 65_500, 2**28  # pixels of a side, as JPEG has them, and of all
+_SCREEN = 1600  # pixels, beyond which further families stand below
 _PAPER, _INK = (255, 255, 255), (40, 40, 40)
+_Block = tuple[str, Sequence[Sequence[Image.Image]], int]
+"""A name, its columns of views, and its width in pixels."""
 
 
 def contact_sheet(
@@ -33,6 +36,7 @@ def contact_sheet(
 
     Returns:
         An RGB picture; the first column is what the canvas shows, in its own shape, as large as a view has room for.
+        Where families are too many for a screen, some stand below the others, with the canvases before them again.
 
     Raises:
         UserError: It would be larger than pictures can be.
@@ -41,22 +45,38 @@ def contact_sheet(
     wide, high = len(families) * draws * step, len(canvases) * step
     if wide > _LONGEST or wide * high > _LARGEST:
         raise UserError(f"draws={draws}: a picture of about {wide} x {high} pixels is too large; draw fewer")
-    blocks = [("canvas", [[_unstretched(canvas, crop_size) for canvas in canvases]])]
+    blocks: list[tuple[str, Sequence[Sequence[Image.Image]]]] = [
+        ("canvas", [[_unstretched(canvas, crop_size) for canvas in canvases]])
+    ]
     for family in families:
-        columns = [_views(family, canvases, crop_size, seed, column) for column in range(draws)]
-        blocks.append((family.name, columns))
-    widths = [max(len(columns) * step - _GAP, _text_width(name)) for name, columns in blocks]
-    width = sum(widths) + _MARGIN * (len(blocks) + 1)
-    sheet = Image.new("RGB", (width, _TITLE + len(canvases) * step + _MARGIN), _PAPER)
-    pen, left = ImageDraw.Draw(sheet), _MARGIN
-    for (name, columns), block in zip(blocks, widths, strict=True):
-        pen.text((left, _TITLE / 2), name, _INK, _font(), anchor="lm")
-        for column, views in enumerate(columns):
-            for row, view in enumerate(views):
-                spare = [(crop_size - side) // 2 for side in view.size]
-                sheet.paste(view, (left + column * step + spare[0], _TITLE + row * step + spare[1]))
-        left += block + _MARGIN
+        views_of = [_views(family, canvases, crop_size, seed, column) for column in range(draws)]
+        blocks.append((family.name, views_of))
+    rows = _in_rows([(name, columns, max(len(columns) * step - _GAP, _text_width(name))) for name, columns in blocks])
+    height = _TITLE + len(canvases) * step + _MARGIN
+    width = max(sum(width + _MARGIN for *_, width in row) for row in rows) + _MARGIN
+    sheet = Image.new("RGB", (width, height * len(rows)), _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    for number, row in enumerate(rows):
+        top, left = number * height, _MARGIN
+        for name, columns, block in row:
+            pen.text((left, top + _TITLE / 2), name, _INK, _font(), anchor="lm")
+            for column, views in enumerate(columns):
+                for place, view in enumerate(views):
+                    spare = [(crop_size - side) // 2 for side in view.size]
+                    sheet.paste(view, (left + column * step + spare[0], top + _TITLE + place * step + spare[1]))
+            left += block + _MARGIN
     return sheet
+
+
+def _in_rows(blocks: Sequence[_Block]) -> list[list[_Block]]:
+    """Return blocks in rows that are no wider than a screen, each of which begins with the first block."""
+    first, *others = blocks
+    rows = [[first]]
+    for block in others:
+        if len(rows[-1]) > 1 and sum(width + _MARGIN for *_, width in (*rows[-1], block)) + _MARGIN > _SCREEN:
+            rows.append([first])
+        rows[-1].append(block)
+    return rows
 
 
 def _views(

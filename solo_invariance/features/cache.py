@@ -80,6 +80,10 @@ class FeatureCache:
         """Return how many bytes the cache holds."""
         return sum(unit.size for unit in self._units())
 
+    def has(self, key: str) -> bool:
+        """Return whether there is a file for a unit, whole or broken."""
+        return os.path.isfile(self._path(key))
+
     def find(self, key: str, shape: tuple[int, int], dtype: type[np.floating] = np.float32) -> Tensor | None:
         """Return a unit's features (n, D); None where they are not there, broken, or of another shape or type."""
         path = self._path(key)

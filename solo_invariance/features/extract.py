@@ -123,7 +123,7 @@ def member_features(
     streams = [_stream(backbone, crop_size, settings) for backbone in backbones]
     widths = [backbone.num_features for backbone in backbones]
     work = SharedWork(streams, widths, framed, settings.num_workers, cache or NoCache(), progress, what)
-    units = [range(start, min(start + _UNIT, len(source))) for start in range(0, len(source), _UNIT)]
+    units = _units(source)
     keys = _no_keys(len(backbones), units)
     if cache is not None:
         looking = f"{what}: looking for known ones"
@@ -131,6 +131,30 @@ def member_features(
         keys = _keys(backbones, units, images, framing, settings.precision)
     work.do(_own_first(processes or Processes(), units, keys))
     return work.features
+
+
+def count_missing(
+    backbones: Sequence[Backbone], source: ImageSource, settings: ExtractionSettings, cache: FeatureCache | None
+) -> int:
+    """Return how many forward passes features of all images of a source take, of those that are in no cache.
+
+    Args:
+        backbones: On the device to compute on.
+        source: N images.
+        settings: How to compute.
+        cache: Where features are found; with none, all are missing.
+    """
+    units = _units(source)
+    if cache is None:
+        return len(source) * len(backbones)
+    crop_size = max(backbone.input_spec.crop_size for backbone in backbones)
+    framing = Framing(crop_size, common_interpolation(backbones))
+    keys = _keys(backbones, units, digests_of(source, settings.num_workers), framing, settings.precision)
+    return sum(len(unit) for unit, of_unit in zip(units, keys, strict=True) for key in of_unit if not cache.has(key))
+
+
+def _units(source: ImageSource) -> list[range]:
+    return [range(start, min(start + _UNIT, len(source))) for start in range(0, len(source), _UNIT)]
 
 
 def _stream(backbone: Backbone, crop_size: int, settings: ExtractionSettings) -> FeatureStream:

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.config.task import TaskConfig
-from solo_invariance.data.images import ImageSource, KnownImages, SelectedImages, TensorImages
+from solo_invariance.data.images import ImageSource, KnownImages, SelectedImages, TensorImages, name_of_source
 from solo_invariance.data.latent_scenes import LatentScenes
 from solo_invariance.data.sources import Images, image_source
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache, digests_of, member_features
-from solo_invariance.features.extract import require_varied
+from solo_invariance.features.extract import count_missing, require_varied
 from solo_invariance.fuse.settings import FuseSettings
 from solo_invariance.progress import Progress, no_progress
 from solo_invariance.transfer.scorable import require_targets
@@ -96,6 +96,24 @@ class FusionImages:
             digests |= frozenset(self.task.train_digests)
         return self._features(KnownImages(source, known), "reference features"), digests
 
+    def sources(self) -> dict[str, ImageSource]:
+        """Return the images that features are computed of, by what they are."""
+        found: dict[str, ImageSource] = {}
+        if self.task is not None:
+            found[f"training images of {self.task.label}"] = self.task.known_images("train")
+        if self.reference is not None:
+            source = self._reference_source(self.reference)
+            found[f"reference images in {name_of_source(source)}"] = source
+        return found
+
+    def count_missing(self, source: ImageSource) -> int:
+        """Return how many forward passes of members the features of a source's images take."""
+        return count_missing(self.members, source, self.settings.extraction, self._cache)
+
+    @property
+    def _cache(self) -> FeatureCache | None:
+        return FeatureCache.default() if self.settings.cache else None
+
     def _reference_source(self, images: Images) -> ImageSource:
         wanted = self.settings.reference_images
         if isinstance(images, str) and images == EMBEDDED:
@@ -111,9 +129,8 @@ class FusionImages:
         return max(member.input_spec.crop_size for member in self.members)
 
     def _features(self, source: ImageSource, what: str) -> list[Tensor]:
-        cache = FeatureCache.default() if self.settings.cache else None
         settings = self.settings.extraction
-        found = member_features(self.members, source, self._crop_size, settings, cache, self.progress, what)
+        found = member_features(self.members, source, self._crop_size, settings, self._cache, self.progress, what)
         for features, member in zip(found, self.members, strict=True):
             require_varied(features, member)
         return found

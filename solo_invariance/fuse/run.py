@@ -18,10 +18,13 @@ from solo_invariance.backbones.knn_arguments import write_knn_arguments
 from solo_invariance.backbones.load import config_of
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_texts
+from solo_invariance.config.fuse import require_members
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.data.sources import Images
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
+from solo_invariance.features.ahead import in_words
+from solo_invariance.fuse.ahead import FusionAhead
 from solo_invariance.fuse.choose import Choice, choose_members, choose_weights
 from solo_invariance.fuse.export import check_export, export_network
 from solo_invariance.fuse.fusing import fit_fusion
@@ -30,7 +33,7 @@ from solo_invariance.fuse.images import FusionImages
 from solo_invariance.fuse.select import head_of_width
 from solo_invariance.fuse.settings import FuseSettings
 from solo_invariance.plugins import load_plugin
-from solo_invariance.progress import Progress, no_progress
+from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
 from solo_invariance.results.files import SCHEMA, versions
 from solo_invariance.results.fusion import FusionResult
 from solo_invariance.results.run_directory import locked
@@ -55,6 +58,7 @@ def fuse(
     export: Path | str | None = None,
     device: str = "auto",
     progress: Progress = no_progress,
+    announce: Announce = say_nothing,
 ) -> Backbone:
     """Return one backbone of several, whose features on the same image are combined.
 
@@ -75,6 +79,7 @@ def fuse(
             (TorchScript).
         device: To compute on; ``auto`` is a GPU where there is one. The fused backbone is on the CPU.
         progress: Told how far the work is.
+        announce: Told what is to be done, a ``FusionAhead``.
 
     Raises:
         UserError: There are no members, one cannot be loaded or is fused itself, or the mode does not fit them; there
@@ -92,6 +97,8 @@ def fuse(
     backbones = [_loaded(member, settings.seed) for member in members]
     names = _names(members, backbones)
     with nullcontext() if out is None else locked(Path(out).parent, Path(out).name):
+        if announce is not say_nothing:
+            announce(job.ahead(backbones, device, out, export))
         fused, choice = job.fused(backbones, names, device)
         if out is not None:
             _require_same_fusion(fused, Path(out))
@@ -114,8 +121,7 @@ def _names(members: Sequence[Member], backbones: Sequence[Backbone]) -> list[str
 
 def _check_files(members: Sequence[Member], out: Path | str | None, export: Path | str | None) -> None:
     """Raise UserError where there is nothing to fuse, or something would be lost where it goes."""
-    if not members:
-        raise UserError("members: name the checkpoints to fuse, members=[a.ckpt,b.ckpt]")
+    require_members(members)
     if out is not None:
         _check_out(Path(out), members)
     if export is not None:
@@ -148,6 +154,25 @@ class _Fusing:
             raise UserError(f"options.{key}: mode=auto reads none but width and max_members")
         if self.task is not None:
             task_named(self.task.name)
+
+    def ahead(
+        self, members: Sequence[Backbone], device: str, out: Path | str | None, export: Path | str | None
+    ) -> FusionAhead:
+        """Return what is to be done, to features some of which may be in the cache."""
+        where = choose_device(device)
+        looks = self.mode == AUTO or build_fusion(_plugin(self.mode), members, self.mode, self.options).is_fitted
+        images = self._images(members, device) if looks else None
+        sources = {} if images is None else images.sources()
+        return FusionAhead(
+            members=tuple(map(in_words, members)),
+            mode=self.mode,
+            images={what: len(source) for what, source in sources.items()},
+            num_missing=0 if images is None else sum(map(images.count_missing, sources.values())),
+            num_passes=len(members) * sum(map(len, sources.values())),
+            device=str(where),
+            out=None if out is None else str(out),
+            export=None if export is None else str(export),
+        )
 
     def fused(self, members: Sequence[Backbone], names: list[str], device: str) -> tuple[Backbone, Choice | None]:
         """Return the fusion, and what was chosen for it where something was."""

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from solo_invariance.bootstrap import Estimate, Statistic, estimate_difference
+from solo_invariance.bootstrap import Estimate, Statistic, estimate_difference, estimates
 from solo_invariance.errors import UserError
 from solo_invariance.measure.loop.reference_error import standard_error
 from solo_invariance.measure.measurement import METRICS
@@ -22,6 +23,7 @@ from solo_invariance.results.invariance import INVARIANCE_FILE, widths_caution
 _SUFFIX = "_per_image"
 _INFLUENCE = "_influence"
 _LARGEST = 1e30  # whose means and squares are finite
+_NONE = np.empty(0)
 
 
 def compare_runs(
@@ -57,8 +59,8 @@ def compare_runs(
         "seed": seed,
         "cautions": [*filter(None, [widths_caution([first, second])])],
     }
-    known = [one.reference.fingerprint for one in (first, second) if one.reference and one.reference.fingerprint]
-    same = len(known) == 2 and known[0] == known[1]
+    require_same_source(first, second, f"against={theirs}: ")
+    same = have_same_reference(first, second)
     for part in ("transforms", "views"):
         here, there = getattr(first, part), getattr(second, part)
         shared = {one: here[one].kind for one in here if one in there}
@@ -82,7 +84,7 @@ def _compare(
     *,
     same_reference: bool,
 ) -> dict[str, Any]:
-    own, other = _per_image(ours / f"{name}.npz"), _per_image(theirs / f"{name}.npz")
+    own, other = per_image(ours / f"{name}.npz"), per_image(theirs / f"{name}.npz")
     plugins = {plugin.name for plugin in discover("metrics")} - {*METRICS}
     known = {*metrics, *plugins}
     measured = [
@@ -103,9 +105,28 @@ def _compare(
     return {"kind": kind, "num_images": num_paired(own, other), **differences}
 
 
-def _per_image(path: Path) -> dict[str, np.ndarray]:
-    """Return what a file of arrays says of each image, and of which images and parameters that is."""
-    found = read_arrays(path, lambda name: name in ("names", "parameters") or name.endswith((_SUFFIX, _INFLUENCE)))
+def per_image(path: Path, metrics: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Return what a file of arrays says of each image, and of which images and parameters that is.
+
+    Args:
+        path: ``OUT/TRANSFORM.npz``.
+        metrics: Which are wanted, all by default.
+
+    Returns:
+        ``names`` (N,), ``parameters`` where there are any, and ``METRIC_per_image`` (N', T), and ``METRIC_influence``
+        (B,) of blocks of reference images, of each metric.
+
+    Raises:
+        UserError: It is missing or broken.
+    """
+    chosen = None if metrics is None else {f"{metric}{end}" for metric in metrics for end in (_SUFFIX, _INFLUENCE)}
+
+    def wanted(name: str) -> bool:
+        return name in ("names", "parameters") or (
+            name.endswith((_SUFFIX, _INFLUENCE)) if chosen is None else name in chosen
+        )
+
+    found = read_arrays(path, wanted)
     if "names" not in found:
         raise UserError(f"{path}: 'names' is missing in it. {REMEDY}")
     for name, array in found.items():
@@ -168,7 +189,7 @@ def require_arrays(run: Path) -> None:
     """
     result = InvarianceResult.read(run / INVARIANCE_FILE)
     for name in (*result.transforms, *result.views):
-        _per_image(run / f"{name}.npz")
+        per_image(run / f"{name}.npz")
 
 
 def require_common(
@@ -191,7 +212,7 @@ def require_common(
     if not shared and not any(name in there.views for name in views):
         raise UserError(f"against={against}: has no transform and no view set in common with what is to be measured")
     for name in shared:
-        measured = _per_image(against / layer / f"{name}.npz")["names"]
+        measured = per_image(against / layer / f"{name}.npz")["names"]
         if len({*images} & {*measured.tolist()}) < 2:  # which are the same, is known when all were read
             raise UserError(f"against={against}: {name}: measured on other images")
 
@@ -214,16 +235,138 @@ def paired_difference(
     Raises:
         UserError: The images or the parameters are not the same.
     """
-    for arrays in (ours, theirs):
-        if f"{metric}_per_image" not in arrays:
-            raise UserError(f"{metric} was measured by one of the two only")
-    if "parameters" in ours and not np.array_equal(ours["parameters"], theirs.get("parameters", np.empty(0))):
-        raise UserError("measured at other parameters (k, protocol or sizes differ)")
+    first, second = _pairs(ours, theirs, metric)
     own, other = ours[f"{metric}_per_image"], theirs[f"{metric}_per_image"]
-    # A metric may have been given the first images only.
-    first, second = _common(ours["names"][: len(own)], theirs["names"][: len(other)])
-    images = torch.from_numpy(np.unique(ours["names"][first], return_inverse=True)[1])
-    return estimate_difference(torch.from_numpy(own[first]), torch.from_numpy(other[second]), statistic, seed, images)
+    return estimate_difference(
+        torch.from_numpy(own[first]), torch.from_numpy(other[second]), statistic, seed, _images(ours, first)
+    )
+
+
+class Pair(NamedTuple):
+    """A metric of one term of two backbones, measured on one change; the difference is ours minus theirs.
+
+    Attributes:
+        ours: Arrays of ``per_image``.
+        theirs: Arrays of the other backbone.
+        metric: Its name.
+        same_reference: Whether both have the same reference images.
+    """
+
+    ours: Mapping[str, np.ndarray]
+    theirs: Mapping[str, np.ndarray]
+    metric: str
+    same_reference: bool
+
+
+class PairedDifference(NamedTuple):
+    """A difference, with the reference's error where it is known, and on how many images it is paired."""
+
+    estimate: Estimate
+    num_images: int
+
+
+def paired_differences(pairs: Sequence[Pair], seed: int) -> list[PairedDifference | None]:
+    """Return the differences of many pairs, as ``paired_difference`` does for each, with the reference's error.
+
+    Images are drawn once for all pairs that are of the same images.
+
+    Args:
+        pairs: P pairs.
+        seed: Of the bootstrap.
+
+    Returns:
+        P differences, None for a pair of other images or other parameters, or where one has no such metric.
+    """
+    batches: dict[bytes, list[tuple[int, np.ndarray, Tensor]]] = {}
+    known = _KnownImages()
+    for index, (ours, theirs, metric, _) in enumerate(pairs):
+        try:
+            first, second = _pairs(ours, theirs, metric)
+        except UserError:
+            continue
+        difference = ours[metric + _SUFFIX][first, 0] - theirs[metric + _SUFFIX][second, 0]
+        images = known.of(ours["names"], first)
+        batches.setdefault(images.numpy().tobytes(), []).append((index, difference, images))
+    found: list[PairedDifference | None] = [None] * len(pairs)
+    for batch in batches.values():
+        columns = torch.from_numpy(np.stack([difference for _, difference, _ in batch], axis=1))
+        for (index, _, _), one in zip(batch, estimates(columns, seed, images=batch[0][2]), strict=True):
+            ours, theirs, metric, same = pairs[index]
+            error = reference_error_of_difference(ours, theirs, metric, same_reference=same)
+            whole = one if error is None else one.with_reference_error(error)
+            found[index] = PairedDifference(whole, len(batch[0][2].unique()))
+    return found
+
+
+def mean_estimates(measured: Sequence[tuple[Mapping[str, np.ndarray], str]], seed: int) -> list[Estimate]:
+    """Return the means over images of metrics of one term, with the reference's error where it is known.
+
+    Images are drawn once for all that are of the same images.
+
+    Args:
+        measured: Arrays of ``per_image``, each with the name of a metric that is in them.
+        seed: Of the bootstrap.
+    """
+    batches: dict[bytes, list[tuple[int, np.ndarray, Tensor]]] = {}
+    known = _KnownImages()
+    for index, (arrays, metric) in enumerate(measured):
+        terms = arrays[metric + _SUFFIX][:, 0]
+        images = known.of(arrays["names"], np.arange(len(terms)))
+        batches.setdefault(images.numpy().tobytes(), []).append((index, terms, images))
+    found: dict[int, Estimate] = {}
+    for batch in batches.values():
+        columns = torch.from_numpy(np.stack([terms for _, terms, _ in batch], axis=1))
+        for (index, _, _), one in zip(batch, estimates(columns, seed, images=batch[0][2]), strict=True):
+            arrays, metric = measured[index]
+            influence = arrays.get(metric + _INFLUENCE)
+            error = None if influence is None else standard_error(torch.from_numpy(influence))
+            found[index] = one if error is None else one.with_reference_error(error)
+    return [found[index] for index in range(len(measured))]
+
+
+def averaged(changes: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray] | None:
+    """Return what one backbone's measurements of several changes say of each image on average.
+
+    Args:
+        changes: Arrays of ``per_image``, by change.
+
+    Returns:
+        Arrays as of one change, of the metrics that all have; None where the changes were measured on other images.
+    """
+    if not changes:
+        return None
+    names = changes[0]["names"]
+    if any(names is not one["names"] and not np.array_equal(names, one["names"]) for one in changes[1:]):
+        return None
+    found = {"names": names, "parameters": np.concatenate([one.get("parameters", _NONE).ravel() for one in changes])}
+    for key in changes[0]:
+        values = [one[key] for one in changes if key in one]
+        if (
+            key.endswith((_SUFFIX, _INFLUENCE))
+            and len({one.shape for one in values}) == 1
+            and len(values) == len(changes)
+        ):
+            found[key] = np.mean(values, axis=0)
+    return found
+
+
+def have_same_reference(first: InvarianceResult, second: InvarianceResult) -> bool:
+    """Return whether two results are known to be whitened by the same reference images."""
+    known = [one.reference.fingerprint for one in (first, second) if one.reference and one.reference.fingerprint]
+    return len(known) == 2 and known[0] == known[1]
+
+
+def require_same_source(first: InvarianceResult, second: InvarianceResult, where: str = "") -> None:
+    """Raise UserError where images of two results have the same names, as those in memory have, and other contents.
+
+    Args:
+        first: A result.
+        second: Another one.
+        where: What the message begins with.
+    """
+    sets = [one.images for one in (first, second) if one.images is not None and one.images.known_by == "content"]
+    if len({one.fingerprint for one in sets}) > 1:
+        raise UserError(f"{where}measured on other images")
 
 
 def reference_error_of_difference(
@@ -252,9 +395,45 @@ def num_paired(ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray])
     return len(_common(ours["names"], theirs["names"])[0])
 
 
+def _pairs(
+    ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray], metric: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the places of the images that a metric is to be compared on, in both."""
+    for arrays in (ours, theirs):
+        if f"{metric}_per_image" not in arrays:
+            raise UserError(f"{metric} was measured by one of the two only")
+    if "parameters" in ours and not np.array_equal(ours["parameters"], theirs.get("parameters", np.empty(0))):
+        raise UserError("measured at other parameters (k, protocol or sizes differ)")
+    # A metric may have been given the first images only.
+    return _common(*(_first(arrays["names"], len(arrays[metric + _SUFFIX])) for arrays in (ours, theirs)))
+
+
+def _first(names: np.ndarray, count: int) -> np.ndarray:
+    return names if len(names) == count else names[:count]
+
+
+class _KnownImages:
+    """Of which image each row is, found once for all results of the same array of names: sorting them takes time."""
+
+    def __init__(self) -> None:
+        self._found: dict[tuple[int, bytes], Tensor] = {}
+
+    def of(self, names: np.ndarray, places: np.ndarray) -> Tensor:
+        """Return of which image each of some rows is, by numbers; ``names`` must stay while this is in use."""
+        key = id(names), places.tobytes()
+        if key not in self._found:
+            self._found[key] = _images({"names": names}, places)
+        return self._found[key]
+
+
+def _images(arrays: Mapping[str, np.ndarray], places: np.ndarray) -> Tensor:
+    """Return of which image each of some rows is, by numbers."""
+    return torch.from_numpy(np.unique(arrays["names"][places], return_inverse=True)[1])
+
+
 def _common(ours: np.ndarray, theirs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the places of the same images in both."""
-    if np.array_equal(ours, theirs):
+    if ours is theirs or np.array_equal(ours, theirs):
         return np.arange(len(ours)), np.arange(len(theirs))
     if len(np.unique(ours)) < len(ours) or len(np.unique(theirs)) < len(theirs):
         raise UserError("measured on other images")

@@ -1,13 +1,13 @@
 """Transforms and metrics by the names of their plugins."""
 
-from collections.abc import Iterable
 from typing import Any
 
+from solo_invariance.config.measure import METRICS_EXAMPLE, TRANSFORMS_EXAMPLE
 from solo_invariance.errors import UserError
 from solo_invariance.measure.measurement import METRICS
 from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_of
 from solo_invariance.measure.transforms.transform import Transform
-from solo_invariance.plugins import Kind, discover, load_plugin
+from solo_invariance.plugins import load_plugin, names_chosen
 
 
 def transforms_named(chosen: Any) -> dict[str, Transform]:
@@ -23,7 +23,7 @@ def transforms_named(chosen: Any) -> dict[str, Transform]:
         >>> list(transforms_named(["rotation", "hue"]))
         ['rotation', 'hue']
     """
-    return {name: _transform(name) for name in _names("transforms", chosen, "[rotation,hue]")}
+    return {name: _transform(name) for name in names_chosen("transforms", chosen, TRANSFORMS_EXAMPLE)}
 
 
 def metrics_named(chosen: Any) -> dict[str, ViewMetric]:
@@ -39,17 +39,8 @@ def metrics_named(chosen: Any) -> dict[str, ViewMetric]:
         >>> list(metrics_named(["mrr"]))
         ['similarity', 'width_matched_similarity', 'distance', 'mrr']
     """
-    names = dict.fromkeys([*METRICS, *_names("metrics", chosen, "[similarity,distance]")])
+    names = dict.fromkeys([*METRICS, *names_chosen("metrics", chosen, METRICS_EXAMPLE)])
     return {name: _metric(name) for name in names}
-
-
-def _names(kind: Kind, chosen: Any, example: str) -> list[str]:
-    if chosen == "all":
-        return [plugin.name for plugin in discover(kind)]
-    listed = isinstance(chosen, Iterable) and not isinstance(chosen, str)
-    if not listed or not all(isinstance(name, str) for name in chosen):
-        raise UserError(f"{kind}={chosen}: expected all, or a list such as {example}")
-    return list(dict.fromkeys(chosen))
 
 
 def _transform(name: str) -> Transform:

@@ -147,9 +147,12 @@ def backbone_entry(backbone: Backbone, layer: str, twin: bool) -> dict[str, Any]
     of_twin = is_twin(layer, twin)
     layer = layer.removeprefix(TWIN).removeprefix("/") if of_twin else layer
     names = _layers(backbone)
+    named = layer or (names if isinstance(names, str) else None)
     entry = {
         **backbone.describe(),
-        "layer": layer or (names if isinstance(names, str) else None),
+        "layer": named,
+        "depth": None if named is None else _depth(backbone, named),
+        "untrained": of_twin,
         "num_features": backbone.layers[layer],
     }
     return {
@@ -181,6 +184,13 @@ def _describe(thing: Any) -> str:
     options = {key: value for key, value in vars(thing).items() if not key.startswith("_") and isinstance(value, plain)}
     listed = ", ".join(f"{key}={value!r}" for key, value in sorted(options.items()))
     return f"{type(thing).__module__}.{type(thing).__qualname__}({listed})"
+
+
+def _depth(backbone: Backbone, layer: str) -> int | None:
+    """Return the place of a layer among the network's modules, by which layers are in the order of their depth."""
+    network = backbone.network
+    modules = [name for name, _ in network.network.named_modules()] if isinstance(network, LayerFeatures) else []
+    return modules.index(layer) if layer in modules else None
 
 
 def _layers(backbone: Backbone) -> str | tuple[str, ...] | None:

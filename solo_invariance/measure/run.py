@@ -15,12 +15,15 @@ from solo_invariance.backbones import Backbone, SideBySide, load_backbone, rando
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_texts
 from solo_invariance.config.measure import DataConfig
-from solo_invariance.data.images import ImageSource, KnownImages, identify
+from solo_invariance.data.images import ImageSource, KnownImages, identify, name_of_source
 from solo_invariance.data.sources import Images, with_interpolation, with_short_side
-from solo_invariance.device import choose_device
+from solo_invariance.device import choose_device, device_of
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache
+from solo_invariance.features.ahead import in_words, memory_of_passes
 from solo_invariance.features.digests import distinct_images, has_one_of, known_images
+from solo_invariance.features.feature_stream import suitable_batch_size
+from solo_invariance.measure.ahead import MeasurementAhead, passes_of
 from solo_invariance.measure.comparison import (
     compare_runs,
     compared_layers,
@@ -29,7 +32,7 @@ from solo_invariance.measure.comparison import (
     require_comparable,
 )
 from solo_invariance.measure.loop.groups import ViewGroups, measure_groups
-from solo_invariance.measure.loop.plan import choose_images, grids_of, num_images
+from solo_invariance.measure.loop.plan import Plan, choose_images, grids_of, num_images
 from solo_invariance.measure.measurement import METRICS, InvarianceMeasurement
 from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_of
 from solo_invariance.measure.named import metrics_named, transforms_named
@@ -50,7 +53,7 @@ from solo_invariance.measure.statistics.feature_statistics import repetitions
 from solo_invariance.measure.statistics.moments_cache import find_moments, keep_moments, key_of_moments
 from solo_invariance.measure.transforms.transform import ResizeCrop, Transform
 from solo_invariance.processes import Processes
-from solo_invariance.progress import Progress, no_progress
+from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
 from solo_invariance.results import InvarianceComparison, InvarianceResult
 from solo_invariance.results.files import SCHEMA, versions
 from solo_invariance.results.run_directory import open_run
@@ -95,6 +98,7 @@ def measure(
     out: Path | str | None = None,
     device: torch.device | str = "auto",
     progress: Progress = no_progress,
+    announce: Announce = say_nothing,
     processes: Processes | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> InvarianceResults:
@@ -122,6 +126,7 @@ def measure(
             begun in Python or by the command. By default, results stay in memory.
         device: ``auto`` is a GPU where there is one.
         progress: Told how far the work is.
+        announce: Told what is to be done, a ``MeasurementAhead``, when all that can be refused has been.
         processes: Those that share the work, which all call this; several need ``out``.
         config: What results record as their configuration, plain; by default it is made of the other arguments.
 
@@ -177,22 +182,27 @@ def measure(
         device=device,
         devices=processes.count,
     )
-    results = ResultsSoFar(measured.layers)
+    results, about_images = ResultsSoFar(measured.layers), {}
     if out is not None:
         named = data.known_by_name if reference is None else isinstance(reference, str | Path)
         contents = [contents_of(data.images, data.known_by_name), contents_of(source, named)]
         own = descriptions(chosen, chosen_metrics) | _own_views(views)
+        known_by = "name" if data.known_by_name else "content"
+        about_images = {"images": {"fingerprint": contents[0], "known_by": known_by}}
         directory = open_run(str(out), identity_of(config, loaded, geometry, contents, own))
         results = ResultFiles(measured.layers, directory)
     measured = measured.to(choose_device(str(device)))
     run = _Run(measured, sized, geometry, chosen, data, source, chosen_metrics, results, processes, progress)
     with results.locked() if processes.rank == 0 else nullcontext():
+        if processes.rank == 0 and announce is not say_nothing:
+            announce(run.ahead(loaded, out, own_reference=reference is None and data.own_reference is None))
         run.finish()
         if processes.rank > 0:
             return InvarianceResults({})
         seconds = time.perf_counter() - started
         found = {
-            layer: run.result(layer, backbone_entry(loaded, layer, twin), config, seconds) for layer in measured.layers
+            layer: run.result(layer, backbone_entry(loaded, layer, twin) | about_images, config, seconds)
+            for layer in measured.layers
         }
         return InvarianceResults(found, [] if out is None else run.comparisons(Path(out), against, shared, twin))
 
@@ -219,6 +229,51 @@ class _Run:
         if not transforms and not views and self.results.has_statistics:
             return
         self._measure(self._measurement(), transforms, views)
+
+    def ahead(self, backbone: Backbone, out: Path | str | None, *, own_reference: bool) -> MeasurementAhead:
+        """Return what is left to do.
+
+        Args:
+            backbone: That is measured, without its twin.
+            out: Where results go.
+            own_reference: Whether the reference images are the measured images.
+        """
+        settings, data, done = self.settings, self.data, self.results.is_done
+        transforms = {name: one for name, one in self.transforms.items() if not done(name)}
+        views = {name: count for name, count in data.num_views.items() if not done(name)}
+        partial, goes_on = self.results.partial_results(), self.results.has_statistics
+        plan = Plan(transforms, data.images, self.metrics, settings, self.geometry)
+        rows = {name: partial.done(name) for name in transforms}
+        others = sum(views.values()) + (0 if goes_on else len(self.reference))
+        factor = 2 if isinstance(self.backbone, SideBySide) else 1
+        named = f"{len(self.reference)} in {name_of_source(self.reference)}"
+        memory = None
+        if transforms or views:
+            size, device = self.geometry.crop_size, device_of(self.backbone)
+            memory = memory_of_passes(self.backbone, settings.batch_size or suitable_batch_size(device, size), size)
+        return MeasurementAhead(
+            backbone=in_words(backbone),
+            images=name_of_source(data.images),
+            num_images=len(plan.images) if self.transforms else len(data.images),
+            num_available=len(data.images),
+            num_asked=settings.num_images,
+            reference="all of them" if own_reference else named,
+            protocol=settings.protocol,
+            budget=settings.budget,
+            k=settings.k,
+            target_se=settings.target_se,
+            metrics=tuple(self.metrics),
+            transforms=tuple(transforms),
+            views=views,
+            num_done=len(self.transforms) + len(data.num_views) - len(transforms) - len(views),
+            passes=factor * (passes_of(plan, rows) + others),
+            adaptive_passes=factor * (passes_of(plan, {}, "adaptive") + others),
+            twin=factor == 2,
+            memory=memory,
+            device=str(device_of(self.backbone)),
+            out=None if out is None else str(out),
+            goes_on=goes_on,
+        )
 
     def result(
         self, layer: str, about: Mapping[str, Any], config: Mapping[str, Any], seconds: float

@@ -60,6 +60,7 @@ class MeasuredData:
         images: With their short side at ``geometry.resize``.
         groups: What gives each view set's groups, by its name; with their short side at the crop's size, since nothing
             of a view is to be cut off that could be kept.
+        num_views: How many views each view set has, by its name.
         for_views: Whether the images are there for their views: transforms are measured only where they are asked for.
         known_by_name: Whether images of the same names are the same images.
         own_reference: What gives other images of the same kind, to whiten by where no others are given.
@@ -68,6 +69,7 @@ class MeasuredData:
 
     images: ImageSource
     groups: Mapping[str, Callable[[], ViewGroups]] = field(default_factory=dict)
+    num_views: Mapping[str, int] = field(default_factory=dict)
     for_views: bool = False
     known_by_name: bool = True
     own_reference: Callable[[], ImageSource] | None = None
@@ -119,11 +121,12 @@ def _own_views(
     images: Images | DataConfig | None, geometry: ResizeCrop, views: Mapping[str, ViewGroups]
 ) -> MeasuredData:
     groups = {name: partial(one.sized, geometry.crop_size) for name, one in views.items()}
+    counts = {name: sum(len(group.images) for group in one.groups) for name, one in views.items()}
     if images is None and views:
         source = next(iter(views.values())).source
-        return MeasuredData(sized_source(source, geometry.resize), groups, for_views=True, known_by_name=False)
+        return MeasuredData(sized_source(source, geometry.resize), groups, counts, for_views=True, known_by_name=False)
     data = measured_data(images, geometry, ())
-    return MeasuredData(data.images, groups, data.for_views, data.known_by_name, data.own_reference)
+    return replace(data, groups=groups, num_views=counts)
 
 
 def _configured(
@@ -150,7 +153,8 @@ def _embedded(data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | Non
     chosen = _choose(VIEW_SETS, views)
     groups = {view: partial(_rendered_groups, view, data, geometry.crop_size) for view in chosen}
     images = TensorImages(scenes.images, geometry.resize, name=name)
-    return MeasuredData(images, groups, own_reference=partial(_rendered_reference, data, geometry.resize))
+    counts = dict.fromkeys(groups, data.num_groups * data.num_views)
+    return MeasuredData(images, groups, counts, own_reference=partial(_rendered_reference, data, geometry.resize))
 
 
 def _rendered_reference(data: DataConfig, short_side: int) -> ImageSource:
@@ -181,7 +185,8 @@ def _view_set(
     kind = None if data.kind is None else data.kind.name
     view_set = read_view_set(name, Path(data.path), kind, protocol)  # type: ignore[arg-type]
     groups = {view: partial(_groups_of_files, view_set, geometry.crop_size) for view in _choose((name,), views)}
-    return MeasuredData(ImageFiles.of(view_set.paths, geometry.resize), groups, for_views=True)
+    counts = dict.fromkeys(groups, sum(len(group.paths) for group in view_set.groups))
+    return MeasuredData(ImageFiles.of(view_set.paths, geometry.resize), groups, counts, for_views=True)
 
 
 def _choose(known: Sequence[str], views: Sequence[str] | None) -> tuple[str, ...]:

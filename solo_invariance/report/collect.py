@@ -2,39 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 from solo_invariance.config.checks import require_text
 from solo_invariance.errors import UserError
 from solo_invariance.results import (
     BackboneRecord,
+    InvarianceComparison,
     InvarianceResult,
     Result,
+    TransferComparison,
     TransferResult,
     TransformResult,
     ViewResult,
 )
+from solo_invariance.results.files import read_json
 
 _FILES: dict[str, type[InvarianceResult | TransferResult]] = {
     kind.usual_name: kind for kind in (InvarianceResult, TransferResult)
 }
 
 
+Role = Literal["backbone", "layer", "untrained"]
+"""Whether a row competes: layers of one network are a curve over its depth, and random weights are a baseline."""
+
+Comparison = InvarianceComparison | TransferComparison
+
+_COMPARISONS: tuple[type[Comparison], ...] = (InvarianceComparison, TransferComparison)
+_UNTRAINED = " (untrained)"
+
+
 @dataclass(frozen=True)
 class Row:
-    """Everything that is known about one backbone: a row of every table, a line of every figure."""
+    """Everything that is known about one backbone: a row of every table, a line of every figure.
+
+    Only rows whose ``role`` is ``backbone`` are compared with each other.
+    """
 
     label: str
     files: tuple[Result, ...]
+    role: Role = "backbone"
+
+    @property
+    def family(self) -> str:
+        """What the backbone is called that a layer, or an untrained twin, belongs to."""
+        label = self.files[0].label.removesuffix(_UNTRAINED)
+        return label.removesuffix(f" {self.backbone.layer}")
+
+    @cached_property
+    def sources(self) -> Mapping[str, InvarianceResult]:
+        """The file that each transform and view set comes from."""
+        return {name: file for file in self.invariance for name in (*file.transforms, *file.views)}
 
     @property
     def backbone(self) -> BackboneRecord:
         """The backbone, as the first file describes it."""
         return self.files[0].backbone
 
-    @property
+    @cached_property
     def invariance(self) -> tuple[InvarianceResult, ...]:
         """The row's ``invariance.json`` files."""
         return tuple(file for file in self.files if isinstance(file, InvarianceResult))
@@ -44,12 +74,12 @@ class Row:
         """The row's ``transfer.json`` files."""
         return tuple(file for file in self.files if isinstance(file, TransferResult))
 
-    @property
+    @cached_property
     def transforms(self) -> dict[str, TransformResult]:
         """The synthetic transforms that it was measured on."""
         return {name: transform for file in self.invariance for name, transform in file.transforms.items()}
 
-    @property
+    @cached_property
     def views(self) -> dict[str, ViewResult]:
         """The sets of real views that it was measured on."""
         return {name: view for file in self.invariance for name, view in file.views.items()}
@@ -65,11 +95,25 @@ class Row:
         return "+" in self.files[0].label or self.backbone.name == "fusion"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Results:
-    """The rows of a report: single backbones in the order in which they were found, then fused ones."""
+    """The rows of a report.
+
+    Args:
+        rows: Single backbones in the order in which they were found, then fused ones; then layers of backbones in the
+            order of their depth, and untrained twins.
+        baseline: The label of the row that differences are from, None for the best of each column.
+        comparisons: What ``against=`` wrote beside the results.
+    """
 
     rows: tuple[Row, ...]
+    baseline: str | None = None
+    comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def competitors(self) -> tuple[Row, ...]:
+        """The rows that are compared with each other."""
+        return tuple(row for row in self.rows if row.role == "backbone")
 
     @property
     def files(self) -> tuple[Result, ...]:
@@ -77,23 +121,87 @@ class Results:
         return tuple(file for row in self.rows for file in row.files)
 
 
-def collect_results(runs: Sequence[Path | str]) -> Results:
-    """Read every ``invariance.json`` and ``transfer.json`` below ``runs``.
+def collect_results(runs: Sequence[Path | str], baseline: str | None = None) -> Results:
+    """Read every ``invariance.json`` and ``transfer.json`` below ``runs``, and the comparisons beside them.
 
     Files with the same label make one row. Where they cannot (the same transform or task twice, or another checkpoint),
     each run gets a row of its own and its directory is added to the label.
 
+    Args:
+        runs: Directories, in the order of the rows.
+        baseline: The label of the row that differences are from, None for the best of each column.
+
     Raises:
-        UserError: A directory holds no result, a file is not a valid result, or rows cannot be told apart.
+        UserError: A directory holds no result, a file is not a valid result, rows cannot be told apart, or there is no
+            such baseline.
     """
     for run in runs:
         require_text(run, "runs")
+    files = find_results([Path(run) for run in runs])
     by_label: dict[str, list[Result]] = {}
-    for file in find_results([Path(run) for run in runs]):
+    for file in files:
         result: Result = _FILES[file.name].read(file)
         by_label.setdefault(result.label, []).append(result)
-    rows = [row for label, files in by_label.items() for row in _rows(label, files)]
-    return Results(tuple(sorted(rows, key=lambda row: row.is_fused)))
+    rows = _with_roles([row for label, of_label in by_label.items() for row in _rows(label, of_label)])
+    if baseline is not None and baseline not in {row.label for row in rows}:
+        raise UserError(f"baseline={baseline}: no such backbone; there are {', '.join(row.label for row in rows)}")
+    return Results(tuple(rows), baseline, tuple(_comparisons(files)))
+
+
+def _comparisons(files: Sequence[Path]) -> list[Comparison]:
+    """Read the comparisons that lie beside result files."""
+    found = {file.parent: file.parent / InvarianceComparison.usual_name for file in files}
+    return [_comparison(file) for file in found.values() if file.is_file()]
+
+
+def _comparison(file: Path) -> Comparison:
+    kind = read_json(file).get("kind")
+    return next((one for one in _COMPARISONS if one.kind == kind), InvarianceComparison).read(file)
+
+
+def _with_roles(rows: Sequence[Row]) -> list[Row]:
+    """Say which rows compete, and bring all in the order of the tables."""
+    random = {row.label for row in rows if _is_random(row)}
+    baselines = random if len(random) < len(rows) else set()
+    twins = {row.label for row in rows if row.backbone.untrained or row.files[0].label.endswith(_UNTRAINED)}
+    layers: dict[str, set[str | None]] = {}
+    for row in rows:
+        if row.label not in twins:
+            layers.setdefault(row.family, set()).add(row.backbone.layer)
+
+    def role(row: Row) -> Role:
+        if row.label in twins | baselines:
+            return "untrained"
+        return "layer" if row.backbone.layer is not None and len(layers[row.family]) > 1 else "backbone"
+
+    families = list(dict.fromkeys(row.family for row in rows))
+    found = [replace(row, role=role(row)) for row in rows]
+    order: tuple[Role, ...] = ("backbone", "layer", "untrained")
+
+    def place(row: Row) -> tuple[float, ...]:
+        if row.role == "backbone":
+            return 0, row.is_fused
+        return order.index(row.role), families.index(row.family), depth_of(row)
+
+    return sorted(found, key=place)
+
+
+def _is_random(row: Row) -> bool:
+    """Whether a row is of a network that was asked for with random weights."""
+    asked = row.files[0].config.get("backbone")
+    name = asked.get("name") if isinstance(asked, Mapping) else None
+    return row.backbone.checkpoint is None and isinstance(name, str) and name.startswith("random:")
+
+
+def depth_of(row: Row) -> float:
+    """The place of a row's layer in its network; in files that do not say it, the place at which it was asked for."""
+    if row.backbone.layer is None:
+        return math.inf  # the output
+    if row.backbone.depth is not None:
+        return row.backbone.depth
+    asked = row.files[0].config.get("backbone")
+    layers = asked.get("layer") if isinstance(asked, Mapping) else None
+    return layers.index(row.backbone.layer) if isinstance(layers, list) and row.backbone.layer in layers else math.inf
 
 
 def find_results(runs: Sequence[Path]) -> list[Path]:

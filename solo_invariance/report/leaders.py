@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from itertools import islice, zip_longest
 
 from solo_invariance.report.collect import Results, Row
 from solo_invariance.report.grids import Grid, comparable_similarity, invariance_grid, mean_ranks, transfer_grid
-
-MOST_IN_FULL = 24
-"""As many backbones are shown in full: there are no more ways to draw a line than this."""
+from solo_invariance.report.paired import MOST_IN_FULL as MOST_IN_FULL
 
 NUM_LEADERS = 12
 """Of more backbones, so many are."""
@@ -34,12 +31,6 @@ def leaders(results: Results) -> tuple[Row, ...]:
     in_turn = (label for turn in zip_longest(*orders) for label in turn if label is not None)
     chosen = set(islice(dict.fromkeys([*in_turn, *(row.label for row in results.rows)]), NUM_LEADERS))
     return tuple(row for row in results.rows if row.label in chosen)
-
-
-def shown(grid: Grid, rows: Iterable[Row]) -> Grid:
-    """Return a table of some of its rows, whose marks, scales and ranks are still of all."""
-    labels = {row.label for row in rows}
-    return replace(grid, rows=tuple(row for row in grid.rows if row.label in labels))
 
 
 def enumerated(labels: Sequence[str]) -> str:

@@ -136,6 +136,18 @@ class ReferenceRecord(Record):
     unreadable: tuple[str, ...] = ()
 
 
+class ImagesRecord(Record):
+    """The images that were measured on, all that there were to choose from.
+
+    Args:
+        fingerprint: A hash of all of them, in their order.
+        known_by: Whether that is of their ``name``, below their folder, with the file's size, or of their ``content``.
+    """
+
+    fingerprint: Text
+    known_by: Text
+
+
 class InvarianceResult(Result):
     """One ``invariance.json``.
 
@@ -146,6 +158,7 @@ class InvarianceResult(Result):
         k: How many parameters of each transform an image is looked at with.
         matched_width: In how many dimensions the width-matched similarities are; older files have none.
         geometry: ``resize`` and ``crop_size`` in pixels, where the file says it.
+        images: Which images were measured on, where the file says it.
         reference: The images whose statistics whiten the features, where the file says it.
         transforms: By name.
         views: By the view set's name.
@@ -161,6 +174,7 @@ class InvarianceResult(Result):
     k: Whole
     matched_width: Whole | None = Field(default=None, repr=False)
     geometry: Mapping[str, Whole] | None = Field(default=None, repr=False)
+    images: ImagesRecord | None = Field(default=None, repr=False)
     reference: ReferenceRecord | None = Field(default=None, repr=False)
     transforms: Mapping[str, TransformResult] = Field(default_factory=dict)
     views: Mapping[str, ViewResult] = Field(default_factory=dict)

@@ -20,6 +20,9 @@ class BackboneRecord(Record):
         num_features: D, the width of the features.
         input: Size, normalisation and interpolation of the images that the network was given.
         views: Over which the features are averaged, if they are.
+        layer: The inner layer that the features are of, None for the output.
+        depth: The layer's place among the network's modules, where the file says it: layers lie in this order.
+        untrained: Whether its weights are random, beside a backbone that was measured; older files do not say it.
     """
 
     name: Text
@@ -30,6 +33,9 @@ class BackboneRecord(Record):
     input: Mapping[str, Any] | None = None
     num_features: Whole
     views: Mapping[str, Any] | None = None
+    layer: Text | None = None
+    depth: Whole | None = None
+    untrained: bool = False
 
 
 class Result(Document):

@@ -31,6 +31,8 @@ class TransferResult(Result):
         split: Which parts of one's own data are ``train`` and ``test``, where that was found out.
         overlap: How many images are both for training and for the test.
         targets: What was to be predicted, where the file says it.
+        chance: The score of a prediction that is the same whatever the image, where the file says it.
+        outputs: R^2 of each of several numbers that are predicted, by its name, where the file says it.
         details: How the fit came about.
     """
 
@@ -51,9 +53,26 @@ class TransferResult(Result):
     split: Mapping[str, Text] | None = Field(default=None, repr=False)
     overlap: Whole | None = Field(default=None, repr=False)
     targets: TargetsRecord | None = None
+    chance: Finite | None = Field(default=None, repr=False)
+    outputs: Mapping[str, Finite] = Field(default_factory=dict, repr=False)
     details: Mapping[str, Any] = Field(default_factory=dict, repr=False)
+
+    @property
+    def penalty_is_at_an_edge(self) -> bool:
+        """Whether the chosen penalty is the smallest or the largest of those tried: a better one may lie beyond."""
+        return self.penalty is not None and self.penalty in self.details.get("penalty_range", ())
 
     @property
     def score(self) -> Estimate:
         """The score with its interval."""
         return Estimate(mean=self.mean_score, ci95=self.ci95)
+
+    @property
+    def chance_level(self) -> float | None:
+        """What a prediction that is the same for all images scores; of files that do not say it, as far as is known."""
+        if self.chance is not None or self.metric == "r2":
+            return self.chance or 0.0
+        if self.metric in ("accuracy", "mean_per_class_accuracy") and self.targets is not None:
+            return 1 / self.targets.count if self.targets.kind == "classification" and self.targets.count else None
+        ways = self.details.get("ways")
+        return 1 / ways if isinstance(ways, int) and ways > 0 and self.metric.endswith("_shot_accuracy") else None

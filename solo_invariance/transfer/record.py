@@ -24,6 +24,7 @@ from solo_invariance.results.files import (
 )
 from solo_invariance.results.run_directory import RunDirectory
 from solo_invariance.results.transfer import TRANSFER_FILE, TransferResult
+from solo_invariance.transfer.chance import scores_of_outputs
 from solo_invariance.transfer.comparison import ARRAYS
 from solo_invariance.transfer.probes.settings import ProbeSettings
 from solo_invariance.transfer.scoring import TransferScore
@@ -122,6 +123,8 @@ def keep_result(
         "score": require_finite(scored.score, "the score"),
         "ci95": list(scored.ci95),
         "penalty": scored.penalty,
+        "chance": scored.chance,
+        "outputs": _outputs(data, scored),
         "details": dict(scored.details),
     }
     # As it is when it is read again, with lists for tuples.
@@ -165,6 +168,12 @@ def about_of(
         "seed": settings.seed,
         "timings": {"total_seconds": seconds},
     }
+
+
+def _outputs(data: TaskData, scored: TransferScore) -> dict[str, float]:
+    if scored.metric != "r2":
+        return {}
+    return scores_of_outputs(scored.arrays["predictions"], data.test.targets, data.task.output_names)
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,11 +20,15 @@ from solo_invariance.config.checks import require_texts
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings, FeatureCache, extract_features
+from solo_invariance.features.ahead import in_words, memory_of_passes
+from solo_invariance.features.extract import count_missing
+from solo_invariance.features.feature_stream import suitable_batch_size
 from solo_invariance.processes import Processes
-from solo_invariance.progress import Progress, no_progress
+from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
 from solo_invariance.results import TransferComparison, TransferResult
 from solo_invariance.results.run_directory import RunDirectory, open_run
 from solo_invariance.results.transfer import TRANSFER_FILE
+from solo_invariance.transfer.ahead import TransferAhead, choices_of
 from solo_invariance.transfer.chosen_tasks import ChosenTask, TaskChoice, chosen_tasks
 from solo_invariance.transfer.comparison import compare_scores, require_comparable, require_result
 from solo_invariance.transfer.record import (
@@ -85,6 +89,7 @@ def transfer(
     device: torch.device | str = "auto",
     cache: bool = True,
     progress: Progress = no_progress,
+    announce: Announce = say_nothing,
     processes: Processes | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> TransferResults:
@@ -109,6 +114,7 @@ def transfer(
         device: Where to compute; ``auto`` is a GPU where there is one. A backbone that was given comes back to its own.
         cache: Find features in the cache, and keep them there.
         progress: Told how far the work is.
+        announce: Told what is to be done, a ``TransferAhead`` for each task, once its images are known.
         processes: Those that share the computing of features, which all call this; only the first gets results.
         config: What results say was asked for, where that is not what the arguments say: the command's configuration.
 
@@ -143,8 +149,11 @@ def transfer(
             "devices": processes.count,
             "cache": cache,
         }
-        bench = _Bench(settings, net, weights_of(backbone, net), config or usual, kept, progress)
-        jobs = [_Job(one, bench, None if out is None else one.place_in(out), against) for one in chosen]
+        bench = _Bench(settings, net, weights_of(backbone, net), config or usual, kept, progress, announce)
+        jobs = [
+            _Job(one, bench, None if out is None else one.place_in(out), against, (number + 1, len(chosen)))
+            for number, one in enumerate(chosen)
+        ]
         if processes.count > 1:
             _compute_together(jobs, processes)
         if processes.rank > 0:
@@ -219,6 +228,8 @@ def _compute_together(jobs: Sequence["_Job"], processes: Processes) -> None:
         processes.wait()
     for job, data in zip(jobs, loaded, strict=True):
         if not job.is_done:
+            if processes.rank == 0:
+                job.say_what_is_ahead()
             for split in _SPLITS:
                 job.features(data, split, processes)
     processes.wait()
@@ -234,6 +245,7 @@ class _Bench:
     record: Mapping[str, Any]
     cache: FeatureCache | None
     progress: Progress
+    announce: Announce
 
 
 @dataclass(frozen=True)
@@ -244,6 +256,7 @@ class _Job:
     bench: _Bench
     out: str | None
     against: Path | str | None
+    place: tuple[int, int] = (1, 1)
 
     def result(self) -> TransferResult:
         """Return the result, scored where it is not there yet."""
@@ -252,6 +265,7 @@ class _Job:
         if directory is not None and self.is_done:
             return TransferResult.read(directory.path / TRANSFER_FILE)
         with nullcontext() if directory is None else directory.locked():
+            self.say_what_is_ahead()
             train, test = (self.features(data, split) for split in _SPLITS)
             settings = probe_settings(self.bench.settings, data.task, backbone)
             device = backbone.mean.device
@@ -259,6 +273,37 @@ class _Job:
             scored = score_features((train, data.train.targets), (test, data.test.targets), settings, on)
             about = about_of(self.record, backbone, data, settings, time.perf_counter() - started)
             return keep_result(directory, data, scored, about)
+
+    def say_what_is_ahead(self) -> None:
+        """Announce it, once."""
+        if self.bench.announce is not say_nothing and "ahead" not in self.__dict__:
+            self.bench.announce(self.ahead)
+
+    @cached_property
+    def ahead(self) -> TransferAhead:
+        """What is to be done, some of whose features may be in the cache."""
+        data, backbone, settings = self.data, self.bench.backbone, self.bench.settings
+        alone, how = backbone.members or (backbone,), ExtractionSettings(settings.batch_size, settings.num_workers)
+        probing, device = probe_settings(settings, data.task, backbone), backbone.mean.device
+        size = backbone.input_spec.crop_size
+        missing = sum(count_missing(alone, data.known_images(split), how, self.bench.cache) for split in _SPLITS)
+        batch = settings.batch_size or suitable_batch_size(device, size)
+        return TransferAhead(
+            backbone=in_words(backbone),
+            task=data.label,
+            targets=str(data.targets),
+            metric=probing.score_name,
+            probe=probing.probe,
+            choices=choices_of(probing),
+            num_train=len(data.train.images),
+            num_test=len(data.test.images),
+            num_missing=missing,
+            num_passes=len(alone) * (len(data.train.images) + len(data.test.images)),
+            memory=memory_of_passes(backbone, batch, size) if missing else None,
+            device=str(device),
+            out=self.out,
+            place=self.place,
+        )
 
     @cached_property
     def data(self) -> TaskData:

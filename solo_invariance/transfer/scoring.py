@@ -10,6 +10,7 @@ from torch import Tensor
 from solo_invariance.errors import UserError
 from solo_invariance.protocols import protocol_named
 from solo_invariance.regression.cross_validation import penalty_grid
+from solo_invariance.transfer.chance import chance_level
 from solo_invariance.transfer.kinds import Build, kind_named
 from solo_invariance.transfer.probes.few_shot import few_shot_episodes
 from solo_invariance.transfer.probes.member_weights import choose_member_weights
@@ -31,6 +32,7 @@ class TransferScore:
         ci95: Its 95 % interval, over test images or over episodes.
         penalty: That was chosen, where there is one.
         details: How the fit came about, as plain data.
+        chance: The score of a probe that sees no image.
         arrays: ``predictions`` for the test images, or the ``episodes``' accuracies.
     """
 
@@ -39,6 +41,7 @@ class TransferScore:
     ci95: tuple[float, float]
     penalty: float | None
     details: Mapping[str, Any]
+    chance: float
     arrays: Mapping[str, Tensor]
 
 
@@ -86,9 +89,9 @@ def _probe(train: Labelled, test: Labelled, settings: ProbeSettings, build: Buil
     predictions = probe.predict(test[0])
     score, interval = score_interval(predictions, test[1], settings.metric, seed=settings.seed)
     details = {**probe.describe(), **chosen}
-    return TransferScore(
-        settings.metric, score, interval, getattr(probe, "penalty_", None), details, {"predictions": predictions.cpu()}
-    )
+    penalty, arrays = getattr(probe, "penalty_", None), {"predictions": predictions.cpu()}
+    chance = chance_level(train[1], test[1], settings)
+    return TransferScore(settings.metric, score, interval, penalty, details, chance, arrays)
 
 
 def _feature_weights(train: Labelled, settings: ProbeSettings) -> tuple[Tensor | None, dict[str, Any]]:
@@ -115,4 +118,5 @@ def _feature_weights(train: Labelled, settings: ProbeSettings) -> tuple[Tensor |
 def _few_shot(train: Labelled, test: Labelled, settings: ProbeSettings) -> TransferScore:
     episodes = few_shot_episodes(*test, **vars(settings.few_shot), seed=settings.seed, mean=train[0].double().mean(0))
     details, arrays = vars(settings.few_shot), {"episodes": episodes.accuracies}
-    return TransferScore(settings.score_name, episodes.score, episodes.ci95, None, details, arrays)
+    chance = chance_level(train[1], test[1], settings)
+    return TransferScore(settings.score_name, episodes.score, episodes.ci95, None, details, chance, arrays)

@@ -95,7 +95,7 @@ def test_several_tasks_on_one_pass_of_features(cli, host_checkpoint, tmp_path: P
         code, printed, err = cli(*arguments, f"cache={cache}")
         assert code == 0, err
         assert sum(passes) == 120
-        assert [word in printed for word in ("on shape:", "on hue:", "on position:")] == [True] * 3
+        assert [f"\n{word} " in printed for word in ("shape", "hue", "position")] == [True] * 3
     for name in ("shape", "hue", "position"):
         kept, computed = (_result(tmp_path / cache / name) for cache in ("true", "false"))
         assert (kept["task"], kept["score"], kept["ci95"]) == (name, computed["score"], computed["ci95"])
@@ -138,7 +138,7 @@ def test_other_probes_of_classes(cli, host_checkpoint, tmp_path: Path, probe, mo
     assert (result["metric"], result["probe"], result["penalty"]) == (metric, probe, None)
     low, high = result["ci95"]
     assert 0 <= low <= result["score"] <= high <= 1
-    assert f"by {probe}" in printed
+    assert f" {probe.replace('_', ' ')}" in printed
 
 
 def test_kernel_ridge_of_numbers(cli, host_checkpoint, tmp_path: Path) -> None:
@@ -376,7 +376,7 @@ def test_two_tables_have_labels_of_their_own(cli, host_checkpoint, tmp_path: Pat
     code, printed, err = cli(*arguments, f"tasks=[{tasks}]")
     assert code == 0, err
     assert _result(tmp_path / "out" / "x")["task"] == "x"
-    assert "on y: r2" in printed
+    assert "\ny " in printed
 
 
 def test_a_published_task_that_repeats_images_can_be_what_a_fusion_is_chosen_for(

@@ -43,3 +43,19 @@ def test_an_image_is_shown_in_its_shape_and_its_views_unstretched() -> None:
         assert abs(columns.min() - left) <= 1
         assert abs(np.ptp(rows) + 1 - side) <= 1.5
         assert abs(np.ptp(columns) + 1 - side) <= 1.5
+
+
+def test_families_that_are_too_many_for_a_screen_stand_below_the_others() -> None:
+    pixels = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    canvases = [CanvasImage(image, "64x64") for image in pixels]
+    families = [identity] * 12
+    sheet = np.asarray(contact_sheet(canvases, families, crop_size=64, draws=3))
+    height = 26 + 2 * 67 + 12
+    # A family's three views and the gap after it are 210 pixels wide, the canvas with its own and the margin 88.
+    assert sheet.shape == (2 * height, 88 + 7 * 210, 3)
+    for top in (0, height):
+        for row in range(2):
+            shown = sheet[top + 26 + 67 * row :][:64]
+            for left in (12, 88, 88 + 4 * 210):  # the canvas again, and the identity's views of it
+                assert np.array_equal(shown[:, left : left + 64], pixels[row].permute(1, 2, 0).numpy())
+    assert (sheet[height + 26 :, 88 + 5 * 210 :] == 255).all()  # seven above, five below

@@ -43,12 +43,12 @@ def test_the_most_invariant_has_the_largest_similarity_and_the_smallest_distance
         assert marks(grid, "hue") == {"ventral": "", "dorsal": "best", "ventral+dorsal": ""}
 
 
-def test_overlapping_intervals_tie_and_equal_scores_are_both_best(tmp_path: Path, write_transfer: Make) -> None:
+def test_overlapping_intervals_are_marked_and_equal_scores_are_both_best(tmp_path: Path, write_transfer: Make) -> None:
     scores = {"a": (0.90, 0.02), "b": (0.87, 0.01), "c": (0.86, 0.01), "d": (0.90, 0.001), "e": (0.5, 0.5)}
     for label, (score, half_width) in scores.items():
         write_transfer(label, label, "shape", score, half_width)
     grid = transfer_grid(collect_results([tmp_path]))
-    assert marks(grid, "shape") == {"a": "best", "b": "tied", "c": "", "d": "best", "e": "tied"}
+    assert marks(grid, "shape") == {"a": "best", "b": "overlap", "c": "", "d": "best", "e": "overlap"}
 
 
 def test_a_single_backbone_is_not_marked(tmp_path: Path, write_transfer: Make) -> None:

@@ -36,13 +36,13 @@ def test_one_leader_on_both_kinds_is_named_once(tmp_path: Path, write_invariance
     ]
 
 
-def test_overlapping_leaders_are_not_distinguishable(
+def test_of_leaders_that_cannot_be_paired_it_is_said_that_they_overlap(
     tmp_path: Path, write_invariance: Make, make_transform: Make
 ) -> None:
     for label, mean in (("a", 0.70), ("b", 0.73), ("c", 0.71), ("d", 0.2)):
         write_invariance(label, label, transforms={"rotation": make_transform(mean)})
     assert sentences(tmp_path) == [
-        "a, b and c are not distinguishable as the most invariant to spatial changes "
+        "a, b and c, whose intervals overlap, come first in invariance to spatial changes "
         "(mean similarity 0.70, 0.73 and 0.71 over 1 transform)."
     ]
 
@@ -81,7 +81,7 @@ def test_a_tie_on_the_only_task_is_said(tmp_path: Path, write_transfer: Make) ->
     for label, score in (("a", 0.90), ("b", 0.89), ("c", 0.88), ("d", 0.1)):
         write_transfer(label, label, "shape", score)
     assert sentences(tmp_path) == [
-        "a is the best on shape (accuracy 0.900), but b and c are not distinguishable from it."
+        "a is the best on shape (accuracy 0.900), but b and c may be as good: their intervals overlap the leader's."
     ]
 
 
@@ -90,7 +90,8 @@ def test_a_tie_on_every_task_is_said(tmp_path: Path, write_transfer: Make) -> No
         for task, score in zip(("x", "y"), scores, strict=True):
             write_transfer(f"{label}/{task}", label, task, score)
     assert sentences(tmp_path) == [
-        "a is the best on average over 2 tasks (mean rank 1.50), but b is not distinguishable from it on any of them."
+        "a is the best on average over 2 tasks (mean rank 1.50), but b may be as good: its interval overlaps the "
+        "leader's on each of them."
     ]
 
 

@@ -36,7 +36,7 @@ def test_prints_the_headline_and_every_number_with_its_interval_and_mark(paper_r
     assert row(text, "light hue")[0] == ["0.85 ● [0.83, 0.87]", "0.25   [0.23, 0.27]", "0.55   [0.53, 0.57]"]
     assert row(text, "mean")[0] == ["0.15   [0.13, 0.17]", "0.75 ● [0.73, 0.77]", "0.45   [0.43, 0.47]"]
     assert row(text, "shape (accuracy)") == [
-        ["0.900 ○ [0.880, 0.920]", "0.700   [0.680, 0.720]", "0.910 ● [0.890, 0.930]"]
+        ["0.900 ◌ [0.880, 0.920]", "0.700   [0.680, 0.720]", "0.910 ● [0.890, 0.930]"]
     ]
     assert row(text, "mean rank") == [["2.50", "2.50", "1.00"]]
 

@@ -14,9 +14,10 @@ from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
 from solo_invariance.families.named import family_named
 from solo_invariance.fuse import fuse
+from solo_invariance.hosts.embedded.ahead import DemoAhead
 from solo_invariance.hosts.embedded.pretrain import pretrain
 from solo_invariance.measure import MeasureSettings, measure
-from solo_invariance.progress import Progress, no_progress
+from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
 from solo_invariance.report import build_report
 from solo_invariance.transfer import TransferSettings, transfer
 
@@ -41,7 +42,9 @@ class Demo(NamedTuple):
     page: Path
 
 
-def demo(settings: DemoConfig | None = None, progress: Progress = no_progress) -> Demo:
+def demo(
+    settings: DemoConfig | None = None, progress: Progress = no_progress, announce: Announce = say_nothing
+) -> Demo:
     """Pre-train a backbone a family, measure and fuse them, score all on tasks, and report.
 
     Each step goes on where an earlier run with the same settings stopped.
@@ -49,6 +52,7 @@ def demo(settings: DemoConfig | None = None, progress: Progress = no_progress) -
     Args:
         settings: Sizes, and where results go; the demo's by default.
         progress: Told how far the work is.
+        announce: Told what is to be done, a ``DemoAhead``.
 
     Raises:
         UserError: A setting is wrong, or a directory holds other results.
@@ -56,6 +60,7 @@ def demo(settings: DemoConfig | None = None, progress: Progress = no_progress) -
     settings = settings or DemoConfig()
     out = Path(settings.out)
     _require_possible(settings, out / "fused.ckpt")
+    announce(DemoAhead(settings, TASKS, len(TRANSFORMS)))
     checkpoints = {family: _pretrained(settings, family, progress) for family in settings.families}
     if len(checkpoints) > 1:
         fused = fuse([*checkpoints.values()], out=out / "fused.ckpt")

@@ -308,10 +308,6 @@ def build_method(cfg: DictConfig) -> EmbeddedMethod:
     Raises:
         UserError: A value is unknown or does not fit another; the message names the key.
     """
-    if cfg.method not in METHODS:
-        raise UserError(f"method={cfg.method}: the embedded host has {', '.join(METHODS)}; solo-learn has the others")
-    if cfg.optimizer.name not in _OPTIMIZERS:
-        raise UserError(f"optimizer.name={cfg.optimizer.name}: choose from {', '.join(_OPTIMIZERS)}")
     _fill_in(cfg)
     if not cfg.method_kwargs.temperature > 0:
         raise UserError(f"method_kwargs.temperature={cfg.method_kwargs.temperature}: expected a positive number")

@@ -4,6 +4,7 @@ import io
 import logging
 import re
 import shutil
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -30,8 +31,9 @@ from solo_invariance.data.parts import parts_of
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.families import Canvas
 from solo_invariance.hosts.augmentations import RESOLVED, crop_pipeline_from_config, record_run
+from solo_invariance.hosts.embedded.ahead import Pretrained, PretrainingAhead
 from solo_invariance.hosts.embedded.methods import Diverged, build_method
-from solo_invariance.progress import Progress, no_progress
+from solo_invariance.progress import Announce, Doing, Progress, no_progress, say_nothing
 from solo_invariance.results.files import directories, read_json, require_file, write_bytes, write_json
 from solo_invariance.results.run_directory import locked
 
@@ -39,6 +41,7 @@ _RESULT_KEYS = ("accelerator", "devices", "checkpoint", "auto_resume")
 _SPEED_KEYS = ("num_workers",)
 _EPOCH = re.compile(r"-ep=(\d+)$")
 _WORKER_DIED = "DataLoader worker"
+_SECONDS_BETWEEN_LOOKS = 0.5
 _TALKATIVE = (
     "lightning.fabric.utilities.registry",
     "lightning.fabric.utilities.rank_zero",
@@ -50,7 +53,9 @@ _TALKATIVE = (
 )
 
 
-def pretrain(settings: PretrainConfig | DictConfig, progress: Progress = no_progress) -> Path:
+def pretrain(
+    settings: PretrainConfig | DictConfig, progress: Progress = no_progress, announce: Announce = say_nothing
+) -> Path:
     """Pre-train a backbone with the embedded host and return the path of its last checkpoint.
 
     A run with the same configuration that was interrupted goes on from its last checkpoint; one that was finished is
@@ -60,6 +65,7 @@ def pretrain(settings: PretrainConfig | DictConfig, progress: Progress = no_prog
         settings: In solo-learn's schema, see ``config/pretrain.yaml``: a ``PretrainConfig``, of which ``invariance``
             names the family where ``augmentations`` is empty, or what ``compose_command("pretrain", [...])`` gives.
         progress: Told how many steps are done.
+        announce: Told what is to be done, a ``PretrainingAhead``, and in the end what was, ``Pretrained``.
 
     Raises:
         UserError: A key is wrong, or the data cannot be found.
@@ -89,9 +95,31 @@ def pretrain(settings: PretrainConfig | DictConfig, progress: Progress = no_prog
         )
     args = plain(cfg)
     with _run_directory(cfg, args) as (directory, last):
+        families = _families(cfg)
         if last is not None and _epoch_of(last) == cfg.max_epochs - 1:
+            announce(Pretrained(last, families, cfg.max_epochs))
             return last
-        return _train(cfg, module, dataset, directory, last, progress)
+        announce(
+            PretrainingAhead(
+                method=cfg.method,
+                families=families,
+                backbone=cfg.backbone.name,
+                num_features=module.num_features,
+                num_images=len(dataset),
+                data=cfg.data.dataset if cfg.data.train_path is None else cfg.data.train_path,
+                canvas_size=canvas.size,
+                batch_size=cfg.optimizer.batch_size,
+                steps=len(dataset) // cfg.optimizer.batch_size,
+                epochs=cfg.max_epochs,
+                epochs_done=0 if last is None else _epoch_of(last) + 1,
+                accelerator=cfg.accelerator,
+                directory=directory,
+            )
+        )
+        reporter = _Reporter(cfg, progress)
+        checkpoint = _train(cfg, module, dataset, directory, last, reporter)
+        announce(Pretrained(checkpoint, families, cfg.max_epochs, *reporter.summary()))
+        return checkpoint
 
 
 def _train(
@@ -100,12 +128,11 @@ def _train(
     dataset: Dataset[Any],
     directory: Path,
     last: Path | None,
-    progress: Progress,
+    reporter: "_Reporter",
 ) -> Path:
     """Train from the last checkpoint, or from the beginning, and return the path of the new last one."""
     args = plain(cfg)
     checkpointer = HostCheckpoints(directory, args, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev, last)
-    reporter = _Reporter(cfg.name, progress)
     trainer = _trainer(cfg, CSVLogger(directory, name="", version=""), [checkpointer, reporter])
     # Shuffles by (seed, epoch) alone, so that a resumed run sees the images in the order that it would have.
     sampler: DistributedSampler[Any] = DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=True, seed=cfg.seed)
@@ -292,18 +319,47 @@ class _WholeFiles(TorchCheckpointIO):
 
 
 class _Reporter(Callback):
-    def __init__(self, name: str, progress: Progress) -> None:
-        self._name = name
+    """Tells how far training is, the loss that it has come to, and how fast it goes."""
+
+    def __init__(self, cfg: DictConfig, progress: Progress) -> None:
+        self._what = f"pretrain {cfg.name}"
+        self._batch_size = cfg.optimizer.batch_size
         self._progress = progress
+        self._losses: list[Tensor] = []
+        self._loss = ""
+        self._steps = 0
+        self._started = self._looked = 0.0
         self.begun = False
+
+    def summary(self) -> tuple[float, float, float]:
+        """Return the mean loss of the last epoch, the seconds that training took, and images a second."""
+        seconds = time.perf_counter() - self._started
+        return float(torch.stack(self._losses).mean()), seconds, self._steps * self._batch_size / seconds
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.begun = True
+        self._started = time.perf_counter()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._losses.clear()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._progress(f"pretrain {self._name}", trainer.global_step, int(trainer.estimated_stepping_batches))
+        self._losses.append(outputs["loss"].detach())
+        self._steps += 1
+        now = time.perf_counter()
+        if now - self._looked > _SECONDS_BETWEEN_LOOKS:  # a GPU waits where its numbers are looked at
+            self._looked = now
+            rate = self._steps * self._batch_size / (now - self._started)
+            self._loss = f"epoch {trainer.current_epoch + 1}, loss {float(self._losses[-1]):.2f}, {rate:.0f} img/s"
+        total = int(trainer.estimated_stepping_batches)
+        self._progress(Doing(self._what, self._loss), trainer.global_step, total)
+
+
+def _families(cfg: DictConfig) -> str:
+    entries = crop_pipeline_from_config(cfg)[0].entries
+    return ", ".join(f"{entry.num_crops} x {entry.family.name}@{entry.crop_size}" for entry in entries)
 
 
 def _require_accelerator(cfg: DictConfig) -> None:
@@ -339,15 +395,11 @@ def _source(cfg: DictConfig, canvas: Canvas) -> Dataset[tuple[Any, int]]:
         scenes = LatentScenes(cfg.data.num_images, size=cfg.data.size, seed=cfg.data.seed)
         _ = scenes.images  # rendered now, or every data worker would render them for itself
         return scenes
-    if path is None:
-        raise UserError(f"data.train_path is missing: data.dataset={name} is read from a folder")
     if name == "custom":
         return FolderImages.of(Path(path), canvas.load, labelled=not cfg.data.no_labels)
     if name in ("cifar10", "cifar100"):
         return _torchvision(getattr(datasets, name.upper()), path, train=True)
-    if name == "stl10":
-        return _torchvision(datasets.STL10, path, split="train+unlabeled")
-    raise UserError(f"data.dataset={name}: choose from latent_scenes, custom, cifar10, cifar100, stl10")
+    return _torchvision(datasets.STL10, path, split="train+unlabeled")
 
 
 def _torchvision(

@@ -1,4 +1,4 @@
-"""Metrics over views of images: ``torchmetrics.Metric``s whose states can be written down in parts and resampled."""
+"""Metrics over views of images: torchmetrics' ``Metric``, whose states can be written down in parts and resampled."""
 
 from solo_invariance.measure.metrics.chance_corrected_similarity import ChanceCorrectedSimilarity
 from solo_invariance.measure.metrics.distance import InvarianceDistance

@@ -73,6 +73,7 @@ class LinearProbe(Estimator):
             "penalty": self.penalty_,
             "cv_score": float(self.cv_scores_.max()),
             "penalties_tried": len(self.penalties_),
+            "penalty_range": [float(self.penalties_.min()), float(self.penalties_.max())],
         }
 
     def _linear(self, features: Tensor) -> Tensor:

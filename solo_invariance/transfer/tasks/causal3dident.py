@@ -43,6 +43,11 @@ class Causal3DIdent(Task):
     probe = "kernel_ridge"
     may_overlap = True
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The latents."""
+        return self.latents
+
     def load(self, settings: TaskSettings) -> tuple[Split, Split]:
         """Return the splits; ``settings.path`` is the folder that holds ``trainset`` and ``testset``.
 

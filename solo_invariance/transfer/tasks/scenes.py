@@ -61,6 +61,12 @@ class SceneLatents(Task):
     kind = "regression"
     metric = "r2"
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The latents, or the cosines and then the sines of them."""
+        names = tuple(latent.name for latent in LATENTS if latent.name in self.latents)
+        return tuple(f"{of}({name})" for of in ("cos", "sin") for name in names) if self.circular else names
+
     def load(self, settings: TaskSettings) -> tuple[Split, Split]:
         """Return the splits, disjoint images of one seed."""
         train, test = _scenes(settings)

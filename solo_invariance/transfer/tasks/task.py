@@ -78,6 +78,11 @@ class Task(ABC):
     probe: ClassVar[str | None] = None
     may_overlap: ClassVar[bool] = False
 
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """What each of several numbers that are to be predicted is called; no names for what has none."""
+        return tuple(self.columns)
+
     def resolve(self, settings: TaskSettings) -> "Task":
         """Return the task as the settings make it: itself, unless its kind or its metric depends on them.
 

@@ -493,7 +493,9 @@ class TestBoth:
         assert described["penalty"] == probe.penalty_
         assert described["cv_score"] == pytest.approx(float(probe.cv_scores_.max()))
         assert described["penalties_tried"] == 7
-        assert all(isinstance(value, str | int | float) for value in described.values())
+        assert described["penalty_range"] == [float(probe.penalties_.min()), float(probe.penalties_.max())]
+        plain = {name: value for name, value in described.items() if name != "penalty_range"}
+        assert all(isinstance(value, str | int | float) for value in plain.values())
         if isinstance(probe, LogisticProbe):
             assert described["gradient_norm"] <= probe.tol
             assert described["converged"] is True

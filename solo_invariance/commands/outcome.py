@@ -1,0 +1,102 @@
+"""What a command has made, for people, for scripts and for the sweep that it is a job of. Imports nothing heavy."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from solo_invariance.errors import UserError
+
+Mode = Literal["", "quiet", "json"]
+"""Tables, nothing but where results are, or one JSON document."""
+
+# In the environment, since launchers and devices start further processes, which are to do the same.
+_MODE = "SOLO_INVARIANCE_OUTPUT"
+_RECORD = "SOLO_INVARIANCE_RECORD"
+_FLAGS: Mapping[str, Mode] = {"--quiet": "quiet", "-q": "quiet", "--json": "json"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a command has made.
+
+    Args:
+        path: Where it is; None for what was only printed.
+        document: All of it, as plain data.
+        rows: Of the table of a sweep: texts by heading.
+    """
+
+    path: str | None
+    document: Mapping[str, Any]
+    rows: Sequence[Mapping[str, str]] = field(default_factory=list)
+
+
+def output_mode() -> Mode:
+    """Return how this process is to say what it has made."""
+    found = os.environ.get(_MODE, "")
+    return found if found in ("quiet", "json") else ""  # type: ignore[return-value]
+
+
+@contextmanager
+def output_of(arguments: list[str]) -> Iterator[list[str]]:
+    """Take ``--quiet`` and ``--json`` out of arguments, and heed them for a while; give the others.
+
+    Raises:
+        UserError: Both are there.
+    """
+    modes = {_FLAGS[argument] for argument in arguments if argument in _FLAGS}
+    if len(modes) > 1:
+        raise UserError("--quiet and --json: one of them, --json is quiet but for its document")
+    before = os.environ.get(_MODE)
+    try:
+        if modes:
+            os.environ[_MODE] = modes.pop()
+        yield [argument for argument in arguments if argument not in _FLAGS]
+    finally:
+        _set(_MODE, before)
+
+
+@contextmanager
+def recorded_to(path: Path) -> Iterator[None]:
+    """For a while, write what is delivered to a file in place of saying it: whoever runs the sweep does."""
+    before = os.environ.get(_RECORD)
+    os.environ[_RECORD] = str(path)
+    try:
+        yield
+    finally:
+        _set(_RECORD, before)
+
+
+def deliver(outcome: Outcome) -> None:
+    """Say what a command has made, once all of it is written, as ``--quiet``, ``--json`` or a sweep want it."""
+    record = os.environ.get(_RECORD)
+    if record is not None:
+        write_record(Path(record), asdict(outcome))
+    elif output_mode() == "json":
+        print_json(outcome.document)
+    elif output_mode() == "quiet" and outcome.path is not None:
+        print(outcome.path)
+
+
+def write_record(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a record, whole or not at all."""
+    from solo_invariance.results.files import write_json
+
+    write_json(path, content)
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document to standard output."""
+    json.dump(document, sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def _set(name: str, value: str | None) -> None:
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value

@@ -1,0 +1,150 @@
+"""What of a composed configuration cannot be done, as far as that is told without anything heavy: names and files."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+from omegaconf import DictConfig, ListConfig, OmegaConf
+
+from solo_invariance.config.backbone import BackboneConfig, config_of, require_backbone
+from solo_invariance.config.checks import require_device, require_directory
+from solo_invariance.config.composed import as_dict, as_object
+from solo_invariance.config.demo import DemoConfig
+from solo_invariance.config.families import FamiliesConfig
+from solo_invariance.config.fuse import FuseConfig, require_members
+from solo_invariance.config.kinds import schema_of
+from solo_invariance.config.measure import METRICS_EXAMPLE, TRANSFORMS_EXAMPLE, VIEW_SETS, MeasureConfig, no_view_set
+from solo_invariance.config.pretrain import PretrainConfig
+from solo_invariance.config.transfer import ProbeConfig, TransferConfig
+from solo_invariance.errors import UserError
+from solo_invariance.plugins import Kind, discover, find_plugin, names_chosen
+
+_FROM_KEY = re.compile(r"\$\{(invariance\.(\w+))(?:\[\d\])?\}")
+
+
+def require_possible(command: str, config: Any) -> None:
+    """Refuse values that are none, names that nothing has, and files that are not there, before anything is imported.
+
+    Args:
+        command: ``measure``, ``pretrain``, ...
+        config: Composed for it.
+
+    Raises:
+        UserError: In one line, which names the key.
+    """
+    if command == "pretrain":
+        _require_chosen_families(config)
+    settings = as_object(config, schema_of(command))
+    if command in _CHECKS:
+        _CHECKS[command](settings, as_dict(config))
+
+
+def _measure(settings: MeasureConfig, plain: Mapping[str, Any]) -> None:
+    if settings.transforms is not None:
+        _require("transforms", names_chosen("transforms", plain["transforms"], TRANSFORMS_EXAMPLE))
+    _require("metrics", names_chosen("metrics", plain["metrics"], METRICS_EXAMPLE))
+    _require_views_of(settings.backbone, plain)
+    require_device(settings.device)
+    require_backbone(settings.backbone)
+    if settings.data.name is None:
+        _require_folders(settings.data.path)
+    elif settings.data.name not in ("latent_scenes", *VIEW_SETS):
+        raise no_view_set(settings.data.name)
+    _require_folders(settings.reference.path)
+
+
+def _transfer(settings: TransferConfig, plain: Mapping[str, Any]) -> None:
+    tasks = plain["tasks"] if isinstance(plain["tasks"], list) else [settings.task.name]
+    _require("tasks", _named(tasks))
+    _require_views_of(settings.backbone, plain)
+    require_device(settings.device)
+    if settings.probe == ProbeConfig() and settings.metric is None:  # whether they fit the task is said first
+        require_backbone(settings.backbone)
+
+
+def _fuse(settings: FuseConfig, plain: Mapping[str, Any]) -> None:
+    if settings.mode != "auto" and settings.mode not in (plugin.name for plugin in discover("fusions")):
+        return  # which is refused with more to say
+    _require("tasks", _named([settings.task.name]))
+    require_device(settings.device)
+    if not settings.measured:
+        require_members(settings.members)
+    if settings.out.endswith((".ckpt", ".pth", ".pt")):  # else it is refused first
+        for member in settings.members:
+            if isinstance(member, str):
+                require_backbone(config_of(member))
+    _require_folders(settings.reference.path)
+
+
+def _families(settings: FamiliesConfig, plain: Mapping[str, Any]) -> None:
+    _require("families", _families_in(plain["show"]), "show: family")
+    _require_folders(settings.data.path)
+
+
+def _demo(settings: DemoConfig, plain: Mapping[str, Any]) -> None:
+    _require("families", settings.families)
+    require_device(settings.device)
+
+
+def _pretrain(settings: PretrainConfig, plain: Mapping[str, Any]) -> None:
+    for place, entry in enumerate(plain["augmentations"]):
+        if isinstance(entry, dict) and isinstance(entry.get("family"), str | list | dict):
+            _require("families", _families_in(entry["family"]), f"augmentations[{place}].family")
+    if settings.data.dataset == "custom":
+        _require_folders(settings.data.train_path)
+
+
+_CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
+    "demo": _demo,
+    "families": _families,
+    "fuse": _fuse,
+    "measure": _measure,
+    "pretrain": _pretrain,
+    "transfer": _transfer,
+}
+
+
+def _require_chosen_families(config: DictConfig) -> None:
+    """Refuse a configuration of augmentations that takes its families from a key that is not set."""
+    entries = config.augmentations if isinstance(config.augmentations, ListConfig) else []
+    for place, entry in enumerate(OmegaConf.to_container(entries, resolve=False) if entries else []):  # type: ignore[arg-type]
+        from_key = _FROM_KEY.fullmatch(str(entry.get("family"))) if isinstance(entry, dict) else None
+        if from_key and config.invariance.get(from_key.group(2)) is None:
+            key = from_key.group(1)
+            example = "'invariance.views=[default,ventral]'" if key == "invariance.views" else f"{key}=NAME"
+            known = ", ".join(plugin.name for plugin in discover("families"))
+            raise UserError(f"augmentations[{place}].family: is {key}, which is not set; add {example}, of {known}")
+
+
+def _require(kind: Kind, names: list[str], where: str = "") -> None:
+    for name in names:
+        find_plugin(kind, name, where)
+
+
+def _require_views_of(backbone: BackboneConfig, plain: Mapping[str, Any]) -> None:
+    if backbone.views.family is not None:
+        _require("families", _families_in(plain["backbone"]["views"]["family"]), "backbone.views.family")
+
+
+def _require_folders(path: str | None) -> None:
+    if path is not None:
+        with suppress(OSError):
+            require_directory(path, "images")
+
+
+def _named(entries: list[Any]) -> list[str]:
+    """Return the names in a list of names, or of mappings with names; what is neither is refused with more to say."""
+    names = [entry.get("name") if isinstance(entry, dict) else entry for entry in entries]
+    return [name for name in names if isinstance(name, str)]
+
+
+def _families_in(chosen: Any) -> list[str]:
+    return list(_names_in(chosen))
+
+
+def _names_in(chosen: Any) -> Iterator[str]:
+    if isinstance(chosen, str):
+        yield chosen
+    for one in chosen if isinstance(chosen, list) else []:
+        yield from _names_in(one)

@@ -13,6 +13,7 @@ from solo_invariance.errors import UserError
 
 _SOLO_LEARN = "solo.methods.base"
 _OUR_AUGMENTATIONS = re.compile(r"\+*augmentations=invariance/([^/,]+)$")
+_WITHOUT_OUR_GROUP = re.compile(r"(\+*augmentations=)(\w+)$")
 _WITHOUT_PLUS = re.compile(r"(invariance(?:\.\w+)*=.*)$", re.DOTALL)
 
 
@@ -95,6 +96,9 @@ def explanation(arguments: Sequence[str]) -> str | None:
         chosen = _OUR_AUGMENTATIONS.match(argument)
         if chosen and chosen[1] not in _choices():
             return f"{argument}: {_suggestion(chosen[1])}"
+        plain = _WITHOUT_OUR_GROUP.match(argument)
+        if plain and plain[2] in _choices():
+            return f"{argument}: ours is {plain[1]}invariance/{plain[2]}"
         if _WITHOUT_PLUS.match(argument) and not any(one.startswith("+invariance=") for one in arguments):
             return f"{argument}: a key that the recipe does not have takes a plus, +{argument}"
     return None

@@ -116,6 +116,7 @@ def test_elsewhere_an_error_takes_its_course(where: str, in_job: Any, monkeypatc
     [
         (["augmentations=invariance/dorsl"], "did you mean 'invariance/dorsal'?"),
         (["+augmentations=invariance/xyz"], "there is no such choice of ours; known: byol"),
+        (["augmentations=ventral"], "augmentations=ventral: ours is augmentations=invariance/ventral"),
         (["invariance.views=[a,b]"], "takes a plus, +invariance.views=[a,b]"),
         (["invariance=monitor"], "takes a plus, +invariance=monitor"),
         (["+invariance=monitor", "invariance.monitor.every=1"], None),

@@ -1,5 +1,6 @@
 """Augmentation families inside an unmodified trainer."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -52,6 +53,8 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
         self._end(trainer)
         if not acts(FamiliesCallback, self, trainer):
             return
+        if (refusals := sys.modules.get("solo_invariance.hosts.refusals")) is not None:
+            refusals.composed()
         cfg: Any = getattr(pl_module, "cfg", None)
         if not _names_families(cfg):
             _refuse_unused(cfg)
@@ -64,9 +67,8 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
             record_run,
             summarise_run,
         )
-        from solo_invariance.hosts.refusals import composed, say
+        from solo_invariance.hosts.refusals import say
 
-        composed()
         cfg = _as_config(cfg)
         origin = origin_of_size(cfg)
         pipeline, canvas = crop_pipeline_from_config(cfg)
@@ -228,9 +230,6 @@ def _refuse_unused(cfg: Any) -> None:
         return
     if not all(isinstance(entry, Mapping) and "crop_size" in entry for entry in entries):
         return
-    from solo_invariance.hosts.refusals import composed
-
-    composed()
     chosen = _unresolved(cfg).get("invariance")
     if isinstance(chosen, str):
         raise UserError(

@@ -8,10 +8,12 @@ from typing import Any
 from torch import nn
 
 from solo_invariance.backbones.checkpoint import read_checkpoint
+from solo_invariance.backbones.fused import FusedNetwork
 from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.resnet import WideResNet
 from solo_invariance.backbones.solo_learn import METHODS_MODULE
 from solo_invariance.errors import UserError
+from solo_invariance.hosts.refusals import leave_solo_learn
 
 # Depth and width.
 _RESNETS = {"resnet10": (10, 1), "resnet10w025": (10, 0.25), "resnet18w3": (18, 3), "resnet50w3": (50, 3)}
@@ -65,21 +67,31 @@ def build_fusion(
     Raises:
         UserError: No checkpoint, or one that is not fused.
     """
-    if checkpoint is None:
-        raise UserError(
-            "backbone.name=fusion needs backbone.kwargs.checkpoint=FUSED.ckpt, as `solo-invariance fuse` writes"
-        )
-    path = Path(checkpoint)
-    fused = fused_from_content(read_checkpoint(path), path)
+    try:
+        fused = _fused(checkpoint)
+    except UserError as error:
+        leave_solo_learn(error)
+        raise
     fused.expect_normalized(mean, std)
     fused.register_load_state_dict_post_hook(_refuse_foreign_weights)
     return fused
 
 
+def _fused(checkpoint: str | None) -> FusedNetwork:
+    if checkpoint is None:
+        raise UserError(
+            "backbone.name=fusion needs backbone.kwargs.checkpoint=FUSED.ckpt, as `solo-invariance fuse` writes"
+        )
+    path = Path(checkpoint)
+    return fused_from_content(read_checkpoint(path), path)
+
+
 def _refuse_foreign_weights(module: nn.Module, keys: Any) -> None:
     # solo-learn loads with strict=False: a wrong pretrained_feature_extractor would load nothing and say nothing.
     if keys.missing_keys:
-        raise UserError(
+        error = UserError(
             f"pretrained_feature_extractor does not hold the fused backbone of backbone.kwargs.checkpoint: "
             f"{len(keys.missing_keys)} weights are missing, such as {keys.missing_keys[0]}; give both the same file"
         )
+        leave_solo_learn(error)
+        raise error

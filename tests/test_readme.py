@@ -178,7 +178,9 @@ def test_the_software_is_cited_as_what_it_is() -> None:
     assert citation["license"] == "MIT"
     assert citation["authors"] == [{"name": "solo-invariance contributors"}]
     paper = citation["preferred-citation"]
-    assert [author["family-names"] for author in paper["authors"]] == ["Ericsson", "Gouk", "Hospedales"]
+    authors = [f"{author['family-names']}, {author['given-names']}" for author in paper["authors"]]
+    assert authors == ["Ericsson, Linus", "Gouk, Henry", "Hospedales, Timothy M."]
+    assert " and ".join(authors) in README
     assert paper["title"] in README
 
 

@@ -38,6 +38,7 @@ _TRANSFORMS = {
 }
 _TASKS = ("shape", "hue", "position", "cifar10", "flowers102")
 _K = 64
+_IMAGES = 200
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ def write_runs(root: Path, count: int) -> None:
     for index in range(count):
         generator = np.random.default_rng(index)
         label = f"{('default', 'ventral', 'dorsal')[index % 3]}-lr{generator.uniform(0.01, 0.9):.3f}-{index:03}"
-        _write(root / f"{index:03}" / "measure" / "invariance.json", _invariance(label, generator))
+        measured = _invariance(label, generator)
+        _write(root / f"{index:03}" / "measure" / "invariance.json", measured)
+        _write_arrays(root / f"{index:03}" / "measure", measured["transforms"], generator)
         for task in _TASKS:
             _write(root / f"{index:03}" / task / "transfer.json", _transfer(label, task, generator))
 
@@ -182,6 +185,19 @@ def _transfer(label: str, task: str, generator: np.random.Generator) -> dict[str
         **{"task": task, "metric": "accuracy", "score": score, "ci95": [score - 0.02, score + 0.02], "penalty": 0.1},
         **{"folds": 5, "probe": "logistic", "num_train": 2000, "num_test": 1000},
     }
+
+
+def _write_arrays(folder: Path, transforms: dict[str, Any], generator: np.random.Generator) -> None:
+    """Write one number an image, by which backbones are compared; what is easy is so for all of them."""
+    easy = np.random.default_rng(0).normal(0, 0.05, _IMAGES)
+    for name, transform in transforms.items():
+        noise = generator.normal(0, 0.05, _IMAGES)
+        arrays = {
+            f"{metric}_per_image": (transform[metric]["mean"] + sign * (easy + noise))[:, None]
+            for metric, sign in (("similarity", 1), ("distance", -20))
+        }
+        names = np.asarray([f"{index:04}.jpg (1000 bytes)" for index in range(_IMAGES)])
+        np.savez(folder / f"{name}.npz", names=names, parameters=np.linspace(0, 1, _K)[:, None], **arrays)
 
 
 def _write(file: Path, content: dict[str, Any]) -> None:

@@ -203,13 +203,14 @@ def _hydra(command: str, run: Callable[[Any], None], arguments: list[str]) -> in
     with sweep_of(command, arguments) as sweep:
         job = _Job(command, run, sweep)
         if sweep is None:
-            return _compose_and_run(job, arguments)
+            return _compose_and_run(job, arguments, arguments)
         try:
-            _compose_and_run(job, without_traces(arguments, sweep))
+            _compose_and_run(job, arguments, without_traces(arguments, sweep))
         except Exception as error:  # of the first job that failed elsewhere, as its launcher brings it back
             if _in_one_line(error, command) is None or not sweep.found():
                 raise
-        return _say_sweep(sweep.found(), {str(error) for error in job.refused})
+        found = sweep.found()  # nothing, where a flag asks for something else: --cfg, --info
+        return _say_sweep(found, {str(error) for error in job.refused}) if found else 0
 
 
 def _say_sweep(found: dict[int, dict[str, Any]], said: set[str]) -> int:
@@ -232,7 +233,8 @@ def _say_sweep(found: dict[int, dict[str, Any]], said: set[str]) -> int:
     return 2 if failed else 0
 
 
-def _compose_and_run(job: _Job, arguments: list[str]) -> int:
+def _compose_and_run(job: _Job, typed: list[str], arguments: list[str]) -> int:
+    """Let Hydra do that; errors name the arguments as they were typed."""
     import hydra
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
@@ -253,7 +255,7 @@ def _compose_and_run(job: _Job, arguments: list[str]) -> int:
             raise
         # What Hydra does not check: a group's choice that is a number, a file that is among its own defaults.
         reason = ", which is nested too deeply or names itself" if isinstance(error, RecursionError) else ""
-        raise UserError(f"{' '.join(arguments)}: Hydra cannot use this{reason}") from error
+        raise UserError(f"{' '.join(typed)}: Hydra cannot use this{reason}") from error
     return 2 if job.refused else 0
 
 

@@ -180,3 +180,25 @@ def test_the_software_is_cited_as_what_it_is() -> None:
     paper = citation["preferred-citation"]
     assert [author["family-names"] for author in paper["authors"]] == ["Ericsson", "Gouk", "Hospedales"]
     assert paper["title"] in README
+
+
+def test_how_long_it_takes_is_what_was_measured() -> None:
+    import json
+
+    page = _page(EXPLANATION / "faq.md")
+    machines = {"nvidia-h200": "NVIDIA H200", "cpu-2-cores": "two CPU cores"}
+    found = 0
+    for name, machine in machines.items():
+        rows = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())["rows"]
+        for row in rows:
+            measured = re.match(r"measure 18 transforms, resnet(\d+)(?:, (\w+))?$", row.get("what", ""))
+            if measured:
+                network, precision = measured.groups()
+                where = f"{machine}, {precision}" if precision else machine
+                rate = row["images_per_second"]
+                start = rf"^\| {where} \| ResNet-{network} \| {round(rate)} \| (\d+) (minutes|hours)"
+                (said,) = re.findall(start, page, flags=re.MULTILINE)
+                seconds = 3_089_000 / rate
+                assert int(said[0]) == pytest.approx(seconds / {"minutes": 60, "hours": 3600}[said[1]], rel=0.06)
+                found += 1
+    assert found == 4

@@ -19,6 +19,8 @@ from solo_invariance.data.framing import resize_for
 from solo_invariance.errors import UserError
 from solo_invariance.known_datasets import IMAGENET
 
+# Beyond [0, 1], as filters that sharpen have it; far less than of images that are bytes or normalised.
+_OVERSHOOT = 0.25
 _MODES = {mode: InterpolationMode(mode) for mode in INTERPOLATIONS}
 
 
@@ -116,8 +118,11 @@ class Backbone(nn.Module):
     """A network in evaluation mode that takes images in [0, 1] and gives features.
 
     It resizes to its own input size and normalises with its own statistics, so that backbones of different origin can
-    be given the same images. Plain, layered and fused backbones are all of this type: what they are made of, the
-    properties say. For a module of your own, see ``Backbone.of``.
+    be given the same images. Images of another type or range are refused: at each call on the CPU, and at the first
+    one on a GPU, where looking costs a wait for the device. What is compiled, traced or exported does not look.
+
+    Plain, layered and fused backbones are all of this type: what they are made of, the properties say. For a module of
+    your own, see ``Backbone.of``.
 
     Args:
         network: Maps normalised images (N, 3, S, S) to features (N, D).
@@ -153,6 +158,7 @@ class Backbone(nn.Module):
         self.views = views
         self.num_features = num_features_of(network, input_spec.crop_size)
         # The pass that told the width told the layers' widths, too.
+        self._has_looked = False
         self.layers = dict(network.widths) if isinstance(network, LayerFeatures) else {"": self.num_features}
         self.register_buffer("mean", torch.tensor(input_spec.mean)[:, None, None], persistent=False)
         self.register_buffer("std", torch.tensor(input_spec.std)[:, None, None], persistent=False)
@@ -231,7 +237,13 @@ class Backbone(nn.Module):
         return combined
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return the features (N, D) of images (N, 3, H, W) in [0, 1]."""
+        """Return the features (N, D) of images (N, 3, H, W) in [0, 1].
+
+        Raises:
+            UserError: They are no such images, but bytes, say, or normalised.
+        """
+        if not torch.compiler.is_compiling() and not torch.jit.is_tracing():
+            self._require_images(images)
         size = self.input_spec.crop_size
         if images.shape[-2:] != (size, size):
             images = F.resize(images, [size, size], _MODES[self.input_spec.interpolation], antialias=True)
@@ -241,6 +253,22 @@ class Backbone(nn.Module):
         # One view of all images after the other: a batch takes as much memory as it does without views.
         features = [self._features(view).float() for view in self.views.of(images)]
         return torch.stack(features).mean(0)
+
+    def _require_images(self, images: Tensor) -> None:
+        if not isinstance(images, Tensor) or images.ndim != 4:
+            given = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+            raise UserError(f"images: {given}, expected a tensor (N, 3, H, W)")
+        if not images.is_floating_point():
+            raise UserError(
+                f"images of {images.dtype}: expected floating point in [0, 1]; images.float() / 255, perhaps"
+            )
+        if images.numel() and not images.is_meta and (images.device.type == "cpu" or not self._has_looked):
+            least, most = map(float, images.detach().aminmax())
+            if least < -_OVERSHOOT or most > 1 + _OVERSHOOT:
+                raise UserError(
+                    f"images with values from {least:.3g} to {most:.3g}: expected [0, 1], neither bytes nor normalised"
+                )
+            self._has_looked = True
 
     def averaged_over(self, views: DrawnViews) -> "Backbone":
         """Return a backbone of the same network whose features are averaged over views of each image."""

@@ -37,6 +37,11 @@ def write_knn_arguments(checkpoint: Path) -> bool:
     return True
 
 
+def other_checkpoints(checkpoint: Path) -> list[str]:
+    """Return the names of the other checkpoints in a checkpoint's folder, of which ``main_knn.py`` may take any."""
+    return sorted(path.name for path in checkpoint.parent.glob("*.ckpt") if path.name != checkpoint.name)
+
+
 def _is_ours(path: Path) -> bool:
     """Whether an ``args.json`` may be written: there is none yet, or it is a fused checkpoint's."""
     if not path.exists():

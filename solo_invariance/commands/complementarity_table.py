@@ -16,7 +16,7 @@ from solo_invariance.report.fusion_pairs import FusionPairs, Sight, fusion_pairs
 
 
 def print_complementarity(runs: Sequence[Path]) -> FusionPairs:
-    """Print and return the pairs of measured backbones that complement each other most, and who sees what where that fits.
+    """Print and return the pairs of backbones that complement each other most, and who sees what where that fits.
 
     Args:
         runs: Directories with results of ``measure``.
@@ -32,8 +32,8 @@ def print_complementarity(runs: Sequence[Path]) -> FusionPairs:
         found = fusion_pairs(results)
     except ValueError as error:
         raise UserError(f"measured: {error}") from error
-    matrix = None if found.matrix is None else _matrix(found.matrix)
-    if matrix is not None and _fits(matrix):
+    matrix = _matrix(found.matrix)
+    if _fits(matrix):
         console.print(f"what each column sees and the row ignores ({len(found.transforms)} transforms)")
         console.print(matrix)
     _print_pairs(found)

@@ -134,8 +134,8 @@ def _values(key: Key, value: str) -> Iterator[str]:
         if len(items) == 1 and not items[0].endswith("/"):
             items = [f"{items[0]},", f"{items[0]}] "]  # which says how a list goes on, and that it may
         yield from (f"{begin}{one}" for one in items)
-    elif key.kind.startswith("list") or (key.kind == "name or list of names" and not value):
-        yield from (f"{name} " for name in names if name == "all")
+    elif key.kind.startswith("list") or key.kind == "name or list of names":
+        yield from (f"{name} " for name in names if name == "all" and name.startswith(value))
         yield from (f"[{name}" for name in names if name != "all" and not value)
         if key.is_path and not value:
             yield "["

@@ -8,6 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.table import Column, Table
 
 from solo_invariance.backbones.fused import network_of
+from solo_invariance.backbones.knn_arguments import other_checkpoints
 from solo_invariance.commands.complementarity_table import print_complementarity
 from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.terminal import console, print_facts, print_remarks, print_targets, progress_bars
@@ -62,6 +63,9 @@ def run(config: Any) -> None:
     about = f"{len(fused.members)} members, {network_of(fused).mode}, {fused.num_features} features"
     console.print(f"{fused.provenance.label}: {about}")
     console.print(f"checkpoint: {settings.out}", soft_wrap=True)
+    if others := other_checkpoints(Path(settings.out)):
+        beside = f"{len(others)} other checkpoints are" if len(others) > 1 else f"{others[0]} is"
+        print_remarks([f"{beside} in its folder: solo-learn's main_knn.py needs it in a folder of its own"])
     console.print(
         f"in solo-learn: backbone.name=fusion {as_typed('+backbone.kwargs.checkpoint', settings.out)} "
         f"{as_typed('pretrained_feature_extractor', settings.out)}",

@@ -115,7 +115,8 @@ def _groups(keys: Sequence[Key], width: int, in_full: bool = False) -> Iterator[
         if key.group != group:
             group = key.group
             yield from ("", group)
-        yield from _columns(key.name, [key.meaning, f"[{_values(key, in_full)}; default: {key.default}]"], width)
+        default = key.default.replace(",", ", ") if len(key.default) > _NAMES else key.default  # or it is cut in words
+        yield from _columns(key.name, [key.meaning, f"[{_values(key, in_full)}; default: {default}]"], width)
 
 
 def _values(key: Key, in_full: bool) -> str:

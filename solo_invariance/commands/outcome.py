@@ -84,9 +84,9 @@ def deliver(outcome: Outcome) -> None:
 
 def write_record(path: Path, content: Mapping[str, Any]) -> None:
     """Write a record, whole or not at all."""
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps(content))
-    unfinished.replace(path)
+    from solo_invariance.results.files import write_json
+
+    write_json(path, content)
 
 
 def print_json(document: Any) -> None:

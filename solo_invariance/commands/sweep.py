@@ -1,7 +1,6 @@
 """The jobs of ``--multirun``: where each writes, and what it tells whoever started it. Imports nothing heavy."""
 
 import hashlib
-import json
 import os
 import re
 import shutil
@@ -80,14 +79,18 @@ class Sweep:
 
     def record_job(self, number: int, swept: Mapping[str, str]) -> None:
         """Tell what a job was, beside what it has made."""
+        from solo_invariance.results.files import read_json
+
         path = self.record_of(number)
-        made = json.loads(path.read_text()) if path.is_file() else {"path": None, "document": {}, "rows": []}
+        made = read_json(path) if path.is_file() else {"path": None, "document": {}, "rows": []}
         write_record(path, {"swept": dict(swept), **made})
 
     def found(self) -> dict[int, dict[str, Any]]:
         """Return what the jobs have told, by their numbers."""
-        paths = sorted(self.records.glob("*.json"), key=lambda path: int(path.stem))
-        return {int(path.stem): json.loads(path.read_text()) for path in paths}
+        from solo_invariance.results.files import read_json
+
+        paths = sorted(self.records.glob("[0-9]*.json"), key=lambda path: int(path.stem))
+        return {int(path.stem): dict(read_json(path)) for path in paths}
 
 
 @contextmanager

@@ -12,4 +12,5 @@ class ReportConfig(Checked):
 
     runs: list[FilePath] = field(default_factory=lambda: ["runs"])
     out: FilePath = "report.html"
+    export: FilePath | None = None
     baseline: str | None = None

@@ -238,6 +238,9 @@ _LAYOUTS = (
 VIEW_SET_NAMES: tuple[str, ...] = tuple(layout.name for layout in _LAYOUTS)
 """The names that `read_view_set` knows; ``view_folders`` is any folder with a folder of images for each group."""
 
+UNPUBLISHED = frozenset({"view_folders"})
+"""The names of layouts that are no published set: nothing says what differs between their views."""
+
 
 def read_view_set(name: str, root: Path, kind: Kind | None = None, protocol: ProtocolName = "clean") -> ViewSet:
     """Find the groups of views of a real view set; no image is opened.

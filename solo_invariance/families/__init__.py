@@ -12,7 +12,7 @@ from solo_invariance.families.extended import (
     photometric,
     strong_dorsal,
 )
-from solo_invariance.families.family import Family
+from solo_invariance.families.family import Family, FamilyTransform
 from solo_invariance.families.named import families
 from solo_invariance.families.operations.appearance import (
     ColorJitter,
@@ -66,6 +66,7 @@ __all__ = [
     "Equalize",
     "Erasing",
     "Family",
+    "FamilyTransform",
     "Framing",
     "GaussianBlur",
     "GaussianNoise",

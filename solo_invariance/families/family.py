@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import Tensor
 
+from solo_invariance.families.canvas import Canvas, default_canvas_size, sizes_of
 from solo_invariance.families.operations.appearance import PhotometricOperation
 from solo_invariance.families.operations.operation import Operation, Parameters
 from solo_invariance.families.operations.resampling import resample
@@ -109,6 +111,29 @@ class Family:
                     views = operation.apply(views, drawn)
         return (views.clone() if views is images else views).to(dtype)
 
+    def transform(self, crop_size: int = 224, canvas_size: int | None = None, whole: bool = True) -> "FamilyTransform":
+        """Return the family as a transform of one image, as torchvision's and others' pipelines have them.
+
+        Args:
+            crop_size: Side of the views, in pixels.
+            canvas_size: Side of the canvas that an image is resized to first, in pixels; by default the crop's up to 96
+                and 8/7 of it above, as in training.
+            whole: The canvas shows the whole image, stretched to a square; otherwise its centre square.
+
+        Example:
+            >>> import torch
+            >>> from PIL import Image
+            >>> from solo_invariance.families import ventral
+            >>> photograph = Image.new("RGB", (640, 480), "red")
+            >>> make_view = ventral.transform(crop_size=224)
+            >>> _ = torch.manual_seed(0)
+            >>> first, second = make_view(photograph), make_view(photograph)
+            >>> first.shape, first.dtype
+            (torch.Size([3, 224, 224]), torch.float32)
+        """
+        size = default_canvas_size(crop_size) if canvas_size is None else canvas_size
+        return FamilyTransform(self, crop_size, Canvas(size, sharp=size > crop_size, whole=whole))
+
     def _check(self, images: Tensor, parameters: Sequence[Parameters], crop_size: int) -> None:
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3] or 0 in images.shape:
             raise ValueError(f"images {tuple(images.shape)}: expected square ones, (N, 3, C, C)")
@@ -161,6 +186,45 @@ class Family:
         """Return a short hash of what the family does; two families that draw the same views share it."""
         content = json.dumps(_canonical(self.describe()["operations"]), sort_keys=True)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class FamilyTransform:
+    """A family as a transform of one image: its view, drawn anew at each call.
+
+    For pipelines of other programs: ``torchvision.datasets.ImageFolder(root, transform)``, lightly's or DINO's lists of
+    views. It computes on the CPU, image by image; on an accelerator, ``Family.apply`` makes the views of a batch.
+
+    What is drawn follows from torch's global random state, as torchvision's transforms do: ``torch.manual_seed``
+    repeats it, and each worker of a ``DataLoader`` has a seed of its own.
+
+    Args:
+        family: Draws and applies the augmentation.
+        crop_size: Side of the views, in pixels.
+        canvas: What an image is resized to first.
+    """
+
+    family: Family
+    crop_size: int
+    canvas: Canvas
+
+    def __call__(self, image: Image.Image | Tensor) -> Tensor:
+        """Return a view, float32 (3, crop_size, crop_size) in [0, 1], not normalised.
+
+        Args:
+            image: A PIL image of any size and mode, or a tensor (3, H, W), uint8.
+
+        Raises:
+            UserError: The picture is broken.
+            ValueError: It is a tensor of another shape or type.
+        """
+        if isinstance(image, Tensor) and (image.dtype != torch.uint8 or image.ndim != 3 or image.shape[0] != 3):
+            raise ValueError(f"image {tuple(image.shape)} of {image.dtype}: expected (3, H, W), uint8")
+        pixels, extent = self.canvas(image)
+        generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+        sizes = sizes_of([extent])
+        parameters = self.family.draw(1, generator, sizes)
+        return self.family.apply(pixels[None], parameters, self.crop_size, sizes)[0]
 
 
 def _in_words(operation: Operation) -> str:

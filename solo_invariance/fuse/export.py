@@ -25,6 +25,7 @@ def export_network(backbone: Backbone, path: Path) -> None:
 
     ``torch.export.load(FILE).module()`` reads a ``.pt2``, which takes images of its input's size and refuses
     others; ``torch.jit.load(FILE)`` reads a ``.ts``, which takes images of any size: members resize for themselves.
+    Neither looks at the values: of bytes, or of normalised images, they compute features that mean nothing.
 
     Args:
         backbone: Fused, on the CPU.

@@ -22,6 +22,8 @@ from solo_invariance.backbones.solo_learn import host_builders
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.solo_learn.registry import register_backbones
 
+_FOLDER = "--pretrained_checkpoint_dir"
+
 
 def run_script(arguments: Sequence[str]) -> None:
     """Run a script as if it were started by itself.
@@ -30,13 +32,15 @@ def run_script(arguments: Sequence[str]) -> None:
         arguments: The script's path, and its arguments.
 
     Raises:
-        UserError: There is no such script, or solo-learn is not beside it and cannot be found.
+        UserError: There is no such script, or solo-learn is not beside it and cannot be found; or the folder that the
+            script is to take a checkpoint from holds several.
     """
     if not arguments or not Path(arguments[0]).is_file():
         raise UserError(
             f"script {arguments[0] if arguments else ''}: no such file; name one of solo-learn's, main_knn.py"
         )
     script = Path(arguments[0])
+    _require_one_checkpoint(arguments[1:])
     sys.argv = list(arguments)
     sys.path.insert(0, str(script.resolve().parent))
     if not host_builders():
@@ -46,6 +50,18 @@ def run_script(arguments: Sequence[str]) -> None:
     if not torch.cuda.is_available():
         _stay_on_the_cpu()
     runpy.run_path(str(script), run_name="__main__")
+
+
+def _require_one_checkpoint(options: Sequence[str]) -> None:
+    """Refuse a folder of several checkpoints, of which the script would take whichever the file system names first."""
+    words = [word for option in options for word in option.split("=", 1)]
+    folder = words[words.index(_FOLDER) + 1] if _FOLDER in words[:-1] else None
+    found = sorted(path.name for path in Path(folder).glob("*.ckpt")) if folder else []
+    if len(found) > 1:
+        raise UserError(
+            f"{_FOLDER} {folder}: holds {len(found)} checkpoints ({', '.join(found)}), of which the script would take "
+            f"any; give the one, with its args.json, a folder of its own"
+        )
 
 
 def _accept_compute_on_step() -> None:

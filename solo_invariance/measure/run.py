@@ -299,6 +299,7 @@ class _Run:
             "transforms": transforms,
             "views": views,
             "cautions": [
+                *self.data.cautions,
                 *self._cautions_of_number(),
                 *self._cautions_of_reference(layer),
                 *cautions_of({**transforms, **views}),

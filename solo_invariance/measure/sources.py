@@ -13,7 +13,7 @@ from solo_invariance.config.measure import DataConfig
 from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages, digest_of, identify
 from solo_invariance.data.latent_scenes.dataset import VIEW_SETS, LatentScenes, view_groups
 from solo_invariance.data.sources import Images, image_source, with_short_side
-from solo_invariance.data.view_sets import VIEW_SET_NAMES, ViewSet, read_view_set
+from solo_invariance.data.view_sets import UNPUBLISHED, VIEW_SET_NAMES, ViewSet, read_view_set
 from solo_invariance.errors import UserError
 from solo_invariance.measure.loop.groups import Group, ViewGroups
 from solo_invariance.measure.transforms.transform import ResizeCrop
@@ -22,6 +22,10 @@ from solo_invariance.results.files import fingerprint_of
 
 EMBEDDED = "latent_scenes"
 _REFERENCE_SEED = 1_000_000
+_ASSUMED_SPATIAL = (
+    "view_folders: taken for spatial views, in which pixels move, since data.kind was left open; where their values "
+    "change, set data.kind=appearance, and another out."
+)
 VIEW_KINDS: dict[str, Literal["spatial", "appearance"]] = {
     "pose": "spatial",
     "light_direction": "appearance",
@@ -60,6 +64,7 @@ class MeasuredData:
         for_views: Whether the images are there for their views: transforms are measured only where they are asked for.
         known_by_name: Whether images of the same names are the same images.
         own_reference: What gives other images of the same kind, to whiten by where no others are given.
+        cautions: What was taken for granted about the images, in sentences.
     """
 
     images: ImageSource
@@ -68,6 +73,7 @@ class MeasuredData:
     for_views: bool = False
     known_by_name: bool = True
     own_reference: Callable[[], ImageSource] | None = None
+    cautions: tuple[str, ...] = ()
 
     @property
     def views(self) -> tuple[str, ...]:
@@ -133,7 +139,9 @@ def _configured(
         return MeasuredData(ImageFiles(Path(data.path), geometry.resize))
     if data.name == EMBEDDED:
         return _embedded(data, geometry, views)
-    return _view_set(data, geometry, views, protocol)
+    found = _view_set(data, geometry, views, protocol)
+    assumed = data.kind is None and data.name in UNPUBLISHED
+    return replace(found, cautions=(_ASSUMED_SPATIAL,)) if assumed else found
 
 
 def _embedded(data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | None) -> MeasuredData:

@@ -8,8 +8,10 @@ from solo_invariance.fuse.complementarity import complementarity
 from solo_invariance.report.collect import Results, Row
 from solo_invariance.report.columns import Quantity, readable
 from solo_invariance.report.drawing import colours
-from solo_invariance.report.drawing.axis import round_domain
 from solo_invariance.report.grids import comparable_similarity
+
+MOST = 0.5
+"""The strong end of the ramp, on every page: half of what similarities can differ by, from 0 to 1."""
 
 
 class Entry(NamedTuple):
@@ -40,11 +42,10 @@ def complementarity_matrix(results: Results) -> Matrix | None:
         found = complementarity(measured)
     except ValueError:
         return None
-    _, most = round_domain([0.0, float(found.matrix.max())])
     rows = []
     for i, label in enumerate(found.labels):
         entries = [
-            None if i == j else _entry(float(found.matrix[i, j]), most, found.strongest[i][j])
+            None if i == j else _entry(float(found.matrix[i, j]), found.strongest[i][j])
             for j in range(len(found.labels))
         ]
         rows.append((label, entries))
@@ -56,5 +57,5 @@ def _means(row: Row, quantity: Quantity) -> dict[str, float]:
     return {name: estimate.mean for name, estimate in estimates.items()}
 
 
-def _entry(value: float, most: float, strongest: str | None) -> Entry:
-    return Entry(value, colours.level(value, 0.0, most), strongest and readable(strongest))
+def _entry(value: float, strongest: str | None) -> Entry:
+    return Entry(value, colours.level(value, 0.0, MOST), strongest and readable(strongest))

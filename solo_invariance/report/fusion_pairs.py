@@ -57,29 +57,27 @@ class FusionPair:
 
 @dataclass(frozen=True)
 class FusionPairs:
-    """Pairs of backbones that were measured on the same images by the same protocol.
+    """Pairs of backbones that were measured on the same images by the same protocol; of several such sets, the largest.
 
     Args:
         pairs: The most complementary first, and no more than ``MOST_PAIRS``.
         num_pairs: How many there are.
-        transforms: Those that all were measured on.
-        left_out: The labels of backbones that share images and protocol with no other.
-        matrix: Of all backbones, where they are all on the same images.
+        transforms: Those that all of these were measured on.
+        left_out: The labels of the other backbones.
+        matrix: Of all backbones that share them.
     """
 
     pairs: tuple[FusionPair, ...]
     num_pairs: int
     transforms: tuple[str, ...]
     left_out: tuple[str, ...]
-    matrix: Complementarity | None
+    matrix: Complementarity
 
     def as_content(self) -> dict[str, Any]:
-        """Return the pairs as plain data, and the matrix of all backbones where they are all on the same images."""
+        """Return the pairs and the matrix as plain data."""
         pairs = [[_content(sight) for sight in (pair.first, pair.second)] for pair in self.pairs]
-        found: dict[str, Any] = {"pairs": pairs, "left_out": list(self.left_out)}
-        if self.matrix is not None:
-            found["complementarity"] = {**self.matrix._asdict(), "matrix": self.matrix.matrix.tolist()}
-        return found
+        matrix = {**self.matrix._asdict(), "matrix": self.matrix.matrix.tolist()}
+        return {"pairs": pairs, "left_out": list(self.left_out), "complementarity": matrix}
 
 
 def fusion_pairs(results: Results) -> FusionPairs:
@@ -88,26 +86,27 @@ def fusion_pairs(results: Results) -> FusionPairs:
     A fused backbone sees what its members see: it would say nothing about whom to fuse.
 
     Raises:
-        ValueError: There are fewer than two backbones, no transform that all of them were measured on, or no two that
-            were measured on the same images by the same protocol.
+        ValueError: There are fewer than two backbones, or no two that were measured with the same transform on the
+            same images by the same protocol, or no transform that all of those were measured on.
     """
     rows = {row.label: row for row in results.competitors if row.transforms and not row.is_fused}
-    quantity = comparable_similarity(rows.values())
-    means = {label: _means(row, quantity) for label, row in rows.items()}
-    found = complementarity(means)
-    groups = _comparable(results, rows, found.transforms, quantity)
+    groups = _comparable(results, rows)
+    largest = max(groups, key=len, default=[])
+    if len(largest) < 2 <= len(rows):
+        raise ValueError(
+            f"no two of {', '.join(rows)} were measured with a transform in common, on the same images, by the same "
+            f"protocol and k"
+        )
+    quantity = comparable_similarity(rows[label] for label in largest)
+    found = complementarity({label: _means(rows[label], quantity) for label in largest})
     places = {label: index for index, label in enumerate(found.labels)}
     ranked = sorted(
-        (pair for group in groups for pair in combinations(group, 2)),
+        combinations(found.labels, 2),
         key=lambda pair: -min(_entry(found, places, *pair), _entry(found, places, *reversed(pair))),
     )
-    if not ranked:
-        raise ValueError(
-            f"no two of {', '.join(rows)} were measured on the same images by the same protocol, with the same k"
-        )
     pairs = [_pair(rows[one], rows[other], found, places, quantity) for one, other in ranked[:MOST_PAIRS]]
-    alone = tuple(label for group in groups if len(group) == 1 for label in group)
-    return FusionPairs(tuple(pairs), len(ranked), tuple(found.transforms), alone, found if len(groups) == 1 else None)
+    left_out = tuple(label for label in rows if label not in places)
+    return FusionPairs(tuple(pairs), len(ranked), tuple(found.transforms), left_out, found)
 
 
 def _content(sight: Sight) -> dict[str, Any]:
@@ -119,19 +118,26 @@ def _means(row: Row, quantity: Quantity) -> dict[str, float]:
     return {name: one.mean for name, one in estimates.items() if one is not None}
 
 
-def _comparable(
-    results: Results, rows: Mapping[str, Row], transforms: Sequence[str], quantity: Quantity
-) -> list[list[str]]:
-    """Return the labels of backbones that share their images, protocol and parameters together."""
-    groups: dict[tuple[object, ...], list[str]] = {}
-    for label, row in rows.items():
-        key: list[object] = []
-        for name in transforms:
-            column = Column(name, row.transforms[name].kind)
-            key += [compared(results).of(quantity, column).sets.get(label), row.sources[name].protocol]
-            key.append(row.transforms[name].parameters)
-        groups.setdefault(tuple(key), []).append(label)
-    return list(groups.values())
+def _comparable(results: Results, rows: Mapping[str, Row]) -> list[list[str]]:
+    """Return the labels of backbones that share a transform, its parameters and its images, together."""
+    groups: list[list[str]] = []
+    keys = {label: _keys(results, row) for label, row in rows.items()}
+    for label in rows:
+        group = next((one for one in groups if keys[one[0]] & keys[label]), None)
+        if group is None:
+            groups.append([label])
+        else:
+            group.append(label)
+    return groups
+
+
+def _keys(results: Results, row: Row) -> set[tuple[object, ...]]:
+    """Return all that two backbones must have in common of a transform to be compared on it."""
+    found: set[tuple[object, ...]] = set()
+    for name, transform in row.transforms.items():
+        images = compared(results).of("similarity", Column(name, transform.kind)).sets.get(row.label)
+        found.add((name, images, row.sources[name].protocol, transform.parameters))
+    return found
 
 
 def _entry(found: Complementarity, places: Mapping[str, int], ignoring: str, seeing: str) -> float:

@@ -101,7 +101,8 @@ def _verdicts(results: Results, kind: str) -> list[Verdict]:
         return verdicts_of_sets
     values = _values([found.estimates[label].mean for label in alone])
     verb = "was" if len(alone) == 1 else "were"
-    claim = (*_labels([rows[label] for label in alone]), f" {verb} measured on other images and not compared ")
+    others = "other" if several else "different"
+    claim = (*_labels([rows[label] for label in alone]), f" {verb} measured on {others} images and not compared ")
     lows, highs = zip(*((found.estimates[label].low, found.estimates[label].high) for label in alone), strict=True)
     overlap = "" if len(alone) < 2 else "; intervals overlap" if max(lows) <= min(highs) else "; intervals differ"
     evidence = f"in invariance to {kind} changes ({said} {values} over {found.over}{overlap})"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from itertools import islice, zip_longest
 
 from solo_invariance.report.collect import Results, Row
@@ -32,12 +31,6 @@ def leaders(results: Results) -> tuple[Row, ...]:
     in_turn = (label for turn in zip_longest(*orders) for label in turn if label is not None)
     chosen = set(islice(dict.fromkeys([*in_turn, *(row.label for row in results.rows)]), NUM_LEADERS))
     return tuple(row for row in results.rows if row.label in chosen)
-
-
-def shown(grid: Grid, rows: Iterable[Row]) -> Grid:
-    """Return a table of some of its rows, whose marks, scales and ranks are still of all."""
-    labels = {row.label for row in rows}
-    return replace(grid, rows=tuple(row for row in grid.rows if row.label in labels))
 
 
 def enumerated(labels: Sequence[str]) -> str:

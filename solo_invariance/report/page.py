@@ -5,134 +5,188 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from solo_invariance.config.checks import require_text
+from solo_invariance.report import groups as grouping
+from solo_invariance.report.association import FEWEST, associations, clouds, clouds_of_views
 from solo_invariance.report.caveats import caveats
-from solo_invariance.report.collect import Results, collect_results
+from solo_invariance.report.collect import Results, Row, collect_results
 from solo_invariance.report.complementarity import complementarity_matrix
 from solo_invariance.report.differences import difference_tables, known_comparisons
-from solo_invariance.report.drawing import colours, curves, whiskers
-from solo_invariance.report.drawing.axis import round_domain, tick_text
+from solo_invariance.report.drawing import colours, curves, depth, scatter, svg, whiskers
+from solo_invariance.report.drawing.axis import tick_text
+from solo_invariance.report.export import write_export
 from solo_invariance.report.grids import (
     Grid,
     comparable_similarity,
-    further_metrics,
     interval,
     invariance_grid,
     matched_width,
     mean_ranks,
     number,
+    readable,
     transfer_grid,
-    without_identity,
 )
+from solo_invariance.report.groups import Group
 from solo_invariance.report.headline import Label, headline, scope
-from solo_invariance.report.leaders import leaders, shown
+from solo_invariance.report.leaders import MOST_IN_FULL, leaders
+from solo_invariance.report.made import Made
 from solo_invariance.report.marks import SYMBOLS, WORDS
+from solo_invariance.report.metrics import LEGEND_WIDTH, Scale, panels
 from solo_invariance.report.notes import notes
 from solo_invariance.report.numbers import all_numbers
-from solo_invariance.report.paired import comparable_distance
 from solo_invariance.report.provenance import sources
-from solo_invariance.results import Estimate
+from solo_invariance.report.styles import FONTS, figure_style
 from solo_invariance.results.files import write_bytes
 
 PAGE_NAME = "report.html"
+MOST_UNFOLDED = 100
+"""So many backbones can be unfolded under each metric; of more, under the first alone, as bare numbers."""
+
+MOST_METRICS = 16
+"""So many metrics have a switch; the style has a rule for each."""
 
 
-class Scale(NamedTuple):
-    """The ends of a heat map's ramp; ``least > most`` where smaller numbers are more invariant."""
-
-    least: float
-    most: float
-
-    def level(self, estimate: Estimate) -> int:
-        """The step of the ramp for a number."""
-        return colours.level(estimate.mean, self.least, self.most)
-
-
-def build_report(runs: Sequence[Path | str], out: Path | str = PAGE_NAME) -> Path:
+def build_report(
+    runs: Sequence[Path | str],
+    out: Path | str = PAGE_NAME,
+    export: Path | str | None = None,
+    baseline: str | None = None,
+) -> Path:
     """Write one self-contained HTML page on every result below ``runs``, and return its path.
 
     Args:
         runs: Directories that are searched for ``invariance.json`` and ``transfer.json``, in the order of the rows.
         out: The page, if the name ends in ``.html``; else the directory in which ``report.html`` is written. An older
             page is replaced at the very end, so that a failure leaves it as it was.
+        export: A directory for every table as CSV and LaTeX and every figure as SVG, with ``index.json``, which lists
+            them; None: they are not written.
+        baseline: The label of the backbone that differences are from; None: from the best of each column.
 
     Raises:
-        UserError: There is no result, one cannot be read, or the page cannot be written.
+        UserError: There is no result, one cannot be read, there is no such baseline, or a file cannot be written.
     """
-    return write_report(collect_results(runs), out)
+    results = collect_results(runs, baseline)
+    return write_report(results, out, export, command_of(runs, out, export, baseline))
 
 
-def write_report(results: Results, out: Path | str = PAGE_NAME) -> Path:
+def command_of(
+    runs: Sequence[Path | str], out: Path | str, export: Path | str | None = None, baseline: str | None = None
+) -> str:
+    """Return the command that makes a page, as it is typed in a shell."""
+    further = {key: value for key, value in {"export": export, "baseline": baseline}.items() if value is not None}
+    keys = {"runs": f"[{','.join(map(str, runs))}]", "out": out, **further}
+    return shlex.join(["solo-invariance", "report", *(f"{key}={value}" for key, value in keys.items())])
+
+
+def write_report(
+    results: Results, out: Path | str = PAGE_NAME, export: Path | str | None = None, command: str = ""
+) -> Path:
     """Write the page of results that were read already, and return its path.
 
     Args:
         results: As ``collect_results`` returns them.
         out: The page, if the name ends in ``.html``; else the directory in which ``report.html`` is written.
+        export: A directory for tables and figures as files, or None.
+        command: What made the page, which it says.
 
     Raises:
-        UserError: The page cannot be written.
+        UserError: A file cannot be written.
     """
     require_text(out, "out")
     out = Path(out)
     page = out if out.suffix in {".html", ".htm"} else out / PAGE_NAME
-    write_bytes(page, render_page(results, page.parent).encode("utf-8", "backslashreplace"))
+    if export is not None:
+        require_text(export, "export")
+        write_export(results, Path(export))
+    html = render_page(results, page.parent, Made.now(command))
+    write_bytes(page, html.encode("utf-8", "backslashreplace"))
     return page
 
 
-def render_page(results: Results, directory: Path) -> str:
+def render_page(results: Results, directory: Path, made: Made | None = None) -> str:
     """The page's HTML, with the paths of the result files relative to the directory that the page will lie in."""
     environment = _environment()
-    css = environment.get_template("page.css.j2").render(light=colours.LIGHT, dark=colours.DARK)
-    quantity = comparable_similarity(results.rows)
-    by_distance = comparable_distance(results.rows)
-    compared, distance = invariance_grid(results, quantity), invariance_grid(results, by_distance)
-    similarity = invariance_grid(results, "similarity")
-    transfer = transfer_grid(results)
-    chosen = leaders(results)
-    some = Results(chosen)
-    everything = len(chosen) == len(results.rows)
+    css = environment.get_template("page.css.j2").render(
+        light=colours.LIGHT, dark=colours.DARK, figures=Markup(figure_style(None))
+    )
+    groups = grouping.shown_groups(results)
+    rows = tuple(row for group in groups for row in group.rows)
+    everything = len(rows) == len(results.rows)
     return environment.get_template("page.html.j2").render(
         css=Markup(css),
         css_sha256=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
-        title=", ".join(row.label for row in results.rows) if everything else scope(results),
-        num_backbones=len(results.rows),
-        num_shown=len(chosen),
-        everything=everything,
-        lines=[(row.label, curves.line_style(i)) for i, row in enumerate(chosen) if row.transforms],
+        title=", ".join(row.label for row in results.rows) if len(results.rows) <= MOST_IN_FULL else scope(results),
+        made=made,
         headline=headline(results),
         scope=scope(results),
         cautions=caveats(results),
-        compared=shown(compared, chosen),
-        all_compared=compared,
-        compared_scale=Scale(*_domain(compared)),
-        matched_width=matched_width(results) if quantity == "width_matched_similarity" else None,
-        similarity=shown(similarity, chosen),
-        similarity_scale=Scale(*_domain(similarity)),
-        distance=shown(distance, chosen),
-        plain_distance=invariance_grid(results, "distance"),
-        relative_distance=by_distance == "relative_distance",
-        distance_scale=Scale(*reversed(_domain(distance))),
-        further=further_metrics(chosen),
-        without_identity={row.label: without_identity(row) for row in chosen},
-        numbers=None if everything else all_numbers(results),
-        figures=curves.curve_figures(some),
-        complementarity=complementarity_matrix(some),
-        transfer=shown(transfer, chosen),
-        all_transfer=transfer,
-        intervals=whiskers.whiskers(transfer),
-        ranks=mean_ranks(transfer),
+        num_backbones=len(results.rows),
+        num_shown=len(rows),
+        everything=everything,
+        groups=groups,
+        provenance_in_full=len(results.rows) <= MOST_IN_FULL,
+        sources=[(row, sources(row, directory)) for row in results.rows],
+        numbers=all_numbers(results),
         differences=difference_tables(results),
         known=known_comparisons(results),
         notes=notes(results),
-        sources=[(row, sources(row, directory)) for row in results.rows],
+        **_invariance(results, groups, rows),
+        **_transfer(results),
     )
+
+
+def _invariance(results: Results, groups: Sequence[Group], rows: tuple[Row, ...]) -> dict[str, Any]:
+    """What the sections on invariance are made of."""
+    quantity = comparable_similarity(results.rows)
+    styles = curves.line_styles(groups)
+    everything = len(rows) == len(results.rows)
+    figures = [curves.curve_figures(results, groups, of_distance=one) for one in (False, True)[: 1 + everything]]
+    return {
+        "panels": panels(results)[:MOST_METRICS],
+        "all_compared": invariance_grid(results, quantity),
+        "matched_width": matched_width(results) if quantity == "width_matched_similarity" else None,
+        "figures": [
+            [(figure, svg.markup(curves.draw(figure, f"curve-{of}-{i}"))) for i, figure in enumerate(of_metric)]
+            for of, of_metric in enumerate(figures)
+            if of_metric
+        ],
+        "depths": [
+            (figure, svg.markup(curves.with_legend(figure, curves.draw(figure, f"depth-{i}"))))
+            for i, figure in enumerate(depth.depth_figures(results))
+        ],
+        "lines": [
+            (group.label, svg.markup(curves.draw_sample(styles[group.label])), index)
+            for index, group in enumerate(groups)
+            if any(row.transforms for row in group.rows)
+        ],
+        "flat": list(map(readable, curves.hardly_changing(results))),
+        "complementarity": complementarity_matrix(Results(rows if len(rows) <= MOST_IN_FULL else leaders(results))),
+        "views_against_transforms": [
+            (cloud, svg.markup(scatter.draw(cloud, f"views-{i}"))) for i, cloud in enumerate(clouds_of_views(results))
+        ],
+    }
+
+
+def _transfer(results: Results) -> dict[str, Any]:
+    """What the sections on transfer are made of."""
+    grid = transfer_grid(results)
+    both = sum(1 for row in results.rows if row.transfer and row.transforms)
+    return {
+        "transfer": grid,
+        "whiskers": whiskers.whiskers(grid),
+        "ranks": mean_ranks(grid),
+        "associations": associations(results),
+        "clouds": [(cloud, svg.markup(scatter.draw(cloud, f"cloud-{i}"))) for i, cloud in enumerate(clouds(results))],
+        "num_with_both": both,
+    }
 
 
 def _environment() -> Environment:
@@ -146,15 +200,32 @@ def _environment() -> Environment:
     environment.filters.update(number=number, interval=interval, tick=tick_text, breakable=_breakable)
     environment.tests.update(label=lambda part: isinstance(part, Label))
     environment.globals.update(
-        layout=curves, symbols=SYMBOLS, words=WORDS, whisker_layout=whiskers, num_levels=colours.NUM_LEVELS
+        symbols=SYMBOLS,
+        words=WORDS,
+        num_levels=colours.NUM_LEVELS,
+        signed_level=lambda value: colours.level(value, -1.0, 1.0),
+        fewest=FEWEST,
+        fonts=FONTS,
+        legend_width=LEGEND_WIDTH,
+        most_groups=MOST_IN_FULL,
+        most_metrics=MOST_METRICS,
+        most_unfolded=MOST_UNFOLDED,
+        said_of=scatter.said_of,
+        spread=grouping.spread,
+        whisker=lambda of, estimate: svg.markup(whiskers.draw(of, estimate)),
+        whisker_axis=lambda of: svg.markup(whiskers.draw_axis(of)),
+        rows_of=_rows_of,
+        signed=Scale(-1.0, 1.0, ("opposite ranks", "the same ranks")),
+        complementary=Scale(0.0, 0.5, ("sees nothing more", "sees what it ignores")),
     )
     return environment
+
+
+def _rows_of(grid: Grid, group: Group) -> list[Row]:
+    """The rows of a group that a table has."""
+    return [row for row in group.rows if row.label in grid.cells]
 
 
 def _breakable(label: str) -> Markup:
     """The label, with places at which a line may break."""
     return Markup("<wbr>").join(re.split(r"(?<=[+_/])", label))
-
-
-def _domain(grid: Grid) -> tuple[float, float]:
-    return round_domain([estimate.mean for estimate in grid.estimates] or [0.0, 1.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -243,7 +244,7 @@ class _Comparing:
     def _read(self, row: Row, name: str) -> Arrays | None:
         file = row.sources[name]
         path = file.file.parent / f"{name}.npz"
-        if not path.is_file():
+        if not os.path.isfile(path):  # whatever a transform is called
             return None
         try:
             found = per_image(path, _KEPT)

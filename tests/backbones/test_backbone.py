@@ -1,8 +1,12 @@
 """What a backbone knows about what it is made of, and modules of one's own."""
 
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.backbones.fused_checkpoint import save_fused
@@ -65,3 +69,42 @@ def test_a_word_is_a_model_or_a_checkpoint() -> None:
         "layer2": 16,
         "layer4": 64,
     }
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.zeros(2, 3, 32, 32, dtype=torch.uint8), r"images of torch.uint8: expected floating point in \[0, 1\]"),
+        (torch.full((2, 3, 32, 32), 255.0), r"values from 255 to 255: expected \[0, 1\], neither bytes nor normalised"),
+        (torch.full((2, 3, 32, 32), -2.0), r"values from -2 to -2: expected \[0, 1\]"),
+        (torch.rand(3, 32, 32), r"images: \(3, 32, 32\), expected a tensor \(N, 3, H, W\)"),
+        (np.zeros((2, 3, 32, 32)), r"images: ndarray, expected a tensor \(N, 3, H, W\)"),
+    ],
+)
+def test_what_is_no_image_in_0_to_1_is_refused_at_each_call(tiny_backbone: Backbone, images: Any, message: str) -> None:
+    for _ in range(2):
+        with pytest.raises(UserError, match=message):
+            tiny_backbone(images)
+        assert tiny_backbone(torch.rand(2, 3, 32, 32)).shape == (2, 64)
+
+
+def test_images_that_a_sharp_filter_made_are_taken(tiny_backbone: Backbone) -> None:
+    assert tiny_backbone(torch.linspace(-0.1, 1.1, 3 * 32 * 32).reshape(1, 3, 32, 32)).shape == (1, 64)
+
+
+def test_where_looking_waits_for_the_device_it_is_done_once(
+    tiny_backbone: Backbone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[int] = []
+    aminmax = Tensor.aminmax
+    monkeypatch.setattr(Tensor, "aminmax", lambda images: looked.append(len(images)) or aminmax(images))
+    images = torch.rand(2, 3, 32, 32)
+    tiny_backbone(images)
+    tiny_backbone(images)
+    assert looked == [2, 2]
+    elsewhere = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(Tensor, "device", property(lambda self: elsewhere))
+    tiny_backbone._has_looked = False
+    for _ in range(3):
+        tiny_backbone._require_images(images)
+    assert looked == [2, 2, 2]

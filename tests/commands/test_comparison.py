@@ -10,6 +10,9 @@ from scipy.stats import t as student
 
 from solo_invariance.errors import UserError
 from solo_invariance.measure.comparison import compare_runs
+from solo_invariance.report.collect import collect_results
+from solo_invariance.report.paired import compared
+from solo_invariance.results import InvarianceComparison
 
 _METRICS = "metrics=[similarity,distance,chance_corrected_similarity,recall_at_1]"
 
@@ -45,10 +48,33 @@ def theirs(cli, host_checkpoint, tmp_path: Path) -> Path:
     return tmp_path / "theirs"
 
 
+def test_the_report_has_the_differences_of_the_comparison(cli, host_checkpoint, theirs, tmp_path: Path) -> None:
+    """With the error of the reference, which both have, and in the direction in which the report needs it."""
+    ours = tmp_path / "ours"
+    assert cli(*_arguments(host_checkpoint(), ours, _METRICS, f"against={theirs}"))[0] == 0
+    written = InvarianceComparison.read(ours / "comparison.json")
+    found = compared(collect_results([ours, theirs]))
+    seen = 0
+    for (quantity, column), differences in found.columns.items():
+        for (one, other), difference in differences.pairs.items():
+            if column.is_mean:
+                continue
+            expected = {**written.transforms, **written.views}[column.name].metric(quantity)
+            sign = 1 if (one, other) == ("ventral", "dorsal") else -1
+            ends = sorted(sign * end for end in expected.ci95)
+            assert difference.mean == pytest.approx(sign * expected.mean, abs=1e-12)
+            assert difference.ci95 == pytest.approx(ends, abs=1e-9)
+            assert difference.reference_error == pytest.approx(expected.reference_error, rel=1e-9)
+            seen += 1
+    assert seen >= 9  # three metrics of three changes
+
+
 def test_paired_differences_against_numpy(cli, host_checkpoint, theirs, tmp_path: Path) -> None:
     ours = tmp_path / "ours"
     code, printed, err = cli(*_arguments(host_checkpoint(), ours, _METRICS, f"against={theirs}", "seed=0"))
     assert code == 0, err
+    page = (ours / "report.html").read_text()
+    assert "ventral minus dorsal, as <code>against=</code> found it" in page
     result = json.loads((ours / "comparison.json").read_text())
     assert (result["schema"], result["kind"], result["label"]) == (1, "comparison", "ventral")
     assert result["against"] == {"label": "dorsal", "out": str(theirs)}

@@ -378,7 +378,7 @@ def test_two_processes_give_the_numbers_of_one(cli, host_checkpoint, tmp_path: P
     assert cli(*arguments)[0] == 0
     code, printed, err = cli(*arguments, f"out={tmp_path / 'two'}", "devices=2")
     assert (code, err) == (0, "")
-    assert printed.count("invariance, protocol clean") == 1
+    assert printed.count("ventral: invariance on") == 1
     one, two = _leaves(_numbers(tmp_path / "one")), _leaves(_numbers(tmp_path / "two"))
     assert {*one} == {*two}
     for name, value in one.items():

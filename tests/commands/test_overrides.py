@@ -350,7 +350,6 @@ def test_keys_of_wrong_shape_are_one_line(command: str, cli, monkeypatch: pytest
         ("measure", "-x", "-x: there is no such flag"),
         ("measure", "--cfg=x", "argument --cfg/-c: invalid choice: 'x'"),
         ("measure", "--package", "argument --package/-p: expected one argument; keys are set by key=value"),
-        ("measure", "help", "'help': expected key=value"),
         ("measure", "data..path=x", "'data..path=x': expected key=value"),
         ("measure", "k=99999999999999999999", "k=99999999999999999999: expected at most 2147483647"),
         ("measure", "k=2147483648", "k=2147483648: expected at most 2147483647"),

@@ -10,8 +10,9 @@ from solo_invariance.backbones import Backbone
 from solo_invariance.commands import terminal
 from solo_invariance.commands.terminal import Estimate, progress_bars
 from solo_invariance.features import FeatureCache
-from solo_invariance.measure import MeasureSettings, measure
+from solo_invariance.measure import MeasureSettings, PartialResultFiles, measure
 from solo_invariance.measure.ahead import MeasurementAhead
+from solo_invariance.measure.loop.partial_results import PartialResult
 from solo_invariance.progress import Doing
 
 
@@ -47,6 +48,32 @@ def test_as_many_views_are_announced_as_are_made(tiny_backbone, monkeypatch, bud
     assert ahead.twin == twin
 
 
+def test_what_an_interrupted_run_has_left_is_what_is_announced(tiny_backbone, monkeypatch, tmp_path: Path) -> None:
+    settings, kept, seen = MeasureSettings(k=130, num_images=24), [0], [0]
+    add, forward = PartialResultFiles.add, Backbone.forward
+
+    def interrupted(self: PartialResultFiles, part: PartialResult) -> None:
+        if kept[0]:
+            raise KeyboardInterrupt
+        kept[0] += len(part.rows)
+        add(self, part)
+
+    def counted(self: Backbone, images: torch.Tensor) -> torch.Tensor:
+        seen[0] += len(images)
+        return forward(self, images)
+
+    monkeypatch.setattr(FeatureCache, "default", classmethod(lambda cls: None))
+    monkeypatch.setattr(PartialResultFiles, "add", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        _ahead(tiny_backbone, settings, out=tmp_path, device="cpu")
+    monkeypatch.setattr(PartialResultFiles, "add", add)
+    monkeypatch.setattr(Backbone, "forward", counted)
+    ahead = _ahead(tiny_backbone, settings, out=tmp_path, device="cpu")
+    assert 0 < kept[0] < 24
+    assert ahead.goes_on
+    assert ahead.passes == seen[0] == (24 - kept[0]) * (1 + 130 + 130 + 2)
+
+
 def test_what_is_announced_of_a_measurement(cli, host_checkpoint, photo_folder, tmp_path: Path) -> None:
     checkpoint, out = host_checkpoint("ventral"), tmp_path / "out"
     arguments = ["measure", f"backbone.checkpoint={checkpoint}", f"data.path={photo_folder / 'val'}", "device=cpu"]
@@ -77,11 +104,12 @@ def test_a_large_measurement_is_advised_to_be_adaptive(tiny_backbone) -> None:
         raise Enough
 
     told: list[MeasurementAhead] = []
-    for k in (4, 2000):
+    for k in (200, 2000):  # of which 200 are many more than the adaptive budget takes, and quick all the same
         with pytest.raises(Enough):
             measure(tiny_backbone, _photographs(60), ["hue"], MeasureSettings(k=k), device="cpu", announce=stop)
     small, large = (ahead.facts()["work"] for ahead in told)
     assert "budget=adaptive" not in small
+    assert told[0].adaptive_passes < told[0].passes / 10
     assert f"(budget=adaptive begins with {told[1].adaptive_passes:,})" in large
     assert told[1].passes == 60 + 60 * 2000 + 60
     assert told[1].adaptive_passes < told[1].passes / 10
@@ -117,6 +145,8 @@ def test_what_is_announced_of_a_fusion(cli, host_checkpoint, photo_folder, tmp_p
         assert cli(*fitted, f"out={tmp_path / folder / 'fused.ckpt'}", "device=cpu")[0] == 0
         assert cli.plan["work"] == work
         assert cli.plan["images"] == f"30 reference images in {photo_folder}"
+    assert cli(*fitted, f"out={tmp_path / 'c' / 'fused.ckpt'}", "cache=false", "device=cpu")[0] == 0
+    assert cli.plan["work"] == "60 forward passes on cpu"
 
 
 def test_pretraining_says_what_is_ahead_and_what_came_of_it(cli, tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 import torchvision.transforms.v2.functional as F
 from PIL import Image
 from torch import Tensor
+from torch.utils.data import DataLoader
+from torchvision.datasets import ImageFolder
 
 from solo_invariance.data.decoding import decode_scaled
 from solo_invariance.errors import UserError
@@ -289,3 +292,36 @@ def test_an_operation_without_fields_has_no_fingerprint_and_is_refused() -> None
 
     with pytest.raises(TypeError, match="Plain is no dataclass"):
         Family("plain", (Plain(),))
+
+
+@pytest.mark.parametrize("kind", ["photograph", "tensor"])
+@pytest.mark.parametrize("family", [ventral, dorsal, default], ids=lambda one: one.name)
+def test_the_transform_of_one_image_is_what_training_does_to_it(family: Family, kind: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (3, 50, 70), dtype=torch.uint8, generator=generator)
+    image = pixels if kind == "tensor" else Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    make_view = family.transform(crop_size=112)
+    torch.manual_seed(3)
+    views = [make_view(image) for _ in range(2)]
+    torch.manual_seed(3)
+    assert torch.equal(make_view(image), views[0])
+    assert not torch.equal(*views)
+    # The same draw, by way of the functions that training uses.
+    torch.manual_seed(3)
+    drawn = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+    canvas, sizes = Canvas(128, sharp=True)(image), torch.tensor([[50, 70]])
+    expected = family.apply(canvas.pixels[None], family.draw(1, drawn, sizes), 112, sizes)[0]
+    assert torch.equal(views[0], expected)
+    assert views[0].dtype == torch.float32
+
+
+def test_a_transform_is_one_for_other_peoples_datasets(photo_folder: Path) -> None:
+    folder = ImageFolder(str(photo_folder / "train"), ventral.transform(crop_size=32))
+    first, again = (
+        next(iter(DataLoader(folder, batch_size=4, num_workers=1, generator=torch.Generator().manual_seed(seed))))[0]
+        for seed in (1, 1)
+    )
+    assert first.shape == (4, 3, 32, 32)
+    assert torch.equal(first, again)
+    with pytest.raises(ValueError, match=r"image \(3, 8, 8\) of torch.float32: expected \(3, H, W\), uint8"):
+        ventral.transform()(torch.rand(3, 8, 8))

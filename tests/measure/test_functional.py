@@ -78,6 +78,20 @@ def _shrunk(covariance: np.ndarray) -> np.ndarray:
     return 0.999 * covariance + 0.001 * np.diag(np.maximum(variances, 0.001 * variances.mean()))
 
 
+def test_constant_features_are_named_where_their_covariance_is_singular() -> None:
+    features = torch.randn(60, 20, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    features[:, [3, 17]] = torch.tensor([0.0, 7.5], dtype=torch.float64)
+    for more, shown in ((), "3, 17"), (range(4, 13), "3, 4, 5, 6, 7, 8, 9, 10, \\.\\.\\."):
+        features[:, list(more)] = 1.25
+        count = 2 + len(more)
+        with pytest.raises(ValueError, match=rf"and {count} features are constant \(of 0 to 19: {shown}\)$"):
+            whitening_from_statistics(features.mean(0), features.T.cov(), 60, shrink=False)
+    redundant = torch.randn(60, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    redundant[:, 3] = redundant[:, 0] + redundant[:, 1]
+    with pytest.raises(ValueError, match=r"they vary in 3 directions alone, and 0 features are constant$"):
+        whitening_from_statistics(redundant.mean(0), redundant.T.cov(), 60, shrink=False)
+
+
 @pytest.mark.parametrize("count", [4, 6, 7, 200])
 def test_the_shrunk_covariance_has_a_thousandth_of_the_variances_at_any_number_of_images(features, count: int) -> None:
     found = _whitening(features[:count], shrink=True)

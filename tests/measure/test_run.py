@@ -12,7 +12,7 @@ from torch.utils.data import Dataset, TensorDataset
 
 from solo_invariance.backbones import Backbone, BackboneConfig, load_backbone
 from solo_invariance.cli import main
-from solo_invariance.config.measure import DataConfig
+from solo_invariance.config.measure import DataConfig, ViewKind
 from solo_invariance.data.images import ImageFiles, TensorImages
 from solo_invariance.errors import UserError
 from solo_invariance.measure import (
@@ -502,3 +502,39 @@ def test_what_is_left_of_a_reference_without_the_measured_images_must_be_enough(
             measure(_POOLED, None, None, settings, views=views(4), reference=reference, device="cpu")
     reference = TensorImages(pixels[:, :, :32, :32], 37)
     assert measure(_POOLED, None, None, settings, views=views(4), reference=reference, device="cpu").only.views
+
+
+def test_one_parameter_that_changes_nothing_is_refused_before_any_work(tmp_path: Path, tiny_backbone: Backbone) -> None:
+    with pytest.raises(UserError, match=r"^k=1: the one parameter of rotation changes nothing"):
+        measure(
+            tiny_backbone, torch.rand(4, 3, 40, 40), {"rotation": rotation}, MeasureSettings(k=1), out=tmp_path / "out"
+        )
+    assert not (tmp_path / "out").exists()
+
+
+_ALL_OF_12 = "num_images=50: there are 12, all of which were measured."
+
+
+@pytest.mark.parametrize(("asked", "said"), [(50, [_ALL_OF_12]), (12, [])])
+def test_images_that_there_are_not_are_said(tiny_backbone: Backbone, asked: int, said: list[str]) -> None:
+    images = torch.randint(0, 256, (12, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    result = measure(tiny_backbone, images, {"h_flip": h_flip}, MeasureSettings(num_images=asked), device="cpu").only
+    assert [one for one in result.cautions if one.startswith("num_images")] == said
+    assert result.num_images == 12
+
+
+def test_views_of_a_kind_that_nobody_said_are_a_caution(tiny_backbone: Backbone, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for group in "abcd":
+        (tmp_path / group).mkdir()
+        for view in range(3):
+            pixels = generator.integers(0, 256, (40, 40, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / group / f"{view}.png")
+
+    def cautions(**kind: Any) -> list[str]:
+        data = DataConfig(name="view_folders", path=str(tmp_path), **kind)
+        result = measure(tiny_backbone, data, reference=tmp_path, device="cpu").only
+        return [one for one in result.cautions if "data.kind" in one]
+
+    assert cautions()[0].startswith("view_folders: taken for spatial views")
+    assert cautions(kind=ViewKind.spatial) == []

@@ -37,7 +37,7 @@ _SMALLER = {
     "transfer": ["task.num_train=40", "task.num_test=20"],
     "demo": ["max_epochs=1", "num_images=64", "k=16", "measure_images=6", "train_images=40", "test_images=20"],
 }
-_FLAGS = ("--help", "--cfg", "--version", "--json-schema")
+_FLAGS = ("--help", "--cfg", "--version")
 
 
 def serve(path: str) -> None:
@@ -75,7 +75,7 @@ def _become(
     os.environ.clear()
     os.environ.update(environment)
     if program == "python":
-        _run_script(*arguments)
+        _run_script(arguments)
     sys.argv = [program, *arguments, *_smaller(arguments)]
     main()
     raise AssertionError("main leaves the process")
@@ -91,12 +91,15 @@ def _smaller(arguments: list[str]) -> list[str]:
     return [one for one in _SMALLER.get(arguments[0], []) if one.partition("=")[0] not in given]
 
 
-def _run_script(script: str) -> NoReturn:
-    """Run a file as ``python FILE`` does."""
+def _run_script(arguments: list[str]) -> NoReturn:
+    """Run a file as ``python FILE`` does, or a program as ``python -c PROGRAM`` does."""
     code = 0
     try:
-        sys.argv, sys.path[0] = [script], os.getcwd()
-        runpy.run_path(script, run_name="__main__")
+        sys.argv, sys.path[0] = arguments, os.getcwd()
+        if arguments[0] == "-c":
+            exec(arguments[1], {"__name__": "__main__"})
+        else:
+            runpy.run_path(arguments[0], run_name="__main__")
     except BaseException:
         traceback.print_exc()
         code = 1

@@ -69,6 +69,15 @@ def test_layers_and_twins_get_no_mark(layers: Path) -> None:
     )
 
 
+def test_what_the_file_calls_untrained_is_whatever_its_label(tmp_path: Path) -> None:
+    write_measured(tmp_path / "a", "a", {"rotation": scores(0)}, backbone=_layer(None, None, True))
+    write_measured(tmp_path / "b", "b", {"rotation": scores(0) - 0.1})
+    assert [(row.label, row.role) for row in collect_results([tmp_path]).rows] == [
+        ("b", "backbone"),
+        ("a", "untrained"),
+    ]
+
+
 def test_an_untrained_twin_is_a_baseline(tmp_path: Path) -> None:
     write_measured(tmp_path / "a", "a", {"rotation": scores(0)})
     write_measured(

@@ -19,8 +19,8 @@ def _write(folder: Path, label: str, rotation: float, hue: float, **changes: obj
 
 
 def test_pairs_that_bring_something_both_ways_come_first(tmp_path: Path) -> None:
-    """a and b ignore different things; c sees what a sees, and less of the rest."""
-    for label, rotation, hue in (("a", 0.3, 0.0), ("b", 0.0, 0.2), ("c", 0.3, 0.05)):
+    """a and b ignore different things; c ignores most of all, and sees little that b ignores."""
+    for label, rotation, hue in (("a", 0.3, 0.0), ("b", 0.0, 0.2), ("c", 0.5, 0.05)):
         _write(tmp_path, label, rotation, hue)
     found = fusion_pairs(collect_results([tmp_path]))
     assert [{pair.first.by, pair.second.by} for pair in found.pairs] == [{"a", "b"}, {"b", "c"}, {"a", "c"}]
@@ -28,6 +28,7 @@ def test_pairs_that_bring_something_both_ways_come_first(tmp_path: Path) -> None
     assert (first.first.by, first.first.strongest, first.first.num_sure) == ("b", "rotation", 1)
     assert (first.second.by, first.second.strongest, first.second.num_sure) == ("a", "hue", 1)
     assert first.first.value.mean == pytest.approx(0.3 / 2)
+    assert first.first.value.low > 0.14  # what b ignores takes nothing from it
     assert first.both == pytest.approx(0.2 / 2)
     assert found.num_pairs == 3
 
@@ -44,6 +45,15 @@ def test_the_interval_is_of_images(tmp_path: Path) -> None:
     assert (pair.second.value.mean, pair.second.num_sure) == (0.0, 0)
 
 
+def test_a_difference_that_may_be_noise_is_not_sure(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).normal(0, 0.1, 200)
+    nothing = noise - noise.mean() + 0.001
+    write_measured(tmp_path / "a", "a", {"rotation": scores(0) + 0.3, "shear": scores(1) + nothing})
+    write_measured(tmp_path / "b", "b", {"rotation": scores(0), "shear": scores(1)})
+    (pair,) = fusion_pairs(collect_results([tmp_path])).pairs
+    assert (pair.first.by, pair.first.num_sure) == ("b", 1)
+
+
 def test_other_images_and_other_protocols_are_no_pair(tmp_path: Path) -> None:
     _write(tmp_path, "a", 0.3, 0.0)
     _write(tmp_path, "b", 0.0, 0.2)
@@ -52,13 +62,13 @@ def test_other_images_and_other_protocols_are_no_pair(tmp_path: Path) -> None:
     found = fusion_pairs(collect_results([tmp_path]))
     assert [{pair.first.by, pair.second.by} for pair in found.pairs] == [{"a", "b"}]
     assert set(found.left_out) == {"elsewhere", "paper"}
-    assert found.matrix is None
+    assert found.matrix.labels == ["a", "b"]
 
 
 def test_where_no_two_share_their_images_that_is_said(tmp_path: Path) -> None:
     _write(tmp_path, "a", 0.3, 0.0)
     _write(tmp_path, "b", 0.0, 0.2, names=[f"other {name}" for name in NAMES])
-    with pytest.raises(ValueError, match="no two of a, b were measured on the same images by the same protocol"):
+    with pytest.raises(ValueError, match="no two of a, b were measured with a transform in common, on the same images"):
         fusion_pairs(collect_results([tmp_path]))
 
 

@@ -61,8 +61,8 @@ def test_who_leads_somewhere_is_shown(many_runs: Path) -> None:
 
 def test_the_page_of_many_has_the_leaders_in_full_and_all_numbers(many_runs: Path, tmp_path: Path) -> None:
     page = build_report([many_runs], tmp_path / "report.html").read_text(encoding="utf-8")
-    assert page.count("<polyline") == NUM_LEADERS * 2  # two transforms
-    assert len(re.findall(r'class="pinned">b\d+<small>', page)) == NUM_LEADERS * 3  # similarity, distance, scores
+    assert page.count('<path class="curve') == NUM_LEADERS * 3  # two transforms, and the legend
+    assert len(re.findall(r'class="pinned">b\d+<small>', page)) == NUM_LEADERS * 4  # two similarities, distance, scores
     assert "60 backbones are too many to show side by side" in page
     text = re.search(r'<pre class="numbers">(.*?)</pre>', page, re.DOTALL)
     assert text is not None

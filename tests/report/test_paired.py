@@ -69,7 +69,9 @@ def test_on_other_images_backbones_are_not_compared(tmp_path: Path) -> None:
     others = [f"other {name}" for name in NAMES]
     write_measured(tmp_path / "b", "b", {"rotation": scores(0) - 0.01}, names=others, config={"data": {"path": "else"}})
     results = collect_results([tmp_path])
-    assert said(results).startswith("a and b were measured on other images and not compared in invariance to spatial")
+    assert said(results).startswith(
+        "a and b were measured on different images and not compared in invariance to spatial"
+    )
     assert said(results).endswith("; intervals overlap).")
     assert marks(invariance_grid(results, "similarity"), ROTATION) == {"a": "", "b": ""}
     assert caveats(results)[0] == (

@@ -1,5 +1,4 @@
 import json
-import re
 from pathlib import Path
 
 import pytest
@@ -25,17 +24,6 @@ def test_a_file_says_which_kind_it_is(written: Path) -> None:
         result = read_result(written / name)
         assert type(result) is kind
         assert result.file == written / name
-
-
-def test_the_readmes_python_block_on_results_runs(written: Path) -> None:
-    readme = (Path(__file__).parents[2] / "README.md").read_text()
-    (block,) = (b for b in re.findall(r"```python\n(.*?)```", readme, flags=re.DOTALL) if "read_result" in b)
-    for kind in ("invariance", "transfer"):
-        folder = "measure" if kind == "invariance" else "transfer"
-        block = block.replace(f"OUT/{kind}.json", f"{written}/{folder}/resnet10/{kind}.json")
-    names: dict[str, object] = {}
-    exec(block, names)
-    assert isinstance(names["result"], InvarianceResult)
 
 
 @pytest.mark.parametrize(

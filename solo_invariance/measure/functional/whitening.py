@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 _WORST_CONDITION = 1e12
+_SHOWN = 8
 
 RIDGE = 1e-3
 """The weight of the features' own variances in a shrunk covariance, whatever the number of images."""
@@ -73,9 +74,9 @@ def whitening_from_statistics(mean: Tensor, covariance: Tensor, count: int, *, s
         named = f"the covariance of {len(mean)} features from {count} reference images is singular"
         if count <= len(mean):
             raise ValueError(f"{named}: more than {len(mean)} images are needed, and no feature may be constant")
-        constant = int((covariance.diagonal() <= 0).sum())
+        constant = _constant_features(covariance)
         rank = int(torch.linalg.matrix_rank(covariance, hermitian=True, rtol=1 / _WORST_CONDITION))
-        raise ValueError(f"{named}: they vary in {rank} directions alone, and {constant} features are constant")
+        raise ValueError(f"{named}: they vary in {rank} directions alone, and {constant}")
     return Whitening(mean, factor, count)
 
 
@@ -117,6 +118,14 @@ def width_matched_projections(
         own = whitening_from_statistics(projected.new_zeros(width), projected, count, shrink=shrink)
         found.append(torch.linalg.solve_triangular(own.factor, directions.T @ whitening.factor, upper=False))
     return torch.stack(found)
+
+
+def _constant_features(covariance: Tensor) -> str:
+    """Say which features are constant, up to rounding."""
+    variances = covariance.diagonal()
+    constant = (variances <= variances.mean() / _WORST_CONDITION).nonzero()[:, 0].tolist()
+    shown = ", ".join(map(str, constant[:_SHOWN])) + (", ..." if len(constant) > _SHOWN else "")
+    return f"{len(constant)} features are constant" + (f" (of 0 to {len(variances) - 1}: {shown})" if constant else "")
 
 
 def _cholesky(covariance: Tensor) -> Tensor | None:

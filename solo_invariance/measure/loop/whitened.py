@@ -79,6 +79,11 @@ class WhitenedBackbone:
         processes: Processes | None = None,
         known: Mapping[str, Moments] | None = None,
     ) -> None:
+        if not isinstance(backbone, Backbone | SideBySide):
+            kind = type(backbone).__name__
+            raise UserError(
+                f"{kind} is no Backbone: Backbone.of(module, crop_size=...) makes one of a module of your own"
+            )
         self.backbone = backbone
         self.geometry = settings.geometry or ResizeCrop.of_input(backbone.input_spec)
         self.settings = settings.with_geometry(self.geometry)
@@ -109,6 +114,12 @@ class WhitenedBackbone:
         self.reference_blocks = {
             name: ReferenceBlocks.of(moments, self.whitenings[name]) for name, moments in self.moments.items()
         }
+
+    def __repr__(self) -> str:
+        layers = ", ".join(f"{name or 'output'}: {one.num_images} images" for name, one in self.whitenings.items())
+        size, crop = self.geometry.resize, self.geometry.crop_size
+        how = f"protocol={self.settings.protocol!r}, k={self.settings.k}, resize={size}, crop_size={crop}"
+        return f"{type(self).__name__}({how}, whitened by {{{layers}}}, on {self.device})"
 
     def sized(self, source: ImageSource, short_side: int | None = None) -> ImageSource:
         """Return a source whose images are resized for the backbone, where it is one that can resize them.

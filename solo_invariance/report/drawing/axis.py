@@ -29,6 +29,10 @@ class Axis(NamedTuple):
         """Where a number lies in the figure."""
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
+    def within(self, value: float) -> float:
+        """Where a number lies in the figure, at an end of the axis where it is beyond that; NaN stays NaN."""
+        return value if math.isnan(value) else self.position(min(max(value, self.low), self.high))
+
     def ticks(self, num_steps: int, unit: str = "") -> tuple[Tick, ...]:
         """Round numbers on the axis, at most ``num_steps`` apart."""
         values = ticks(self.low, self.high, num_steps, unit)

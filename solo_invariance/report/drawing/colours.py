@@ -1,7 +1,9 @@
 """Colours of the report, for a light and a dark page: a perceptually uniform ramp for numbers, and line colours.
 
-The ramp has equal steps in Oklab (B. Ottosson, "A perceptual color space for image processing", 2020). The line colours
-stay apart under the three kinds of dichromacy, and the dashes of the lines say the same as their colours.
+The ramp has equal steps in Oklab (B. Ottosson, "A perceptual color space for image processing", 2020). On either page
+it goes from a pale sand to a strong, darker blue, so that a picture of one says the same as a picture of the other. A
+second ramp, for correlations, goes from orange through the page's pale to the same blue. The line colours stay apart
+under the three kinds of dichromacy, and the dashes and markers of the lines say the same as their colours.
 """
 
 from __future__ import annotations
@@ -35,33 +37,64 @@ class Shade(NamedTuple):
 
 
 class Theme(NamedTuple):
-    """The colours of a light or a dark page."""
+    """The colours of a light or a dark page; ``named`` are those of text and rules."""
 
     paper: str
+    named: dict[str, str]
     ramp_anchors: tuple[str, ...]
+    signed_anchors: tuple[str, ...]
     lines: tuple[str, ...]
 
     @property
     def ramp(self) -> list[Shade]:
         """``NUM_LEVELS`` shades, from the least to the most invariant."""
-        return [Shade(background, ink_on(background)) for background in uniform_ramp(self.ramp_anchors, NUM_LEVELS)]
+        return _shades(self.ramp_anchors)
+
+    @property
+    def signed_ramp(self) -> list[Shade]:
+        """``NUM_LEVELS`` shades, from -1 to 1 of a correlation."""
+        return _shades(self.signed_anchors)
 
 
 LIGHT = Theme(
     paper="#fcfbf8",
-    ramp_anchors=("#f8f3df", "#b4d9b6", "#5596c0"),
-    lines=("#254dc0", "#ad4d0a", "#2b9480", "#6a0a69", "#282a2e", "#8f8f00"),
+    named={
+        "raised": "#f4f1ea",
+        "ink": "#1d1f23",
+        "muted": "#5c6066",
+        "rule": "#dcd8ce",
+        "grid": "#e9e5dc",
+        "link": "#1f4e86",
+        "caution": "#7a4a00",
+    },
+    ramp_anchors=("#f8f3df", "#b4d9b6", "#3f86b8"),
+    signed_anchors=("#d98445", "#f4f1e6", "#3f86b8"),
+    lines=("#254dc0", "#ad4d0a", "#2b9480", "#6a0a69", "#282a2e", "#8f8f00", "#dd44ff"),
 )
 DARK = Theme(
     paper="#14171b",
-    ramp_anchors=("#23272e", "#2c6e79", "#ebdf9c"),
-    lines=("#3d9bff", "#f69e4c", "#9efcde", "#d8409c", "#adb5c1", "#fce80a"),
+    named={
+        "raised": "#1c2025",
+        "ink": "#e7e5df",
+        "muted": "#a2a6ad",
+        "rule": "#32373e",
+        "grid": "#262b31",
+        "link": "#8fbcf0",
+        "caution": "#e8b866",
+    },
+    ramp_anchors=("#b3b0a4", "#7fa88c", "#2a6ca3"),
+    signed_anchors=("#b0591c", "#b3b0a4", "#2a6ca3"),
+    lines=("#3d9bff", "#f69e4c", "#9efcde", "#d8409c", "#adb5c1", "#fce80a", "#6644ee"),
 )
 
 
 def level(value: float, low: float, high: float) -> int:
     """The step of the ramp for a value on a scale from ``low`` to ``high``; ``low > high`` turns the scale round."""
     return round(min(max((value - low) / (high - low), 0.0), 1.0) * (NUM_LEVELS - 1))
+
+
+def _shades(anchors: tuple[str, ...]) -> list[Shade]:
+    return [Shade(background, ink_on(background)) for background in uniform_ramp(anchors, NUM_LEVELS)]
 
 
 def uniform_ramp(anchors: tuple[str, ...], count: int) -> list[str]:

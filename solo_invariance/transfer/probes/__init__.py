@@ -1,4 +1,8 @@
-"""Probes of frozen features, scikit-learn's way: ``fit(features, targets)``, ``predict(features)``."""
+"""Probes of frozen features, scikit-learn's way: ``fit(features, targets)``, ``predict(features)``.
+
+They take tensors or NumPy's arrays, give back what they were given, and work with scikit-learn's ``clone`` and
+``cross_val_score``.
+"""
 
 from solo_invariance.transfer.probes.kernel_ridge import KernelRidgeProbe
 from solo_invariance.transfer.probes.logistic import LogisticProbe

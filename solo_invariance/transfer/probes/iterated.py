@@ -117,7 +117,7 @@ class IteratedProbe(LinearProbe):
                 f"{self.gradient_norm_:.1e} (tol={self.tol:.0e}) and, in cross-validation, "
                 f"{self.cv_gradient_norm_:.1e}; raise max_iter",
                 RuntimeWarning,
-                stacklevel=5,  # where fit, under torch's decorator, was called
+                stacklevel=6,  # where fit, under two decorators, was called
             )
 
 

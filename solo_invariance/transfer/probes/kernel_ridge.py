@@ -11,6 +11,7 @@ from solo_invariance.protocols import ProtocolName, protocol_named
 from solo_invariance.regression.cross_validation import assign_folds, check_penalties, redrawn_folds
 from solo_invariance.regression.positive_definite import solve_positive
 from solo_invariance.regression.standardise import Standardisation, standardisation
+from solo_invariance.transfer.probes.estimator import Estimator, takes_arrays
 from solo_invariance.transfer.probes.inputs import check_feature_weights, check_features, check_targets
 from solo_invariance.transfer.scores import r2, r2_of_targets
 
@@ -19,7 +20,7 @@ _NEGLIGIBLE = 1e-12
 _ENTRIES_AT_ONCE = 2**24
 
 
-class KernelRidgeProbe:
+class KernelRidgeProbe(Estimator):
     r"""Kernel ridge regression with Gaussian kernels, as Ericsson et al. (2022) read latents from features.
 
     With :math:`K_{ij} = \exp(-\gamma \|x_i - x_j\|^2)` between standardised training images, predictions are
@@ -57,6 +58,8 @@ class KernelRidgeProbe:
         intercept_: Mean of the targets, (T,), or 0 in ``paper``.
     """
 
+    _estimator_type = "regressor"
+
     alphas_: Tensor
     gammas_: Tensor
     cv_scores_: Tensor
@@ -81,6 +84,7 @@ class KernelRidgeProbe:
         self.protocol = protocol
         self.seed = seed
 
+    @takes_arrays
     @torch.no_grad()
     def fit(self, features: Tensor, targets: Tensor) -> "KernelRidgeProbe":
         """Choose alpha and gamma for each target and fit; return the probe.
@@ -105,6 +109,7 @@ class KernelRidgeProbe:
         self._one_target = targets.ndim == 1
         return self
 
+    @takes_arrays
     @torch.no_grad()
     def predict(self, features: Tensor) -> Tensor:
         """Return predictions (N, T), or (N,) where the targets were so, float64, for features (N, D).
@@ -122,6 +127,7 @@ class KernelRidgeProbe:
         predictions = torch.cat([self._predict_block(block) for block in standardised.split(rows)])
         return predictions[:, 0] if self._one_target else predictions
 
+    @takes_arrays
     def score(self, features: Tensor, targets: Tensor) -> float:
         """Return R^2, averaged over targets, on features (N, D) and targets (N, T) or (N,)."""
         return float(r2(self.predict(features), targets))

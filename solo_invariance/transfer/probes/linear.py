@@ -8,6 +8,7 @@ from torch import Tensor
 from solo_invariance.protocols import Protocol, ProtocolName, protocol_named
 from solo_invariance.regression.cross_validation import check_penalties, penalty_grid
 from solo_invariance.regression.standardise import Standardisation, standardisation, training_deviations
+from solo_invariance.transfer.probes.estimator import Estimator
 from solo_invariance.transfer.probes.inputs import check_feature_weights, check_features
 
 
@@ -25,7 +26,7 @@ class Prepared(NamedTuple):
     deviations: Tensor
 
 
-class LinearProbe:
+class LinearProbe(Estimator):
     """A linear function of features, whose penalty is chosen by cross-validation.
 
     Args:

@@ -8,6 +8,7 @@ from torch import Tensor
 from solo_invariance.protocols import protocol_named
 from solo_invariance.regression.cross_validation import assign_folds
 from solo_invariance.regression.logistic_path import DesignMatrix, LogisticObjective
+from solo_invariance.transfer.probes.estimator import takes_arrays
 from solo_invariance.transfer.probes.inputs import check_features, check_labels
 from solo_invariance.transfer.probes.iterated import IteratedProbe, everything
 from solo_invariance.transfer.probes.linear import held_out_by, penalties_to_try, prepare
@@ -53,8 +54,11 @@ class LogisticProbe(IteratedProbe):
         converged_: Whether all fits have; see ``IteratedProbe``.
     """
 
+    _estimator_type = "classifier"
+
     classes_: Tensor
 
+    @takes_arrays
     @torch.no_grad()
     def fit(self, features: Tensor, labels: Tensor) -> "LogisticProbe":
         """Choose the penalty and fit; return the probe, and warn where a fit has not converged.
@@ -85,6 +89,7 @@ class LogisticProbe(IteratedProbe):
         self.intercept_ = intercept - intercept.mean()
         return self
 
+    @takes_arrays
     @torch.no_grad()
     def predict(self, features: Tensor) -> Tensor:
         """Return the most probable class (N,) for features (N, D).
@@ -95,6 +100,7 @@ class LogisticProbe(IteratedProbe):
         scores = self._linear(features)
         return self.classes_[scores.argmax(1)]
 
+    @takes_arrays
     def score(self, features: Tensor, labels: Tensor) -> float:
         """Return the metric on features (N, D) and labels (N,)."""
         return float(class_metric_named(self.metric)(self.predict(features), labels, None))

@@ -9,6 +9,7 @@ from solo_invariance.protocols import ProtocolName
 from solo_invariance.regression.binary_logistic import BinaryObjective
 from solo_invariance.regression.cross_validation import assign_folds
 from solo_invariance.regression.logistic_path import DesignMatrix
+from solo_invariance.transfer.probes.estimator import takes_arrays
 from solo_invariance.transfer.probes.inputs import check_features, check_multilabel
 from solo_invariance.transfer.probes.iterated import IteratedProbe, everything
 from solo_invariance.transfer.probes.linear import held_out_by, penalties_to_try, prepare
@@ -45,6 +46,8 @@ class MultiLabelProbe(IteratedProbe):
         converged_: Whether all fits have; see ``IteratedProbe``.
     """
 
+    _estimator_type = "classifier"
+
     def __init__(
         self,
         penalties: Tensor | None = None,
@@ -57,6 +60,7 @@ class MultiLabelProbe(IteratedProbe):
     ) -> None:
         super().__init__(penalties, folds, protocol, seed, "mean_average_precision", max_iter, tol, feature_weights)
 
+    @takes_arrays
     @torch.no_grad()
     def fit(self, features: Tensor, labels: Tensor) -> "MultiLabelProbe":
         """Choose the penalty and fit; return the probe, and warn where a fit has not converged.
@@ -87,6 +91,7 @@ class MultiLabelProbe(IteratedProbe):
         self.coef_, self.intercept_ = prepared.transform.undo(coefficients[:-1], coefficients[-1])
         return self
 
+    @takes_arrays
     @torch.no_grad()
     def predict(self, features: Tensor) -> Tensor:
         """Return the log-odds of the labels (N, C), float64, for features (N, D).
@@ -96,6 +101,7 @@ class MultiLabelProbe(IteratedProbe):
         """
         return self._linear(features)
 
+    @takes_arrays
     def score(self, features: Tensor, labels: Tensor) -> float:
         """Return the mean average precision on features (N, D) and labels (N, C)."""
         return float(mean_average_precision(self.predict(features), labels))

@@ -9,6 +9,7 @@ from torch.nn.functional import normalize
 
 from solo_invariance.features.neighbours import MOST_NEIGHBOURS, Neighbours, nearest
 from solo_invariance.regression.cross_validation import assign_folds
+from solo_invariance.transfer.probes.estimator import Estimator, takes_arrays
 from solo_invariance.transfer.probes.inputs import check_features, check_labels
 from solo_invariance.transfer.probes.linear import held_out_by
 from solo_invariance.transfer.scores import class_metric_named
@@ -17,7 +18,7 @@ NEIGHBOURS = (1, 5, 10, 20, 50, 100, 200)
 _WHAT = "the nearest-neighbour probe"
 
 
-class KNNProbe:
+class KNNProbe(Estimator):
     r"""Weighted vote of the k nearest training images, by cosine similarity.
 
     A neighbour of similarity :math:`s` votes for its class with the weight :math:`e^{s / \tau}` (Wu, Xiong, Yu & Lin
@@ -40,6 +41,8 @@ class KNNProbe:
         k_: The chosen one.
     """
 
+    _estimator_type = "classifier"
+
     classes_: Tensor
     neighbours_: list[int]
     cv_scores_: Tensor
@@ -59,6 +62,7 @@ class KNNProbe:
         self.metric = metric
         self.temperature = temperature
 
+    @takes_arrays
     @torch.no_grad()
     def fit(self, features: Tensor, labels: Tensor) -> "KNNProbe":
         """Choose k and keep the images; return the probe.
@@ -85,6 +89,7 @@ class KNNProbe:
         self.k_ = self.neighbours_[int(best)]
         return self
 
+    @takes_arrays
     @torch.no_grad()
     def predict(self, features: Tensor) -> Tensor:
         """Return the class with most votes (N,) for features (N, D).
@@ -101,6 +106,7 @@ class KNNProbe:
         (votes,) = self._votes(found, self._encoded, [self.k_])
         return self.classes_[votes.argmax(1)]
 
+    @takes_arrays
     def score(self, features: Tensor, labels: Tensor) -> float:
         """Return the metric on features (N, D) and labels (N,)."""
         return float(class_metric_named(self.metric)(self.predict(features), labels, None))

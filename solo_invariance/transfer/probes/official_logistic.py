@@ -13,6 +13,7 @@ from torch import Tensor
 from solo_invariance.errors import UserError, install_command
 from solo_invariance.protocols import ProtocolName
 from solo_invariance.regression.cross_validation import choose_penalty, redrawn_folds
+from solo_invariance.transfer.probes.estimator import takes_arrays
 from solo_invariance.transfer.probes.inputs import check_feature_weights, check_features, check_labels
 from solo_invariance.transfer.probes.linear import LinearProbe, penalties_to_try
 from solo_invariance.transfer.scores import class_metric_named
@@ -59,6 +60,8 @@ class OfficialLogisticProbe(LinearProbe):
         UserError: scikit-learn is not installed.
     """
 
+    _estimator_type = "classifier"
+
     classes_: Tensor
     steps_: int
 
@@ -75,6 +78,7 @@ class OfficialLogisticProbe(LinearProbe):
         super().__init__(penalties, folds, protocol, seed, feature_weights)
         self.metric = metric
 
+    @takes_arrays
     def fit(self, features: Tensor, labels: Tensor) -> "OfficialLogisticProbe":
         """Choose the penalty and fit; return the probe.
 
@@ -109,6 +113,7 @@ class OfficialLogisticProbe(LinearProbe):
         self.intercept_ = torch.from_numpy(self._model.intercept_).double().to(features.device)
         return self
 
+    @takes_arrays
     def predict(self, features: Tensor) -> Tensor:
         """Return the most probable class (N,) for features (N, D).
 
@@ -118,6 +123,7 @@ class OfficialLogisticProbe(LinearProbe):
         self._linear(features)  # refuses what does not fit
         return self.classes_[torch.from_numpy(self._model.predict(self._as_array(features))).to(self.classes_.device)]
 
+    @takes_arrays
     def score(self, features: Tensor, labels: Tensor) -> float:
         """Return the metric on features (N, D) and labels (N,)."""
         return float(class_metric_named(self.metric)(self.predict(features), labels, None))

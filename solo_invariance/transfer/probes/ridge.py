@@ -9,6 +9,7 @@ from solo_invariance.protocols import protocol_named
 from solo_invariance.regression.cross_validation import assign_folds, choose_penalty, redrawn_folds
 from solo_invariance.regression.ridge_path import ridge_paths, ridge_solutions
 from solo_invariance.regression.standardise import standardisation
+from solo_invariance.transfer.probes.estimator import takes_arrays
 from solo_invariance.transfer.probes.inputs import check_features, check_targets
 from solo_invariance.transfer.probes.linear import (
     LinearProbe,
@@ -49,6 +50,9 @@ class RidgeProbe(LinearProbe):
         intercept_: (T,), float64.
     """
 
+    _estimator_type = "regressor"
+
+    @takes_arrays
     @torch.no_grad()
     def fit(self, features: Tensor, targets: Tensor) -> "RidgeProbe":
         """Choose the penalty and fit; return the probe.
@@ -76,6 +80,7 @@ class RidgeProbe(LinearProbe):
         self._one_target = targets.ndim == 1
         return self
 
+    @takes_arrays
     @torch.no_grad()
     def predict(self, features: Tensor) -> Tensor:
         """Return predictions (N, T), or (N,) where the targets were so, float64, for features (N, D).
@@ -86,6 +91,7 @@ class RidgeProbe(LinearProbe):
         predictions = self._linear(features)
         return predictions[:, 0] if self._one_target else predictions
 
+    @takes_arrays
     def score(self, features: Tensor, targets: Tensor) -> float:
         """Return R^2, averaged over targets, on features (N, D) and targets (N, T) or (N,)."""
         return float(r2(self.predict(features), targets))

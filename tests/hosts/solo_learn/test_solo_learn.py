@@ -122,6 +122,18 @@ def test_a_script_that_is_not_there_is_named(tmp_path: Path) -> None:
         run_script([str(tmp_path / "main_kn.py")])
 
 
+@pytest.mark.parametrize("option", ["--pretrained_checkpoint_dir {}", "--pretrained_checkpoint_dir={}"])
+def test_a_folder_of_several_checkpoints_is_refused(option: str, tmp_path: Path) -> None:
+    script, folder = tmp_path / "main_knn.py", tmp_path / "checkpoints"
+    script.write_text("raise NotImplementedError('ran')")
+    folder.mkdir()
+    for name in ("fused.ckpt", "ventral.ckpt", "args.json"):
+        (folder / name).touch()
+    options = option.format(folder).split(" ")
+    with pytest.raises(UserError, match=r"checkpoints: holds 2 checkpoints \(fused\.ckpt, ventral\.ckpt\), of which"):
+        run_script([str(script), "--k", "3", *options])
+
+
 def _pretrain(run_host: Any, photos: Path, out: Path, family: str, *overrides: str) -> Path:
     run_host(
         "main_pretrain.py",

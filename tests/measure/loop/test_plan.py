@@ -1,11 +1,16 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from solo_invariance.data.images import TensorImages
+from solo_invariance.errors import UserError
 from solo_invariance.measure import MeasureSettings, ResizeCrop
-from solo_invariance.measure.loop.plan import Plan, choose_images
+from solo_invariance.measure.loop.plan import Plan, choose_images, grids_of
 from solo_invariance.measure.transforms import rotation
+from solo_invariance.plugins import load_plugin
+from solo_invariance.protocols import ProtocolName
 
 
 def _plan(count: int = 40, seed: int = 0) -> Plan:
@@ -28,6 +33,20 @@ def test_the_paper_draws_as_many_as_are_asked_for_of_however_few_by_seed_0(seed:
     drawn = choose_images(8, MeasureSettings(protocol="paper", seed=seed))
     assert drawn == np.random.RandomState(0).choice(8, 1000).tolist()
     assert len(choose_images(8, MeasureSettings(protocol="clean", num_images=30))) == 8
+
+
+@pytest.mark.parametrize("protocol", ["clean", "paper"])
+def test_a_grid_of_what_changes_nothing_is_refused(protocol: ProtocolName) -> None:
+    """Which k = 1 gives to those that begin there; others have one that changes something, or are on and off."""
+    geometry = ResizeCrop(64, 56)
+    refused, measured = {"blur", "rotation", "sharpness"}, {"hue", "brightness", "h_flip", "posterize"}
+    transforms = {name: load_plugin("transforms", name) for name in refused | measured}
+    settings = MeasureSettings(protocol=protocol, k=1)
+    assert grids_of({name: transforms[name] for name in measured}, settings, geometry).keys() == measured
+    for name in refused:
+        with pytest.raises(UserError, match=rf"^k=1: the one parameter of {name} changes nothing"):
+            grids_of({name: transforms[name], "hue": transforms["hue"]}, settings, geometry)
+    assert len(grids_of(transforms, replace(settings, k=2), geometry)["rotation"]) == 2
 
 
 def test_the_seed_says_which_images_are_chosen() -> None:

@@ -35,10 +35,38 @@ def test_the_ramp_has_equal_steps_in_oklab(theme: Theme) -> None:
 
 
 @THEMES
-def test_the_ramp_is_monotone_in_lightness_and_its_ink_is_legible(theme: Theme) -> None:
-    lightness = [oklab(linear_rgb(shade.background))[0] for shade in theme.ramp]
-    assert lightness in (sorted(lightness), sorted(lightness, reverse=True))
-    assert min(contrast(shade.ink, shade.background) for shade in theme.ramp) >= 4.5
+def test_more_invariant_is_darker_and_stronger_on_either_page(theme: Theme) -> None:
+    shades = [oklab(linear_rgb(shade.background)) for shade in theme.ramp]
+    lightness = [shade[0] for shade in shades]
+    assert lightness == sorted(lightness, reverse=True)
+    chroma = [float(np.hypot(*shade[1:])) for shade in shades]
+    assert chroma[-1] > 2.5 * chroma[0]
+
+
+def test_the_ends_of_the_ramp_have_the_same_hue_on_both_pages() -> None:
+    hues = [np.arctan2(*oklab(linear_rgb(theme.ramp[-1].background))[:0:-1]) for theme in (LIGHT, DARK)]
+    assert abs(np.degrees(hues[0] - hues[1])) < 20
+
+
+@THEMES
+def test_numbers_on_cells_are_legible(theme: Theme) -> None:
+    """WCAG 2.2, success criterion 1.4.3 (AA)."""
+    assert min(contrast(shade.ink, shade.background) for shade in [*theme.ramp, *theme.signed_ramp]) >= 4.5
+
+
+@THEMES
+def test_text_is_legible_on_the_page(theme: Theme) -> None:
+    for name in ("ink", "muted", "link", "caution"):
+        assert contrast(theme.named[name], theme.paper) >= 4.5, name
+
+
+@THEMES
+def test_correlations_of_either_sign_differ_for_the_colour_blind(theme: Theme) -> None:
+    for vision in DICHROMACIES.values():
+        ends = [
+            oklab((np.array(vision) @ linear_rgb(theme.signed_ramp[place].background)).clip(0, 1)) for place in (0, -1)
+        ]
+        assert float(np.linalg.norm(ends[0] - ends[1])) >= 0.1
 
 
 @THEMES

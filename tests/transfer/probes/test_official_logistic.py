@@ -132,5 +132,5 @@ def test_only_the_warning_of_its_quirk_is_silenced(monkeypatch: pytest.MonkeyPat
 
 def test_without_scikit_learn_it_is_said_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "sklearn", None)
-    with pytest.raises(UserError, match=r"solo-invariance\[paper\].*probe\.solver=converged"):
+    with pytest.raises(UserError, match=r"pip install 'scikit-learn>=1\.5', or take probe\.solver=converged"):
         require_scikit_learn()

@@ -1,0 +1,177 @@
+"""Which invariance goes with which score: rank correlations over backbones, with permutation tests."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtr
+from scipy.stats import rankdata
+
+from solo_invariance.report.collect import Results
+from solo_invariance.report.grids import Column, Grid, comparable_similarity, invariance_grid, transfer_grid, view_group
+
+Array = NDArray[np.float64]
+
+FEWEST = 6
+"""Of fewer backbones, no rank correlation could differ from none: of five, 2 in 120 orders are perfect ones."""
+
+MOST_PERMUTED = 50
+_PERMUTATIONS = 9999
+_SEED = 0
+_ALPHA = 0.05
+
+
+class Correlation(NamedTuple):
+    """Spearman's rank correlation of some pairs, its two-sided permutation p, and the number of pairs.
+
+    ``is_sure`` says that it holds at 5 % after Holm's correction for all that are in the same table.
+    """
+
+    rho: float
+    p: float
+    num_pairs: int
+    is_sure: bool = False
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """Two numbers of each of some backbones, and how their ranks go together."""
+
+    title: str
+    x_label: str
+    y_label: str
+    labels: tuple[str, ...]
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    correlation: Correlation
+
+
+@dataclass(frozen=True)
+class Associations:
+    """Rank correlations of each invariance with each score: ``entries[task][change]``, None where too few have both."""
+
+    tasks: tuple[Column, ...]
+    changes: tuple[Column, ...]
+    entries: Mapping[Column, Mapping[Column, Correlation | None]]
+
+
+def spearman(x: Sequence[float], y: Sequence[float]) -> Correlation | None:
+    """Return Spearman's rank correlation, None of fewer than ``FEWEST`` pairs, or where one side is constant.
+
+    The p is the share of random orders, this one included, that correlate as much in either direction: (1 + b) /
+    (1 + m) with b of m permutations, by a fixed seed. Source: Phipson and Smyth (2010), "Permutation p-values should
+    never be zero", equation 2. Of more than ``MOST_PERMUTED`` pairs, it is that of Student's t (Kendall and Stuart
+    (1973), "The Advanced Theory of Statistics", equation 31.19), which is as good there.
+    """
+    if len(x) < FEWEST:
+        return None
+    first, second = (_standardised(rankdata(values)) for values in (x, y))
+    if not first.any() or not second.any():
+        return None
+    rho = min(max(float(first @ second), -1.0), 1.0)
+    return Correlation(rho, _p_of(rho, first, second), len(x))
+
+
+def _p_of(rho: float, first: Array, second: Array) -> float:
+    count = len(first)
+    if count > MOST_PERMUTED:
+        t = abs(rho) * math.sqrt((count - 2) / max(1 - rho**2, 1e-300))
+        return float(2 * stdtr(count - 2, -t))
+    reached = int((np.abs(second[_orders(count)] @ first) >= abs(rho) - 1e-12).sum())
+    return (1 + reached) / (1 + _PERMUTATIONS)
+
+
+@lru_cache(maxsize=8)
+def _orders(count: int) -> NDArray[np.int64]:
+    return np.random.default_rng(_SEED).permuted(np.tile(np.arange(count), (_PERMUTATIONS, 1)), axis=1)
+
+
+def associations(results: Results) -> Associations | None:
+    """Return how each invariance goes with each score; None where fewer than ``FEWEST`` backbones have both."""
+    invariance, scores = invariance_grid(results, comparable_similarity(results.rows)), transfer_grid(results)
+    entries = {
+        task: {change: _between(invariance, change, scores, task) for change in invariance.columns}
+        for task in scores.columns
+    }
+    if not any(one for of_task in entries.values() for one in of_task.values()):
+        return None
+    return Associations(scores.columns, invariance.columns, _corrected(entries))
+
+
+def clouds(results: Results) -> list[Cloud]:
+    """Return, for each task and kind of change, the mean invariance of each backbone beside its score."""
+    invariance, scores = invariance_grid(results, comparable_similarity(results.rows)), transfer_grid(results)
+    found = [
+        _cloud(f"{task.title}, {kind}", invariance, change, f"invariance to {kind} changes", scores, task, task.note)
+        for task in scores.columns
+        for kind, change in _summaries(invariance).items()
+    ]
+    return [cloud for cloud in found if cloud]
+
+
+def clouds_of_views(results: Results) -> list[Cloud]:
+    """Return, for each kind, the mean invariance to synthetic changes of each backbone beside that to real views."""
+    grid = invariance_grid(results, comparable_similarity(results.rows))
+    summaries = _summaries(grid)
+    found = [
+        _cloud(f"{kind}: {view.title}", grid, change, "synthetic changes", grid, view, "real views")
+        for kind, change in summaries.items()
+        for view in grid.columns
+        if view.group == view_group(kind)
+    ]
+    return [cloud for cloud in found if cloud]
+
+
+def _summaries(grid: Grid) -> dict[str, Column]:
+    """The mean of each kind of change, or the only change of it."""
+    kinds = dict.fromkeys(column.group for column in grid.columns if not column.group.endswith(" views"))
+    columns = {kind: [column for column in grid.columns if column.group == kind] for kind in kinds}
+    return {kind: of_kind[-1] for kind, of_kind in columns.items() if of_kind[-1].is_mean or len(of_kind) == 1}
+
+
+def _cloud(title: str, grid: Grid, x: Column, x_label: str, other: Grid, y: Column, y_label: str) -> Cloud | None:
+    labels, first, second = _pairs(grid, x, other, y)
+    correlation = spearman(first, second)
+    if correlation is None:
+        return None
+    return Cloud(title, x_label, y_label, tuple(labels), tuple(first), tuple(second), correlation)
+
+
+def _between(grid: Grid, x: Column, other: Grid, y: Column) -> Correlation | None:
+    _, first, second = _pairs(grid, x, other, y)
+    return spearman(first, second)
+
+
+def _pairs(grid: Grid, x: Column, other: Grid, y: Column) -> tuple[list[str], list[float], list[float]]:
+    labels = [
+        row.label
+        for row in grid.rows
+        if row.role == "backbone" and x in grid.cells[row.label] and y in other.cells.get(row.label, {})
+    ]
+    first = [grid.cells[label][x].estimate.mean for label in labels]
+    return labels, first, [other.cells[label][y].estimate.mean for label in labels]
+
+
+def _corrected(
+    entries: Mapping[Column, Mapping[Column, Correlation | None]],
+) -> dict[Column, dict[Column, Correlation | None]]:
+    """Say which hold at 5 % after Holm's correction (1979): the smallest p times m, the next times m - 1, and so on."""
+    ordered = sorted(one.p for of_task in entries.values() for one in of_task.values() if one)
+    failing = [p for rank, p in enumerate(ordered) if p * (len(ordered) - rank) > _ALPHA]
+    limit = failing[0] if failing else np.inf
+    return {
+        task: {change: one and one._replace(is_sure=bool(one.p < limit)) for change, one in of_task.items()}
+        for task, of_task in entries.items()
+    }
+
+
+def _standardised(ranks: Array) -> Array:
+    centred = ranks - ranks.mean()
+    length = float(np.linalg.norm(centred))
+    return centred / length if length else np.zeros_like(centred)

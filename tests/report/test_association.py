@@ -1,0 +1,125 @@
+from collections.abc import Callable
+from itertools import permutations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from solo_invariance.report.association import FEWEST, MOST_PERMUTED, associations, clouds, clouds_of_views, spearman
+from solo_invariance.report.collect import collect_results
+
+Make = Callable[..., Any]
+
+
+@pytest.mark.parametrize("count", [6, 20, MOST_PERMUTED, MOST_PERMUTED + 1, 200])
+def test_it_is_spearmans_correlation_with_ties(count: int) -> None:
+    rng = np.random.default_rng(count)
+    x = rng.integers(0, 10, count).astype(float)
+    y = x + rng.normal(0, 8, count)
+    expected = stats.spearmanr(x, y)
+    found = spearman(x.tolist(), y.tolist())
+    assert found is not None
+    assert found.rho == pytest.approx(expected.statistic)
+    if count > MOST_PERMUTED:
+        assert found.p == pytest.approx(expected.pvalue, rel=1e-6)
+    elif count > 10:  # of fewer, the t that scipy's p is of is no good
+        assert found.p == pytest.approx(expected.pvalue, abs=0.012)
+
+
+def test_the_p_is_the_share_of_orders_that_correlate_as_much() -> None:
+    x, y = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [2.0, 1.0, 3.0, 5.0, 4.0, 6.0]
+    found = spearman(x, y)
+    assert found is not None
+    rhos = [stats.pearsonr(x, order).statistic for order in permutations(x)]
+    exact = np.mean(np.abs(rhos) >= abs(found.rho) - 1e-9)
+    assert found.p == pytest.approx(exact, abs=0.006)
+
+
+def test_few_or_constant_numbers_have_no_correlation() -> None:
+    assert FEWEST == 6
+    assert spearman([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]) is None
+    assert spearman([1, 2, 3, 4, 5, 6], [3] * 6) is None
+    assert spearman([1] * 6, [1, 2, 3, 4, 5, 6]) is None
+
+
+@pytest.fixture
+def many(tmp_path: Path, write_invariance: Make, write_transfer: Make, make_transform: Make, make_view: Make) -> Path:
+    """Nine backbones: the more invariant to rotation, the better on shape and the worse on pose; hue says nothing."""
+    hue = [3, 7, 1, 8, 2, 9, 4, 6, 5]
+    for index in range(9):
+        transforms = {
+            "rotation": make_transform(0.1 + index / 20),
+            "hue": make_transform(hue[index] / 10, "appearance"),
+        }
+        views = {"pose": make_view(0.2 + index / 30)}
+        write_invariance(f"{index}", f"b{index}", transforms=transforms, views=views)
+        write_transfer(f"{index}/s", f"b{index}", "shape", 0.5 + index / 100)
+        write_transfer(f"{index}/p", f"b{index}", "pose", 0.5 - index / 100)
+    write_transfer("alone", "scored alone", "shape", 0.1)
+    return tmp_path
+
+
+def test_each_invariance_is_correlated_with_each_score(many: Path) -> None:
+    found = associations(collect_results([many]))
+    assert found is not None
+    rhos = {(task.name, change.name): one for task, row in found.entries.items() for change, one in row.items()}
+    assert {key: round(one.rho, 6) for key, one in rhos.items() if one and key[1] == "rotation"} == {
+        ("shape", "rotation"): 1.0,
+        ("pose", "rotation"): -1.0,
+    }
+    hue = rhos["shape", "hue"]
+    assert hue is not None
+    assert (hue.num_pairs, hue.is_sure) == (9, False)
+    assert hue.rho == pytest.approx(stats.spearmanr(range(9), [3, 7, 1, 8, 2, 9, 4, 6, 5]).statistic)
+    assert all(one and one.is_sure for key, one in rhos.items() if key[1] in ("rotation",))
+
+
+def test_what_is_sure_is_so_after_holms_correction(
+    tmp_path: Path, write_invariance: Make, write_transfer: Make, make_transform: Make
+) -> None:
+    """One order with p near 0.02 is sure by itself, and not beside ten others."""
+    ranks = [2, 1, 4, 3, 6, 8, 5, 7]
+    rng = np.random.default_rng(3)
+    for index in range(8):
+        noise = {f"n{other}": make_transform(float(rng.uniform(0.1, 0.9))) for other in range(12)}
+        hues = {"hue": make_transform(ranks[index] / 10)}
+        write_invariance(f"a/{index}", f"b{index}", transforms=hues)
+        write_invariance(f"b/{index}", f"b{index}", transforms={**noise, **hues})
+        for root in "ab":
+            write_transfer(f"{root}/{index}/t", f"b{index}", "shape", 0.5 + index / 100)
+
+    def hue(root: str) -> Any:
+        found = associations(collect_results([tmp_path / root]))
+        assert found is not None
+        return next(one for row in found.entries.values() for change, one in row.items() if change.name == "hue")
+
+    alone, among = hue("a"), hue("b")
+    assert alone.p == among.p
+    assert 0.005 < alone.p < 0.05
+    assert (alone.is_sure, among.is_sure) == (True, False)
+
+
+def test_fewer_than_six_have_none(paper_runs: Path) -> None:
+    results = collect_results([paper_runs])
+    assert associations(results) is None
+    assert clouds(results) == []
+    assert clouds_of_views(results) == []
+
+
+def test_clouds_have_a_dot_for_each_backbone_that_has_both(many: Path) -> None:
+    found = {cloud.title: cloud for cloud in clouds(collect_results([many]))}
+    assert sorted(found) == ["pose, appearance", "pose, spatial", "shape, appearance", "shape, spatial"]
+    cloud = found["pose, spatial"]
+    assert cloud.labels == tuple(f"b{index}" for index in range(9))
+    assert cloud.x == pytest.approx([0.1 + index / 20 for index in range(9)])
+    assert cloud.y == pytest.approx([0.5 - index / 100 for index in range(9)])
+    assert cloud.correlation.rho == pytest.approx(-1)
+
+
+def test_real_views_are_drawn_over_synthetic_changes_of_their_kind(many: Path) -> None:
+    (cloud,) = clouds_of_views(collect_results([many]))
+    assert cloud.title == "spatial: pose"
+    assert cloud.y == pytest.approx([0.2 + index / 30 for index in range(9)])
+    assert cloud.correlation.rho == pytest.approx(1)

@@ -248,7 +248,9 @@ def cautions_of_reference(
     if shared:
         effect = "measured images that are among them look less invariant than they are"
     elif holds_out:
-        effect = "similarities may be off by more than 0.02, mostly too high, and distances by a fifth"
+        # Of fewer images than features, the correction of lengths takes away nearly all there is.
+        of_distances = "distances by a fifth" if count >= num_features else "distances are far too small to be used"
+        effect = f"similarities may be off by more than 0.02, mostly too high, and {of_distances}"
     else:
         effect = (
             "similarities may be off by more than 0.02, mostly too low, and distances too large by two fifths or more"

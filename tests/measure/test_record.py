@@ -2,9 +2,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import torch
 
 from solo_invariance.backbones import Backbone
 from solo_invariance.measure import ResizeCrop
+from solo_invariance.measure.functional.whitening import hold_out, whiten, whitening_from_statistics
 from solo_invariance.measure.record import cautions_of_reference, identity_of
 
 _CONFIG: Mapping[str, Any] = {
@@ -44,6 +46,8 @@ def test_where_results_go_and_how_fast_they_come_is_no_part_of_it(tiny_backbone:
     ("count", "holds_out", "shared", "enough", "effect"),
     [
         (19, True, True, 20, "mostly too high"),
+        (10, True, True, 20, "distances by a fifth"),
+        (9, True, True, 20, "distances are far too small to be used"),
         (20, True, True, None, ""),
         (19, False, False, 20, "mostly too low"),
         (20, False, False, None, ""),
@@ -63,6 +67,20 @@ def test_how_many_reference_images_are_enough(
         assert caution.startswith(f"{count} reference images are few for 10 features: ")
         assert effect in caution
         assert caution.endswith(f"; {enough} would be enough (reference.path).")
+
+
+@pytest.mark.parametrize(("count", "least", "most"), [(32, 0, 0.1), (64, 0.8, 1.0), (128, 0.95, 1.05)])
+def test_distances_by_fewer_reference_images_than_features_are_as_the_caution_says(
+    count: int, least: float, most: float
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(count, 64, dtype=torch.float64, generator=generator)
+    views = images + 0.3 * torch.randn(count, 64, dtype=torch.float64, generator=generator)
+    by = whitening_from_statistics(images.mean(0), images.T.cov(), count, shrink=True)
+    pairs = torch.stack([whiten(images, by), whiten(views, by)], 1)
+    found = hold_out(pairs, pairs[:, :1], by) * by.length(1)
+    share = (found[:, 1] - found[:, 0]).norm(dim=1).mean() / (views - images).norm(dim=1).mean()  # white as they are
+    assert least <= float(share) <= most
 
 
 def test_pictures_that_repeat_are_what_is_few_and_not_their_files() -> None:

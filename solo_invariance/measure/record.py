@@ -249,7 +249,7 @@ def cautions_of_reference(
         effect = "measured images that are among them look less invariant than they are"
     elif holds_out:
         # Of fewer images than features, the correction of lengths takes away nearly all there is.
-        of_distances = "distances by a fifth" if count >= num_features else "distances are far too small to be used"
+        of_distances = "distances by a quarter" if count >= num_features else "distances are far too small to be used"
         effect = f"similarities may be off by more than 0.02, mostly too high, and {of_distances}"
     else:
         effect = (

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import sklearn.utils
 import torch
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.model_selection import cross_val_score
@@ -36,6 +37,9 @@ def test_a_probe_is_cloned_with_its_settings_alone(kind: Any) -> None:
         probe.set_params(sede=5)
     regresses = kind in (probes.RidgeProbe, probes.KernelRidgeProbe)
     assert (is_regressor(probe), is_classifier(probe)) == (regresses, not regresses)
+    if hasattr(sklearn.utils, "Tags"):  # since 1.6
+        tags = sklearn.utils.get_tags(probe)
+        assert (tags.classifier_tags is None, tags.regressor_tags is None) == (regresses, not regresses)
 
 
 def test_settings_that_are_tensors_are_cloned() -> None:

@@ -70,8 +70,8 @@ COMMANDS = {
     "measure": Command(
         "what a backbone became invariant to",
         (
-            "solo-invariance measure backbone.name=random:resnet10 backbone.crop_size=64 data.name=latent_scenes "
-            "num_images=32 k=4",
+            "solo-invariance measure backbone.name=random:resnet10w025 data.name=latent_scenes "
+            "backbone.crop_size=64 data.num_images=400 num_images=32 k=4",
             "solo-invariance measure backbone.checkpoint=ventral.ckpt data.path=photos 'transforms=[rotation,hue]' "
             "budget=adaptive out=runs/ventral",
         ),

@@ -68,10 +68,16 @@ def help_page(command: str, topics: Sequence[str] = ()) -> str:
     title = textwrap.wrap(f"solo-invariance {command}: {about.summary}", width, subsequent_indent="    ")
     usage = f"usage: solo-invariance {command} {'[KEY=VALUE ...] ' if keys else ''}[FLAGS]"
     lines = [*title, "", usage, *_lists_in_quotes(keys, width), "", "examples:"]
-    lines += [f"  {example}" for example in about.examples]
+    lines += [line for example in about.examples for line in _example(example, width)]
     lines += [*_groups(keys, width), "", "flags:"]
     lines += [line for flag, meaning in FLAGS.items() for line in _columns(flag, [meaning], width)]
     return "\n".join([*lines, "", *textwrap.wrap(COMPLETION, width)])
+
+
+def _example(example: str, width: int) -> list[str]:
+    """Return a command as it is typed, on as many lines as it takes, each but the last with a backslash."""
+    lines = textwrap.wrap(example, width - 4, break_long_words=False, break_on_hyphens=False, subsequent_indent="    ")
+    return [f"  {line}{' ' + chr(92) if line is not lines[-1] else ''}" for line in lines]
 
 
 def _width() -> int:

@@ -31,7 +31,7 @@ class Command:
 
     Args:
         summary: In one line.
-        examples: Two, as they are typed in bash or zsh, neither wider than a terminal of 80 columns.
+        examples: Two, as they are typed in bash or zsh.
     """
 
     summary: str
@@ -70,8 +70,10 @@ COMMANDS = {
     "measure": Command(
         "what a backbone became invariant to",
         (
-            "solo-invariance measure backbone.name=random:resnet18 data.name=latent_scenes",
-            "solo-invariance measure backbone.checkpoint=ventral.ckpt data.path=photos",
+            "solo-invariance measure backbone.name=random:resnet10w025 data.name=latent_scenes "
+            "backbone.crop_size=64 data.num_images=400 num_images=32 k=4",
+            "solo-invariance measure backbone.checkpoint=ventral.ckpt data.path=photos 'transforms=[rotation,hue]' "
+            "budget=adaptive out=runs/ventral",
         ),
     ),
     "fuse": Command(

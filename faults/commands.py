@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 
+from fuzz.verdict import complaints
 from solo_invariance.cli import main
 from solo_invariance.command_process import run_as_process
 
@@ -84,7 +85,7 @@ class Running:
         if code != -signal.SIGKILL:  # else what it started has yet to see that it is gone
             orphans = _in_group(self.process)
         _end_group(self.process)
-        return Ended(code, self.errors.read_text().splitlines(), seconds, orphans)
+        return Ended(code, complaints(self.errors.read_text()), seconds, orphans)
 
 
 def import_all() -> None:

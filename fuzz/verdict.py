@@ -16,7 +16,8 @@ from solo_invariance.results.reading import read_result
 
 # What commands say before their work, which may turn out to be impossible.
 _PLANNED = re.compile(
-    "solo-invariance [a-z]+: loading|(?:demo|measure|transfer|fuse|pretrain|images|how|work|task|out|time) {3,}"
+    "solo-invariance [a-z]+: loading|solo-invariance: (?:families|monitor): |"
+    "(?:demo|measure|transfer|fuse|pretrain|images|how|work|task|out|time) {3,}"
 )
 _PREFIX = "solo-invariance: error: "
 _LONGEST = 1200
@@ -74,7 +75,7 @@ def _ending(case: Case, outcome: Outcome, place: Place, before: Seen, after: See
 
 
 def _refusal(case: Case, outcome: Outcome, work: Path) -> Iterator[str]:
-    lines = [line for line in outcome.err.strip("\n").split("\n") if not _PLANNED.match(line)]
+    lines = complaints(outcome.err) or [""]
     line = lines[-1]
     if len(lines) > 1:
         yield f"{len(lines)} lines on stderr, the first: {lines[0][:200]}"
@@ -91,6 +92,11 @@ def _refusal(case: Case, outcome: Outcome, work: Path) -> Iterator[str]:
         yield f"jargon ({found.group()}): {message[:300]}"
     if case.named and not any(_is_in(name, message) for name in case.named) and not _begins_with_a_path(message, work):
         yield f"names none of {', '.join(case.named)[:80]}: {message[:300]}"
+
+
+def complaints(err: str) -> list[str]:
+    """Return the lines on standard error, but for those that say what is ahead, before there is anything to refuse."""
+    return [line for line in err.split("\n") if line and not _PLANNED.match(line)]
 
 
 def _is_in(name: str, message: str) -> bool:

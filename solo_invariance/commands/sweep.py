@@ -128,7 +128,7 @@ def folder_of(key: str, value: str) -> str:
         >>> folder_of("k", "16"), folder_of("backbone.checkpoint", "ck/a.ckpt")
         ('k=16', 'backbone.checkpoint=ck--a.ckpt')
         >>> folder_of("transforms", "['hue', 'rotation']")
-        'transforms=hue-rotation-0b9dd96e'
+        'transforms=hue-rotation-810a7e9e'
     """
     parts = value.split("/")
     if all(_PLAIN.fullmatch(part) and "--" not in part and part.strip(".") for part in parts) and len(value) < _LONGEST:

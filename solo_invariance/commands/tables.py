@@ -260,12 +260,13 @@ def print_scores(results: Sequence[TransferResult]) -> None:
     protocol = f", protocol {first.protocol}" if first.protocol else ""
     console.print(f"{first.label}: transfer{protocol}; higher is better", style="italic", soft_wrap=True)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    table.add_column("task", overflow="fold")
+    names = [*(result.task for result in results), *(f"  {name}" for result in results for name in result.outputs)]
+    table.add_column("task", overflow="fold", no_wrap=max(map(len, names)) <= _HEADING)
     table.add_column("metric", overflow="fold")
     table.add_column("score", no_wrap=True)
     table.add_column("chance", justify="right", no_wrap=True)
     table.add_column("probe", overflow="fold")
-    table.add_column("train/test", justify="right", overflow="fold")
+    table.add_column("train\n/test", justify="right", overflow="fold")
     for result in results:
         score = f"{result.score.mean:.3f} [{result.score.low:.3f}, {result.score.high:.3f}]"
         chance = "" if result.chance is None else f"{result.chance:.3f}"

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_workers
 from solo_invariance.config.kinds import FilePath, chosen_from
+from solo_invariance.config.measure import EMBEDDED
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.errors import UserError
 
@@ -24,7 +25,7 @@ class FusionReferenceConfig(Checked):
     section: ClassVar[str] = "reference."
 
     path: FilePath | None = None
-    name: str | None = field(default=None, metadata=chosen_from("latent_scenes"))
+    name: str | None = field(default=None, metadata=chosen_from(EMBEDDED))
     num_images: int = 5000
 
     def __post_init__(self) -> None:

@@ -10,6 +10,9 @@ from solo_invariance.config.kinds import FilePath, Names, chosen_from
 from solo_invariance.config.protocol import ProtocolName
 from solo_invariance.errors import UserError, did_you_mean
 
+EMBEDDED = "latent_scenes"
+"""The data that need no files."""
+
 EMBEDDED_VIEWS = ("pose", "light_direction", "light_hue")
 """The view sets that the embedded dataset renders."""
 
@@ -37,6 +40,13 @@ def no_view_set(name: str) -> UserError:
     """Return the error of a name that no view set has."""
     hint = did_you_mean(name, VIEW_SETS)
     return UserError(f"{name!r} is no view set; the view sets are {', '.join(VIEW_SETS)}{hint}")
+
+
+def no_data(name: str) -> UserError:
+    """Return the error of a ``data.name`` that neither the embedded data nor a view set has."""
+    hint = did_you_mean(name, (EMBEDDED, *VIEW_SETS))
+    choices = f"choose the embedded {EMBEDDED}, or a view set: {', '.join(VIEW_SETS)}"
+    return UserError(f"data.name={name}: {choices}{hint}")
 
 
 class Budget(Enum):
@@ -75,7 +85,7 @@ class DataConfig(Checked):
     section: ClassVar[str] = "data."
 
     path: FilePath | None = None
-    name: str | None = field(default=None, metadata=chosen_from("latent_scenes", *VIEW_SETS))
+    name: str | None = field(default=None, metadata=chosen_from(EMBEDDED, *VIEW_SETS))
     kind: ViewKind | None = None
     num_images: int = 2000
     size: int = 64

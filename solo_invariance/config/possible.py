@@ -14,7 +14,14 @@ from solo_invariance.config.demo import DemoConfig
 from solo_invariance.config.families import FamiliesConfig
 from solo_invariance.config.fuse import FuseConfig, require_members
 from solo_invariance.config.kinds import schema_of
-from solo_invariance.config.measure import METRICS_EXAMPLE, TRANSFORMS_EXAMPLE, VIEW_SETS, MeasureConfig, no_view_set
+from solo_invariance.config.measure import (
+    EMBEDDED,
+    METRICS_EXAMPLE,
+    TRANSFORMS_EXAMPLE,
+    VIEW_SETS,
+    MeasureConfig,
+    no_data,
+)
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.config.transfer import ProbeConfig, TransferConfig
 from solo_invariance.errors import UserError
@@ -49,8 +56,8 @@ def _measure(settings: MeasureConfig, plain: Mapping[str, Any]) -> None:
     require_backbone(settings.backbone)
     if settings.data.name is None:
         _require_folders(settings.data.path)
-    elif settings.data.name not in ("latent_scenes", *VIEW_SETS):
-        raise no_view_set(settings.data.name)
+    elif settings.data.name not in (EMBEDDED, *VIEW_SETS):
+        raise no_data(settings.data.name)
     _require_folders(settings.reference.path)
 
 

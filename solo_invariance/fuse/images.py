@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.config.measure import EMBEDDED
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.data.images import ImageSource, KnownImages, SelectedImages, TensorImages, name_of_source
 from solo_invariance.data.latent_scenes import LatentScenes
@@ -20,8 +21,6 @@ from solo_invariance.fuse.settings import FuseSettings
 from solo_invariance.progress import Progress, no_progress
 from solo_invariance.transfer.scorable import require_targets
 from solo_invariance.transfer.task_data import TaskData, load_task
-
-EMBEDDED = "latent_scenes"
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from torch import Tensor
 
-from solo_invariance.config.measure import DataConfig
+from solo_invariance.config.measure import EMBEDDED, DataConfig, no_data
 from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages, digest_of, identify
 from solo_invariance.data.latent_scenes.dataset import VIEW_SETS, LatentScenes, view_groups
 from solo_invariance.data.sources import Images, image_source, with_short_side
@@ -20,7 +20,6 @@ from solo_invariance.measure.transforms.transform import ResizeCrop
 from solo_invariance.protocols import ProtocolName
 from solo_invariance.results.files import fingerprint_of
 
-EMBEDDED = "latent_scenes"
 _REFERENCE_SEED = 1_000_000
 _ASSUMED_SPATIAL = (
     "view_folders: taken for spatial views, in which pixels move, since data.kind was left open; where their values "
@@ -179,7 +178,7 @@ def _view_set(
 ) -> MeasuredData:
     name = str(data.name)
     if name not in VIEW_SET_NAMES:
-        raise UserError(f"data.name={name}: choose the embedded {EMBEDDED}, or a view set: {', '.join(VIEW_SET_NAMES)}")
+        raise no_data(name)
     if data.path is None:
         raise UserError(f"data.name={name}: set data.path to the folder that the view set is in")
     kind = None if data.kind is None else data.kind.name

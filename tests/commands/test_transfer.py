@@ -13,10 +13,11 @@ from solo_invariance.transfer.tasks import Split, scenes
 
 
 def _arguments(checkpoint: Path, out: Path, task: str, *more: str) -> list[str]:
+    named = [] if any(one.startswith("tasks=") for one in more) else [f"task.name={task}"]
     return [
         "transfer",
         f"backbone.checkpoint={checkpoint}",
-        f"task.name={task}",
+        *named,
         "task.num_train=80",
         "task.num_test=40",
         "task.size=32",

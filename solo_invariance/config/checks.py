@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -126,6 +126,20 @@ def require_checkpoint(path: Path) -> None:
     """Raise UserError where there is no file of weights; OSError where it cannot be looked at."""
     if not path.is_file():
         raise UserError(f"checkpoint {path}: {'is a directory' if path.is_dir() else 'no such file'}")
+
+
+def require_runs(runs: Sequence[Path | str]) -> None:
+    """Raise UserError where no directory of results is named, or one of them is none.
+
+    Args:
+        runs: Directories that ``measure`` or ``transfer`` wrote to, or whatever has such below it.
+    """
+    if not runs:
+        raise UserError("runs: expected at least one directory with results of `measure` or `transfer`, found none.")
+    for run in runs:
+        require_text(run, "runs")
+        if not os.path.isdir(run):
+            raise UserError(f"{run}: is not a directory. Name a directory that `measure` or `transfer` wrote to.")
 
 
 def require_directory(root: Path | str, what: str) -> None:

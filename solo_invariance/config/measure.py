@@ -42,13 +42,6 @@ def no_view_set(name: str) -> UserError:
     return UserError(f"{name!r} is no view set; the view sets are {', '.join(VIEW_SETS)}{hint}")
 
 
-def no_data(name: str) -> UserError:
-    """Return the error of a ``data.name`` that neither the embedded data nor a view set has."""
-    hint = did_you_mean(name, (EMBEDDED, *VIEW_SETS))
-    choices = f"choose the embedded {EMBEDDED}, or a view set: {', '.join(VIEW_SETS)}"
-    return UserError(f"data.name={name}: {choices}{hint}")
-
-
 class Budget(Enum):
     """How much to measure; ``full`` is every image at every parameter, ``adaptive`` as little as is precise enough."""
 
@@ -98,6 +91,16 @@ class DataConfig(Checked):
         require_positive(self, "num_images", "num_groups", prefix=self.section)
         require_sides(self, "size", least=16, prefix=self.section)
         require_at_least(2, self, "num_views", prefix=self.section)
+
+
+def require_data(data: DataConfig) -> None:
+    """Raise UserError where neither a folder nor a name is given, or the name is none of the data that there are."""
+    known = (EMBEDDED, *VIEW_SETS)
+    if data.name is None and data.path is None:
+        raise UserError(f"data: set data.path=FOLDER or data.name={EMBEDDED}")
+    if data.name is not None and data.name not in known:
+        choices = f"choose the embedded {EMBEDDED}, or a view set: {', '.join(VIEW_SETS)}"
+        raise UserError(f"data.name={data.name}: {choices}{did_you_mean(data.name, known)}")
 
 
 @dataclass

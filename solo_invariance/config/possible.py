@@ -8,21 +8,20 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from solo_invariance.config.backbone import BackboneConfig, config_of, require_backbone
-from solo_invariance.config.checks import require_device, require_directory
+from solo_invariance.config.checks import require_device, require_directory, require_runs
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.demo import DemoConfig
 from solo_invariance.config.families import FamiliesConfig
 from solo_invariance.config.fuse import FuseConfig, require_members
 from solo_invariance.config.kinds import schema_of
 from solo_invariance.config.measure import (
-    EMBEDDED,
     METRICS_EXAMPLE,
     TRANSFORMS_EXAMPLE,
-    VIEW_SETS,
     MeasureConfig,
-    no_data,
+    require_data,
 )
 from solo_invariance.config.pretrain import PretrainConfig
+from solo_invariance.config.report import ReportConfig
 from solo_invariance.config.transfer import ProbeConfig, TransferConfig
 from solo_invariance.errors import UserError
 from solo_invariance.plugins import Kind, discover, find_plugin, names_chosen
@@ -54,10 +53,9 @@ def _measure(settings: MeasureConfig, plain: Mapping[str, Any]) -> None:
     _require_views_of(settings.backbone, plain)
     require_device(settings.device)
     require_backbone(settings.backbone)
+    require_data(settings.data)
     if settings.data.name is None:
         _require_folders(settings.data.path)
-    elif settings.data.name not in (EMBEDDED, *VIEW_SETS):
-        raise no_data(settings.data.name)
     _require_folders(settings.reference.path)
 
 
@@ -75,13 +73,19 @@ def _fuse(settings: FuseConfig, plain: Mapping[str, Any]) -> None:
         return  # which is refused with more to say
     _require("tasks", _named([settings.task.name]))
     require_device(settings.device)
-    if not settings.measured:
+    if settings.measured:
+        require_runs(settings.measured)
+    else:
         require_members(settings.members)
     if settings.out.endswith((".ckpt", ".pth", ".pt")):  # else it is refused first
         for member in settings.members:
             if isinstance(member, str):
                 require_backbone(config_of(member))
     _require_folders(settings.reference.path)
+
+
+def _report(settings: ReportConfig, plain: Mapping[str, Any]) -> None:
+    require_runs(settings.runs)
 
 
 def _families(settings: FamiliesConfig, plain: Mapping[str, Any]) -> None:
@@ -108,6 +112,7 @@ _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
     "fuse": _fuse,
     "measure": _measure,
     "pretrain": _pretrain,
+    "report": _report,
     "transfer": _transfer,
 }
 

@@ -9,11 +9,11 @@ from typing import Literal
 
 from torch import Tensor
 
-from solo_invariance.config.measure import EMBEDDED, DataConfig, no_data
+from solo_invariance.config.measure import EMBEDDED, DataConfig, require_data
 from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages, digest_of, identify
 from solo_invariance.data.latent_scenes.dataset import VIEW_SETS, LatentScenes, view_groups
 from solo_invariance.data.sources import Images, image_source, with_short_side
-from solo_invariance.data.view_sets import UNPUBLISHED, VIEW_SET_NAMES, ViewSet, read_view_set
+from solo_invariance.data.view_sets import UNPUBLISHED, ViewSet, read_view_set
 from solo_invariance.errors import UserError
 from solo_invariance.measure.loop.groups import Group, ViewGroups
 from solo_invariance.measure.transforms.transform import ResizeCrop
@@ -131,9 +131,9 @@ def _own_views(
 def _configured(
     data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | None, protocol: ProtocolName
 ) -> MeasuredData:
+    require_data(data)
     if data.name is None:
-        if data.path is None:
-            raise UserError(f"data: set data.path=FOLDER or data.name={EMBEDDED}")
+        assert data.path is not None
         _choose((), views)
         return MeasuredData(ImageFiles(Path(data.path), geometry.resize))
     if data.name == EMBEDDED:
@@ -177,8 +177,6 @@ def _view_set(
     data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | None, protocol: ProtocolName
 ) -> MeasuredData:
     name = str(data.name)
-    if name not in VIEW_SET_NAMES:
-        raise no_data(name)
     if data.path is None:
         raise UserError(f"data.name={name}: set data.path to the folder that the view set is in")
     kind = None if data.kind is None else data.kind.name

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from solo_invariance.config.checks import require_text
+from solo_invariance.config.checks import require_runs
 from solo_invariance.errors import UserError
 from solo_invariance.results import (
     BackboneRecord,
@@ -135,8 +135,7 @@ def collect_results(runs: Sequence[Path | str], baseline: str | None = None) -> 
         UserError: A directory holds no result, a file is not a valid result, rows cannot be told apart, or there is no
             such baseline.
     """
-    for run in runs:
-        require_text(run, "runs")
+    require_runs(runs)
     files = find_results([Path(run) for run in runs])
     by_label: dict[str, list[Result]] = {}
     for file in files:
@@ -208,10 +207,8 @@ def find_results(runs: Sequence[Path]) -> list[Path]:
     """The result files below ``runs``, in the order of ``runs`` and by path within each; none of them twice.
 
     Raises:
-        UserError: No directory was given, or one of them does not exist or holds no result.
+        UserError: One of them holds no result.
     """
-    if not runs:
-        raise UserError("runs: expected at least one directory with results of `measure` or `transfer`, found none.")
     found: dict[Path, Path] = {}
     for run in runs:
         for file in _results_below(run):
@@ -220,8 +217,6 @@ def find_results(runs: Sequence[Path]) -> list[Path]:
 
 
 def _results_below(run: Path) -> list[Path]:
-    if not run.is_dir():
-        raise UserError(f"{run}: is not a directory. Name a directory that `measure` or `transfer` wrote to.")
     files = sorted(file for name in _FILES for file in run.rglob(name) if file.is_file())
     if not files:
         raise UserError(f"{run}: holds no {' and no '.join(_FILES)}. Run `measure` or `transfer` first.")

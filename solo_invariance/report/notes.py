@@ -13,6 +13,8 @@ from solo_invariance.report.paired import comparable_distance, compared
 from solo_invariance.report.scores import scored_tasks
 from solo_invariance.results import Estimate
 
+_SHOWN = 2  # contradictions, each of which is four numbers and two intervals
+
 INTERVALS = (
     "Intervals are 95 % confidence intervals. Two backbones are called not distinguishable where the interval of their "
     "difference, paired image by image on the same images, has 0 in it. Where they cannot be paired, it is said that "
@@ -57,9 +59,9 @@ def disagreements(results: Results) -> list[str]:
     found = [text for text, _ in _contradictions(results)]
     if not found:
         return []
-    more = f"; and {len(found) - MOST_NAMED} more" if len(found) > MOST_NAMED else ""
+    more = f"; and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
     return [
-        f"Similarity and distance disagree: {'; '.join(found[:MOST_NAMED])}{more}. Believe similarity on whether a "
+        f"Similarity and distance disagree: {'; '.join(found[:_SHOWN])}{more}. Believe similarity on whether a "
         f"backbone is invariant; the note on which metric to take says why."
     ]
 

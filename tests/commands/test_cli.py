@@ -88,7 +88,7 @@ def test_usage_lists_every_command_and_is_quick(cli) -> None:
             "hydra/launcher=null: Hydra cannot use this",
         ),
         (["families", "show=[ventrl]"], "show: family: there is no 'ventrl'; did you mean 'ventral'?"),
-        (["measure", "backbone.name=timm:"], "backbone 'timm:': timm has no such model"),
+        (["measure", "backbone.name=timm:", "data.name=latent_scenes"], "backbone 'timm:': timm has no such model"),
         (["pretrain", "method=bjol"], "method=bjol: the embedded host has"),
         (["measure", "k=["], ""),
         (["measure", "=4"], "'=4': expected key=value"),

@@ -223,7 +223,13 @@ def test_a_place_that_cannot_be_written_is_an_error(paper_runs: Path, tmp_path: 
         report([paper_runs], tmp_path / "report.html", export=tmp_path / "file")
 
 
-@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def _has_booktabs() -> bool:
+    if shutil.which("pdflatex") is None or shutil.which("kpsewhich") is None:
+        return False
+    return subprocess.run(["kpsewhich", "booktabs.sty"], capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not _has_booktabs(), reason="pdflatex with booktabs is not installed")
 def test_latex_compiles(directory: Path) -> None:
     inputs = "\n\n".join(rf"\input{{{path.name}}}" for path in directory.glob("*.tex"))
     document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{inputs}\end{{document}}"

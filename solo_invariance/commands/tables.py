@@ -83,8 +83,10 @@ def print_measured_layers(results: Sequence[InvarianceResult]) -> None:
     console.print(_title(f"{len(results)} layers and twins", first), style="italic", soft_wrap=True)
     blocks = {result.label: blocks_of(result.transforms, result.views) for result in results}
     kinds = [block.title for block in blocks[first.label]]
-    metric = "similarity"
-    table = _empty([f"mean {metric}, {kind}" for kind in kinds], "layer")
+    shown = [entry for found in blocks.values() for block in found for entry in block.entries.values()]
+    # Layers have different widths, on which the plain one depends.
+    metric = "width_matched_similarity" if all("width_matched_similarity" in one for one in shown) else "similarity"
+    table = _empty([f"mean {readable(metric)}, {kind}" for kind in kinds], "layer")
     for label, found in blocks.items():
         of_kind = {block.title: block.mean.get(metric) or next(iter(block.entries.values()))[metric] for block in found}
         table.add_row(Text(label), *(cell(of_kind.get(kind), 3, "") for kind in kinds))

@@ -6,7 +6,14 @@ from typing import Any
 import pytest
 
 from solo_invariance.commands import tables
-from solo_invariance.commands.tables import blocks_of, multiplicity, print_comparison, print_measured, print_scores
+from solo_invariance.commands.tables import (
+    blocks_of,
+    multiplicity,
+    print_comparison,
+    print_measured,
+    print_measured_layers,
+    print_scores,
+)
 from solo_invariance.commands.terminal import _Console
 from solo_invariance.results import Estimate, InvarianceComparison, InvarianceResult, TransferResult
 
@@ -180,3 +187,25 @@ def test_scores_fit_eighty_columns_and_many_outputs_are_cut(printed) -> None:
     assert sum("landmark_" in line for line in lines) == 12
     assert any("and 188" in line for line in lines)
     assert any("0.532 [0.501, 0.563]" in line for line in lines)
+
+
+@pytest.mark.parametrize("matched", [False, True])
+def test_many_layers_are_one_table_of_means(printed, make_transform, matched: bool) -> None:
+    def layer(index: int) -> InvarianceResult:
+        further = {"width_matched_similarity": _estimate(index / 20)} if matched else {}
+        transforms = {
+            "rotation": make_transform(index / 10, "spatial", **further),
+            "shear": make_transform(index / 10 + 0.2, "spatial", **further),
+            "hue": make_transform(0.9, "appearance", **further),
+        }
+        return _invariance(make_transform, label=f"layer{index}", transforms=transforms, cautions=["few images"])
+
+    lines = printed(100, print_measured_layers, [layer(index) for index in range(1, 6)])
+    assert lines[0] == "5 layers and twins: invariance on 96 images, k 16, protocol clean"
+    rows = {line.split()[0]: line.split()[1] for line in lines if line.startswith("layer") and len(line.split()) > 2}
+    expected = {f"layer{i}": f"{i / 20 if matched else i / 10 + 0.1:.3f}" for i in range(1, 6)}
+    assert {name: rows[name] for name in expected} == expected
+    assert ("width matched" in " ".join(lines)) == matched
+    assert sum("few images" in line for line in lines) == 1
+    few = printed(100, print_measured_layers, [layer(index) for index in range(1, 5)])
+    assert sum("protocol clean" in line for line in few) == 4

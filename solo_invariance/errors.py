@@ -29,6 +29,17 @@ def did_you_mean(word: str, known: Iterable[object]) -> str:
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
+def none_of(word: str, known: Iterable[str]) -> str:
+    """Return what goes behind a line of ours that names a word that is none of some: what is close, and what there is.
+
+    Example:
+        >>> none_of("ventrl", ["default", "ventral"]), none_of("x", [])
+        ("; did you mean 'ventral'? known: default, ventral", '; known: none')
+    """
+    names = [*known]
+    return f"{did_you_mean(word, names) or ';'} known: {', '.join(names) or 'none'}"
+
+
 def install_command(*libraries: str) -> str:
     """Return the command that installs optional libraries, each in a version that this package was tried with.
 

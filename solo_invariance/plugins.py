@@ -6,7 +6,7 @@ from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-from solo_invariance.errors import UserError, did_you_mean, reason_of
+from solo_invariance.errors import UserError, none_of, reason_of
 
 Kind = Literal["families", "transforms", "metrics", "fusions", "tasks"]
 KINDS: tuple[Kind, ...] = ("families", "transforms", "metrics", "fusions", "tasks")
@@ -89,8 +89,7 @@ def find_plugin(kind: Kind, name: str, where: str = "") -> Plugin:
         raise UserError(f"{where or kind}: {name!r} is ambiguous, it comes from {sources}; uninstall or rename one")
     if not matching:
         names = [plugin.name for plugin in plugins]
-        hint = did_you_mean(name, names) or ";"
-        raise UserError(f"{where or kind}: there is no {name!r}{hint} known: {', '.join(names) or 'none'}")
+        raise UserError(f"{where or kind}: there is no {name!r}{none_of(name, names)}")
     return matching[0]
 
 

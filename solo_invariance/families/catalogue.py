@@ -1,10 +1,10 @@
 """Families as plain data: built from it, changed by it, composed."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from solo_invariance.errors import none_of
 from solo_invariance.families.family import Family
 from solo_invariance.families.operations.appearance import (
     ColorJitter,
@@ -83,7 +83,7 @@ def _operation(index: int, entry: Any) -> Operation:
         raise ValueError(f"[{index}]: expected an operation's name with its numbers, such as {{grayscale: {{p: 0.2}}}}")
     ((name, numbers),) = entry.items()
     if name not in OPERATIONS:
-        raise ValueError(f"[{index}]: there is no operation {name!r}; {_suggestion(str(name), OPERATIONS)}")
+        raise ValueError(f"[{index}]: there is no operation {name!r}{none_of(str(name), OPERATIONS)}")
     try:
         return OPERATIONS[name]().with_numbers(_numbers(name, numbers))
     except ValueError as error:
@@ -103,7 +103,7 @@ def with_operations(family: Family, changes: Mapping[str, Any]) -> Family:
     names = [operation.name for operation in family.operations]
     for name, numbers in changes.items():
         if name not in names:
-            raise ValueError(f"{name}: {family.name} has no such operation; {_suggestion(name, names)}")
+            raise ValueError(f"{name}: {family.name} has no such operation{none_of(name, names)}")
         _numbers(name, numbers)
     return replace(
         family,
@@ -128,9 +128,3 @@ def _numbers(name: str, numbers: Any) -> Mapping[str, Any]:
     if not isinstance(numbers, Mapping):
         raise ValueError(f"{name}={numbers}: expected numbers by name, such as {name}.p=0.5")
     return numbers
-
-
-def _suggestion(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    hint = f"did you mean {close[0]!r}? " if close else ""
-    return f"{hint}known: {', '.join(known) or 'none'}"

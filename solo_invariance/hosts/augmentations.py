@@ -10,7 +10,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from solo_invariance.config.composed import literal, plain
 from solo_invariance.config.families import CanvasName
 from solo_invariance.config.recipes import origin_of_crop_size
-from solo_invariance.errors import UserError, reason_of
+from solo_invariance.errors import UserError, did_you_mean, reason_of
 from solo_invariance.families import (
     Canvas,
     CropEntry,
@@ -124,9 +124,8 @@ def _refuse_unread(cfg: DictConfig) -> None:
         if key == RESOLVED:
             continue
         if key not in _RUN_KEYS:
-            close = difflib.get_close_matches(key, _RUN_KEYS, n=1)
-            if close:
-                raise UserError(f"invariance.{key}: there is no such key; did you mean {close[0]!r}?")
+            if hint := did_you_mean(key, _RUN_KEYS):
+                raise UserError(f"invariance.{key}: there is no such key{hint}")
             continue  # for other parts of this package, or of yours
         if value is None or value in ({}, []):
             continue

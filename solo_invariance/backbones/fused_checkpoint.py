@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from solo_invariance.backbones.architecture import Architecture
-from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
+from solo_invariance.backbones.backbone import Backbone, Provenance
 from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights
 from solo_invariance.backbones.fused import FusedNetwork, network_of, widths_of
 from solo_invariance.backbones.fusion import FunctionHead, Fusion, FusionHead, FusionPlugin, is_head
+from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.stand_ins import entries_of
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.plugins import load_plugin

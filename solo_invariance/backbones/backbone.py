@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from solo_invariance.backbones.architecture import Architecture, num_features_of
+from solo_invariance.backbones.chosen import described_pooling, whole
 from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.views import DrawnViews
@@ -70,6 +72,14 @@ class Provenance:
             raise UserError(f"the label of {self.checkpoint or 'a backbone'} is empty: set backbone.label")
 
 
+def _in_channels_last(network: nn.Module) -> nn.Module:
+    """Lay out a network's weights anew; as ``network.to`` does, which refuses kernels over three dimensions."""
+    for weights in chain(network.parameters(), network.buffers()):
+        if weights.dim() == 4:
+            weights.data = weights.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
 class Backbone(nn.Module):
     """A network in evaluation mode that takes images in [0, 1] and gives features.
 
@@ -107,7 +117,7 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         # Channels last is the faster layout for convolutions, on GPUs and CPUs alike.
-        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.network = _in_channels_last(network.eval().requires_grad_(False))
         self.architecture = architecture
         self.input_spec = input_spec
         self.provenance = provenance
@@ -161,12 +171,12 @@ class Backbone(nn.Module):
     @property
     def width_factor(self) -> float:
         """How many times wider than usual the network is: 3 for the paper's control, 1 for most."""
-        return float(getattr(self._whole_network, "width_factor", 1))
+        return float(getattr(whole(self.network), "width_factor", 1))
 
     @property
     def fitted_on(self) -> frozenset[str]:
         """Digests of the images that a fusion was fitted to, or its members chosen by; none, for any other."""
-        return frozenset(getattr(self._whole_network, "fitted_on", ()))
+        return frozenset(getattr(whole(self.network), "fitted_on", ()))
 
     @property
     def scales_features(self) -> bool:
@@ -182,10 +192,6 @@ class Backbone(nn.Module):
     def _remarks(self) -> list[str]:
         """What is to be said of the checkpoint, or of those of the members."""
         return [remark for one in (self, *self.members) for remark in one.provenance.remarks]
-
-    @property
-    def _whole_network(self) -> nn.Module:
-        return self.network.network if isinstance(self.network, LayerFeatures) else self.network
 
     def combine(self, features: Sequence[Tensor]) -> Tensor:
         """Return a fused backbone's features (N, D) of its members' features, one (N, D_i) a member."""
@@ -248,6 +254,7 @@ class Backbone(nn.Module):
             "key": self.provenance.key,
             "remarks": self._remarks,
             "num_features": self.num_features,
+            **described_pooling(self.network),
             "input": asdict(self.input_spec),
             "views": next((one.views.describe() for one in (self, *self.members) if one.views is not None), None),
         }

@@ -12,6 +12,7 @@ from torch import Tensor
 from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, Provenance
 from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights
+from solo_invariance.backbones.chosen import choice_of, with_choice
 from solo_invariance.backbones.fused import FusedNetwork, network_of, widths_of
 from solo_invariance.backbones.fusion import FunctionHead, Fusion, FusionHead, FusionPlugin, is_head
 from solo_invariance.backbones.input_spec import InputSpec
@@ -134,6 +135,7 @@ def _describe(member: Backbone) -> dict[str, Any]:
         "input": asdict(member.input_spec),
         "provenance": asdict(member.provenance),
         "num_features": member.num_features,
+        "features": choice_of(member.network),
     }
 
 
@@ -145,7 +147,7 @@ def _below(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
 
 def _member(description: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> Backbone:
     architecture = Architecture(**description["architecture"])
-    network = architecture.without_weights().build()
+    network = with_choice(architecture.without_weights().build(), description.get("features", {}))
     load_weights(network, weights, path)
     input_spec = InputSpec.from_mapping(description["input"])
     return Backbone(network, architecture, input_spec, Provenance.from_mapping(description["provenance"]))

@@ -159,6 +159,11 @@ def names_of(content: Mapping[str, Any]) -> list[str]:
     return [name for name, _ in _tensors_of(content)]
 
 
+def shapes_of(content: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a checkpoint's tensors by their dotted names."""
+    return {name: shape_of(one.value) for name, one in _tensors_of(content)}
+
+
 def looks_like(content: Mapping[str, Any]) -> str:
     """Return a clause on what network a checkpoint's weights look like; nothing where they look like none."""
     return _looks({name: one.value for name, one in _tensors_of(content)})

@@ -29,9 +29,6 @@ class Pooling:
     pool: str | None = None
     tokens: str | None = None
 
-    def __bool__(self) -> bool:
-        return self.pool is not None or self.tokens is not None
-
     @property
     def averaged(self) -> str:
         """Which tokens the mean is of."""
@@ -89,12 +86,24 @@ class TokenKinds:
     def before_patches(self, length: int) -> int | None:
         """Return how many tokens of a sequence stand before those of a square image's patches; None if unknown.
 
-        Some layers have the patches alone, before the others join them.
+        Some layers have the patches alone, before the others join them, or those others alone.
         """
         for prefix in (self.prefix, 0):
-            if length > prefix and math.isqrt(length - prefix) ** 2 == length - prefix:
+            if length > self.prefix and math.isqrt(length - prefix) ** 2 == length - prefix:
                 return prefix
         return None
+
+
+def own_pool(network: nn.Module) -> str | None:
+    """Return how a vision transformer pools its tokens itself, as timm and torchvision say it; None for other networks.
+
+    Args:
+        network: ``token`` and ``avg`` are timm's words for what is ``cls`` and ``mean`` here; it has others, too.
+    """
+    if TokenKinds.of(network).prefix == 0 and not hasattr(network, "num_prefix_tokens"):
+        return None
+    word = getattr(network, "global_pool", "token" if _has_encoder(network) else None)
+    return {"token": "cls", "avg": "mean"}.get(word, word) if isinstance(word, str) else None
 
 
 class PooledTokens(nn.Module):

@@ -32,7 +32,7 @@ def load_backbone(
     *,
     name: str | None = None,
     kwargs: Mapping[str, Any] | None = None,
-    key: str | None = None,
+    weights: str | None = None,
     heads: Sequence[str] | None = None,
     layer: str | Sequence[str] | None = None,
     pool: str | None = None,
@@ -44,6 +44,7 @@ def load_backbone(
     crop_pct: float | None = None,
     label: str | None = None,
     views: ViewsConfig | None = None,
+    key: str | None = None,
 ) -> Backbone:
     """Return the backbone that a checkpoint, or the name of a model, stands for.
 
@@ -54,7 +55,8 @@ def load_backbone(
             was.
         name: The architecture of a checkpoint without ``args.json``; it overrides that.
         kwargs: Further arguments for building the network.
-        key: Where in the checkpoint the weights are, where several places have them: ``student``, say.
+        weights: Which of a checkpoint's networks: what its names begin with, or a part of that, such as ``student``; by
+            default the one that the method's authors evaluate.
         heads: Names of heads in it, besides those that are known as such: what is neither is refused.
         layer: A layer to take the features from, averaged over positions, or several, whose features are put side by
             side; the network's output by default.
@@ -73,6 +75,7 @@ def load_backbone(
         label: What tables and results call it.
         views: A family and how many of its views of each image the features are averaged over; see ``mean_embedding``,
             which does the same to a backbone at hand.
+        key: An older name of ``weights``.
 
     Raises:
         UserError: Neither checkpoint nor name, an unknown name, or a checkpoint that is missing, broken or foreign.
@@ -81,8 +84,17 @@ def load_backbone(
         >>> load_backbone("random:resnet10", kwargs={"width": 0.125}, crop_size=32).num_features
         64
     """
-    single = {"name": name, "kwargs": kwargs, "key": key, "crop_size": crop_size, "label": label, "views": views}
-    single |= {"pool": pool, "tokens": tokens}
+    single = {
+        "name": name,
+        "kwargs": kwargs,
+        "weights": weights,
+        "crop_size": crop_size,
+        "label": label,
+        "pool": pool,
+        "tokens": tokens,
+        "views": views,
+        "key": key,
+    }
     several = {"heads": heads, "layer": layer, "mean": mean, "std": std}
     given: dict[str, Any] = {**single, "interpolation": interpolation, "crop_pct": crop_pct}
     given |= {key: value if isinstance(value, str | None) else list(value) for key, value in several.items()}
@@ -155,7 +167,7 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
         architecture = replace(architecture, small_stem=True)
     sha256 = sha256_of(path)
     architecture, network = network_in_file(architecture, content, sha256)
-    found = find_weights(network, content, path, config.key, config.heads)
+    found = find_weights(network, content, path, config.weights, config.heads)
     load_weights(network, found.weights, path)
     asked = replace(architecture, kwargs={**architecture.kwargs, **config.kwargs})
     own = asked.input_of(network, sha256) if config.name is not None else InputSpec()
@@ -171,8 +183,8 @@ def _remarks(
 ) -> Iterator[str]:
     """Yield what is to be said of how a checkpoint was read, since it could be read otherwise."""
     if found.others:
-        others = ", ".join(other or "the whole file" for other in found.others)
-        yield f"{path.name}: the weights are those of {found.key or 'the whole file'}; backbone.key chooses {others}"
+        key, *others = (one or "the whole file" for one in (found.key, *found.others))
+        yield f"{path.name}: the weights are those of {key}; backbone.weights chooses {', '.join(others)}"
     if architecture.small_stem and args is None and "stem_padding" not in architecture.kwargs:
         yield (
             f"{path.name}: its 3x3 stem is taken for solo-learn's, padded by 2; "
@@ -187,7 +199,7 @@ def _of_a_run(args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def _fused(content: Mapping[str, Any], path: Path, config: BackboneConfig) -> Backbone:
-    for key in ("key", "heads", "pool", "tokens", *INPUT_CHECKS):
+    for key in ("weights", "heads", "pool", "tokens", *INPUT_CHECKS):
         if getattr(config, key):
             raise UserError(f"backbone.{key}: checkpoint {path} is a fused one, which says this of each of its members")
     fused = fused_from_content(content, path)

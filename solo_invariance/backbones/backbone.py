@@ -161,12 +161,12 @@ class Backbone(nn.Module):
     @property
     def width_factor(self) -> float:
         """How many times wider than usual the network is: 3 for the paper's control, 1 for most."""
-        return float(getattr(self._whole_network, "width_factor", 1))
+        return float(getattr(self.whole_network, "width_factor", 1))
 
     @property
     def fitted_on(self) -> frozenset[str]:
         """Digests of the images that a fusion was fitted to, or its members chosen by; none, for any other."""
-        return frozenset(getattr(self._whole_network, "fitted_on", ()))
+        return frozenset(getattr(self.whole_network, "fitted_on", ()))
 
     @property
     def scales_features(self) -> bool:
@@ -184,7 +184,8 @@ class Backbone(nn.Module):
         return [remark for one in (self, *self.members) for remark in one.provenance.remarks]
 
     @property
-    def _whole_network(self) -> nn.Module:
+    def whole_network(self) -> nn.Module:
+        """The network, where only some of its layers are taken, too: it has all weights."""
         return self.network.network if isinstance(self.network, LayerFeatures) else self.network
 
     def combine(self, features: Sequence[Tensor]) -> Tensor:

@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from scipy.special import stdtrit
 from torch import Tensor
@@ -12,12 +14,16 @@ from solo_invariance.bootstrap import LEVEL, Estimate
 from solo_invariance.measure.loop.reference_error import standard_error
 from solo_invariance.measure.metrics.health import AlphaReQ, FeatureMetric, RankMe
 from solo_invariance.measure.statistics.feature_statistics import Moments
+from solo_invariance.results.files import read_arrays, write_arrays
 
 HEALTH: Mapping[str, FeatureMetric] = {"rankme": RankMe(1), "alpha_req": AlphaReQ(1)}
 """The metrics of features by the names of their plugins; a metric's value does not depend on what it has seen."""
 
 ENOUGH_IMAGES = 10
 """How many images a feature it takes until effective ranks hardly grow with their number any more."""
+
+HEALTH_ARRAYS = Path("parts", "health.npz")
+"""Where a layer's directory has the metrics of its features, with what differences are paired by."""
 
 _BLOCKS = 16
 
@@ -96,6 +102,54 @@ def estimate_by_blocks(value: float, error: float, num_blocks: int) -> Estimate:
     """Return a number with Student's 95 % interval, of an error that so many blocks say."""
     half = float(stdtrit(num_blocks - 1, (1 + LEVEL) / 2)) * error
     return Estimate(value, error, value - half, value + half)
+
+
+def write_health(path: Path, found: Mapping[str, Health]) -> None:
+    """Write metrics of features, by name."""
+    arrays: dict[str, np.ndarray] = {}
+    for name, (estimate, influence) in found.items():
+        arrays |= {f"{name}|estimate": np.asarray(estimate[:4]), f"{name}|influence": influence.cpu().numpy()}
+    write_arrays(path, arrays, summed=True)
+
+
+def read_health(path: Path) -> dict[str, Health]:
+    """Read metrics of features, by name.
+
+    Raises:
+        UserError: The file is broken; the message names it.
+    """
+    arrays = read_arrays(path, hint="; remove it, and it is computed again", summed=True)
+    names = [name.removesuffix("|estimate") for name in arrays if name.endswith("|estimate")]
+    return {
+        name: Health(Estimate(*map(float, arrays[f"{name}|estimate"])), torch.from_numpy(arrays[f"{name}|influence"]))
+        for name in names
+    }
+
+
+def health_differences(ours: Path, theirs: Path, *, same_reference: bool) -> dict[str, Estimate]:
+    """Return the differences of the metrics of features that two runs share, ours minus theirs.
+
+    Args:
+        ours: A layer's directory of a run.
+        theirs: Another's.
+        same_reference: Whether both are of the same images, which then are left out of both at a time.
+
+    Raises:
+        UserError: A file is broken; the message names it.
+    """
+    if not all((run / HEALTH_ARRAYS).is_file() for run in (ours, theirs)):
+        return {}
+    own, other = (read_health(run / HEALTH_ARRAYS) for run in (ours, theirs))
+    return {name: _difference(one, other[name], same_reference) for name, one in own.items() if name in other}
+
+
+def _difference(ours: Health, theirs: Health, same_reference: bool) -> Estimate:
+    blocks = min(len(ours.influence), len(theirs.influence))
+    if same_reference and len(ours.influence) == len(theirs.influence):
+        error = standard_error(ours.influence - theirs.influence)
+    else:
+        error = math.hypot(ours.estimate.standard_error, theirs.estimate.standard_error)
+    return estimate_by_blocks(ours.estimate.mean - theirs.estimate.mean, error, blocks)
 
 
 def cautions_of_health(num_images: int, num_features: int) -> list[str]:

@@ -5,23 +5,21 @@ from collections.abc import Iterable
 from torch import Tensor
 
 from solo_invariance.data.decoding import Unreadable
-from solo_invariance.data.framing import FramedImages, Framing
 from solo_invariance.data.images import ImageSource
 from solo_invariance.data.reading import load_batches
 
 _BATCH = 64
 
 
-class KeptSquares:
-    """The squares of a source's images, of which those that are asked for once stay in memory.
+class KeptImages:
+    """Images of a source of which some are kept in memory.
 
     Args:
         source: N images of any size.
-        framing: What is seen of them.
     """
 
-    def __init__(self, source: ImageSource, framing: Framing) -> None:
-        self.source = FramedImages(source, framing)
+    def __init__(self, source: ImageSource) -> None:
+        self.source = source
         self._kept: dict[int, Tensor] = {}
 
     def __len__(self) -> int:
@@ -51,5 +49,5 @@ class KeptSquares:
             UserError: An image cannot be read; the message names it.
         """
         for batch, images in load_batches(self.source, list(indices), _BATCH, num_workers):
-            # Copies, since a square is a part of an image that would be kept with it.
+            # Copies, since one that was cut out of an image would keep all of that.
             self._kept.update(zip(batch, (image.clone() for image in images), strict=True))

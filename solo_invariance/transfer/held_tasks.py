@@ -1,12 +1,13 @@
 """Tasks whose images are decoded once, to score a backbone on them again and again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import Literal
 
 from solo_invariance.backbones.backbone import Backbone
-from solo_invariance.data.framing import Framing
-from solo_invariance.data.images import ImageSource, digest_of
-from solo_invariance.data.kept import KeptSquares
+from solo_invariance.data.framing import FramedImages, Framing
+from solo_invariance.data.images import digest_of
+from solo_invariance.data.kept import KeptImages
 from solo_invariance.features import ExtractionSettings, extract_features
 from solo_invariance.features.extract import share_of
 from solo_invariance.features.feature_stream import suitable_batch_size
@@ -14,11 +15,13 @@ from solo_invariance.features.shared_work import in_each
 from solo_invariance.processes import Processes
 from solo_invariance.results.files import fingerprint_of
 from solo_invariance.transfer.chance import chance_level
-from solo_invariance.transfer.chosen_tasks import ChosenTask
 from solo_invariance.transfer.probes.settings import ProbeSettings
 from solo_invariance.transfer.scored_task import require_sound, score_task
-from solo_invariance.transfer.settings import TransferSettings, probe_settings, require_fitting
+from solo_invariance.transfer.settings import probe_settings
 from solo_invariance.transfer.task_data import TaskData
+from solo_invariance.transfer.watched_tasks import WatchedTask
+
+_SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 
 
 @dataclass(frozen=True)
@@ -26,21 +29,18 @@ class HeldTask:
     """A task with its images in memory.
 
     Args:
+        number: What the score is called: ``TASK/METRIC``.
         data: Its images as they are, and its targets.
         probing: How it is probed.
         train: The squares of the training images that a network sees.
         test: Those of the test images.
     """
 
+    number: str
     data: TaskData
     probing: ProbeSettings
-    train: KeptSquares
-    test: KeptSquares
-
-    @property
-    def number(self) -> str:
-        """What the score is called: ``TASK/METRIC``."""
-        return f"{self.data.label}/{self.probing.score_name}"
+    train: KeptImages
+    test: KeptImages
 
     @property
     def chance(self) -> float:
@@ -67,54 +67,52 @@ class HeldTasks:
 
     def __init__(
         self,
-        tasks: Sequence[tuple[ChosenTask, TransferSettings]],
+        tasks: Sequence[WatchedTask],
         backbone: Backbone,
         at_most: int | None = None,
         processes: Processes | None = None,
     ) -> None:
         self._processes = processes or Processes()
         usual = suitable_batch_size(backbone.mean.device, backbone.input_spec.crop_size)
-        settings = [replace(one, batch_size=one.batch_size or usual) for _, one in tasks]
-        self._extraction = ExtractionSettings(settings[0].batch_size, num_workers=0)
+        self._extraction = ExtractionSettings(tasks[0].settings.batch_size or usual, num_workers=0)
         self.tasks: list[HeldTask] = []
-        self._squares: dict[str, KeptSquares] = {}
+        self._kept_by_digests: dict[str, KeptImages] = {}
 
         def hold() -> None:
-            for (chosen, _), one in zip(tasks, settings, strict=True):
-                self.tasks.append(self._held(chosen, one, backbone, at_most))
+            for task in tasks:
+                self.tasks.append(self._held(task, backbone, at_most))
 
         in_each(self._processes, hold)
 
-    def _held(
-        self, chosen: ChosenTask, settings: TransferSettings, backbone: Backbone, at_most: int | None
-    ) -> HeldTask:
-        require_fitting(settings, chosen.resolved(settings.protocol), str(chosen.config.name))
-        spec = backbone.input_spec
-        data = chosen.load(spec.crop_size, settings.protocol, settings.num_workers, at_most)
+    def _held(self, task: WatchedTask, backbone: Backbone, at_most: int | None) -> HeldTask:
+        spec, settings = backbone.input_spec, task.settings
+        data = task.chosen.load(spec.crop_size, settings.protocol, settings.num_workers, at_most)
         probing = probe_settings(settings, data.task, backbone)
         require_sound(data, probing)
         framing = Framing(spec.crop_size, spec.interpolation)
-        train, test = (self._kept(data.known_images(split), framing, settings) for split in ("train", "test"))
-        return HeldTask(data, probing, train, test)
+        train, test = (
+            self._kept(FramedImages(data.known_images(split), framing), settings.num_workers) for split in _SPLITS
+        )
+        return HeldTask(task.number, data, probing, train, test)
 
-    def _kept(self, images: ImageSource, framing: Framing, settings: TransferSettings) -> KeptSquares:
+    def _kept(self, squares: FramedImages, num_workers: int) -> KeptImages:
         """Return the squares of a split, of which this process keeps its share; the same for the same images."""
-        key = fingerprint_of({"images": [digest_of(images, index) for index in range(len(images))]})
-        if key not in self._squares:
-            squares = self._squares[key] = KeptSquares(images, framing)
-            share = share_of(len(squares), settings.batch_size or 1, self._processes)
-            squares.keep((index for rows in share for index in rows), settings.num_workers)
-        return self._squares[key]
+        key = fingerprint_of({"squares": [digest_of(squares, index) for index in range(len(squares))]})
+        if key not in self._kept_by_digests:
+            kept = self._kept_by_digests[key] = KeptImages(squares)
+            share = share_of(len(squares), self._extraction.batch_size or 1, self._processes)
+            kept.keep((index for rows in share for index in rows), num_workers)
+        return self._kept_by_digests[key]
 
     @property
     def num_images(self) -> int:
         """How many images there are, of all tasks; those that several have count once."""
-        return sum(map(len, self._squares.values()))
+        return sum(map(len, self._kept_by_digests.values()))
 
     @property
     def num_bytes(self) -> int:
         """How many bytes the images take, in this process."""
-        return sum(squares.num_bytes for squares in self._squares.values())
+        return sum(images.num_bytes for images in self._kept_by_digests.values())
 
     def score(self, backbone: Backbone) -> dict[str, float]:
         """Return a backbone's scores, by ``TASK/METRIC``, the same in all processes.
@@ -127,8 +125,8 @@ class HeldTasks:
         """
         extraction, processes, device = self._extraction, self._processes, backbone.mean.device
         features = {
-            squares: extract_features(backbone, squares, extraction, processes=processes)
-            for squares in self._squares.values()
+            images: extract_features(backbone, images, extraction, processes=processes)
+            for images in self._kept_by_digests.values()
         }
 
         def own() -> list[tuple[str, float]]:

@@ -9,7 +9,8 @@ from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.tables import cell, print_differences, print_scores
 from solo_invariance.commands.terminal import console, print_facts, print_remarks, print_targets, progress_bars
 from solo_invariance.config.composed import as_dict, as_object
-from solo_invariance.config.task import TaskConfig, task_from
+from solo_invariance.config.task import TaskConfig
+from solo_invariance.config.task_entries import task_from
 from solo_invariance.config.transfer import TransferConfig as Config
 from solo_invariance.errors import UserError
 from solo_invariance.processes import Processes

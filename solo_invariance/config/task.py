@@ -1,15 +1,10 @@
 """``task`` of a configuration."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from solo_invariance.config.checks import Checked, require_at_least, require_sides, require_text
-from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.kinds import FilePath, TaskOptions, chosen_from
-from solo_invariance.errors import UserError, none_of, reason_of
 
 
 @dataclass
@@ -47,27 +42,3 @@ class TaskConfig(Checked):
             require_text(value, f"task.options.{key}")
         require_at_least(2, self, "num_train", "num_test", prefix="task.")
         require_sides(self, "size", least=16, prefix="task.")
-
-
-def task_from(entry: Any, usual: TaskConfig | None = None) -> TaskConfig:
-    """Return a task that an entry of ``tasks`` names.
-
-    Args:
-        entry: Its name, or a mapping with a name.
-        usual: Has what the entry does not say itself; by default, what tasks usually have.
-
-    Raises:
-        UserError: It is neither, or a key or value of it is wrong.
-    """
-    entry = {"name": entry} if isinstance(entry, str) else entry
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise UserError(f"tasks: {entry} is neither a task's name nor a mapping with a name")
-    unknown = next((key for key in entry if key not in TaskConfig.__dataclass_fields__), None)
-    if unknown is not None:
-        there = none_of(str(unknown), TaskConfig.__dataclass_fields__)
-        raise UserError(f"tasks: {entry['name']}: there is no key {unknown!r}{there}")
-    try:
-        defaults = literal(asdict(usual or TaskConfig()))
-        return as_object(OmegaConf.merge(OmegaConf.structured(TaskConfig), defaults, literal(entry)), TaskConfig)
-    except OmegaConfBaseException as error:
-        raise UserError(f"tasks: {entry['name']}: {reason_of(error)}") from error

@@ -1,23 +1,19 @@
 """``invariance.transfer`` of a run: on which tasks it is scored while it trains, and how."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from solo_invariance.config.checks import Checked, require_positive, require_workers
-from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.kinds import chosen_from
-from solo_invariance.config.task import TaskConfig, task_from
+from solo_invariance.config.task import TaskConfig
 from solo_invariance.config.transfer import METRICS, FewShotConfig, KNNConfig, ProbeName
-from solo_invariance.errors import UserError, did_you_mean, none_of, reason_of
+from solo_invariance.errors import UserError, none_of
 
 PROBES = ("auto", *ProbeName.__members__)
 """What may be trained on frozen features; ``auto`` is the task's usual one."""
 
-_SECTION = "invariance.transfer"
+WATCH_TRANSFER = "invariance.transfer"
+"""Where a run's configuration has it."""
 
 
 @dataclass
@@ -46,7 +42,7 @@ class WatchTransferConfig(Checked):
         seed: Of folds and episodes.
     """
 
-    section: ClassVar[str] = f"{_SECTION}."
+    section: ClassVar[str] = f"{WATCH_TRANSFER}."
 
     every: int = 5
     tasks: Annotated[Any, list[str | WatchedTaskConfig]] = field(
@@ -76,40 +72,3 @@ class WatchTransferConfig(Checked):
                 raise UserError(f"{self.section}{key}={value}: there is none{none_of(value, known)}")
         if not isinstance(self.tasks, list) or not self.tasks:
             raise UserError(f"{self.section}tasks={self.tasks}: expected a list, such as [shape,hue]")
-
-    @classmethod
-    def from_mapping(cls, values: Any) -> "WatchTransferConfig":
-        """Return what a run's configuration says.
-
-        Raises:
-            UserError: It is no mapping, a key is unknown, or a value is not what it should be; the message names it.
-        """
-        if not isinstance(values, Mapping):
-            raise UserError(f"{_SECTION}={values}: expected keys and values; +{_SECTION.replace('.', '=')} has them")
-        known = cls.__dataclass_fields__
-        for key in values:
-            if key not in known:
-                hint = did_you_mean(str(key), known) or f"; there are {', '.join(known)}"
-                raise UserError(f"{_SECTION}.{key}: there is no such key{hint}")
-        try:
-            return as_object(OmegaConf.merge(OmegaConf.structured(cls), literal(dict(values))), cls)
-        except OmegaConfBaseException as error:
-            key = getattr(error, "full_key", None) or ""
-            raise UserError(f"{_SECTION}.{key}: {reason_of(error)}") from error
-
-
-def watched_task(entry: Any) -> tuple[TaskConfig, str | None, str | None]:
-    """Return a task of ``invariance.transfer.tasks``, with its own probe and metric, None where it has none.
-
-    Raises:
-        UserError: It is neither a name nor a mapping with a name, or a key or value of it is wrong.
-    """
-    own: dict[str, Any] = {}
-    if isinstance(entry, dict):
-        own = {key: entry[key] for key in ("probe", "metric") if entry.get(key) is not None}
-        for key, known in (("probe", PROBES), ("metric", METRICS)):
-            if key in own and own[key] not in known:
-                there = none_of(str(own[key]), known)
-                raise UserError(f"tasks: {entry.get('name')}: {key}={own[key]}: there is none{there}")
-        entry = {key: value for key, value in entry.items() if key not in ("probe", "metric")}
-    return task_from(entry), own.get("probe"), own.get("metric")

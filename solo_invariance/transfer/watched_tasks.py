@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import cast
 
+from solo_invariance.config.task_entries import watched_task
 from solo_invariance.config.transfer import FewShotConfig, KNNConfig
-from solo_invariance.config.watch_transfer import WatchTransferConfig, watched_task
+from solo_invariance.config.watch_transfer import WatchTransferConfig
 from solo_invariance.errors import UserError
 from solo_invariance.transfer.chosen_tasks import ChosenTask, chosen_tasks
 from solo_invariance.transfer.probes.settings import ProbeKind

@@ -58,11 +58,11 @@ class HeldTasks:
         tasks: Which, each with how to score it; the batch size has to be the same for all.
         backbone: One like those that will be scored, on their device.
         at_most: Of each task's splits no more images than so many, drawn with the task's seed; None for no such limit.
-        processes: Those that share the work, which all do what this one does.
+        processes: Those that share the work, which all do what this one does; making this waits for none of them.
 
     Raises:
         UserError: There is no such task, or the settings do not suit it, an image cannot be read, a test image is among
-            the training images, or the targets allow no score; in all processes, where it is so in one.
+            the training images, or the targets allow no score. An image may be in another process's share.
     """
 
     def __init__(
@@ -75,14 +75,8 @@ class HeldTasks:
         self._processes = processes or Processes()
         usual = suitable_batch_size(backbone.mean.device, backbone.input_spec.crop_size)
         self._extraction = ExtractionSettings(tasks[0].settings.batch_size or usual, num_workers=0)
-        self.tasks: list[HeldTask] = []
         self._kept_by_digests: dict[str, KeptImages] = {}
-
-        def hold() -> None:
-            for task in tasks:
-                self.tasks.append(self._held(task, backbone, at_most))
-
-        in_each(self._processes, hold)
+        self.tasks = [self._held(task, backbone, at_most) for task in tasks]
 
     def _held(self, task: WatchedTask, backbone: Backbone, at_most: int | None) -> HeldTask:
         spec, settings = backbone.input_spec, task.settings

@@ -98,7 +98,7 @@ def digest_of_backbone(backbone: Backbone) -> str:
     """Return a hash of all that a backbone's features of given pixels depend on: its weights, and how it uses them."""
     layers = backbone.network.names if isinstance(backbone.network, LayerFeatures) else None
     description: dict[str, Any] = {
-        "architecture": asdict(backbone.architecture),
+        "architecture": backbone.architecture.plain(),
         "input": asdict(backbone.input_spec),
         "layers": layers,
         "views": [

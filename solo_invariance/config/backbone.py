@@ -128,9 +128,7 @@ def require_backbone(config: BackboneConfig) -> None:
         with suppress(OSError):  # whoever reads it says why it cannot be looked at
             require_checkpoint(Path(config.checkpoint))
     elif config.name is None:
-        raise UserError(
-            "no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, hf:ORG/NAME, ..."
-        )
+        raise UserError("no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, hf:ORG/NAME, ...")
 
 
 def _crop_size(value: Any) -> str | None:

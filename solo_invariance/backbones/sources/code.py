@@ -59,7 +59,7 @@ class CodeSource(Source):
         Raises:
             UserError: The function returns something else.
         """
-        made = copy.deepcopy(function) if isinstance(function, nn.Module) else function(**kwargs)
+        made = copy.deepcopy(function) if isinstance(function, nn.Module) else made_by(function, kwargs, called)
         network, spec = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(network, nn.Module):
             raise UserError(
@@ -100,6 +100,26 @@ class CodeSource(Source):
                 f"take pretrained, and leave them as they are drawn where it is false"
             )
         return network
+
+
+def made_by(function: Callable[..., Any], kwargs: Mapping[str, Any], called: str) -> Any:
+    """Return what a function returns.
+
+    Args:
+        function: Somebody's.
+        kwargs: That it is called with.
+        called: What messages call it.
+
+    Raises:
+        UserError: It raised whatever it did.
+    """
+    try:
+        return function(**kwargs)
+    except UserError:
+        raise
+    except Exception as error:  # somebody's code can raise anything
+        given = f" with {dict(kwargs)}" if kwargs else ""
+        raise UserError(f"{called}{given} raised {type(error).__name__}: {reason_of(error)}") from error
 
 
 def _loaded(network: nn.Module, other: nn.Module) -> list[str]:

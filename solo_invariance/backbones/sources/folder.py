@@ -20,25 +20,26 @@ def is_path(name: str) -> bool:
     return name.startswith(("/", "./", "../", "~", ".\\")) or name in (".", "..") or Path(name).is_dir()
 
 
-def folder_of(name: str, files: Sequence[str] = ()) -> Path:
+def folder_of(name: str, called: str, files: Sequence[str] = ()) -> Path:
     """Return the folder that a name stands for: its path, or that of a hub's snapshot.
 
     Args:
         name: A path, or ``ORG/NAME`` or ``ORG/NAME@REVISION`` of the hub.
+        called: What messages call it.
         files: What is needed besides the configuration, as patterns.
 
     Raises:
         UserError: There is no such folder, or the hub has no such model or cannot be reached.
     """
     if not is_path(name):
-        return hub_folder(name, [*CONFIGS, *files])
+        return hub_folder(name, [*CONFIGS, *files], called)
     folder = Path(name).expanduser()
     if not folder.is_dir():
-        raise UserError(f"{name}: {'is no folder, but a file' if folder.is_file() else 'there is no such folder'}")
+        raise UserError(f"{called}: {'is no folder, but a file' if folder.is_file() else 'there is no such folder'}")
     return folder
 
 
-def config_in(folder: Path, name: str) -> dict[str, Any]:
+def config_in(folder: Path, called: str) -> dict[str, Any]:
     """Return a folder's ``config.json``.
 
     Raises:
@@ -46,24 +47,28 @@ def config_in(folder: Path, name: str) -> dict[str, Any]:
     """
     path = folder / "config.json"
     if not path.is_file():
-        raise UserError(f"{name}: there is no config.json in {folder}, which says what network it is")
+        raise UserError(f"{called}: there is no config.json in {folder}, which says what network it is")
     config = read_json(path, "It says what network the weights are of.")
     return dict(config)
 
 
-def weights_in(name: str) -> tuple[Path, Path]:
+def weights_in(name: str, called: str) -> tuple[Path, Path]:
     """Return a folder, and the file in it that has the weights or the names of the files that do.
+
+    Args:
+        name: As ``folder_of`` takes it.
+        called: What messages call it.
 
     Raises:
         UserError: There is none, or the folder is not there.
     """
     for files in (SAFETENSORS, PICKLES):
         stem, _, ending = files[0].rpartition(".")
-        folder = folder_of(name, [*files, f"{stem}-*.{ending}"])
+        folder = folder_of(name, called, [*files, f"{stem}-*.{ending}"])
         for file in files:
             if (folder / file).is_file():
                 return folder, folder / file
-    raise UserError(f"{name}: there are no weights in {folder}; expected {SAFETENSORS[0]} or {PICKLES[0]}")
+    raise UserError(f"{called}: there are no weights in {folder}; expected {SAFETENSORS[0]} or {PICKLES[0]}")
 
 
 def sha256_of_weights(path: Path) -> str:

@@ -34,7 +34,9 @@ def why_unreachable(url: str) -> str | None:
                 found[0] = ""
         except urllib.error.HTTPError:  # an answer
             found[0] = ""
-        except Exception as error:  # of a proxy, of name resolution, of a certificate, ...
+        except urllib.error.URLError as error:  # of name resolution, a proxy, a certificate, ...
+            found[0] = getattr(error.reason, "strerror", None) or str(error.reason)
+        except Exception as error:  # of what answers, but not as a server does
             found[0] = reason_of(error)
 
     # Looking up a name has no time limit of its own.
@@ -65,12 +67,13 @@ def only_what_is_cached() -> Iterator[None]:
         constants.HF_HUB_OFFLINE = before
 
 
-def hub_folder(model: str, files: Sequence[str]) -> Path:
+def hub_folder(model: str, files: Sequence[str], called: str) -> Path:
     """Return the folder of a model of the Hugging Face hub: fetched, or what the cache has where no hub is reached.
 
     Args:
         model: ``ORG/NAME``, or ``ORG/NAME@REVISION``.
         files: Patterns of the names of those that are wanted; some may be there.
+        called: What messages call the model.
 
     Raises:
         UserError: The hub has no such model or does not show it to everybody; or it cannot be reached, and the model
@@ -86,24 +89,20 @@ def hub_folder(model: str, files: Sequence[str]) -> Path:
             repository, revision=revision or None, allow_patterns=list(files), local_files_only=offline is not None
         )
     except hub_errors.HFValidationError as error:
-        raise UserError(f"{model!r} is no name of a model on {host}: expected ORG/NAME") from error
+        raise UserError(f"{called}: is neither a folder nor the name ORG/NAME of a model on {host}") from error
     except hub_errors.GatedRepoError as error:
-        raise UserError(
-            f"{model}: {host} shows it only to those who agreed to its terms; agree on its page, then log in by "
-            f"`hf auth login`"
-        ) from error
+        raise UserError(f"{called}: {host} shows it to who agreed to its terms; do so, then `hf auth login`") from error
     except hub_errors.RevisionNotFoundError as error:
-        raise UserError(f"{model}: {host} has no revision {revision!r} of {repository}") from error
+        raise UserError(f"{called}: {host} has no revision {revision!r} of {repository}") from error
     except hub_errors.RepositoryNotFoundError as error:
         raise UserError(
-            f"{model}: {host} has no such model; see its spelling, or log in by `hf auth login` for one that is private"
+            f"{called}: {host} has no such model; correct its name, or `hf auth login` for one that is private"
         ) from error
     except (OSError, ValueError) as error:  # among them, that it is not in the cache
-        reason = f"{host} cannot be reached ({offline})" if offline else reason_of(error)
+        if offline is None:
+            raise UserError(f"{called}: cannot be fetched from {host} ({reason_of(error)})") from error
         raise UserError(
-            f"{model}: {reason}, and it is not in the cache {constants.HF_HUB_CACHE}; fetch it where there is a "
-            f"network (`hf download {repository}`), or name its folder in place of it"
-            if offline
-            else f"{model}: cannot be fetched from {host} ({reason})"
+            f"{called}: is not in the cache {constants.HF_HUB_CACHE}, and {host} cannot be reached ({offline}); "
+            f"fetch it elsewhere by `hf download {repository}`, or name its folder"
         ) from error
     return Path(folder)

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import nn
 
-from solo_invariance.backbones.sources.code import CodeSource
+from solo_invariance.backbones.sources.code import CodeSource, made_by
 from solo_invariance.errors import UserError
 from solo_invariance.plugins import discover, find_plugin
 
@@ -33,7 +33,7 @@ class Plugins(CodeSource):
         Raises:
             UserError: It describes none.
         """
-        made = function(**kwargs)
+        made = made_by(function, kwargs, called)
         if not isinstance(made, tuple) or len(made) != 2:
             raise UserError(
                 f"{called} returned a {type(made).__name__}, expected DescribedNetwork(network, InputSpec(...))"

@@ -48,7 +48,7 @@ class Timm(Source):
         model = _folder_in(name)
         if model is None:
             return name, kwargs
-        config = config_in(folder_of(model), f"timm:{name}")
+        config = config_in(folder_of(model, f"timm:{name}"), f"timm:{name}")
         architecture = config.get("architecture")
         if not isinstance(architecture, str):
             hint = f"; transformers' are named hf:{model}" if "model_type" in config else ""
@@ -70,7 +70,7 @@ class Timm(Source):
         model = _folder_in(name)
         if model is None:
             return None
-        folder, path = weights_in(model)
+        folder, path = weights_in(model, f"timm:{name}")
         revision = revision_of(folder)
         remarks = (f"timm:{name}: commit {revision}",) if revision else ()
         return PublishedWeights(path, sha256_of_weights(path), revision, kwargs, remarks=remarks)

@@ -115,11 +115,12 @@ class Transformers(Source):
         if "config" in kwargs:
             return name, kwargs
         _library()
-        folder = folder_of(name)
+        folder = folder_of(name, f"hf:{name}")
         changes = {key: value for key, value in kwargs.items() if key not in ("processor", "pooler")}
         config = _without_no_part({**config_in(folder, f"hf:{name}"), **changes})
         with _quiet():
             tower = _parsed(config, name)
+            _network_class(tower, name)
             described = {"model_type": tower.model_type, **_without_no_part(tower.to_diff_dict())}
             processor = _processor_in(folder)
         pooler = kwargs.get("pooler", True)
@@ -132,7 +133,7 @@ class Transformers(Source):
             UserError: Some of the network's are missing or of another shape, or some are left over that are of no head.
         """
         transformers = _library()
-        folder, path = weights_in(name)
+        folder, path = weights_in(name, f"hf:{name}")
         parsed = _parsed(kwargs["config"], name)
         safetensors = ".safetensors" in path.name
         try:
@@ -140,9 +141,7 @@ class Transformers(Source):
                 network, report = _network_class(parsed, name).from_pretrained(
                     folder, config=parsed, output_loading_info=True, use_safetensors=safetensors, weights_only=True
                 )
-        except (
-            Exception
-        ) as error:  # a stranger's bytes can make it raise anything
+        except Exception as error:  # a stranger's bytes can make it raise anything
             raise UserError(
                 f"hf:{name}: {path} does not hold the weights of {kwargs['config']['model_type']} ({reason_of(error)})"
             ) from error
@@ -325,7 +324,7 @@ def _parsed(config: Mapping[str, Any], name: str) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _features_class(base: type) -> Any:
+def _features_class(base: Any) -> Any:
     return type(base.__name__, (_Features, base), {"__module__": __name__})
 
 

@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 from solo_invariance.config.checks import LARGEST_SIDE, Checked, require_checkpoint, require_positive
 from solo_invariance.config.kinds import FamilyChoice, FilePath, Names, chosen_from, in_words
 from solo_invariance.errors import UserError
+from solo_invariance.plugins import discover
 
-MODELS = ("timm:", "torchvision:", "random:")
+MODELS = ("timm:", "torchvision:", "hf:", "torch.hub:", "python:", "random:")
 """What the names of models begin with."""
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
@@ -44,9 +45,11 @@ class BackboneConfig(Checked):
     Args:
         checkpoint: A host's or fused checkpoint, or any other code's (then ``name`` is needed, unless it says its
             ``arch``).
-        name: ``timm:NAME``, ``torchvision:NAME``, ``random:NAME``, or the architecture of a checkpoint without
-            ``args.json``; it overrides that and an ``arch`` that the checkpoint names.
+        name: ``timm:NAME``, ``torchvision:NAME``, ``hf:NAME``, ``torch.hub:REPOSITORY:NAME``,
+            ``python:MODULE:CALLABLE``, a plugin's, ``random:`` and one of these; or the architecture of a checkpoint
+            without ``args.json``; it overrides that and an ``arch`` that the checkpoint names.
         kwargs: Further arguments for building the network.
+        trust: Whether code may be run that ``torch.hub:`` does not trust yet, or that a file names.
         key: Where in the checkpoint the weights are, where several places have them: ``student``, say.
         heads: Names of heads in it, besides those that are known as such: what is neither is refused.
         layer: A layer to take the features from, averaged over positions, or a list of layers, whose features are put
@@ -66,6 +69,7 @@ class BackboneConfig(Checked):
     checkpoint: FilePath | None = None
     name: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
+    trust: bool = False
     key: str | None = None
     heads: list[str] = field(default_factory=list)
     layer: Names = None
@@ -108,9 +112,14 @@ class BackboneConfig(Checked):
 
 def config_of(source: Path | str) -> BackboneConfig:
     """Return what names a backbone by a single word: a model's name, or the path of a checkpoint, which may look so."""
-    if isinstance(source, str) and source.startswith(MODELS) and not os.path.lexists(source):
-        return BackboneConfig(name=source)
+    is_name = isinstance(source, str) and (source.startswith(MODELS) or source in _plugins())
+    if is_name and not os.path.lexists(source):
+        return BackboneConfig(name=str(source))
     return BackboneConfig(checkpoint=str(source))
+
+
+def _plugins() -> set[str]:
+    return {plugin.name for plugin in discover("backbones")}
 
 
 def require_backbone(config: BackboneConfig) -> None:
@@ -119,7 +128,7 @@ def require_backbone(config: BackboneConfig) -> None:
         with suppress(OSError):  # whoever reads it says why it cannot be looked at
             require_checkpoint(Path(config.checkpoint))
     elif config.name is None:
-        raise UserError("no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, torchvision:NAME, ...")
+        raise UserError("no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, hf:ORG/NAME, ...")
 
 
 def _crop_size(value: Any) -> str | None:

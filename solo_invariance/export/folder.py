@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from safetensors.torch import load
 from torch import nn
 
@@ -18,9 +17,16 @@ from solo_invariance.backbones.exported import CARD, CONFIG, OURS, WEIGHTS, is_e
 from solo_invariance.config.export import holds_others
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.export.card import card_of
-from solo_invariance.export.written import Written, fingerprint_of_content, in_words, weights_of
+from solo_invariance.export.written import (
+    Written,
+    example_images,
+    fingerprint_of_content,
+    gives_the_same,
+    in_words,
+    weights_of,
+)
 from solo_invariance.results import InvarianceResult, TransferResult
-from solo_invariance.results.files import read_json, write_bytes, write_json
+from solo_invariance.results.files import directories, read_json, write_bytes, write_json
 
 _NOT_OF_THE_NETWORK = ("pretrained", "num_classes")
 # Of timm's description of a network: how it takes images and what its layers are called. What else it says is of the
@@ -53,16 +59,18 @@ def write_folder(
     _require_same_again(written)
     for_timm = _timms_configuration(written.backbone)
     card = card_of(written, folder.resolve().name, measured, license, for_timm=bool(for_timm))
-    before = {path for name in (WEIGHTS, CARD, CONFIG) if (path := folder / name).exists()}
-    try:
-        write_bytes(folder / WEIGHTS, written.weights)
-        write_bytes(folder / CARD, card.encode())
-        # Last: it makes the folder one that is read.
-        write_json(folder / CONFIG, {**for_timm, OURS: written.content})
-    except BaseException:
-        for path in {folder / WEIGHTS, folder / CARD, folder / CONFIG} - before:
-            path.unlink(missing_ok=True)
-        raise
+    files = {folder / name for name in (WEIGHTS, CARD, CONFIG)}
+    before = {path for path in files if path.exists()}
+    with directories(folder):
+        try:
+            write_bytes(folder / WEIGHTS, written.weights)
+            write_bytes(folder / CARD, card.encode())
+            # Last: it makes the folder one that is read.
+            write_json(folder / CONFIG, {**for_timm, OURS: written.content})
+        except BaseException:
+            for path in files - before:
+                path.unlink(missing_ok=True)
+            raise
 
 
 def require_free_folder(folder: Path, key: str, written: Written | None = None) -> None:
@@ -97,25 +105,11 @@ def _require_same_again(written: Written) -> None:
             f"{label}: cannot be exported to a folder, its network is not built again by the name "
             f"{written.backbone.architecture.name!r} ({reason_of(error)}); .pt2 and .ts need no name"
         ) from error
-    images = example_images(written.backbone)
-    with torch.no_grad():
-        if not torch.equal(again(images), written.backbone(images)):
-            raise UserError(
-                f"{label}: cannot be exported to a folder, its name and weights alone give other features (something "
-                f"was changed in it since it was built); .pt2 and .ts keep that"
-            )
-
-
-def example_images(backbone: Backbone, count: int = 2, extra: tuple[int, int] = (0, 0)) -> torch.Tensor:
-    """Return images of noise, in the backbone's size or a larger one; the global random state stays as it was.
-
-    Args:
-        backbone: Whose.
-        count: How many.
-        extra: Pixels that they are higher and wider.
-    """
-    size, generator = backbone.input_spec.crop_size, torch.Generator().manual_seed(count)
-    return torch.rand(count, 3, size + extra[0], size + extra[1], generator=generator)
+    if not gives_the_same(again, written.backbone, example_images(written.backbone)):
+        raise UserError(
+            f"{label}: cannot be exported to a folder, its name and weights alone give other features (something was "
+            f"changed in it since it was built); .pt2 and .ts keep that"
+        )
 
 
 def _timms_configuration(backbone: Backbone) -> dict[str, Any]:
@@ -152,8 +146,6 @@ def _timm_builds(architecture: str, arguments: dict[str, Any], backbone: Backbon
     try:
         theirs: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=0, **arguments)
         theirs.load_state_dict(weights_of(backbone))
-        with torch.no_grad():
-            ours, found = (network(example_images(backbone)) for network in (backbone.network, theirs.eval()))
-        return torch.allclose(found, ours, rtol=0, atol=1e-4 * float(ours.abs().max()))
+        return gives_the_same(theirs.eval(), backbone.network, example_images(backbone))
     except Exception:  # a network that differs can make timm raise anything
         return False

@@ -16,13 +16,10 @@ from torch import Tensor, nn
 from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.backbones.fused import FusedNetwork
 from solo_invariance.errors import UserError, reason_of
-from solo_invariance.export.folder import example_images
-from solo_invariance.export.written import Written
+from solo_invariance.export.written import Written, example_images, gives_the_same
 from solo_invariance.results.files import write_bytes
 
 _ABOUT, _FINGERPRINT = "solo_invariance.json", "solo_invariance.fingerprint"
-# Of the largest feature: torch.export takes some operations apart.
-_TOLERANCE = 1e-4
 _OTHER_SIZE = (8, 16)  # pixels, more than the network's: no square
 
 
@@ -53,15 +50,18 @@ def write_program(written: Written, path: Path, key: str = "out") -> None:
     about = {_ABOUT: json.dumps(written.content), _FINGERPRINT: written.fingerprint}
     exported, load, extra = _FORMATS[path.suffix.lower()]
     try:
-        with torch.no_grad(), _quiet():
+        with _quiet():
             content = exported(network, backbone, about)
             again = load(io.BytesIO(content))
-            tried = [(image := example_images(backbone, count, extra), again(image)) for count in (1, 3)]
+            same = {count: gives_the_same(again, network, example_images(backbone, count, extra)) for count in (1, 3)}
     except Exception as error:  # a network of anybody's can make an exporter raise anything
         what = "a member" if backbone.members else backbone.architecture.name
         raise UserError(f"{key}={path}: {what} cannot be exported ({reason_of(error)})") from error
-    for images, features in tried:
-        _require_same(network, images, features, f"{key}={path}")
+    if wrong := [count for count, is_same in same.items() if not is_same]:
+        raise UserError(
+            f"{key}={path}: the exported network gives other features for {wrong[0]} images (it has a step that depends "
+            f"on their number or values); export to a folder"
+        )
     write_bytes(path, content)
 
 
@@ -105,18 +105,6 @@ _FORMATS: dict[str, tuple[_Exported, Callable[[Any], Callable[[Tensor], Tensor]]
     ".pt2": (_torch_export, lambda file: torch.export.load(file).module(), (0, 0)),
     ".ts": (_torch_script, torch.jit.load, (5, 3)),
 }
-
-
-def _require_same(network: nn.Module, images: Tensor, features: Tensor, where: str) -> None:
-    with torch.no_grad():
-        expected = network(images)
-    if features.shape != expected.shape or not torch.allclose(
-        features, expected, rtol=0, atol=_TOLERANCE * float(expected.abs().max())
-    ):
-        raise UserError(
-            f"{where}: the exported network gives other features for {len(images)} images (it has a step that depends "
-            f"on their number or values); export to a folder"
-        )
 
 
 def _fingerprint_in(path: Path) -> str | None:

@@ -1,6 +1,6 @@
 """What a backbone is written as: its weights as bytes, what they are the weights of, and both in one hash."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from hashlib import sha256
 from typing import Any
@@ -13,6 +13,8 @@ from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.backbones.description import describe
 from solo_invariance.backbones.exported import EXPORT_SCHEMA
 from solo_invariance.results.files import fingerprint_of, versions
+
+_TOLERANCE = 1e-4  # of the largest feature
 
 
 class Written:
@@ -51,6 +53,28 @@ def weights_of(backbone: Backbone) -> dict[str, Tensor]:
     """Return a copy of the weights of a backbone's whole network, each with memory of its own."""
     weights = backbone.whole_network.state_dict()
     return {name: value.detach().cpu().clone(memory_format=torch.contiguous_format) for name, value in weights.items()}
+
+
+def example_images(backbone: Backbone, count: int = 2, extra: tuple[int, int] = (0, 0)) -> Tensor:
+    """Return images of noise, in the backbone's size or a larger one; the global random state stays as it was.
+
+    Args:
+        backbone: Whose.
+        count: How many.
+        extra: Pixels that they are higher and wider.
+    """
+    size, generator = backbone.input_spec.crop_size, torch.Generator().manual_seed(count)
+    return torch.rand(count, 3, size + extra[0], size + extra[1], generator=generator)
+
+
+@torch.no_grad()
+def gives_the_same(
+    network: Callable[[Tensor], Tensor], original: Callable[[Tensor], Tensor], images: Tensor
+) -> bool:
+    """Return whether a network gives another one's features, but for rounding: exporters take operations apart."""
+    found, expected = network(images), original(images)
+    largest = float(expected.abs().max())
+    return found.shape == expected.shape and torch.allclose(found, expected, rtol=0, atol=_TOLERANCE * largest)
 
 
 def fingerprint_of_content(content: Mapping[str, Any]) -> str:

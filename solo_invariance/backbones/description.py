@@ -7,9 +7,10 @@ from typing import Any, cast
 from torch import nn
 
 from solo_invariance.backbones.architecture import Architecture
-from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
+from solo_invariance.backbones.backbone import Backbone, Provenance
 from solo_invariance.backbones.fused import FusedNetwork, widths_of
 from solo_invariance.backbones.fusion import FunctionHead, Fusion, FusionHead, FusionPlugin, is_head
+from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.stand_ins import entries_of
 from solo_invariance.backbones.views import DrawnViews

@@ -59,8 +59,8 @@ def write_program(written: Written, path: Path, key: str = "out") -> None:
         raise UserError(f"{key}={path}: {what} cannot be exported ({reason_of(error)})") from error
     if wrong := [count for count, is_same in same.items() if not is_same]:
         raise UserError(
-            f"{key}={path}: the exported network gives other features for {wrong[0]} images (it has a step that depends "
-            f"on their number or values); export to a folder"
+            f"{key}={path}: the exported network gives other features for {wrong[0]} images (it has a step that "
+            f"depends on their number or values); export to a folder"
         )
     write_bytes(path, content)
 

@@ -68,9 +68,7 @@ def example_images(backbone: Backbone, count: int = 2, extra: tuple[int, int] = 
 
 
 @torch.no_grad()
-def gives_the_same(
-    network: Callable[[Tensor], Tensor], original: Callable[[Tensor], Tensor], images: Tensor
-) -> bool:
+def gives_the_same(network: Callable[[Tensor], Tensor], original: Callable[[Tensor], Tensor], images: Tensor) -> bool:
     """Return whether a network gives another one's features, but for rounding: exporters take operations apart."""
     found, expected = network(images), original(images)
     largest = float(expected.abs().max())

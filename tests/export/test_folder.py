@@ -212,13 +212,16 @@ def test_a_changed_configuration_is_one_line(path: tuple[str, ...], value: Any, 
     assert str(folder) in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["python:os:getcwd", "torch.hub:a/b:c", "timm:hf-hub:a/b", "timm:local-dir:/tmp"])
+@pytest.mark.parametrize("name", ["python:planted:network", "torch.hub:a/b:c", "timm:hf-hub:a/b", "timm:local-dir:x"])
 def test_a_strangers_folder_names_no_code_to_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "planted.py").write_text("from pathlib import Path\nPath('ran').touch()\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
     folder = export(_resnet(), tmp_path / "exported")
     _edit(folder, *_MINE, "architecture", "name", value=name)
-    monkeypatch.setattr(Architecture, "build", lambda self: pytest.fail(f"{self.name} was built"))
-    with pytest.raises(UserError, match=rf"config\.json: .*{name}"):
+    with pytest.raises(UserError, match=rf"config\.json: solo_invariance\.backbone: .*{name.rpartition(':')[0]}"):
         load_backbone(folder)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_weights_that_are_not_those_that_were_written(tmp_path: Path) -> None:

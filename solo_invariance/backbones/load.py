@@ -12,6 +12,8 @@ from torch import nn
 from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, Provenance
 from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights, read_args, read_checkpoint, sha256_of
+from solo_invariance.backbones.exported import read_exported
+from solo_invariance.backbones.folders import of_folder
 from solo_invariance.backbones.fused import as_backbone
 from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.input_spec import InputSpec
@@ -91,8 +93,11 @@ def load_backbone(
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(source if isinstance(source, BackboneConfig) else config_of(source), **changes)
     require_backbone(config)
+    if config.checkpoint is not None and Path(config.checkpoint).is_dir():
+        config = of_folder(config)
     if config.checkpoint is not None:
-        backbone = _from_checkpoint(Path(config.checkpoint), config)
+        path = Path(config.checkpoint)
+        backbone = read_exported(path, config) if path.is_dir() else _from_checkpoint(path, config)
     else:
         assert config.name is not None
         backbone = _from_name(config.name, config, seed)

@@ -1,6 +1,7 @@
 """``backbone`` of a configuration."""
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,9 @@ from solo_invariance.plugins import discover
 
 MODELS = ("timm:", "torchvision:", "hf:", "torch.hub:", "python:", "random:")
 """What the names of models begin with."""
+
+CHECKPOINTS = (".ckpt", ".pth", ".pt", ".tar", ".bin", ".safetensors")
+"""What files of weights are called."""
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 """How images may be resized."""
@@ -125,10 +129,49 @@ def _plugins() -> set[str]:
 def require_backbone(config: BackboneConfig) -> None:
     """Raise UserError where no backbone is named, or its checkpoint is not there."""
     if config.checkpoint is not None:
+        path = Path(config.checkpoint)
         with suppress(OSError):  # whoever reads it says why it cannot be looked at
-            require_checkpoint(Path(config.checkpoint))
+            if not path.is_dir():
+                require_checkpoint(path)
+            elif not (path / "config.json").is_file():
+                checkpoint_in(path)
     elif config.name is None:
         raise UserError("no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, hf:ORG/NAME, ...")
+
+
+def checkpoint_in(folder: Path) -> Path:
+    """Return the only checkpoint in a folder that does not say itself what it is, as a run of solo-learn's has it.
+
+    Raises:
+        UserError: There is none, or several; the message says what there is.
+        OSError: The folder cannot be looked at.
+    """
+    names = sorted(os.listdir(folder))
+    found = [name for name in names if name.lower().endswith(CHECKPOINTS) and (folder / name).is_file()]
+    if len(found) == 1:
+        return folder / found[0]
+    if found:
+        last = max(found, key=lambda name: (_epoch(name), (folder / name).stat().st_mtime))
+        raise UserError(
+            f"checkpoint {folder}: is a directory with {len(found)} checkpoints ({_some(found)}): name one of them, "
+            f"backbone.checkpoint={folder / last}"
+        )
+    holds = f"it has {_some(names)}" if names else "it is empty"
+    raise UserError(
+        f"checkpoint {folder}: is a directory with neither config.json nor a checkpoint in it ({holds}); name a file, "
+        f"or a folder of `export`, timm, transformers or one run of solo-learn"
+    )
+
+
+def _epoch(name: str) -> int:
+    """Return the epoch that solo-learn and Lightning write into the names of checkpoints; -1 for others."""
+    found = re.findall(r"ep(?:och)?=(\d+)", name)
+    return int(found[-1]) if found else -1
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _crop_size(value: Any) -> str | None:

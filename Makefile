@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS ?= cpu,lightly,dev,docs
+EXTRAS ?= cpu,lightly,sweeps,trainers,transformers,dev,docs
 CONSTRAINTS ?= constraints.txt
 # Of the campaign of odd inputs: how many cases, and which.
 N ?= 1000

@@ -7,17 +7,18 @@ from typing import Any
 
 from torch import nn
 
-from solo_invariance.backbones.architecture import OWN_BUILDERS, Architecture
-from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
+from solo_invariance.backbones.architecture import Architecture
+from solo_invariance.backbones.backbone import Backbone, Provenance
 from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights, read_args, read_checkpoint, sha256_of
 from solo_invariance.backbones.fused import as_backbone
 from solo_invariance.backbones.fused_checkpoint import fused_from_content
-from solo_invariance.backbones.inputs import input_of
+from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.layouts import FoundWeights, find_weights, has_small_stem, looks_like
 from solo_invariance.backbones.mean_embedding import mean_embedding
 from solo_invariance.backbones.moco import moco_architecture, names_its_arch
 from solo_invariance.backbones.seeded_init import seeded
+from solo_invariance.backbones.sources import OWN_BUILDERS, source_of
 from solo_invariance.config.backbone import INPUT_CHECKS, BackboneConfig, ViewsConfig, config_of, require_backbone
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.known_datasets import known_dataset
@@ -100,17 +101,11 @@ def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
             f"backbone.name={name} has no weights of its own: give backbone.checkpoint too, or take random:{name}, "
             f"timm:{name} or torchvision:{name}"
         )
-    kwargs = {**_pretrained_kwargs(architecture_name, not random_init), **config.kwargs}
+    kwargs = {**source_of(architecture_name)[0].weights(not random_init), **config.kwargs}
     architecture = Architecture(architecture_name, kwargs)
     with seeded(seed):
         network = _build_pretrained(architecture, name)
-    return Backbone(network, architecture, _with_own_keys(input_of(architecture, network), config), Provenance(name))
-
-
-def _pretrained_kwargs(name: str, pretrained: bool) -> dict[str, Any]:
-    if name.startswith("timm:"):
-        return {"pretrained": pretrained}
-    return {"weights": "DEFAULT" if pretrained else None} if name.startswith("torchvision:") else {}
+    return Backbone(network, architecture, _with_own_keys(architecture.input_of(network), config), Provenance(name))
 
 
 def _build_pretrained(architecture: Architecture, name: str) -> nn.Module:
@@ -145,7 +140,7 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     found = find_weights(network, content, path, config.key, config.heads)
     load_weights(network, found.weights, path)
     sha256 = sha256_of(path)
-    own = input_of(architecture, network, sha256) if config.name is not None else InputSpec()
+    own = architecture.input_of(network, sha256) if config.name is not None else InputSpec()
     spec = _with_own_keys(own, config) if args is None else _input_from_args(args, config, path)
     remarks = tuple(_remarks(found, architecture, args, path))
     provenance = Provenance(_label_of(path, args), str(path), sha256, found.key or None, remarks)
@@ -184,7 +179,7 @@ def _architecture_of(
     path: Path, args: Mapping[str, Any] | None, content: Mapping[str, Any], config: BackboneConfig
 ) -> Architecture:
     if config.name is not None:
-        return Architecture(config.name, {**_pretrained_kwargs(config.name, False), **config.kwargs})
+        return Architecture(config.name, {**source_of(config.name)[0].weights(False), **config.kwargs})
     if names_its_arch(content):
         return moco_architecture(content, config.kwargs, path)
     if args is None:

@@ -22,7 +22,9 @@ from solo_invariance.config.measure import (
 )
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.config.report import ReportConfig
+from solo_invariance.config.task_entries import watch_transfer_from, watched_task
 from solo_invariance.config.transfer import ProbeConfig, TransferConfig
+from solo_invariance.config.watch_transfer import WATCH_TRANSFER
 from solo_invariance.errors import UserError
 from solo_invariance.plugins import Kind, discover, find_plugin, names_chosen
 
@@ -104,6 +106,9 @@ def _pretrain(settings: PretrainConfig, plain: Mapping[str, Any]) -> None:
             _require("families", _families_in(entry["family"]), f"augmentations[{place}].family")
     if settings.data.dataset == "custom":
         _require_folders(settings.data.train_path)
+    if plain["invariance"]["transfer"] is not None:
+        watched = [watched_task(entry)[0] for entry in watch_transfer_from(plain["invariance"]["transfer"]).tasks]
+        _require("tasks", [str(task.name) for task in watched], f"{WATCH_TRANSFER}.tasks")
 
 
 _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {

@@ -79,7 +79,7 @@ class Method(LightningModule):
         self.log("val_loss", self.head(self._features(batch[0])).square().mean())
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), lr=0.1)
+        return torch.optim.SGD(self.parameters(), lr=0.01)
 
 
 def fit(
@@ -128,9 +128,9 @@ def saved_backbone(path: str | Path) -> nn.Module:
 def test_the_run_is_that_of_one_that_is_not_watched(tmp_path: Path, validated: bool) -> None:
     ends = []
     for name, monitors in (("plain", []), ("watched", [InvarianceMonitor(**WATCH)])):
-        checkpoint = ModelCheckpoint(tmp_path / name, filename="end")
+        checkpoint = ModelCheckpoint(tmp_path / name / "saved", filename="end")
         trainer = fit(tmp_path / name, *monitors, checkpoint, validated=validated)
-        content = torch.load(tmp_path / name / "end.ckpt", weights_only=True)
+        content = torch.load(tmp_path / name / "saved" / "end.ckpt", weights_only=True)
         states = content.pop("callbacks")
         assert [key.split("{")[0] for key in states] == ["ModelCheckpoint"]
         metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if "invariance" not in key}
@@ -151,8 +151,8 @@ def test_the_run_is_that_of_one_that_is_not_watched(tmp_path: Path, validated: b
 def test_a_checkpoint_is_chosen_by_the_number_of_the_weights_in_it(
     tmp_path: Path, every: int, validated: bool, arguments: Any, on_train_epoch_end: bool | None
 ) -> None:
-    best = ModelCheckpoint(tmp_path, "best", HUE, mode="max", save_on_train_epoch_end=on_train_epoch_end)
-    three = ModelCheckpoint(tmp_path, "{epoch}", HUE, mode="min", save_top_k=3)
+    best = ModelCheckpoint(tmp_path / "saved", "best", HUE, mode="max", save_on_train_epoch_end=on_train_epoch_end)
+    three = ModelCheckpoint(tmp_path / "three", "{epoch}", HUE, mode="min", save_top_k=3)
     fit(
         tmp_path,
         best,
@@ -206,7 +206,7 @@ def test_early_stopping_is_patient_in_epochs_that_are_not_measured(
     numbers = iter([0.1, 0.2, 0.3, 0.25, 0.2, 0.1])
     monkeypatch.setattr(Monitor, "measure", lambda *_: {"hue/similarity": next(numbers)})
     early = EarlyStopping(HUE, mode="max", patience=3, divergence_threshold=divergence)
-    best = ModelCheckpoint(tmp_path, "best", HUE, mode="max")
+    best = ModelCheckpoint(tmp_path / "saved", "best", HUE, mode="max")
     monitor = InvarianceMonitor(**{**WATCH, "every": 2})
     trainer = fit(tmp_path, early, monitor, best, validated=validated, max_epochs=20)
     # Measured after 2, 4 and 6; 7, 8 and 9 are no better; the last weights are measured, too.
@@ -233,7 +233,7 @@ def test_what_fails_leaves_nothing_that_a_checkpoint_could_be_chosen_by(
         return real(self, network)
 
     monkeypatch.setattr(Monitor, "measure", second_fails)
-    every = ModelCheckpoint(tmp_path, "{epoch}", HUE, mode="max", save_top_k=2)
+    every = ModelCheckpoint(tmp_path / "saved", "{epoch}", HUE, mode="max", save_top_k=2)
     with pytest.warns(UserWarning, match="InvarianceMonitor: nothing measured after 2 epochs: OSError: the disk is f"):
         fit(tmp_path, InvarianceMonitor(**WATCH), every)
     assert {Path(path).name for path in every.best_k_models} == {"epoch=0.ckpt", "epoch=2.ckpt"}
@@ -355,8 +355,10 @@ def test_the_runs_own_images_are_read_without_their_transforms(tmp_path: Path) -
     assert torch.equal(_read(tmp_path, loader), IMAGES[:12])
     assert torch.equal(_read(tmp_path, loader, DataLoader(val, batch_size=6)), IMAGES[12:])
     assert torch.equal(_read(tmp_path, loader, DataLoader(Subset(val, [1, 3, 5, 7, 9]))), IMAGES[12:][[1, 3, 5, 7, 9]])
-    inner = Subset(Subset(val, [1, 3, 5, 7]), [3, 0])
-    assert torch.equal(_read(tmp_path, loader, DataLoader(inner)), IMAGES[12:][[7, 1]])
+    inner = Subset(Subset(val, [1, 3, 5, 7]), [3, 0, 1])
+    assert torch.equal(_read(tmp_path, loader, DataLoader(inner)), IMAGES[12:][[7, 1, 3]])
+    with pytest.raises(UserError, match="InvarianceMonitor: data: 2 images, at least 3 are needed"):
+        _read(tmp_path, loader, DataLoader(Subset(val, [1, 3])))
     assert train.transform is _refuse
     assert val.transform is _refuse
 
@@ -497,7 +499,7 @@ def test_trainers_of_the_other_package_take_it(tmp_path: Path) -> None:
             other.LightningModule.__init__(self)
             self.backbone, self.head = Method().backbone, Method().head
 
-    best = other.callbacks.ModelCheckpoint(tmp_path, "best", HUE, mode="max")
+    best = other.callbacks.ModelCheckpoint(tmp_path / "saved", "best", HUE, mode="max")
     monitors = [InvarianceMonitor(**WATCH), InvarianceMonitor(**WATCH, name="again")]
     logger = other.loggers.CSVLogger(tmp_path)
     trainer = fit(
@@ -578,7 +580,7 @@ for validated in (True, False):
                                 if name.startswith("invariance")},
                     "best": best.best_model_path, "score": float(best.best_model_score)},
                    OUT / f"{validated}-{trainer.global_rank}.pt")
-    fit(InvarianceMonitor(**WATCH), ModelCheckpoint(OUT, f"best{validated}", HUE, mode="max"), validated=validated,
+    fit(InvarianceMonitor(**WATCH), ModelCheckpoint(OUT / f"saved{validated}", "best", HUE, mode="max"), validated=validated,
         on_end=write)
 
 real = MonitorWatcher.prepare, MonitorWatcher.measure

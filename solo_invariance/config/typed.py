@@ -176,9 +176,9 @@ def _require_key(command: str, sign: str, key: str, value: str, typed: dict[str,
     if f"+{key}" in choosing and sign != "+" and value in choosing[f"+{key}"].choices:
         raise UserError(f"{key}={value}: needs a plus, +{key}={value}")
     chosen = choosing.get(f"{sign}{key}")
-    for name in _names_in(value) if chosen is not None and only_ours else ():
-        _require_configuration(chosen, name)
     if chosen is not None:
+        for name in _names_in(value) if only_ours else ():
+            _require_configuration(chosen, name)
         return
     watch = _WATCH.match(key)
     if watch and ("invariance" not in typed or watch[1] not in _names_in(typed["invariance"], watch[1])):

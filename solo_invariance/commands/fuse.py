@@ -17,6 +17,7 @@ from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.fuse import FuseConfig as Config
 from solo_invariance.config.fuse import FusionReferenceConfig
+from solo_invariance.config.older import with_todays_names
 from solo_invariance.config.overrides import as_typed
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.features import ExtractionSettings
@@ -111,7 +112,8 @@ def _member(entry: Any) -> str | BackboneConfig:
     if isinstance(entry, str):
         return entry
     try:
-        return as_object(OmegaConf.merge(OmegaConf.structured(BackboneConfig), literal(entry)), BackboneConfig)
+        keys = literal(with_todays_names("backbone", entry))
+        return as_object(OmegaConf.merge(OmegaConf.structured(BackboneConfig), keys), BackboneConfig)
     except UserError as error:
         raise in_keys_of_members(error, entry) from error
     except (OmegaConfBaseException, ValueError) as error:

@@ -4,12 +4,13 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from solo_invariance.config.checks import LARGEST_SIDE, Checked, require_checkpoint, require_positive
 from solo_invariance.config.kinds import FamilyChoice, FilePath, Names, chosen_from, in_words
+from solo_invariance.config.older import with_todays_names
 from solo_invariance.errors import UserError
 from solo_invariance.plugins import discover
 
@@ -54,7 +55,8 @@ class BackboneConfig(Checked):
             without ``args.json``; it overrides that and an ``arch`` that the checkpoint names.
         kwargs: Further arguments for building the network.
         trust: Whether code may be run that ``torch.hub:`` does not trust yet, or that a file names.
-        key: Where in the checkpoint the weights are, where several places have them: ``student``, say.
+        weights: Which of a checkpoint's networks: what its names begin with, or a part of that, such as ``student``; by
+            default the one that the method's authors evaluate.
         heads: Names of heads in it, besides those that are known as such: what is neither is refused.
         layer: A layer to take the features from, averaged over positions, or a list of layers, whose features are put
             side by side; the network's output by default.
@@ -74,7 +76,7 @@ class BackboneConfig(Checked):
     name: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
     trust: bool = False
-    key: str | None = None
+    weights: str | None = None
     heads: list[str] = field(default_factory=list)
     layer: Names = None
     crop_size: int | None = None
@@ -84,8 +86,12 @@ class BackboneConfig(Checked):
     crop_pct: float | None = None
     label: str | None = None
     views: ViewsConfig = field(default_factory=ViewsConfig)
+    key: InitVar[str | None] = None  # what weights was called
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, key: str | None) -> None:
+        if key is not None:
+            named = with_todays_names("backbone", {"key": key, **({} if self.weights is None else {"weights": ""})})
+            self.weights = named["weights"]
         super().__post_init__()
         self._check_input()
         if self.layer is None:
@@ -109,7 +115,7 @@ class BackboneConfig(Checked):
             if statistic is not None and not 0 <= min(statistic) <= max(statistic) <= 1:
                 hint = "; these are for 0 to 255, divide them by 255" if min(statistic) > 1 else ""
                 raise UserError(f"backbone.{key}={statistic}: expected numbers between 0 and 1{hint}")
-        for name in ("key", "heads"):
+        for name in ("weights", "heads"):
             if self.checkpoint is None and getattr(self, name):
                 raise UserError(f"backbone.{name}: says what of a checkpoint is loaded; set backbone.checkpoint too")
 

@@ -38,7 +38,8 @@ class Provenance:
     Args:
         label: A short name for tables: the family it was trained with, where that is known.
         checkpoint: Path of the file, if any.
-        sha256: Hash of the file's content, if any.
+        sha256: Hash of the file's content, if any; of weights that somebody's code loads, of these.
+        revision: The commit of the hub's that the file is of, if any.
         key: Where in the file the weights are, such as ``teacher.backbone``, if not all of it is weights.
         remarks: Sentences on what was decided about the file that could have been decided otherwise, and how.
 
@@ -51,16 +52,17 @@ class Provenance:
     sha256: str | None = None
     key: str | None = None
     remarks: tuple[str, ...] = ()
+    revision: str | None = None
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "Provenance":
-        """Return what ``asdict`` made plain; older ones lack ``key`` and ``remarks``.
+        """Return what ``asdict`` made plain; older ones lack ``key``, ``remarks`` and ``revision``.
 
         Raises:
             ValueError: A value is no text, or one that no file or terminal takes.
         """
         remarks = tuple(values.get("remarks", ()))
-        texts = {name: values.get(name) for name in ("checkpoint", "sha256", "key")}
+        texts = {name: values.get(name) for name in ("checkpoint", "sha256", "key", "revision")}
         for text in (values["label"], *remarks, *filter(None, texts.values())):
             if not isinstance(text, str):
                 raise ValueError(f"provenance has {text!r}, expected a text")
@@ -171,12 +173,12 @@ class Backbone(nn.Module):
     @property
     def width_factor(self) -> float:
         """How many times wider than usual the network is: 3 for the paper's control, 1 for most."""
-        return float(getattr(whole(self.network), "width_factor", 1))
+        return float(getattr(self.whole_network, "width_factor", 1))
 
     @property
     def fitted_on(self) -> frozenset[str]:
         """Digests of the images that a fusion was fitted to, or its members chosen by; none, for any other."""
-        return frozenset(getattr(whole(self.network), "fitted_on", ()))
+        return frozenset(getattr(self.whole_network, "fitted_on", ()))
 
     @property
     def scales_features(self) -> bool:
@@ -192,6 +194,11 @@ class Backbone(nn.Module):
     def _remarks(self) -> list[str]:
         """What is to be said of the checkpoint, or of those of the members."""
         return [remark for one in (self, *self.members) for remark in one.provenance.remarks]
+
+    @property
+    def whole_network(self) -> nn.Module:
+        """The network, where only some of its layers or tokens are taken, too: it has all weights."""
+        return whole(self.network)
 
     def combine(self, features: Sequence[Tensor]) -> Tensor:
         """Return a fused backbone's features (N, D) of its members' features, one (N, D_i) a member."""
@@ -251,6 +258,7 @@ class Backbone(nn.Module):
             "name": self.architecture.name,
             "checkpoint": self.provenance.checkpoint,
             "sha256": self.provenance.sha256,
+            "revision": self.provenance.revision,
             "key": self.provenance.key,
             "remarks": self._remarks,
             "num_features": self.num_features,

@@ -62,5 +62,15 @@ def choice_of(network: nn.Module) -> dict[str, Any]:
 
 
 def with_choice(network: nn.Module, choice: Mapping[str, Any]) -> nn.Module:
-    """Return a network that gives the features that ``choice_of`` another one said; older ones have no choice."""
-    return with_features(network, choice.get("layer"), Pooling(choice.get("pool"), choice.get("tokens")))
+    """Return a network that gives the features that ``choice_of`` another one said.
+
+    Args:
+        network: Without any choice yet.
+        choice: A stranger's, perhaps; what it lacks was not chosen.
+
+    Raises:
+        UserError: It does not fit the network.
+    """
+    layer, pool, tokens = (choice.get(key) for key in ("layer", "pool", "tokens"))
+    layers = layer if layer is None or isinstance(layer, str) else [*map(str, layer)]
+    return with_features(network, layers, Pooling(pool, tokens))

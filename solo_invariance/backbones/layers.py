@@ -53,7 +53,7 @@ class LayerFeatures(nn.Module):
             for tap in taps.values():
                 hooks.enter_context(self._module(tap.layer).register_forward_hook(tap))
             self.network(images)
-        features = {name: tap.features(len(images)) for name, tap in taps.items()}
+        features = {name: tap.features(images.shape[0]) for name, tap in taps.items()}
         self.widths = {name: tensor.shape[1] for name, tensor in features.items()}
         return torch.cat(list(features.values()), dim=1)
 
@@ -86,9 +86,9 @@ class _Tap:
                 f"backbone.layer={self.layer}: {times} in a pass, expected once; choose the layer around it or after it"
             )
         features = self._seen[0]
-        if len(features) != num_images:
+        if features.shape[0] != num_images:
             raise UserError(
-                f"backbone.layer={self.layer}: its output has {len(features)} rows for {num_images} images; choose "
+                f"backbone.layer={self.layer}: its output has {features.shape[0]} rows for {num_images} images; choose "
                 f"the layer around it"
             )
         return features

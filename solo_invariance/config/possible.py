@@ -11,6 +11,7 @@ from solo_invariance.config.backbone import BackboneConfig, config_of, require_b
 from solo_invariance.config.checks import require_device, require_directory, require_runs
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.demo import DemoConfig
+from solo_invariance.config.export import ExportConfig
 from solo_invariance.config.families import FamiliesConfig
 from solo_invariance.config.fuse import FuseConfig, require_members
 from solo_invariance.config.kinds import schema_of
@@ -22,7 +23,9 @@ from solo_invariance.config.measure import (
 )
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.config.report import ReportConfig
+from solo_invariance.config.task_entries import watch_transfer_from, watched_task
 from solo_invariance.config.transfer import ProbeConfig, TransferConfig
+from solo_invariance.config.watch_transfer import WATCH_TRANSFER
 from solo_invariance.errors import UserError
 from solo_invariance.plugins import Kind, discover, find_plugin, names_chosen
 
@@ -84,6 +87,13 @@ def _fuse(settings: FuseConfig, plain: Mapping[str, Any]) -> None:
     _require_folders(settings.reference.path)
 
 
+def _export(settings: ExportConfig, plain: Mapping[str, Any]) -> None:
+    _require_views_of(settings.backbone, plain)
+    require_backbone(settings.backbone)
+    if settings.measured:
+        require_runs(settings.measured)
+
+
 def _report(settings: ReportConfig, plain: Mapping[str, Any]) -> None:
     require_runs(settings.runs)
 
@@ -104,10 +114,14 @@ def _pretrain(settings: PretrainConfig, plain: Mapping[str, Any]) -> None:
             _require("families", _families_in(entry["family"]), f"augmentations[{place}].family")
     if settings.data.dataset == "custom":
         _require_folders(settings.data.train_path)
+    if plain["invariance"]["transfer"] is not None:
+        watched = [watched_task(entry)[0] for entry in watch_transfer_from(plain["invariance"]["transfer"]).tasks]
+        _require("tasks", [str(task.name) for task in watched], f"{WATCH_TRANSFER}.tasks")
 
 
 _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
     "demo": _demo,
+    "export": _export,
     "families": _families,
     "fuse": _fuse,
     "measure": _measure,

@@ -5,6 +5,7 @@ from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_sides, require_workers
 from solo_invariance.config.kinds import FamilyChoice, FilePath, MonitorKeys, chosen_from, in_words
+from solo_invariance.config.watch_transfer import WatchTransferConfig
 from solo_invariance.errors import UserError, did_you_mean
 
 METHODS = ("mocov2", "mocov2plus", "simclr")
@@ -123,6 +124,7 @@ class InvarianceConfig(Checked):
     canvas: str | None = field(default=None, metadata=chosen_from("whole", "centre"))
     canvas_size: int | None = None
     monitor: Annotated[Any, MonitorKeys | None] = None
+    transfer: Annotated[Any, WatchTransferConfig | None] = None
 
 
 @dataclass

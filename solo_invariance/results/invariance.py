@@ -160,6 +160,8 @@ class InvarianceResult(Result):
         geometry: ``resize`` and ``crop_size`` in pixels, where the file says it.
         images: Which images were measured on, where the file says it.
         reference: The images whose statistics whiten the features, where the file says it.
+        health: What the features of the reference images are like, where that was asked for: by the name of a metric,
+            such as ``rankme``; intervals are of other images, as many.
         transforms: By name.
         views: By the view set's name.
         cautions: Sentences on why a number is not to be taken at face value, where there is a reason.
@@ -176,6 +178,7 @@ class InvarianceResult(Result):
     geometry: Mapping[str, Whole] | None = Field(default=None, repr=False)
     images: ImagesRecord | None = Field(default=None, repr=False)
     reference: ReferenceRecord | None = Field(default=None, repr=False)
+    health: Mapping[str, Estimate] = Field(default_factory=dict, repr=False)
     transforms: Mapping[str, TransformResult] = Field(default_factory=dict)
     views: Mapping[str, ViewResult] = Field(default_factory=dict)
     cautions: tuple[Text, ...] = Field(default=(), repr=False)

@@ -3,19 +3,25 @@
 from collections.abc import Mapping
 from enum import Enum
 from itertools import takewhile
+from pathlib import Path
 from typing import Any
 
+import torch
 import torchvision
 from torch import Tensor, nn
 from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
 from solo_invariance.backbones.input_spec import InputSpec, known_interpolation
+from solo_invariance.backbones.sources.online import require_reachable
 from solo_invariance.backbones.sources.positions import size_in_file
 from solo_invariance.backbones.sources.source import Builder, Source
 from solo_invariance.errors import UserError
 
 HIDDEN = "hidden_layers"
-"""The argument that leaves off the layers of a classifier that are before its last one, too, where it is False."""
+"""The argument that keeps the layers of a classifier that are before its last one.
+
+It is False where it is not given, as in descriptions of fused backbones that were written before there was one.
+"""
 
 _GOOGLES = ("googlenet", "inception_v3")
 """Networks that torchvision builds with ``transform_input=True`` where it loads its weights: these are Google's."""
@@ -42,14 +48,15 @@ class Torchvision(Source):
             )
 
         def build(**kwargs: Any) -> nn.Module:
-            hidden = kwargs.pop(HIDDEN, True)
+            _require_weights_at_hand(name, kwargs.get("weights"))
+            hidden = kwargs.pop(HIDDEN, False)
             return _without_classifier(torchvision.models.get_model(name, **kwargs), hidden)
 
         return build
 
-    def weights(self, pretrained: bool) -> dict[str, Any]:
-        """Return torchvision's own argument."""
-        return {"weights": "DEFAULT" if pretrained else None}
+    def weights(self, name: str, pretrained: bool) -> dict[str, Any]:
+        """Return torchvision's own argument, and that by which a classifier's hidden layers are kept."""
+        return {"weights": "DEFAULT" if pretrained else None, HIDDEN: True}
 
     def input_of(self, name: str, kwargs: Mapping[str, Any], network: nn.Module, sha256: str | None) -> InputSpec:
         """Return torchvision's input: of the weights that ``kwargs`` name, those of the file, or its default ones.
@@ -107,6 +114,15 @@ class Torchvision(Source):
         if not isinstance(other, VisionTransformer):
             return state
         return interpolate_embeddings(other.image_size, other.patch_size, state)
+
+
+def _require_weights_at_hand(name: str, named: Any) -> None:
+    """Raise UserError where weights that are to be fetched are not kept here, and who has them cannot be reached."""
+    if named is None:
+        return
+    url = _weights_of(name, named, None).value.url
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file():
+        require_reachable(url, f"backbone torchvision:{name}: its weights")
 
 
 def _without_classifier(network: nn.Module, hidden: bool) -> nn.Module:

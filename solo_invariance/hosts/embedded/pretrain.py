@@ -499,7 +499,9 @@ def _comparable(args: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in args.items() if key not in _RESULT_KEYS}
     watched = kept.get("invariance")
     if isinstance(watched, Mapping):  # which changes nothing of the run
-        kept["invariance"] = {key: value for key, value in watched.items() if key not in ("monitor", RESOLVED)}
+        kept["invariance"] = {
+            key: value for key, value in watched.items() if key not in ("monitor", "transfer", RESOLVED)
+        }
     data = kept.get("data")
     if isinstance(data, Mapping):
         kept["data"] = {key: value for key, value in data.items() if key not in _SPEED_KEYS}

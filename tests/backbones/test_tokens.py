@@ -275,7 +275,7 @@ def test_a_file_is_of_the_size_that_its_positions_are_for(tmp_path: Path) -> Non
     torch.testing.assert_close(load_backbone(tmp_path / "fused.ckpt")(large)[:, :32], fused(large)[:, :32])
 
 
-@pytest.mark.filterwarnings("ignore:.*searchsorted")
+@pytest.mark.filterwarnings("ignore::UserWarning")
 @torch.no_grad()
 def test_windows_are_of_another_size_too(tmp_path: Path) -> None:
     torch.manual_seed(0)

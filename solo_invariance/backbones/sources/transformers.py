@@ -146,21 +146,24 @@ class Transformers(Source):
                 f"hf:{name}: {path} does not hold the weights of {kwargs['config']['model_type']} ({reason_of(error)})"
             ) from error
         missing = sorted(map(str, report["missing_keys"]))
-        without_pooler = [key for key in missing if not key.startswith("pooler.")]
+        if missing == sorted(key for key in network.state_dict() if key.startswith("pooler.")):
+            missing, unpublished = [], missing
+        else:
+            unpublished = []
         left_over = sorted(key for key in map(str, report["unexpected_keys"]) if not _is_head(key))
         mismatched = sorted(str(key[0]) if isinstance(key, tuple) else str(key) for key in report["mismatched_keys"])
         problems = [
-            listed("missing", without_pooler),
+            listed("missing", missing),
             listed("left over", left_over),
             listed("of another shape", mismatched),
         ]
         if any(problems):
             raise UserError(f"hf:{name}: {path} does not fit the network: {'; '.join(filter(None, problems))}")
-        pooler = bool(kwargs.get("pooler", True)) and not missing
+        pooler = bool(kwargs.get("pooler", True)) and not unpublished
         _prepare(network, kwargs.get("processor"), pooler)
         revision = revision_of(folder)
         how = f"hf:{name}: the features are {network.features_are}"
-        why = "" if not missing else ", since its pooler was not published"
+        why = "" if not unpublished else ", since its pooler was not published"
         of = f"transformers {transformers.__version__}"
         remarks = [f"{how}{why} ({of}{f', commit {revision}' if revision else ''})"]
         if kwargs.get("processor") is None:
@@ -248,7 +251,8 @@ class _Features:
 def _prepare(network: Any, processor: Mapping[str, Any] | None, pooler: bool) -> None:
     """Make a network of transformers' one of features, and find out which these are."""
     # Only now: transformers knows by its own class what published names are today's.
-    network.__class__ = _features_class(type(network))
+    base: type[nn.Module] = type(network)
+    network.__class__ = _features_class(base)  # type: ignore[arg-type]
     network.eval().float()
     network.flips_channels = bool((processor or {}).get("do_flip_channel_order"))
     network.pooler_is_used = pooler
@@ -324,7 +328,7 @@ def _parsed(config: Mapping[str, Any], name: str) -> Any:
 
 
 @lru_cache(maxsize=64)
-def _features_class(base: Any) -> Any:
+def _features_class(base: type[nn.Module]) -> Any:
     return type(base.__name__, (_Features, base), {"__module__": __name__})
 
 

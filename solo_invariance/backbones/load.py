@@ -12,6 +12,8 @@ from torch import nn
 from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, Provenance
 from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights, read_args, read_checkpoint, sha256_of
+from solo_invariance.backbones.exported import read_exported
+from solo_invariance.backbones.folders import of_folder
 from solo_invariance.backbones.fused import as_backbone
 from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.input_spec import InputSpec
@@ -33,7 +35,7 @@ def load_backbone(
     name: str | None = None,
     kwargs: Mapping[str, Any] | None = None,
     trust: bool | None = None,
-    key: str | None = None,
+    weights: str | None = None,
     heads: Sequence[str] | None = None,
     layer: str | Sequence[str] | None = None,
     crop_size: int | None = None,
@@ -43,6 +45,7 @@ def load_backbone(
     crop_pct: float | None = None,
     label: str | None = None,
     views: ViewsConfig | None = None,
+    key: str | None = None,
 ) -> Backbone:
     """Return the backbone that a checkpoint, or the name of a model, stands for.
 
@@ -55,7 +58,8 @@ def load_backbone(
         name: The architecture of a checkpoint without ``args.json``; it overrides that.
         kwargs: Further arguments for building the network.
         trust: Whether code may be run that ``torch.hub`` does not trust yet, or that a file names.
-        key: Where in the checkpoint the weights are, where several places have them: ``student``, say.
+        weights: Which of a checkpoint's networks: what its names begin with, or a part of that, such as ``student``; by
+            default the one that the method's authors evaluate.
         heads: Names of heads in it, besides those that are known as such: what is neither is refused.
         layer: A layer to take the features from, averaged over positions, or several, whose features are put side by
             side; the network's output by default.
@@ -68,6 +72,7 @@ def load_backbone(
         label: What tables and results call it.
         views: A family and how many of its views of each image the features are averaged over; see ``mean_embedding``,
             which does the same to a backbone at hand.
+        key: An older name of ``weights``.
 
     Raises:
         UserError: Neither checkpoint nor name, an unknown name, or a checkpoint that is missing, broken or foreign.
@@ -80,10 +85,11 @@ def load_backbone(
         "name": name,
         "kwargs": kwargs,
         "trust": trust,
-        "key": key,
+        "weights": weights,
         "crop_size": crop_size,
         "label": label,
         "views": views,
+        "key": key,
     }
     several = {"heads": heads, "layer": layer, "mean": mean, "std": std}
     given: dict[str, Any] = {**single, "interpolation": interpolation, "crop_pct": crop_pct}
@@ -91,8 +97,11 @@ def load_backbone(
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(source if isinstance(source, BackboneConfig) else config_of(source), **changes)
     require_backbone(config)
+    if config.checkpoint is not None and Path(config.checkpoint).is_dir():
+        config = of_folder(config)
     if config.checkpoint is not None:
-        backbone = _from_checkpoint(Path(config.checkpoint), config)
+        path = Path(config.checkpoint)
+        backbone = read_exported(path, config) if path.is_dir() else _from_checkpoint(path, config)
     else:
         assert config.name is not None
         backbone = _from_name(config.name, config, seed)
@@ -187,7 +196,7 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     if architecture.name in OWN_BUILDERS and has_small_stem(content):
         architecture = replace(architecture, small_stem=True)
     network = architecture.without_weights().build()
-    found = find_weights(network, content, path, config.key, config.heads)
+    found = find_weights(network, content, path, config.weights, config.heads)
     load_weights(network, found.weights, path)
     sha256 = sha256_of(path)
     own = architecture.input_of(network, sha256) if config.name is not None else InputSpec()
@@ -202,8 +211,8 @@ def _remarks(
 ) -> Iterator[str]:
     """Yield what is to be said of how a checkpoint was read, since it could be read otherwise."""
     if found.others:
-        others = ", ".join(other or "the whole file" for other in found.others)
-        yield f"{path.name}: the weights are those of {found.key or 'the whole file'}; backbone.key chooses {others}"
+        key, *others = (one or "the whole file" for one in (found.key, *found.others))
+        yield f"{path.name}: the weights are those of {key}; backbone.weights chooses {', '.join(others)}"
     if architecture.small_stem and args is None and "stem_padding" not in architecture.kwargs:
         yield (
             f"{path.name}: its 3x3 stem is taken for solo-learn's, padded by 2; "
@@ -218,7 +227,7 @@ def _of_a_run(args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def _fused(content: Mapping[str, Any], path: Path, config: BackboneConfig) -> Backbone:
-    for key in ("key", "heads", *INPUT_CHECKS):
+    for key in ("weights", "heads", *INPUT_CHECKS):
         if getattr(config, key):
             raise UserError(f"backbone.{key}: checkpoint {path} is a fused one, which says this of each of its members")
     fused = fused_from_content(content, path, config.trust)

@@ -13,7 +13,7 @@ from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.demo import DemoConfig
 from solo_invariance.config.export import ExportConfig
 from solo_invariance.config.families import FamiliesConfig
-from solo_invariance.config.fuse import FuseConfig, require_members
+from solo_invariance.config.fuse import FuseConfig, in_keys_of_members, require_members
 from solo_invariance.config.kinds import schema_of
 from solo_invariance.config.measure import (
     ALWAYS_MEASURED,
@@ -113,7 +113,7 @@ def _fuse(settings: FuseConfig, plain: Mapping[str, Any]) -> None:
     if settings.out.endswith((".ckpt", ".pth", ".pt")):  # else it is refused first
         for member in settings.members:
             if isinstance(member, str):
-                require_backbone(config_of(member))
+                _require_member(member)
     _require_folders(settings.reference.path)
 
 
@@ -122,6 +122,13 @@ def _export(settings: ExportConfig, plain: Mapping[str, Any]) -> None:
     require_backbone(settings.backbone)
     if settings.measured:
         require_runs(settings.measured)
+
+
+def _require_member(member: str) -> None:
+    try:
+        require_backbone(config_of(member))
+    except UserError as error:
+        raise in_keys_of_members(error, member) from error
 
 
 def _report(settings: ReportConfig, plain: Mapping[str, Any]) -> None:

@@ -149,7 +149,7 @@ def test_what_a_hub_does_not_have(hub: Hub, prefix: str) -> None:
     ):
         with pytest.raises(UserError, match=message) as error:
             load_backbone(f"{prefix}{model}")
-        assert str(error.value).startswith(f"{prefix}{model}: ")
+        assert str(error.value).startswith(f"backbone.name={prefix}{model}: ")
 
 
 @pytest.mark.parametrize("name", ["timm:hf-hub:org/net", "hf:org/net", "random:hf:org/net"])

@@ -24,6 +24,12 @@ CHECKPOINTS = (".ckpt", ".pth", ".pt", ".tar", ".bin", ".safetensors")
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 """How images may be resized."""
 
+POOLS = ("cls", "mean", "both")
+"""What features are of a vision transformer's tokens: the class token, a mean, or the two side by side."""
+
+TOKENS = ("patches", "all")
+"""Which tokens a mean is of."""
+
 
 @dataclass
 class ViewsConfig(Checked):
@@ -80,6 +86,8 @@ class BackboneConfig(Checked):
     weights: str | None = None
     heads: list[str] = field(default_factory=list)
     layer: Names = None
+    pool: str | None = field(default=None, metadata=chosen_from(*POOLS))
+    tokens: str | None = field(default=None, metadata=chosen_from(*TOKENS))
     crop_size: int | None = None
     mean: Any = field(default=None, metadata=in_words("list of three numbers"))
     std: Any = field(default=None, metadata=in_words("list of three numbers"))
@@ -95,6 +103,7 @@ class BackboneConfig(Checked):
             self.weights = named["weights"]
         super().__post_init__()
         self._check_input()
+        self._check_pooling()
         if self.layer is None:
             return
         layers = self.layer if isinstance(self.layer, list) else [self.layer]
@@ -105,6 +114,20 @@ class BackboneConfig(Checked):
         if len(set(layers)) < len(layers):
             twice = next(layer for layer in layers if layers.count(layer) > 1)
             raise UserError(f"backbone.layer={self.layer!r}: names {twice} twice")
+
+    def _check_pooling(self) -> None:
+        for key, choices in (("pool", POOLS), ("tokens", TOKENS)):
+            value = getattr(self, key)
+            if value is not None and value not in choices:
+                raise UserError(f"backbone.{key}={value}: expected one of {', '.join(choices)}")
+        if self.tokens is None:
+            return
+        if self.pool == "cls":
+            raise UserError(f"backbone.tokens={self.tokens}: says what a mean is of, and backbone.pool=cls takes none")
+        if self.pool is None and self.layer is None:
+            raise UserError(
+                f"backbone.tokens={self.tokens}: says what a mean is of; set backbone.pool=mean or backbone.layer too"
+            )
 
     def _check_input(self) -> None:
         for key, check in INPUT_CHECKS.items():

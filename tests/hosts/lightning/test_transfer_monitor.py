@@ -183,7 +183,7 @@ def _fit(
     out: Path, *callbacks: Callback, validated: bool = True, epochs: int = 3, module: Any = None, **options: Any
 ) -> tuple[Trainer, dict[str, Any]]:
     """Train, and return the Trainer with all that a run ends with."""
-    for seed in (torch.manual_seed, random.seed, np.random.seed):  # noqa: NPY002
+    for seed in (torch.manual_seed, random.seed, np.random.seed):
         seed(0)
     module = _Method() if module is None else module
     num_workers = options.pop("num_workers", 0)
@@ -353,7 +353,7 @@ def test_wrong_arguments_are_refused_when_it_is_made(arguments: dict[str, Any], 
 
 
 def test_a_module_without_such_a_backbone_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="^TransferMonitor: _Method has no encoder to measure; its modules are: model"):
+    with pytest.raises(UserError, match=r"^TransferMonitor: _Method has no encoder to measure; its modules are: model"):
         _fit(tmp_path, TransferMonitor(["shape"], "encoder", crop_size=32), validated=False)
 
 
@@ -372,6 +372,85 @@ def test_files_of_datasets_are_found_through_subsets_and_lists_of_names(photo_fo
 
     assert list(_files(Named())) == [str(photo_folder / "val" / "coffee" / name) for name in ("0.jpg", "1.jpg")]
     assert list(_files(_Images())) == []
+
+
+SPIED = Path(__file__).parents[1] / "solo_learn" / "spied_pretrain.py"
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_of_solo_learns_that_is_scored_is_the_same_run(
+    run_host: Any, photo_folder: Path, tmp_path: Path, processes: int
+) -> None:
+    """Of the unmodified main_pretrain.py, with validation, to the last bit of weights, batches and metrics."""
+    photos = f"{{name:folder,path:{photo_folder},label:photos,probe:knn}}"
+    seen, ends = [], []
+    for name, overrides in (("plain", []), ("watched", [*_WATCH, f"invariance.transfer.tasks=[shape,{photos}]"])):
+        out = tmp_path / name
+        out.mkdir()
+        done = run_host(
+            SPIED,
+            "--config-path=scripts/pretrain/cifar",
+            "--config-name=mocov2plus",
+            f"name={name}",
+            "data.dataset=custom",
+            f"data.train_path={photo_folder / 'train'}",
+            f"data.val_path={photo_folder / 'val'}",
+            "augmentations=invariance/default",
+            "+invariance.crop_size=32",
+            "method_kwargs.proj_hidden_dim=32",
+            "method_kwargs.proj_output_dim=16",
+            "method_kwargs.queue_size=64",
+            "max_epochs=2",
+            "auto_resume.enabled=False",
+            f"checkpoint.dir={out / 'checkpoints'}",
+            *(["devices='2'", "strategy=ddp", "data.num_workers=0"] if processes == 2 else []),
+            *overrides,
+            SPY_OUT=str(out),
+        )
+        seen.append([torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(processes)])
+        ends.append(next((out / "checkpoints").rglob("*ep=1.ckpt")))
+    assert "solo-invariance: caution: 48 of the 72 images" not in done.stderr  # 24 of 48 are drawn
+    assert "solo-invariance: caution: 24 of the 48 images of photos are pre-trained on, too" in done.stderr
+    assert {"train_nce_loss", "val_loss"} <= set(seen[0][0]["metrics"][-1])
+    assert _equal(*seen)
+    assert _equal(*(torch.load(end, weights_only=True)["state_dict"] for end in ends))
+    logs = [_rows(path) for path in (tmp_path / "lightning_logs").rglob("metrics.csv")]
+    scored = [[row for row in log if row.get("transfer/shape/accuracy")] for log in logs]
+    assert sorted(map(len, scored)) == [0, 2]
+    backbone = load_backbone(BackboneConfig(checkpoint=str(ends[1])))
+    found = transfer(backbone, TaskConfig("shape", num_train=_FEW, num_test=_FEW), device="cpu").only
+    last = max(scored, key=len)[-1]
+    assert float(last["transfer/shape/accuracy"]) == pytest.approx(found.score.mean, abs=1e-6)
+
+
+@pytest.mark.host
+def test_solo_learn_leaves_with_one_line_where_a_task_is_wrong(
+    run_host: Any, photo_folder: Path, tmp_path: Path
+) -> None:
+    done = run_host(
+        "main_pretrain.py",
+        "--config-path=scripts/pretrain/cifar",
+        "--config-name=mocov2plus",
+        "name=wrong",
+        "data.dataset=custom",
+        f"data.train_path={photo_folder / 'train'}",
+        f"data.val_path={photo_folder / 'val'}",
+        "augmentations=invariance/default",
+        "+invariance.crop_size=32",
+        "auto_resume.enabled=False",
+        f"checkpoint.dir={tmp_path}",
+        "+invariance=transfer",
+        "invariance.transfer.tasks=[{name:folder,path:nowhere}]",
+        fails=True,
+    )
+    assert done.returncode == 2
+    said = [line for line in done.stderr.splitlines() if "error" in line]
+    assert said == [
+        "solo-invariance: error: invariance.transfer.tasks: folder: nowhere: no such folder of classes; expected "
+        "train/CLASS/*.jpg and test/CLASS/*.jpg (or val), or just CLASS/*.jpg (or .png, ...)"
+    ]
+    assert not list(tmp_path.rglob("*.ckpt"))
 
 
 def test_two_processes_share_the_work_and_end_as_without_it(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ FLOORS = (
     ("families",),
     ("backbones",),
     ("features",),
-    ("measure", "transfer"),
+    ("measure", "transfer", "export"),
     ("fuse", "comparison"),
     ("report",),
     ("hosts",),

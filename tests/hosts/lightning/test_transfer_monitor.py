@@ -26,6 +26,7 @@ from solo_invariance.config.composed import compose_command
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.embedded.pretrain import pretrain
 from solo_invariance.measure import feature_statistics, health_of
+from solo_invariance.transfer.held_tasks import HeldTasks, TaskScore
 
 _FEW = 24
 _WATCH = [
@@ -129,6 +130,51 @@ def test_what_is_wrong_stops_before_training(tmp_path: Path, overrides: list[str
         _pretrain(tmp_path, *_WATCH, *overrides)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.rglob("*.ckpt"))
+
+
+def _plan_scores(monkeypatch: pytest.MonkeyPatch, *scores: float) -> None:
+    """Let the backbone's scores on ``shape`` be planned ones, one after the other."""
+    planned = iter(scores)
+
+    def score(self: HeldTasks, backbone: Backbone, *rest: Any) -> list[TaskScore]:
+        return [TaskScore("shape", "shape/accuracy", next(planned), {})]
+
+    monkeypatch.setattr(HeldTasks, "score", score)
+
+
+_KEEP = ["checkpoint.monitor=transfer/shape/accuracy", "checkpoint.keep_prev=true"]
+
+
+@pytest.mark.parametrize(("mode", "best"), [("max", 1), ("min", 2)])
+def test_the_embedded_host_keeps_the_best_epochs_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, best: int
+) -> None:
+    few = ["+invariance=transfer", "invariance.transfer.tasks=[shape]", "invariance.transfer.every=1"]
+    _plan_scores(monkeypatch, 0.5, 0.9, 0.3)
+    run = [*few, *_KEEP, f"checkpoint.mode={mode}", f"invariance.transfer.num_images={_FEW}"]
+    last = _pretrain(tmp_path, *run)
+    kept = last.with_name("mocov2plus-latent_scenes-0-best.ckpt")
+    expected = last.with_name(f"mocov2plus-latent_scenes-0-ep={best}.ckpt")
+    found = torch.load(kept, weights_only=True)
+    assert _equal(found["state_dict"], torch.load(expected, weights_only=True)["state_dict"])
+    assert load_backbone(str(kept)).num_features == 64
+    # Of a run that goes on, the best before counts, whatever comes.
+    last.unlink()
+    _plan_scores(monkeypatch, 0.6)
+    assert _pretrain(tmp_path, *run) == last
+    assert torch.load(kept, weights_only=True)["epoch"] == (1 if mode == "max" else 2)
+
+
+def test_the_best_checkpoint_is_that_of_a_number_that_is_logged(tmp_path: Path) -> None:
+    watch = [*_WATCH, "invariance.transfer.tasks=[shape]"]
+    with pytest.raises(UserError, match=r"^checkpoint\.monitor=transfer/shape/r2: nothing logs it; did you mean"):
+        _pretrain(tmp_path, *watch, "checkpoint.monitor=transfer/shape/r2")
+    assert not list(tmp_path.rglob("*.ckpt"))
+    last = _pretrain(tmp_path, "checkpoint.monitor=train_loss", "checkpoint.mode=min")
+    rows = _rows(last.parent / "metrics.csv")
+    losses = [float(row["train_loss"]) for row in rows if row["train_loss"]]
+    ends = losses[3::4]
+    assert torch.load(next(tmp_path.rglob("*best.ckpt")), weights_only=True)["epoch"] == ends.index(min(ends))
 
 
 class _Images(Dataset[Tensor]):

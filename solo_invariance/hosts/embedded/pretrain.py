@@ -23,13 +23,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
 
+from solo_invariance.backbones import InputSpec
 from solo_invariance.backbones.checkpoint import odd_kind_of, read_checkpoint
 from solo_invariance.config.composed import compose_command, plain
 from solo_invariance.config.pretrain import PretrainConfig
+from solo_invariance.config.task_entries import watch_transfer_from
 from solo_invariance.data.class_folders import read_class_folders
 from solo_invariance.data.listing import contents_of_folder, list_images, require_directory
 from solo_invariance.data.parts import parts_of
-from solo_invariance.errors import UserError, reason_of
+from solo_invariance.errors import UserError, none_of, reason_of
 from solo_invariance.families import Canvas
 from solo_invariance.hosts.augmentations import RESOLVED, crop_pipeline_from_config, record_run
 from solo_invariance.hosts.embedded.ahead import Pretrained, PretrainingAhead
@@ -77,6 +79,7 @@ def pretrain(
     # The crops are made before anything is written, so that a wrong family or size leaves no trace.
     pipeline, canvas = crop_pipeline_from_config(cfg)
     record_run(cfg, pipeline, canvas)
+    _require_scored(cfg)
     if str(cfg.devices) not in ("1", "[0]", "auto"):
         raise UserError(f"devices={cfg.devices}: the embedded host trains on one device; use solo-learn for more")
     for name in _TALKATIVE:
@@ -390,6 +393,18 @@ def _trainer(cfg: DictConfig, logger: CSVLogger | None, callbacks: list[Callback
         enable_model_summary=False,
         log_every_n_steps=1,
     )
+
+
+def _require_scored(cfg: DictConfig) -> None:
+    """Raise UserError where tasks that a run is scored on, or their number to keep the best by, are none."""
+    asked, scored = cfg.checkpoint.monitor, cfg.invariance.transfer
+    if scored is None:
+        return
+    from solo_invariance.hosts.lightning.transfer_watcher import TransferWatcher
+
+    names = TransferWatcher(watch_transfer_from(plain(cfg)["invariance"]["transfer"]), InputSpec()).names
+    if asked is not None and asked.startswith("transfer/") and asked not in names:
+        raise UserError(f"checkpoint.monitor={asked}: nothing logs it{none_of(asked, names)}")
 
 
 def _best_checkpoint(cfg: DictConfig, directory: Path) -> BestCheckpoint | None:

@@ -420,6 +420,13 @@ def test_files_of_datasets_are_found_through_subsets_and_lists_of_names(photo_fo
     assert list(_files(_Images())) == []
 
 
+def _take_ours(metrics: dict[str, float]) -> dict[str, float]:
+    """Take what the watches gave out of metrics, and return what is finite of it."""
+    names = [name for name in metrics if name.startswith(("transfer/", "invariance/", "health/"))]
+    taken = {name: metrics.pop(name) for name in names}
+    return {name: value for name, value in taken.items() if np.isfinite(value)}
+
+
 SPIED = Path(__file__).parents[1] / "solo_learn" / "spied_pretrain.py"
 
 
@@ -458,6 +465,9 @@ def test_a_run_of_solo_learns_that_is_scored_is_the_same_run(
         ends.append(next((out / "checkpoints").rglob("*ep=1.ckpt")))
     assert "solo-invariance: caution: 48 of the 72 images" not in done.stderr  # 24 of 48 are drawn
     assert "solo-invariance: caution: 24 of the 48 images of photos are pre-trained on, too" in done.stderr
+    ours = [[_take_ours(metrics) for metrics in rank["metrics"]] for rank in seen[1]]
+    assert all(_equal(rank[-1], ours[0][-1]) for rank in ours)
+    assert {"transfer/shape/accuracy", "transfer/photos/accuracy"} <= ours[0][-1].keys()
     assert {"train_nce_loss", "val_loss"} <= set(seen[0][0]["metrics"][-1])
     assert _equal(*seen)
     assert _equal(*(torch.load(end, weights_only=True)["state_dict"] for end in ends))

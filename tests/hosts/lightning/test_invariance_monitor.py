@@ -133,7 +133,9 @@ def test_the_run_is_that_of_one_that_is_not_watched(tmp_path: Path, validated: b
         content = torch.load(tmp_path / name / "saved" / "end.ckpt", weights_only=True)
         states = content.pop("callbacks")
         assert [key.split("{")[0] for key in states] == ["ModelCheckpoint"]
-        metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if "invariance" not in key}
+        own = {key: value for key, value in trainer.callback_metrics.items() if "loss" in key}
+        metrics = {key: float(value) for key, value in own.items()}
+        assert len(trainer.callback_metrics) == len(own) + (6 if monitors else 0)
         ends.append([content, metrics, torch.get_rng_state(), np.random.get_state()[2]])  # noqa: NPY002
     assert str(ends[0]) == str(ends[1])
     for part in ("state_dict", "optimizer_states"):
@@ -204,7 +206,7 @@ def test_early_stopping_is_patient_in_epochs_that_are_not_measured(
     tmp_path: Path, validated: bool, divergence: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = iter([0.1, 0.2, 0.3, 0.25, 0.2, 0.1])
-    monkeypatch.setattr(Monitor, "measure", lambda *_: {"hue/similarity": next(numbers)})
+    monkeypatch.setattr(Monitor, "measure", lambda *_: {HUE: next(numbers)})
     early = EarlyStopping(HUE, mode="max", patience=3, divergence_threshold=divergence)
     best = ModelCheckpoint(tmp_path / "saved", "best", HUE, mode="max")
     monitor = InvarianceMonitor(**{**WATCH, "every": 2})
@@ -438,9 +440,9 @@ def test_images_that_cannot_be_read_are_asked_for(tmp_path: Path, dataset: Any) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"backbone": nn.Identity()}, "backbone is a Identity, expected a name, an attribute of the module"),
-        ({"backbone": "model."}, "backbone is 'model.', expected a name"),
-        ({"name": ""}, "name is '', expected a name"),
+        ({"backbone": nn.Identity()}, "backbone is a Identity, expected the name of an attribute of the module"),
+        ({"backbone": "model."}, "backbone is 'model.', expected the name"),
+        ({"prefix": 3}, "prefix is 3, expected a text"),
         ({"every": 0}, "every=0: expected a whole number of at least 1"),
         ({"k": 2.5}, r"k=2\.5: expected a whole number"),
         ({"seed": -1}, "seed=-1: expected a whole number of at least 0"),
@@ -468,23 +470,25 @@ def test_statistics_of_none_leave_images_as_they_are() -> None:
     assert (spec.mean, spec.std) == ((0, 0, 0), (1, 1, 1))
 
 
-def test_two_monitors_take_two_names(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="two callbacks of this Trainer log invariance/rotation/similarity; give one"):
+def test_two_monitors_take_two_prefixes(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match="two callbacks of this Trainer log invariance/rotation/similarity; give one of them a prefix"
+    ):
         fit(tmp_path, InvarianceMonitor(**WATCH), InvarianceMonitor(**WATCH))
-    head = InvarianceMonitor(**WATCH, name="again", features=lambda features: features[:, :4])
+    head = InvarianceMonitor(**WATCH, prefix="again/", features=lambda features: features[:, :4])
     trainer = fit(tmp_path, InvarianceMonitor(**WATCH), head)
-    both = [float(trainer.callback_metrics[name]) for name in (HUE, "again/hue/similarity")]
+    both = [float(trainer.callback_metrics[name]) for name in (HUE, "again/invariance/hue/similarity")]
     assert both[0] != both[1]
 
 
 def test_one_beside_the_dormant_one_and_beside_one_that_is_not(tmp_path: Path) -> None:
-    """Whoever has a host's configuration and a monitor of their own is told, or gives another name."""
+    """Whoever has a host's configuration and a monitor of their own is told, or gives that a prefix."""
     module = Method()
     module.cfg = {"augmentations": [{"crop_size": 32}], "invariance": {"monitor": {"transforms": ["hue"], "k": 2}}}  # type: ignore[assignment]
     with pytest.raises(UserError, match="two callbacks of this Trainer log invariance/hue/similarity"):
         fit(tmp_path, InvarianceMonitor(**WATCH), module=module)
-    trainer = fit(tmp_path, InvarianceMonitor(**WATCH, name="mine"), module=module)
-    assert {HUE, "mine/hue/similarity"} <= trainer.callback_metrics.keys()
+    trainer = fit(tmp_path, InvarianceMonitor(**WATCH, prefix="mine/"), module=module)
+    assert {HUE, "mine/invariance/hue/similarity"} <= trainer.callback_metrics.keys()
 
 
 def test_trainers_of_the_other_package_take_it(tmp_path: Path) -> None:
@@ -500,7 +504,7 @@ def test_trainers_of_the_other_package_take_it(tmp_path: Path) -> None:
             self.backbone, self.head = Method().backbone, Method().head
 
     best = other.callbacks.ModelCheckpoint(tmp_path / "saved", "best", HUE, mode="max")
-    monitors = [InvarianceMonitor(**WATCH), InvarianceMonitor(**WATCH, name="again")]
+    monitors = [InvarianceMonitor(**WATCH), InvarianceMonitor(**WATCH, prefix="again/")]
     logger = other.loggers.CSVLogger(tmp_path)
     trainer = fit(
         tmp_path, *monitors, best, module=Theirs(), kind=other.Trainer, logger=logger, enable_checkpointing=True
@@ -509,7 +513,7 @@ def test_trainers_of_the_other_package_take_it(tmp_path: Path) -> None:
     backbone = Theirs()
     backbone.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
     assert hue_of(backbone.backbone) == pytest.approx(float(best.best_model_score), abs=1e-5)
-    assert trainer.callback_metrics[HUE] == trainer.callback_metrics["again/hue/similarity"]
+    assert trainer.callback_metrics[HUE] == trainer.callback_metrics["again/invariance/hue/similarity"]
 
 
 def test_it_is_pickled_and_copied() -> None:
@@ -580,8 +584,8 @@ for validated in (True, False):
                                 if name.startswith("invariance")},
                     "best": best.best_model_path, "score": float(best.best_model_score)},
                    OUT / f"{validated}-{trainer.global_rank}.pt")
-    fit(InvarianceMonitor(**WATCH), ModelCheckpoint(OUT / f"saved{validated}", "best", HUE, mode="max"), validated=validated,
-        on_end=write)
+    best = ModelCheckpoint(OUT / f"saved{validated}", "best", HUE, mode="max")
+    fit(InvarianceMonitor(**WATCH), best, validated=validated, on_end=write)
 
 real = MonitorWatcher.prepare, MonitorWatcher.measure
 

@@ -1,7 +1,8 @@
 """Choose, measure, fuse and transfer the invariances of self-supervised backbones.
 
 Every command of ``solo-invariance`` is a function of the same name here: ``families``, ``pretrain``, ``measure``,
-``fuse``, ``transfer``, ``report``, ``doctor`` and ``demo``, with ``load_backbone`` and ``compare`` beside them.
+``fuse``, ``export``, ``transfer``, ``report``, ``doctor`` and ``demo``, with ``load_backbone`` and ``compare`` beside
+them.
 Importing this package imports nothing heavy, each name is looked up when it is used.
 
 Example:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from solo_invariance.config.pretrain import PretrainConfig
     from solo_invariance.config.task import TaskConfig
     from solo_invariance.errors import UserError
+    from solo_invariance.export.run import export
     from solo_invariance.families.named import families
     from solo_invariance.fuse.run import fuse
     from solo_invariance.fuse.settings import FuseSettings
@@ -57,7 +59,7 @@ _HOMES = {
     "read_result": "solo_invariance.results",
 }
 # Packages that are called by their names; see ``callable_package``.
-_VERBS = ("families", "fuse", "measure", "report", "transfer")
+_VERBS = ("export", "families", "fuse", "measure", "report", "transfer")
 
 __all__ = [
     "Backbone",
@@ -73,6 +75,7 @@ __all__ = [
     "compare",
     "demo",
     "doctor",
+    "export",
     "families",
     "fuse",
     "load_backbone",

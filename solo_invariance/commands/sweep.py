@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from solo_invariance.commands.outcome import write_record
+from solo_invariance.config.export import is_program
 
 # Where a command's results go; those of the second kind are files.
-_FOLDERS = {"demo": "out", "measure": "out", "transfer": "out", "pretrain": "checkpoint.dir"}
+_FOLDERS = {"demo": "out", "measure": "out", "transfer": "out", "pretrain": "checkpoint.dir", "export": "out"}
 _FILES = {"families": "out", "fuse": "out", "report": "out"}
 _PLAIN = re.compile(r"[A-Za-z0-9_.=+]([\w.=+-]*[A-Za-z0-9_.=+])?", re.ASCII)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=+-]+")
@@ -62,7 +63,7 @@ class Sweep:
             return
         place = Path(out)
         folders = [folder_of(name, value) for name, value in swept.items()]
-        if self.command in _FILES:
+        if self.command in _FILES or is_program(out):
             place = place.with_suffix("").joinpath(*folders, place.name)
         else:
             place = place.joinpath(*folders)

@@ -141,7 +141,7 @@ def test_a_module_that_has_it_initialises_its_weights() -> None:
 
 
 def test_canvases_come_with_their_extents(photo_folder: Path) -> None:
-    """A crop in the shape of the photograph is that of the canvas's extent, not of the square that it is stretched to."""
+    """A crop has its shape in the photograph, and not in the square that the canvas stretches that to."""
     family = build_family("wide", [{"resized_crop": {"scale": [0.3, 0.4], "ratio": [0.5, 2.0]}}])
     views = FamilyViews(family, 32)
     dataset = ImageFolder(str(photo_folder / "train"), views.canvas, loader=views.canvas.load)

@@ -53,9 +53,10 @@ def run(config: Any) -> None:
         )
     print_remarks(fused.describe()["remarks"])
     record = Path(settings.out).with_suffix(".json")
+    score = None
     if settings.task.name is not None and settings.mode in ("auto", "weighted"):
         choice = FusionResult.read(record)
-        document["choice"] = choice.as_content()
+        document["choice"], score = choice.as_content(), choice.best_score
         _print_choice(choice)
         console.print(f"what was chosen: {record}", soft_wrap=True)
     if settings.export is not None:
@@ -83,7 +84,11 @@ def run(config: Any) -> None:
         "num_features": fused.num_features,
     }
     row = {"fusion": label, "mode": mode, "features": str(fused.num_features), "checkpoint": settings.out}
-    deliver(Outcome(settings.out, document, [row]))
+    numbers: dict[str, float] = {"num_features": fused.num_features}
+    if score is not None:
+        numbers["score"] = score
+        row["score"] = f"{score:.4f}"
+    deliver(Outcome(settings.out, document, [row], numbers))
 
 
 def _settings(settings: Config) -> FuseSettings:

@@ -53,7 +53,12 @@ def _outcome(results: InvarianceResults, out: Path, report: Path) -> Outcome:
         "results": {layer: result.as_content() for layer, result in results.items()},
         "comparisons": [comparison.as_content() for comparison in results.comparisons],
     }
-    return Outcome(str(out), document, [_row(result) for result in results.values()])
+    numbers = {
+        f"{layer}/{name}" if layer else name: value
+        for layer, result in results.items()
+        for name, value in result.numbers().items()
+    }
+    return Outcome(str(out), document, [_row(result) for result in results.values()], numbers)
 
 
 def _row(result: InvarianceResult) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """``solo-invariance transfer``: how well does a frozen backbone do on a task?"""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -46,7 +47,19 @@ def _run(processes: Processes, device: torch.device, config: Any) -> None:
     scores = {task: f"{result.metric} {cell(result.score, 3)}" for task, result in results.items()}
     if len(scores) == 1:  # of several jobs, each has perhaps another task
         scores = {"task": next(iter(scores)), "score": next(iter(scores.values()))}
-    deliver(Outcome(config.out, document, [{"label": next(iter(results.values())).label, **scores}]))
+    rows = [{"label": next(iter(results.values())).label, **scores}]
+    deliver(Outcome(config.out, document, rows, _numbers(results)))
+
+
+def _numbers(results: Mapping[str, TransferResult]) -> dict[str, float]:
+    """Return what ``objective`` chooses from: of one task its numbers, of several the scores and their mean."""
+    scores = {f"score.{task}": result.mean_score for task, result in results.items()}
+    first, *others = results.values()
+    if not others:
+        return {**scores, **first.numbers()}
+    seconds = sum(result.numbers().get("seconds", 0.0) for result in results.values())
+    mean = sum(scores.values()) / len(scores)
+    return {**scores, "score.mean": mean, "num_features": first.backbone.num_features, "seconds": seconds}
 
 
 def transfer(

@@ -31,7 +31,7 @@ _ENOUGH_SHARED = 16
 # They change the speed, where results go, or what else is measured; not what the numbers are.
 _OTHER_KEYS = (
     *("out", "against", "device", "devices", "batch_size", "num_workers", "transforms", "views"),
-    *("on_error", "max_unreadable"),
+    *("on_error", "max_unreadable", "objective"),
 )
 
 

@@ -183,6 +183,25 @@ class InvarianceResult(Result):
     views: Mapping[str, ViewResult] = Field(default_factory=dict)
     cautions: tuple[Text, ...] = Field(default=(), repr=False)
 
+    def numbers(self) -> dict[str, float]:
+        """Return every mean by the name that ``objective`` calls it.
+
+        Returns:
+            ``METRIC.NAME`` of transforms and view sets, ``METRIC.mean_KIND`` over the transforms of a kind that have
+            the metric, ``METRIC.mean_KIND_views`` over view sets, ``health.METRIC``, ``num_features`` and ``seconds``.
+        """
+        found: dict[str, float] = {}
+        of_kind: dict[str, list[float]] = {}
+        measured: list[tuple[str, Mapping[str, Measured]]] = [("", self.transforms), ("_views", self.views)]
+        for end, entries in measured:
+            for name, one in entries.items():
+                for metric, estimate in one.metrics.items():
+                    found[f"{metric}.{name}"] = estimate.mean
+                    of_kind.setdefault(f"{metric}.mean_{one.kind}{end}", []).append(estimate.mean)
+        means = {name: sum(values) / len(values) for name, values in of_kind.items()}
+        health = {f"health.{name}": one.mean for name, one in self.health.items()}
+        return {**found, **means, **health, **super().numbers()}
+
 
 def widths_caution(results: Sequence[InvarianceResult]) -> str | None:
     """Return why similarities and distances of backbones are not comparable as they stand: they differ in width.

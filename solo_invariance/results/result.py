@@ -58,3 +58,8 @@ class Result(Document):
     versions: Mapping[str, str] = Field(repr=False)
     seed: Whole
     timings: Mapping[str, Finite] = Field(repr=False)
+
+    def numbers(self) -> dict[str, float]:
+        """Return the result's numbers by the names that ``objective`` calls them: how wide, and how long it took."""
+        seconds = self.timings.get("total_seconds")
+        return {"num_features": self.backbone.num_features, **({} if seconds is None else {"seconds": seconds})}

@@ -37,7 +37,7 @@ from solo_invariance.progress import Announce, Doing, Progress, no_progress, say
 from solo_invariance.results.files import directories, read_json, require_file, write_bytes, write_json
 from solo_invariance.results.run_directory import locked
 
-_RESULT_KEYS = ("accelerator", "devices", "checkpoint", "auto_resume")
+_RESULT_KEYS = ("accelerator", "devices", "checkpoint", "auto_resume", "objective")
 _SPEED_KEYS = ("num_workers",)
 _EPOCH = re.compile(r"-ep=(\d+)$")
 _WORKER_DIED = "DataLoader worker"

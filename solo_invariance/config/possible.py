@@ -150,6 +150,11 @@ def _pretrain(settings: PretrainConfig, plain: Mapping[str, Any]) -> None:
     if plain["invariance"]["transfer"] is not None:
         watched = [watched_task(entry)[0] for entry in watch_transfer_from(plain["invariance"]["transfer"]).tasks]
         _require("tasks", [str(task.name) for task in watched], f"{WATCH_TRANSFER}.tasks")
+        for task in watched:
+            try:
+                _require_folders(None if task.download else task.path)
+            except UserError as error:
+                raise UserError(f"{WATCH_TRANSFER}.tasks: {task.label or task.name}: {error}") from error
 
 
 _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {

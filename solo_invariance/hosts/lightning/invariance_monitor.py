@@ -7,9 +7,9 @@ from typing import Any, Literal
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from solo_invariance.backbones import InputSpec
 from solo_invariance.data.sources import Images, image_source
 from solo_invariance.errors import UserError
+from solo_invariance.hosts.lightning.arguments import input_from, require_place
 from solo_invariance.hosts.lightning.either_package import OtherCallback
 from solo_invariance.hosts.lightning.monitor import MonitorWatcher
 from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
@@ -86,15 +86,12 @@ class InvarianceMonitor(WatchingCallback, OtherCallback):
         prefix: str = "",
     ) -> None:
         super().__init__()
-        _require_attribute(backbone)
-        if not isinstance(prefix, str):
-            raise UserError(f"{_LABEL}: prefix is {prefix!r}, expected a text such as 'teacher/'")
-        if features is not None and not callable(features):
-            raise UserError(f"{_LABEL}: features={features!r}: expected a callable")
+        require_place(_LABEL, backbone, prefix, features)
         settings = MonitorSettings(every, transforms, k, num_images, reference_images, data, batch_size, seed)
         settings.require_counts(f"{_LABEL}: ")
         _require_images(data)
-        self._arguments: tuple[Any, ...] = (settings, _input(crop_size, mean, std), _LABEL, backbone, prefix, features)
+        spec = input_from(_LABEL, crop_size, mean, std)
+        self._arguments: tuple[Any, ...] = (settings, spec, _LABEL, backbone, prefix, features)
         self._watcher()  # which refuses unknown transforms
 
     @property
@@ -114,29 +111,6 @@ class InvarianceMonitor(WatchingCallback, OtherCallback):
 
     def _watcher(self) -> MonitorWatcher:
         return MonitorWatcher(*self._arguments)
-
-
-def _input(crop_size: Any, mean: Any, std: Any) -> InputSpec:
-    statistics = {"mean": (0.0, 0.0, 0.0) if mean is None else mean, "std": (1.0, 1.0, 1.0) if std is None else std}
-    plain = {key: list(value) if isinstance(value, Sequence) else value for key, value in statistics.items()}
-    if crop_size is None:
-        raise UserError(f"{_LABEL}: crop_size is None, expected the side of the backbone's images, in pixels")
-    try:
-        spec = InputSpec.from_mapping({"crop_size": crop_size, **plain})
-    except ValueError as error:
-        raise UserError(f"{_LABEL}: {error}") from error
-    for key, statistic in (("mean", spec.mean), ("std", spec.std)):
-        if not 0 <= min(statistic) <= max(statistic) <= 1:
-            raise UserError(f"{_LABEL}: {key} is {list(statistic)}, expected numbers in [0, 1]; divide by 255, perhaps")
-    return spec
-
-
-def _require_attribute(backbone: Any) -> None:
-    if not isinstance(backbone, str) or "" in backbone.split("."):
-        given = repr(backbone) if isinstance(backbone, str) else f"a {type(backbone).__name__}"
-        raise UserError(
-            f"{_LABEL}: backbone is {given}, expected the name of an attribute of the module, such as 'model.encoder'"
-        )
 
 
 def _require_images(data: Any) -> None:

@@ -333,13 +333,15 @@ class Recording(Callback):
         self.images = monitor._runs[trainer].watcher._monitor.reference.images  # type: ignore[attr-defined]
 
 
-def _read(tmp_path: Path, *loaders: Any, **keywords: Any) -> Tensor:
+def _read(tmp_path: Path, *loaders: Any, **arguments: Any) -> Tensor:
     """Train for an epoch, and return the images that the monitor chose, in the order of the dataset's."""
     seen = Recording()
     watch = {**WATCH, "data": None, "num_images": 6, "reference_images": 100}
     quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
-    trainer = Trainer(max_epochs=1, accelerator="cpu", callbacks=[InvarianceMonitor(**watch), seen], **quiet)
-    trainer.fit(Method(), *loaders, **keywords)
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", callbacks=[InvarianceMonitor(**watch), seen], **quiet, **arguments
+    )
+    trainer.fit(Method(), *loaders)
     assert seen.images is not None
     order = np.random.default_rng(0).permutation(len(seen.images))
     return torch.stack(
@@ -396,7 +398,7 @@ def test_a_wrappers_transform_stays_the_runs(photo_folder: Path) -> None:
     dataset = lightly_data.LightlyDataset(str(photo_folder / "val"), transform=ToTensor())
     from solo_invariance.hosts.lightning.run_images import RunImages, _with_transform
 
-    inner, indices = _with_transform(dataset)
+    ((inner, indices),) = _with_transform(dataset)
     assert isinstance(inner, ImageFolder)
     assert indices is None
     images = RunImages(inner, 37)
@@ -414,11 +416,59 @@ class Dictionaries(Photographs):
         return sample if self.transform is None else self.transform(sample)
 
 
-def test_samples_that_are_mappings_are_read(tmp_path: Path) -> None:
-    def transform(sample: Any) -> Any:
-        return [sample["image"][:, :32, :32] / 255, sample["label"]]
+class TwoViews(Photographs):
+    """Calls its transform twice, and works with what it gives."""
 
-    assert torch.equal(_read(tmp_path, DataLoader(Dictionaries(IMAGES, transform), batch_size=6)), IMAGES)
+    def __getitem__(self, index: int) -> Any:
+        views = [self.transform(self.images[index]) for _ in range(2)]
+        return torch.stack([view["view"] for view in views]), 0
+
+
+class Named(Dataset[Any]):
+    """Wraps a dataset whose own transform it hands on, and has one, too, that is given no image."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset, self.transform = dataset, None
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        image, label = self.dataset[index]
+        sample = {"image": (image, "extent"), "label": label}
+        return [image, label] if self.transform is None else self.transform(sample)
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        Dictionaries(IMAGES, lambda sample: [sample["image"][:, :32, :32] / 255, sample["label"]]),
+        Named(Photographs(IMAGES, _refuse)),
+        Named(Subset(Photographs(torch.cat([IMAGES, IMAGES]), _refuse), range(24, 48))),  # type: ignore[arg-type]
+    ],
+)
+def test_samples_of_other_kinds_are_read(tmp_path: Path, dataset: Any) -> None:
+    assert torch.equal(_read(tmp_path, DataLoader(dataset, batch_size=6)), IMAGES)
+
+
+def test_what_a_dataset_does_after_its_transform_is_nothing_to_the_images() -> None:
+    from solo_invariance.hosts.lightning.run_images import RunImages
+
+    dataset = TwoViews(IMAGES, lambda image: {"view": image / 255})
+    assert torch.equal(RunImages(dataset, 37)[5], IMAGES[5])
+    assert dataset[5][0].shape == (2, 3, 37, 37)
+
+
+def test_an_image_of_the_run_that_is_broken_is_named(tmp_path: Path) -> None:
+    class Broken(Photographs):
+        def __getitem__(self, index: int) -> Any:
+            if index == 3:
+                raise OSError("image file is truncated")
+            return super().__getitem__(index)
+
+    train = DataLoader(Photographs(), batch_size=6)
+    with pytest.raises(UserError, match=r"^Broken image 3: cannot be read \(image file is truncated\)$"):
+        _read(tmp_path, train, DataLoader(Broken()), num_sanity_val_steps=0)
 
 
 class Views(Dataset[Any]):

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from filelock import FileLock
 
 from solo_invariance.commands.outcome import write_record
 from solo_invariance.config.objective import SEEKING, ObjectiveError, names_of_objective, values_of
+from solo_invariance.errors import UserError
 
 # Where a command's results go; those of the second kind are files.
 _FOLDERS = {"demo": "out", "measure": "out", "transfer": "out", "pretrain": "checkpoint.dir"}
@@ -145,6 +147,7 @@ def usual_of_hydra(arguments: Sequence[str], sweep: Sweep) -> list[str]:
 
     usual = {"hydra.sweep.dir": quoted(str(sweep.records))}
     if "hydra/sweeper=optuna" in arguments:
+        _require_storage(arguments)
         with suppress(ImportError):  # which Hydra says in its own words
             import optuna
 
@@ -153,6 +156,21 @@ def usual_of_hydra(arguments: Sequence[str], sweep: Sweep) -> list[str]:
         usual["hydra.sweeper.max_failure_rate"] = "1.0"
     chosen = {argument.lstrip("+").partition("=")[0] for argument in arguments}
     return [*arguments, *(f"{key}={value}" for key, value in usual.items() if key not in chosen)]
+
+
+def _require_storage(arguments: Sequence[str]) -> None:
+    """Refuse a study in a database where Optuna, of the old version that Hydra's sweeper needs, cannot keep one."""
+    for argument in arguments:
+        key, _, value = argument.lstrip("+").partition("=")
+        if key == "hydra.sweeper.storage" and value not in ("null", "") and not value.strip("'\"").startswith("redis"):
+            with suppress(PackageNotFoundError):
+                found = {name: version(name) for name in ("optuna", "sqlalchemy")}
+                if found["optuna"].startswith("2.") and not found["sqlalchemy"].startswith("1."):
+                    raise UserError(
+                        f"{argument}: Optuna {found['optuna']}, which Hydra's sweeper needs, keeps no study with "
+                        f"SQLAlchemy {found['sqlalchemy']}: pip install 'sqlalchemy<2' 'alembic<1.16'; or leave it out, "
+                        f"with hydra.sweeper.sampler.seed=1 the same sweep finds again what is done"
+                    )
 
 
 def keep_optimum(sweep: Sweep, found: Mapping[int, Mapping[str, Any]]) -> Path | None:
@@ -164,7 +182,8 @@ def keep_optimum(sweep: Sweep, found: Mapping[int, Mapping[str, Any]]) -> Path |
     paths = [record["path"] for record in found.values() if record.get("path")]
     if not roots and not paths:
         return None
-    root = Path(roots[0] if roots else os.path.commonpath([*map(os.path.dirname, paths)]))
+    root = Path(roots[0] if roots else os.path.commonpath(paths))
+    root = root.parent if root.is_file() else root
     root.mkdir(parents=True, exist_ok=True)
     plain = re.sub(r"^([\s-]*)\+{1,2}", r"\1", written.read_text(encoding="utf-8"), flags=re.MULTILINE)
     (root / _OPTIMUM).write_text(plain, encoding="utf-8")  # keys as they are typed
@@ -185,10 +204,11 @@ def objective_of(config: Any, numbers: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(names_of_objective(chosen), values_of(chosen, numbers), strict=True))
 
 
-def require_an_objective(config: Any, about: Any) -> None:
+def require_an_objective(command: str, config: Any, about: Any) -> None:
     """Refuse a sweep that seeks the best values of nothing, before anything is computed.
 
     Args:
+        command: Its name.
         config: The job's.
         about: Hydra's configuration of it.
 
@@ -200,7 +220,8 @@ def require_an_objective(config: Any, about: Any) -> None:
         return
     if not names:
         raise ObjectiveError(
-            f"objective is missing: hydra/sweeper={sweeper} needs a number of each job, objective=NAME"
+            f"objective is missing: hydra/sweeper={sweeper} needs a number of each job, objective=NAME; "
+            f"`solo-invariance {command} --help objective` names some"
         )
     directions = directions_of(about)
     if directions and len(directions) != len(names):
@@ -230,6 +251,11 @@ def _objective(config: Any) -> Any:
 
     chosen = config.get("objective")
     return OmegaConf.to_container(chosen) if OmegaConf.is_config(chosen) else chosen
+
+
+def job_in_words(swept: Mapping[str, str]) -> str:
+    """Return what tells a job from others."""
+    return " ".join(f"{key}={value}" for key, value in swept.items()) or "the only one"
 
 
 def folder_of(key: str, value: str) -> str:

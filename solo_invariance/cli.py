@@ -96,6 +96,7 @@ def _known(command: str, others: Sequence[str] = ()) -> str:
 def _run(command: str, arguments: list[str]) -> int:
     from hydra.core.config_store import ConfigStore
 
+    from solo_invariance.config.older import in_todays_words
     from solo_invariance.config.overrides import hydra_arguments, split_off_flags
     from solo_invariance.config.own_files import check_own_files
     from solo_invariance.config.typed import require_meant, require_no_dashes
@@ -106,6 +107,7 @@ def _run(command: str, arguments: list[str]) -> int:
         warnings.filterwarnings("ignore", module=module_name)
     schema = schema_of(command)
     try:
+        arguments = in_todays_words(arguments)
         require_no_dashes(command, arguments)
         flags, overrides = split_off_flags(arguments)
         has_own_files = bool({"config-dir", "config-path", "config-name"} & {*flags})

@@ -10,12 +10,14 @@ from rich.table import Column, Table
 from solo_invariance.backbones.fused import network_of
 from solo_invariance.backbones.knn_arguments import other_checkpoints
 from solo_invariance.commands.complementarity_table import print_complementarity
+from solo_invariance.commands.export import print_exported
 from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.terminal import console, print_facts, print_remarks, print_targets, progress_bars
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.fuse import FuseConfig as Config
 from solo_invariance.config.fuse import FusionReferenceConfig
+from solo_invariance.config.older import with_todays_names
 from solo_invariance.config.overrides import as_typed
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.features import ExtractionSettings
@@ -58,9 +60,7 @@ def run(config: Any) -> None:
         _print_choice(choice)
         console.print(f"what was chosen: {record}", soft_wrap=True)
     if settings.export is not None:
-        size = fused.input_spec.crop_size
-        taken = f"(N, 3, {size}, {size})" if settings.export.endswith(".pt2") else "(N, 3, H, W)"
-        console.print(f"exported: {settings.export}, images {taken} in [0, 1]", soft_wrap=True)
+        print_exported(fused, settings.export)
     about = f"{len(fused.members)} members, {network_of(fused).mode}, {fused.num_features} features"
     console.print(f"{fused.provenance.label}: {about}")
     console.print(f"checkpoint: {settings.out}", soft_wrap=True)
@@ -117,7 +117,8 @@ def _member(entry: Any) -> str | BackboneConfig:
     if isinstance(entry, str):
         return entry
     try:
-        return as_object(OmegaConf.merge(OmegaConf.structured(BackboneConfig), literal(entry)), BackboneConfig)
+        keys = literal(with_todays_names("backbone", entry))
+        return as_object(OmegaConf.merge(OmegaConf.structured(BackboneConfig), keys), BackboneConfig)
     except UserError as error:
         raise in_keys_of_members(error, entry) from error
     except (OmegaConfBaseException, ValueError) as error:

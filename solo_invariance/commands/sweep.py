@@ -18,11 +18,12 @@ from typing import Any
 from filelock import FileLock
 
 from solo_invariance.commands.outcome import write_record
+from solo_invariance.config.export import is_program
 from solo_invariance.config.objective import SEEKING, ObjectiveError, names_of_objective, values_of
 from solo_invariance.errors import UserError
 
 # Where a command's results go; those of the second kind are files.
-_FOLDERS = {"demo": "out", "measure": "out", "transfer": "out", "pretrain": "checkpoint.dir"}
+_FOLDERS = {"demo": "out", "measure": "out", "transfer": "out", "pretrain": "checkpoint.dir", "export": "out"}
 _FILES = {"families": "out", "fuse": "out", "report": "out"}
 _PLAIN = re.compile(r"[A-Za-z0-9_.=+]([\w.=+-]*[A-Za-z0-9_.=+])?", re.ASCII)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=+-]+")
@@ -75,7 +76,7 @@ class Sweep:
             return None
         place = Path(out)
         folders = [folder_of(name, value) for name, value in swept.items()]
-        if self.command in _FILES:
+        if self.command in _FILES or is_program(out):
             root = place.with_suffix("")
             place = root.joinpath(*folders, place.name)
         else:

@@ -11,6 +11,7 @@ from solo_invariance.config.backbone import BackboneConfig, config_of, require_b
 from solo_invariance.config.checks import require_device, require_directory, require_runs
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.demo import DemoConfig
+from solo_invariance.config.export import ExportConfig
 from solo_invariance.config.families import FamiliesConfig
 from solo_invariance.config.fuse import FuseConfig, require_members
 from solo_invariance.config.kinds import schema_of
@@ -119,6 +120,13 @@ def _fuse(settings: FuseConfig, plain: Mapping[str, Any]) -> None:
     _require_folders(settings.reference.path)
 
 
+def _export(settings: ExportConfig, plain: Mapping[str, Any]) -> None:
+    _require_views_of(settings.backbone, plain)
+    require_backbone(settings.backbone)
+    if settings.measured:
+        require_runs(settings.measured)
+
+
 def _report(settings: ReportConfig, plain: Mapping[str, Any]) -> None:
     require_runs(settings.runs)
 
@@ -149,6 +157,7 @@ def _pretrain(settings: PretrainConfig, plain: Mapping[str, Any]) -> None:
 
 _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
     "demo": _demo,
+    "export": _export,
     "families": _families,
     "fuse": _fuse,
     "measure": _measure,

@@ -84,6 +84,13 @@ COMMANDS = {
             "solo-invariance fuse 'measured=[runs]'",
         ),
     ),
+    "export": Command(
+        "write a backbone for others",
+        (
+            "solo-invariance export backbone.checkpoint=ventral.ckpt 'measured=[runs/ventral]' out=exported/ventral",
+            "solo-invariance export backbone.checkpoint=fused.ckpt out=fused.pt2",
+        ),
+    ),
     "transfer": Command(
         "how well a frozen backbone does on a task",
         (

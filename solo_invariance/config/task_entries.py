@@ -71,9 +71,14 @@ def watch_transfer_from(values: Any) -> WatchTransferConfig:
             hint = did_you_mean(str(key), known) or f"; there are {', '.join(known)}"
             raise UserError(f"{WATCH_TRANSFER}.{key}: there is no such key{hint}")
     try:
-        return as_object(
-            OmegaConf.merge(OmegaConf.structured(WatchTransferConfig), literal(dict(values))), WatchTransferConfig
-        )
+        merged = OmegaConf.merge(OmegaConf.structured(WatchTransferConfig), literal(dict(values)))
+        config = as_object(merged, WatchTransferConfig)
     except OmegaConfBaseException as error:
         key = getattr(error, "full_key", None) or ""
         raise UserError(f"{WATCH_TRANSFER}.{key}: {reason_of(error)}") from error
+    for entry in config.tasks:
+        try:
+            watched_task(entry)
+        except UserError as error:
+            raise UserError(f"{WATCH_TRANSFER}.{error}") from error
+    return config

@@ -10,13 +10,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
 from typing import Any, get_origin, is_typeddict
 
-from solo_invariance.config.backbone import MODELS
+from solo_invariance.config.backbone import CHECKPOINTS, MODELS
 from solo_invariance.config.kinds import is_open, kinds_of, members_of, schema_of
 from solo_invariance.config.reference import COMMANDS, Key, keys_of
 from solo_invariance.errors import UserError, did_you_mean
-
-CHECKPOINTS = (".ckpt", ".pth", ".pt", ".tar", ".bin", ".safetensors")
-"""What files of weights are called."""
 
 _KEY = re.compile(r"(?P<sign>\+{0,2}|~)(?P<key>[\w$-]+(?:\.[\w$-]+)*)=(?P<value>.*)", re.DOTALL | re.ASCII)
 _IN_QUOTES = re.compile(r"[^\w./=:+,@%-]")  # what zsh or bash read otherwise
@@ -106,7 +103,9 @@ def override_of(command: str, word: str, within: str = "") -> str | None:
         ('backbone.name=timm:resnet50', "'members=[a.ckpt]'")
     """
     keys = {key.name: key for key in keys_of(command) if key.name.startswith(within)}
-    if os.path.lexists(word) and not word.lower().endswith(CHECKPOINTS):
+    if os.path.isfile(os.path.join(word, "config.json")):
+        found = _first(keys, ("backbone.checkpoint", "members"))
+    elif os.path.lexists(word) and not word.lower().endswith(CHECKPOINTS):
         found = _folder(keys)
     elif word.lower().endswith(CHECKPOINTS):
         found = _first(keys, ("backbone.checkpoint", "members"))
@@ -177,9 +176,9 @@ def _require_key(command: str, sign: str, key: str, value: str, typed: dict[str,
     if f"+{key}" in choosing and sign != "+" and value in choosing[f"+{key}"].choices:
         raise UserError(f"{key}={value}: needs a plus, +{key}={value}")
     chosen = choosing.get(f"{sign}{key}")
-    for name in _names_in(value) if chosen is not None and only_ours else ():
-        _require_configuration(chosen, name)
     if chosen is not None:
+        for name in _names_in(value) if only_ours else ():
+            _require_configuration(chosen, name)
         return
     watch = _WATCH.match(key)
     if watch and ("invariance" not in typed or watch[1] not in _names_in(typed["invariance"], watch[1])):

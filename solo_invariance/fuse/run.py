@@ -24,10 +24,10 @@ from solo_invariance.config.task import TaskConfig
 from solo_invariance.data.sources import Images
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
+from solo_invariance.export.run import require_free, write_export
 from solo_invariance.features.ahead import in_words
 from solo_invariance.fuse.ahead import FusionAhead
 from solo_invariance.fuse.choose import Choice, choose_members, choose_weights
-from solo_invariance.fuse.export import check_export, export_network
 from solo_invariance.fuse.fusing import fit_fusion
 from solo_invariance.fuse.heads import Projected, Weighted
 from solo_invariance.fuse.images import FusionImages
@@ -76,8 +76,8 @@ def fuse(
         task: The task whose training images decide, for ``weighted`` and ``auto``.
         settings: How to fuse.
         out: Where to write the fused checkpoint; what was chosen goes beside it, to a file ``.json``.
-        export: Where to write a network that needs no solo-invariance, ``.pt2`` (torch.export) or ``.ts``
-            (TorchScript).
+        export: Where to write it for others, as ``export`` does: a folder with a card, or a network that needs no
+            solo-invariance, ``.pt2`` (torch.export) or ``.ts`` (TorchScript).
         device: To compute on; ``auto`` is a GPU where there is one. The fused backbone is on the CPU.
         progress: Told how far the work is.
         announce: Told what is to be done, a ``FusionAhead``.
@@ -104,7 +104,7 @@ def fuse(
         if out is not None:
             _require_same_fusion(fused, Path(out))
         if export is not None:  # first: a member may not be made for it
-            export_network(fused, Path(export))
+            write_export(fused, Path(export), key="export")
         if out is not None:
             save_fused(fused, Path(out))
             if choice is not None:
@@ -126,7 +126,7 @@ def _check_files(members: Sequence[Member], out: Path | str | None, export: Path
     if out is not None:
         _check_out(Path(out), members)
     if export is not None:
-        check_export(Path(export))
+        require_free(export, "export")
 
 
 class _Fusing:

@@ -17,6 +17,7 @@ PACKAGES = (
     "solo_invariance.measure.metrics",
     "solo_invariance.measure.functional",
     "solo_invariance.fuse",
+    "solo_invariance.export",
     "solo_invariance.transfer",
     "solo_invariance.transfer.probes",
     "solo_invariance.transfer.tasks",

@@ -25,6 +25,8 @@ from solo_invariance.measure.transforms.transform import centre_crop
 from solo_invariance.plugins import discover, load_plugin
 from solo_invariance.processes import Processes
 
+_FEWEST = 3  # each image's features are whitened by those of at least two others
+
 
 class Monitor:
     """Measures backbones on the same images again and again.
@@ -135,6 +137,8 @@ class MonitorWatcher(Watcher):
             return ""
         resize = resize_for(self.input_spec.crop_size)
         images = _some_images(self._source(trainer, resize), self.settings, resize)
+        if len(images) < _FEWEST:
+            raise UserError(f"{self._of}data: {len(images)} images, at least {_FEWEST} are needed")
         self._monitor = Monitor(images, self.transforms, self.input_spec, self.settings)
         self._monitor.backbone_of(FlatFeatures(network, self.features, self._of))
         return self._monitor.summary()
@@ -178,4 +182,5 @@ def _some_images(source: ImageSource, settings: MonitorSettings, side: int) -> T
     count = min(len(source), max(settings.reference_images, settings.num_images))
     chosen = np.random.default_rng(settings.seed).permutation(len(source))[:count]
     squares = Geometry(side, side)
-    return torch.stack([centre_crop(readable(source[int(index)])[None], squares)[0] for index in chosen])
+    images = [centre_crop(readable(source[int(index)])[None], squares)[0] for index in chosen]
+    return torch.stack(images) if images else torch.empty(0, 3, side, side, dtype=torch.uint8)

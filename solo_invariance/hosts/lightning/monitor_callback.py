@@ -1,13 +1,12 @@
 """Watching what a backbone becomes invariant to while it trains, where a host's configuration asks for it."""
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningModule, Trainer
 
 from solo_invariance.errors import UserError
 from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
-from solo_invariance.hosts.lightning.per_trainer import WatchingCallback, acts
+from solo_invariance.hosts.lightning.per_trainer import WatchingCallback, acts, section_of
 
 if TYPE_CHECKING:
     from solo_invariance.hosts.lightning.watching import Watch
@@ -31,7 +30,7 @@ class MonitorCallback(WatchingCallback):
         if not acts(MonitorCallback, self, trainer):
             return None
         cfg: Any = getattr(pl_module, "cfg", None)
-        chosen = _section(cfg)
+        chosen = section_of(cfg, "monitor")
         if chosen is None:
             return None
         from omegaconf import OmegaConf
@@ -47,14 +46,3 @@ class MonitorCallback(WatchingCallback):
         except ValueError as error:
             raise UserError(f"invariance.monitor: {error}") from error
         return Watch(MonitorWatcher(settings, spec))
-
-
-def _section(cfg: Any) -> Any:
-    """Return ``invariance.monitor`` of a module's configuration, resolved; None where there is none."""
-    if type(cfg).__name__ == "DictConfig":
-        from omegaconf import OmegaConf
-
-        section = OmegaConf.select(cfg, "invariance.monitor")
-        return OmegaConf.to_container(section, resolve=True) if OmegaConf.is_config(section) else section
-    section = cfg.get("invariance") if isinstance(cfg, Mapping) else None
-    return section.get("monitor") if isinstance(section, Mapping) else None

@@ -1,5 +1,6 @@
 """Callbacks that several Trainers share, and of which one Trainer may have several."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -104,3 +105,19 @@ class WatchingCallback(PerTrainerCallback["Watch"]):
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Let go of what was read: Lightning tears nothing down after an error."""
         self._runs.pop(trainer, None)
+
+
+def section_of(cfg: Any, name: str) -> Any:
+    """Return ``invariance.NAME`` of a module's configuration, resolved; None where there is none.
+
+    Args:
+        cfg: Whatever the module has by that name.
+        name: ``monitor`` or ``transfer``.
+    """
+    if type(cfg).__name__ == "DictConfig":
+        from omegaconf import OmegaConf
+
+        section = OmegaConf.select(cfg, f"invariance.{name}")
+        return OmegaConf.to_container(section, resolve=True) if OmegaConf.is_config(section) else section
+    section = cfg.get("invariance") if isinstance(cfg, Mapping) else None
+    return section.get(name) if isinstance(section, Mapping) else None

@@ -23,7 +23,7 @@ def run_images(trainer: Trainer, resize: int) -> ImageSource | None:
         trainer: Has its loaders by now.
         resize: Short side in pixels.
     """
-    for dataset in _datasets([trainer.val_dataloaders, trainer.train_dataloader]):
+    for dataset in datasets_of([trainer.val_dataloaders, trainer.train_dataloader]):
         inner, indices = _with_transform(dataset)
         if inner is not None and len(images := RunImages(inner, resize)):
             source: ImageSource = images if indices is None else SelectedImages(images, indices)
@@ -85,15 +85,15 @@ def _parts(sample: Any) -> list[Any]:
     return list(sample) if isinstance(sample, tuple | list) else [sample]
 
 
-def _datasets(held: Any) -> Iterator[Any]:
+def datasets_of(held: Any) -> Iterator[Any]:
     """Walk through whatever holds loaders, and give their datasets."""
     if hasattr(held, "dataset"):
         yield held.dataset
     elif hasattr(held, "iterables"):  # Lightning's CombinedLoader
-        yield from _datasets(held.iterables)
+        yield from datasets_of(held.iterables)
     elif isinstance(held, Mapping | list | tuple):
         for one in held.values() if isinstance(held, Mapping) else held:
-            yield from _datasets(one)
+            yield from datasets_of(one)
 
 
 def _with_transform(dataset: Any) -> tuple[Any, list[int] | None]:

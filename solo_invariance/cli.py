@@ -211,7 +211,12 @@ class _Job:
         root = sweep.give_a_place(config, swept)
         try:
             require_an_objective(self.command, config, about)
-            with sweep.alone(swept), recorded_to(sweep.record_of(number)), aside(runs_in_parallel()):
+            with (
+                sweep.at_home(about),
+                sweep.alone(swept),
+                recorded_to(sweep.record_of(number)),
+                aside(runs_in_parallel()),
+            ):
                 self.run(config)
             objective = objective_of(config, sweep.made_by(number)["numbers"])
         except Exception as error:

@@ -42,11 +42,13 @@ class Sweep:
         command: Its name.
         fixed: The keys that are the same in all jobs.
         records: A folder, where jobs tell what they have made.
+        here: Where the command was typed, from which relative paths go, wherever a launcher's workers were begun.
     """
 
     command: str
     fixed: frozenset[str]
     records: Path
+    here: Path
 
     @property
     def _key(self) -> str | None:
@@ -85,6 +87,17 @@ class Sweep:
         with open_dict(config):
             OmegaConf.update(config, key, str(place))
         return str(root)
+
+    @contextmanager
+    def at_home(self, about: Any) -> Iterator[None]:
+        """Work where the command was typed, unless Hydra was asked for a folder for each job (``hydra.job.chdir``)."""
+        before = Path.cwd()
+        if not about.job.chdir and self.here.is_dir():
+            os.chdir(self.here)
+        try:
+            yield
+        finally:
+            os.chdir(before)
 
     @contextmanager
     def alone(self, swept: Mapping[str, str]) -> Iterator[None]:
@@ -128,7 +141,7 @@ def sweep_of(command: str, arguments: Sequence[str]) -> Iterator[Sweep | None]:
         return
     records = _folder()
     try:
-        yield Sweep(command, frozenset(_fixed(arguments)), records)
+        yield Sweep(command, frozenset(_fixed(arguments)), records, Path.cwd())
     except BaseException:  # of a launcher, whose jobs may still be at work, or have died: its logs say of what
         if any(one.is_dir() and any(one.iterdir()) for one in records.glob(".*")):
             print(f"solo-invariance: what the launcher has logged: {records}", file=sys.stderr)

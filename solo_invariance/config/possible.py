@@ -21,6 +21,7 @@ from solo_invariance.config.measure import (
     EMBEDDED_VIEWS,
     KINDS,
     METRICS_EXAMPLE,
+    OF_FEATURES,
     TRANSFORMS_EXAMPLE,
     MeasureConfig,
     require_data,
@@ -79,11 +80,13 @@ def _numbers_of_measuring(settings: MeasureConfig, plain: Mapping[str, Any]) -> 
     changes = [*(f"mean_{kind}" for kind in KINDS if changes), *changes]
     if settings.views is None and settings.data.name is not None:
         changes += [*EMBEDDED_VIEWS] if settings.data.name == EMBEDDED else [settings.data.name]
-    known = [f"{metric}.{change}" for change in changes for metric in metrics]
+    of_views = [metric for metric in metrics if metric not in OF_FEATURES]
+    known = [f"{metric}.{change}" for change in changes for metric in of_views]
+    # Of a plugin's metric, it is not known before whether it is of views or of features.
     health = [f"health.{metric}" for metric in metrics if metric not in ALWAYS_MEASURED]
-    further = [f"{metric}.mean_" for metric in metrics]  # of kinds that a plugin's transforms may have
+    further = [f"{metric}.mean_" for metric in of_views]  # of kinds that a plugin's transforms may have
     layers = settings.backbone.layer if isinstance(settings.backbone.layer, list) else []
-    names = [*known, *health, *EVERYWHERE]
+    names = [*EVERYWHERE, *(one for one in health if one.removeprefix("health.") in OF_FEATURES), *known, *health]
     return names, [*further, "similarity_without_identity.", *(f"{layer}/" for layer in (*layers, "untrained"))]
 
 

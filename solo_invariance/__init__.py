@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from solo_invariance.fuse.settings import FuseSettings
     from solo_invariance.hosts.embedded.demo import demo
     from solo_invariance.hosts.embedded.pretrain import pretrain
+    from solo_invariance.hosts.lightning.invariance_monitor import InvarianceMonitor
     from solo_invariance.installation import doctor
     from solo_invariance.measure.run import measure
     from solo_invariance.measure.settings import MeasureSettings
@@ -42,6 +43,7 @@ _HOMES = {
     "Backbone": "solo_invariance.backbones",
     "DemoConfig": "solo_invariance.config.demo",
     "FuseSettings": "solo_invariance.fuse.settings",
+    "InvarianceMonitor": "solo_invariance.hosts.lightning.invariance_monitor",
     "MeasureSettings": "solo_invariance.measure.settings",
     "OwnTask": "solo_invariance.transfer.own_images",
     "PretrainConfig": "solo_invariance.config.pretrain",
@@ -63,6 +65,7 @@ __all__ = [
     "Backbone",
     "DemoConfig",
     "FuseSettings",
+    "InvarianceMonitor",
     "MeasureSettings",
     "OwnTask",
     "PretrainConfig",

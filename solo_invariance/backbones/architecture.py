@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -24,25 +24,43 @@ class Architecture:
     """What is needed to build a network again: plain data, stored with fused checkpoints.
 
     Args:
-        name: A name of solo-learn's (``resnet18``, ``vit_tiny``, ...), ``resnet10``, ``timm:NAME`` or
-            ``torchvision:NAME``.
+        name: A name of solo-learn's (``resnet18``, ``vit_tiny``, ...), ``resnet10``, ``timm:NAME``,
+            ``torchvision:NAME``, ``hf:NAME``, ``torch.hub:REPOSITORY:NAME``, ``python:MODULE:CALLABLE``, or a plugin's.
         kwargs: The builder's further arguments.
         small_stem: A ResNet with a stem for CIFAR: solo-learn's, or one of another padding, which ``kwargs`` then have
             as ``stem_padding``.
         method: The self-supervised method; some of solo-learn's builders differ by it.
+        trusted: Whether the name may stand for code, or for a folder or a hub that is read. It may where whoever runs
+            this wrote it himself, and not where it was read from a file: so it is kept in none.
     """
 
     name: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     small_stem: bool = False
     method: str | None = None
+    trusted: bool = field(default=False, compare=False)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], trusted: bool) -> "Architecture":
+        """Return what ``plain`` described.
+
+        Args:
+            values: Perhaps a stranger's.
+            trusted: As the attribute; what the values say of it does not count.
+        """
+        return cls(**{key: value for key, value in values.items() if key != "trusted"}, trusted=trusted)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the description that files keep."""
+        return {key: value for key, value in asdict(self).items() if key != "trusted"}
 
     def build(self) -> nn.Module:
         """Return the network, randomly initialised unless ``kwargs`` say otherwise; it maps images to (N, D).
 
         Raises:
-            UserError: The name is unknown, or the builder refuses the arguments.
+            UserError: The name is unknown, is not trusted but stands for code, or the builder refuses the arguments.
         """
+        self._require_trusted()
         kwargs = dict(self.kwargs)
         padding = kwargs.pop("stem_padding", SOLO_LEARNS_PADDING) if self.small_stem else SOLO_LEARNS_PADDING
         source, name = source_of(self.name)
@@ -62,6 +80,36 @@ class Architecture:
                 raise UserError(f"backbone.kwargs.stem_padding={padding}: expected 1 or 2")
             use_small_stem(network, padding)
         return network
+
+    def untrained(self) -> nn.Module:
+        """Return the network with freshly drawn weights, whatever ``kwargs`` and the name say of weights.
+
+        Raises:
+            UserError: As ``build``; or not all of its layers can draw new weights.
+        """
+        source, _ = source_of(self.name)
+        try:
+            return source.untrained(self.without_weights().build)
+        except UserError as error:
+            raise UserError(f"{error}" if self.name in str(error) else f"backbone {self.name!r}: {error}") from error
+
+    def settled(self) -> "Architecture":
+        """Return one that builds the same without the folder or the hub that the name may stand for.
+
+        Raises:
+            UserError: As ``build``; or there is no such folder, or the hub has no such model or cannot be reached.
+        """
+        self._require_trusted()
+        source, name = source_of(self.name)
+        settled, kwargs = source.settled(name, self.kwargs)
+        return replace(self, name=self.name.removesuffix(name) + settled, kwargs=dict(kwargs))
+
+    def _require_trusted(self) -> None:
+        source, name = source_of(self.name)
+        if not self.trusted and (asks := source.asks_for(name, self.kwargs)):
+            raise UserError(
+                f"backbone {self.name!r} would {asks}, and a file says so, not you; backbone.trust=true allows it"
+            )
 
     def without_weights(self) -> "Architecture":
         """Return the same without the arguments by which a builder would fetch weights: a checkpoint has them."""

@@ -36,7 +36,8 @@ class Provenance:
     Args:
         label: A short name for tables: the family it was trained with, where that is known.
         checkpoint: Path of the file, if any.
-        sha256: Hash of the file's content, if any.
+        sha256: Hash of the file's content, if any; of weights that somebody's code loads, of these.
+        revision: The commit of the hub's that the file is of, if any.
         key: Where in the file the weights are, such as ``teacher.backbone``, if not all of it is weights.
         remarks: Sentences on what was decided about the file that could have been decided otherwise, and how.
 
@@ -49,16 +50,17 @@ class Provenance:
     sha256: str | None = None
     key: str | None = None
     remarks: tuple[str, ...] = ()
+    revision: str | None = None
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "Provenance":
-        """Return what ``asdict`` made plain; older ones lack ``key`` and ``remarks``.
+        """Return what ``asdict`` made plain; older ones lack ``key``, ``remarks`` and ``revision``.
 
         Raises:
             ValueError: A value is no text, or one that no file or terminal takes.
         """
         remarks = tuple(values.get("remarks", ()))
-        texts = {name: values.get(name) for name in ("checkpoint", "sha256", "key")}
+        texts = {name: values.get(name) for name in ("checkpoint", "sha256", "key", "revision")}
         for text in (values["label"], *remarks, *filter(None, texts.values())):
             if not isinstance(text, str):
                 raise ValueError(f"provenance has {text!r}, expected a text")
@@ -246,6 +248,7 @@ class Backbone(nn.Module):
             "name": self.architecture.name,
             "checkpoint": self.provenance.checkpoint,
             "sha256": self.provenance.sha256,
+            "revision": self.provenance.revision,
             "key": self.provenance.key,
             "remarks": self._remarks,
             "num_features": self.num_features,

@@ -26,7 +26,7 @@ def describe(backbone: Backbone) -> dict[str, Any]:
     """
     network = backbone.network
     found: dict[str, Any] = {
-        "architecture": asdict(backbone.architecture.without_weights()),
+        "architecture": backbone.architecture.without_weights().plain(),
         "input": asdict(backbone.input_spec),
         "provenance": asdict(backbone.provenance),
         "num_features": backbone.num_features,
@@ -52,22 +52,23 @@ def describe_fusion(fused: FusedNetwork) -> dict[str, Any]:
     }
 
 
-def build(description: Mapping[str, Any]) -> Backbone:
+def build(description: Mapping[str, Any], trust: bool = False) -> Backbone:
     """Return the backbone that plain data describe, with weights that are yet to be loaded.
 
     Args:
-        description: A stranger's, perhaps. It is checked, and nothing is run that it names.
+        description: A stranger's, perhaps. It is checked, and nothing is run that it names, unless there is trust.
+        trust: Whether code may be run that the description names, and folders and hubs be read.
 
     Raises:
         UserError: It does not describe a backbone that can be built here.
         Exception: It lacks something, or something in it is not what it should be.
     """
     given = _entries(description)
-    architecture = Architecture(**_entries(given["architecture"])).without_weights()
+    architecture = Architecture.from_mapping(_entries(given["architecture"]), trust).without_weights()
     spec = InputSpec.from_mapping(_entries(given["input"]))
     provenance = Provenance.from_mapping(_entries(given["provenance"]))
     layer, views = given.get("layer"), given.get("views")
-    network: nn.Module = build_fused(_entries(given["fusion"])) if "fusion" in given else architecture.build()
+    network: nn.Module = build_fused(_entries(given["fusion"]), trust) if "fusion" in given else architecture.build()
     if layer is not None:
         network = LayerFeatures(network, layer if isinstance(layer, str) else [*map(str, layer)])
     backbone = Backbone(network, architecture, spec, provenance, None if views is None else _views(_entries(views)))
@@ -76,14 +77,18 @@ def build(description: Mapping[str, Any]) -> Backbone:
     return backbone
 
 
-def build_fused(description: Mapping[str, Any]) -> FusedNetwork:
+def build_fused(description: Mapping[str, Any], trust: bool = False) -> FusedNetwork:
     """Return the fused network that plain data describe, with weights that are yet to be loaded.
+
+    Args:
+        description: A stranger's, perhaps.
+        trust: Whether code may be run that it names, and folders and hubs be read.
 
     Raises:
         UserError: It does not describe a fusion that can be built here.
         Exception: It lacks something, or something in it is not what it should be.
     """
-    members = [build(_entries(member)) for member in description["members"]]
+    members = [build(_entries(member), trust) for member in description["members"]]
     mode, options = str(description["mode"]), dict(description.get("options", {}))
     fitted_on = frozenset(map(str, description.get("fitted_on", ())))
     fusion = build_fusion(load_plugin("fusions", mode), members, mode, options)

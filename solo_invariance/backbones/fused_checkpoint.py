@@ -43,12 +43,13 @@ def save_fused(backbone: Backbone, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def fused_from_content(content: Mapping[str, Any], path: Path) -> FusedNetwork:
+def fused_from_content(content: Mapping[str, Any], path: Path, trust: bool = False) -> FusedNetwork:
     """Build a fused network from a checkpoint's content; the mode names one of the plugins ``solo_invariance.fusions``.
 
     Args:
         content: What the file holds.
         path: Of the file, for messages.
+        trust: Whether code may be run that it names members by.
 
     Raises:
         UserError: It is no fused checkpoint, or of an unknown schema or mode, or its weights do not fit.
@@ -60,7 +61,7 @@ def fused_from_content(content: Mapping[str, Any], path: Path) -> FusedNetwork:
         raise UserError(f"checkpoint {path}: fused schema {description.get('schema')}, this version reads {_SCHEMA}")
     try:
         weights = _below(content["state_dict"], "backbone.")
-        fused = build_fused(description)
+        fused = build_fused(description, trust)
     except UserError as error:
         raise UserError(f"checkpoint {path}: {error}") from error
     except Exception as error:  # a stranger's description can be anything

@@ -3,44 +3,38 @@
 Codes wrap the same network differently: in ``state_dict``, ``model``, ``teacher``; as ``module.encoder_q.*`` or
 ``backbone._orig_mod.*``; beside heads, queues and momentum copies. Whatever the wrapping, the network's own names end
 the names in the file. A place that has all of them, each in its shape, holds the network; there is no list of codes.
+Only where a code has names of its own for the same weights does it take a layout (``namings``), and what heads and
+copies are called is in tables (``names_in_files``).
 """
 
 import re
-import sys
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from solo_invariance.backbones.checkpoint import LISTED, listed, odd_kind_of, of_another_shape, shape_of
+from solo_invariance.backbones.checkpoint import listed, odd_kind_of, of_another_shape, shape_of
+from solo_invariance.backbones.checkpoint_tensors import Held, state_dicts_of, tensors_of, without_wrappers
 from solo_invariance.backbones.guessing import resembles
-from solo_invariance.backbones.stand_ins import entries_of
+from solo_invariance.backbones.names_in_files import is_beside, is_head, rank_of
+from solo_invariance.backbones.namings import Layout, converted_by_timm
+from solo_invariance.backbones.summary import groups_of
 from solo_invariance.errors import UserError
+from solo_invariance.plugins import discover
 
-_DEEPEST = 100
-# What torch.compile, FSDP, activation checkpointing and pickled modules put into names, at any depth.
-_WRAPPERS = {
-    "_orig_mod",
-    "_fsdp_wrapped_module",
-    "_fpw_module",
-    "_checkpoint_wrapped_module",
-    "_modules",
-    "_parameters",
-    "_buffers",
-}
-_HEAD = re.compile(
-    r"fc\d*|heads?|linear\d*|mlp|classif\w*|proj\w*|pred\w*|proto\w*|decod\w*|queue\w*|logits?|auxlogits|aux\d*|loss\w*"
-    r"|crit\w*|cluster\w*|mask|center|centers|centroids|memory|bank|online|target|momentum|teacher|student|ema"
-    r"|last|top",
-    re.IGNORECASE,
-)
-_NO_HEADS = {"norm", "pre"}
 _COUNTER = "num_batches_tracked"
 """What batch normalisation counts but does not use; older files lack it."""
+
+_CONTAINERS = {"module", "model", "state_dict"}
+"""Parts of names that say nothing of what is in them."""
+
+_LEAST = 4
+"""A layout is asked of what may be a network: what has at least one in so many of its weights."""
 
 
 @dataclass(frozen=True)
@@ -59,230 +53,297 @@ class FoundWeights:
 
 
 @dataclass(frozen=True)
-class _Naming:
-    """The names that a file may have for a network's weights.
+class _Place:
+    """A part of a file that has names of a network.
 
     Args:
-        names: From the file's to the network's.
-        first: From the first part of the file's to that of the network's, where these differ.
+        key: What the file's names of it begin with.
+        expected: The network's weights.
+        weights: The file's, by the names that the network has for them.
+        beside: What else is there, by names of the same kind.
+        covers: The names that all of these have in the file.
     """
 
-    names: Mapping[str, str]
-    first: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class _Named:
-    """A tensor of a file, and the mapping that holds it."""
-
-    value: Tensor
-    holder: str
-
-
-@dataclass(frozen=True)
-class _Place:
-    """A part of a file that has names of a network: the weights by these, and by those of the file."""
-
     key: str
-    naming: _Naming
-    own_names: Mapping[str, str]
+    expected: Mapping[str, Tensor]
     weights: Mapping[str, Tensor]
+    beside: Mapping[str, Tensor]
+    covers: frozenset[str]
 
-    def fit(self, expected: Mapping[str, Tensor]) -> int:
-        """Return how many weights there are in their shapes."""
-        return sum(shape_of(value) == shape_of(expected[name]) for name, value in self.weights.items())
+    @cached_property
+    def fit(self) -> int:
+        """How many weights there are in their shapes."""
+        return sum(shape_of(value) == shape_of(self.expected[name]) for name, value in self.weights.items())
 
-    def fits(self, expected: Mapping[str, Tensor], tensors: "Mapping[str, _Named]", heads: Sequence[str]) -> bool:
-        """Whether the weights are all of the network's, of a file that has these tensors, and nothing is left over."""
-        return self.has_all(expected) and not _left_over(self, tensors, heads)
+    @cached_property
+    def missing(self) -> list[str]:
+        """The network's weights that are not there."""
+        return [name for name in self.expected if name not in self.weights and not name.endswith(_COUNTER)]
 
-    def has_all(self, expected: Mapping[str, Tensor]) -> bool:
+    @cached_property
+    def misshapen(self) -> list[str]:
+        """What is there in another shape than the network's."""
+        return of_another_shape(self.expected, self.weights)
+
+    @property
+    def is_whole(self) -> bool:
         """Whether each weight of the network is there in its shape."""
-        return not self._missing(expected) and not of_another_shape(expected, self.weights)
+        return not self.missing and not self.misshapen
 
-    def problems(self, expected: Mapping[str, Tensor], left_over: list[str]) -> str:
-        """Return what keeps the weights from being the network's; nothing where they are."""
-        found = [
-            listed("missing", self._missing(expected)),
-            listed("left over", left_over),
-            listed("of another shape", of_another_shape(expected, self.weights)),
+    def left_over(self, heads: Sequence[str]) -> list[str]:
+        """Return the names of what is among the network's weights, but neither of it nor of a head.
+
+        A deeper network has all weights of a shallower one, and more: to leave these out would load a part of it.
+        """
+        body = {name.partition(".")[0] for name in self.expected}
+        return [name for name, value in self.beside.items() if not _is_left_out(name, value, body, heads)]
+
+
+def _is_left_out(name: str, value: Tensor, body: set[str], heads: Sequence[str]) -> bool:
+    first, dot, _ = name.partition(".")
+    is_number = not dot and shape_of(value) == ()
+    # A network's own head is in its body: timm's ConvNeXts normalise in head.norm, and classify in head.fc.
+    return first in heads or is_head(first) or (is_number and first not in body)
+
+
+@dataclass(frozen=True)
+class _Search:
+    """What is looked for in a file.
+
+    Args:
+        tensors: The file's.
+        expected: The network's weights.
+        weights: The place to take them from, where it is said.
+        heads: Names of heads that are known by the user.
+    """
+
+    tensors: Mapping[str, Held]
+    expected: Mapping[str, Tensor]
+    weights: str | None
+    heads: Sequence[str]
+
+    @property
+    def values(self) -> dict[str, Tensor]:
+        """The file's tensors by their names."""
+        return {name: held.value for name, held in self.tensors.items()}
+
+    def fitting(self, places: Iterable[_Place]) -> list[_Place]:
+        """Return the places that have all of the network's weights, of a file in which nothing is left over."""
+        whole = [place for place in places if place.is_whole and not place.left_over(self.heads)]
+        return [place for place in whole if not self.elsewhere(place, whole)]
+
+    def elsewhere(self, place: _Place, copies: Iterable[_Place]) -> list[str]:
+        """Return the names of weights around a place that are neither heads nor a copy of the network.
+
+        Where the place is said, only what is below that.
+        """
+        known = place.covers.union(*(copy.covers for copy in copies))
+        scope = _scope(place.key, self.weights)
+        return [
+            name
+            for name, held in self.tensors.items()
+            if name not in known and _is_below(name, scope) and self._is_unknown(name, held.value, place.key)
         ]
-        return "; ".join(filter(None, found))
 
-    def _missing(self, expected: Mapping[str, Tensor]) -> list[str]:
-        return [name for name in expected if name not in self.weights and not name.endswith(_COUNTER)]
+    def _is_unknown(self, name: str, value: Tensor, key: str) -> bool:
+        first = _first_behind(name, key)
+        is_weight = odd_kind_of(value) is None and value.is_floating_point() and value.numel() > 1
+        return is_weight and first not in self.heads and not is_beside(first)
 
 
 def find_weights(
-    network: nn.Module, content: Mapping[str, Any], path: Path, key: str | None = None, heads: Sequence[str] = ()
+    network: nn.Module, content: Mapping[str, Any], path: Path, weights: str | None = None, heads: Sequence[str] = ()
 ) -> FoundWeights:
     """Return a network's weights in a checkpoint of whatever code.
 
-    Of several places that hold the whole network the first in this order is taken: a teacher or an exponential moving
-    average (DINO, iBOT, timm); a network called online, query or base (BYOL, MoCo); ``target_encoder`` (I-JEPA, MSN);
-    any other; at last a momentum, key, target or student network. The result says which it was.
+    Of several places that hold the whole network the one is taken whose name says that its method's authors evaluate
+    it: a teacher or an average (DINO, iBOT, timm); a network called online, query or base (BYOL, MoCo);
+    ``target_encoder`` (I-JEPA, MSN); any other; at last a momentum, key, target or student network. The result says
+    which it was.
 
     Args:
         network: Whose weights, as its names and shapes say.
         content: What the file holds.
         path: Of the file, for messages.
-        key: The place to take them from: its name or a part of that, such as ``student``.
+        weights: The place to take them from: its name or a part of that, such as ``student``.
         heads: Names of heads that are left out, besides those that are known as such.
 
     Raises:
-        UserError: No place has all weights in their shapes and nothing else but heads, or none that ``key`` names; the
-            message says what is nearest.
+        UserError: No place has all weights in their shapes and nothing else but heads, or none that ``weights`` names,
+            or several of which nothing says which one; the message says what is nearest.
     """
-    tensors = dict(_tensors_of(content))
-    expected = network.state_dict()
-    places = [place for naming in _namings(network, expected) for place in _places(tensors, naming)]
-    fitting = [place for place in places if place.fits(expected, tensors, heads)]
+    search = _Search(tensors_of(content), network.state_dict(), weights, heads)
+    named = list(_as_named(search.tensors, search.expected))
+    tried, fitting = ["as named"], search.fitting(_chosen(named, weights))
+    for name, layout in () if fitting else _layouts():
+        if isinstance(layout, UserError):
+            tried.append(f"{name} ({layout})")
+            continue
+        tried.append(name)
+        places = list(_by_layout(layout, network, search.tensors, search.expected))
+        fitting = search.fitting(_chosen(places, weights))
+        if fitting:
+            break
     if not fitting:
-        # timm knows the names of other codes that it has networks of: CLIP's, DINOv2's with registers, ...
-        converted = dict(_as_timm_converts(network, tensors))
-        found = _places(converted, _Naming({name: name for name in expected}))
-        fitting = [place for place in found if place.fits(expected, converted, heads)]
-    if not fitting:
-        raise UserError(f"checkpoint {path}{_complaint(places, tensors, expected, heads)}")
-    chosen = [place for place in fitting if key is None or f".{key}." in f".{place.key}."]
-    if not chosen:
-        there = ", ".join(place.key or "the whole file" for place in fitting)
-        raise UserError(f"backbone.key={key}: checkpoint {path} has the weights in {there}; name one of these")
-    chosen.sort(key=lambda place: (_rank(place.key), place.key.count(".")))
-    first, *others = _without_equals(chosen)
-    counters = {name: value for name, value in expected.items() if name not in first.weights}
+        if weights is not None and not _chosen(named, weights):
+            raise UserError(_no_such_place(search, path, named))
+        raise UserError(f"checkpoint {path}{_complaint(search, _chosen(named, weights), tried)}")
+    names = list(search.tensors)
+    fitting.sort(key=lambda place: rank_of(place.key, names))
+    first, *others = _without_equals(fitting)
+    if others and rank_of(others[0].key, names) == rank_of(first.key, names):
+        there = " and ".join(_in_words(place.key) for place in (first, *others))
+        raise UserError(
+            f"checkpoint {path}: {there} hold the same network with different weights; choose one by "
+            f"backbone.weights={first.key or others[0].key}"
+        )
+    counters = {name: value for name, value in search.expected.items() if name not in first.weights}
     return FoundWeights({**counters, **first.weights}, first.key, tuple(place.key for place in others))
 
 
-def names_of(content: Mapping[str, Any]) -> list[str]:
-    """Return the names of a checkpoint's tensors, through mappings of any depth."""
-    return [name for name, _ in _tensors_of(content)]
-
-
 def looks_like(content: Mapping[str, Any]) -> str:
-    """Return a clause on what network a checkpoint's weights look like; nothing where they look like none."""
-    return _looks({name: one.value for name, one in _tensors_of(content)})
+    """Return a clause on what network a checkpoint's weights look like; nothing where they look like none.
+
+    Args:
+        content: What the file holds.
+    """
+    return _looks({name: held.value for name, held in tensors_of(content).items()})
 
 
 def has_small_stem(content: Mapping[str, Any]) -> bool:
-    """Whether a ResNet's first convolution, by whatever name, is that for small images, of 3x3 pixels."""
-    stems = (one.value for name, one in _tensors_of(content) if re.search(r"(^|\.)(conv1|0)\.weight$", name))
+    """Whether a ResNet's first convolution, by whatever name, is that for small images, of 3x3 pixels.
+
+    Args:
+        content: What the file holds.
+    """
+    name = re.compile(r"(^|\.)(conv1|0|embedder\.embedder\.convolution)\.weight$")
+    stems = (held.value for own, held in tensors_of(content).items() if name.search(own))
     return any(shape_of(stem)[1:] == (3, 3, 3) for stem in stems)
 
 
-def _tensors_of(content: Mapping[str, Any]) -> Iterator[tuple[str, _Named]]:
-    """Yield a checkpoint's tensors by their dotted names, without what wrappers add to these."""
-    seen: set[int] = set()
-    pending: list[tuple[str, str, object, int]] = [("", "", content, 0)]
-    while pending:
-        holder, part, value, depth = pending.pop()
-        name = f"{holder}.{part}"
-        if isinstance(value, Tensor):
-            yield ".".join(part for part in name.split(".") if part and part not in _WRAPPERS), _Named(value, holder)
-        elif depth < _DEEPEST and id(value) not in seen:
-            # A mapping may hold itself, and one that is there by two names has the same weights by both.
-            seen.add(id(value))
-            pending += reversed([(name, part, entry, depth + 1) for part, entry in entries_of(value)])
-
-
-def _namings(network: nn.Module, expected: Mapping[str, Tensor]) -> Iterator[_Naming]:
-    yield _Naming({name: name for name in expected})
-    # As torch.nn.Sequential(*network.children()) has them, by which lightly takes off the head.
-    numbers = {name: str(index) for index, (name, _) in enumerate(network.named_children())}
-    numbered = {}
-    for name in expected:
-        first, dot, rest = name.partition(".")
-        numbered[f"{numbers.get(first, first)}{dot}{rest}"] = name
-    yield _Naming(numbered, {number: name for name, number in numbers.items()})
-    # As ResNets for CIFAR call the convolution beside a block.
-    if any(".downsample." in name for name in expected):
-        yield _Naming({name.replace(".downsample.", ".shortcut."): name for name in expected})
-
-
-def _as_timm_converts(network: nn.Module, tensors: Mapping[str, _Named]) -> Iterator[tuple[str, _Named]]:
-    """Yield a file's tensors by the names that timm's own conversion for the network gives them; none for others."""
-    module = sys.modules[type(network).__module__]
-    convert = getattr(module, "checkpoint_filter_fn", None)
-    if convert is None or not module.__name__.startswith("timm."):
-        return
-    held: dict[str, dict[str, Tensor]] = defaultdict(dict)
-    for name, one in tensors.items():
-        at = ".".join(part for part in one.holder.split(".") if part and part not in _WRAPPERS)
-        if odd_kind_of(one.value) is None:
-            held[at][name.removeprefix(f"{at}.")] = one.value
-    for at, state in held.items():
-        try:
-            converted = convert(dict(state), network)
-        except Exception:  # names of the kind, but not all of them
-            continue
-        for name, value in converted.items():
-            if isinstance(value, Tensor) and not _is_resampled(name, value, state):
-                yield f"{at}.{name}".lstrip("."), _Named(value, at)
-
-
-def _is_resampled(name: str, value: Tensor, state: Mapping[str, Tensor]) -> bool:
-    """Whether timm's conversion made positions or patches of another size of a file's, and so another network.
-
-    What it may take off is the positions of a token or two, which stand before the others.
-    """
-    if "pos" in name:
-        sizes = {one.numel() for own, one in state.items() if "pos" in own}
-        return sizes.isdisjoint(value.numel() + tokens * value.shape[-1] for tokens in range(3))
-    return "patch" in name and all(
-        one.numel() != value.numel() for one in state.values() if one.ndim in (value.ndim, 2)
-    )
-
-
-def _places(tensors: Mapping[str, _Named], naming: _Naming) -> Iterator[_Place]:
-    """Yield the parts of a file in which there are names of the network."""
+def _as_named(tensors: Mapping[str, Held], expected: Mapping[str, Tensor]) -> Iterator[_Place]:
+    """Yield the parts of a file in which there are names of the network as it has them itself."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for name in tensors:
         parts = name.split(".")
         for split in range(len(parts)):
             own = ".".join(parts[split:])
-            if own in naming.names:
+            if own in expected:
                 found[".".join(parts[:split])][own] = name
+    body = {name.partition(".")[0] for name in expected}
     for key, names in found.items():
-        yield _Place(key, naming, names, {naming.names[own]: tensors[name].value for own, name in names.items()})
+        taken, holders = set(names.values()), {tensors[name].holder for name in names.values()}
+        below = {_below(name, key): name for name in tensors if _is_below(name, key) and name not in taken}
+        beside = {
+            own: name for own, name in below.items() if own.partition(".")[0] in body or tensors[name].holder in holders
+        }
+        yield _Place(
+            key,
+            expected,
+            {own: tensors[name].value for own, name in names.items()},
+            {own: tensors[name].value for own, name in beside.items()},
+            frozenset(taken.union(beside.values())),
+        )
 
 
-def _left_over(place: _Place, tensors: Mapping[str, _Named], heads: Sequence[str]) -> list[str]:
-    """Return the names of what is among a network's weights, but neither of it nor of a head.
+def _layouts() -> Iterator[tuple[str, Layout | UserError]]:
+    """Yield layouts by their names, each by itself and with timm's conversion behind it; or why there is none."""
+    found: dict[str, Layout] = {}
+    for plugin in discover("layouts"):
+        try:
+            found[plugin.name] = plugin.load()
+        except UserError as error:
+            yield plugin.name, error
+    yield from found.items()
+    yield "timm", converted_by_timm
+    # timm knows the names of other codes that it has networks of: DINOv2's with registers, by transformers' names, ...
+    yield from ((name, _with_timm(layout)) for name, layout in found.items())
 
-    A deeper network has all weights of a shallower one, and more: to leave these out would load a part of it.
-    """
-    taken, prefix = set(place.own_names.values()), f"{place.key}." if place.key else ""
-    holders = {tensors[name].holder for name in taken}
-    body = {own.partition(".")[0] for own in place.naming.names}
-    left = []
-    for name, one in tensors.items():
-        if name in taken or not name.startswith(prefix):
+
+def _with_timm(layout: Layout) -> Layout:
+    return lambda state, network: converted_by_timm(layout(state, network), network)
+
+
+def _by_layout(
+    layout: Layout, network: nn.Module, tensors: Mapping[str, Held], expected: Mapping[str, Tensor]
+) -> Iterator[_Place]:
+    """Yield the parts of a file in which a layout finds names of the network."""
+    for holder, whole in state_dicts_of(tensors).items():
+        for prefix, state in _parts_of(whole, len(expected) // _LEAST):
+            try:
+                renamed = dict(layout(dict(state), network))
+                dropped = dict(_dropped(layout, network, state, renamed))
+            except Exception:  # not of this layout, and a stranger's tensors can be anything
+                continue
+            weights = {name: value for name, value in renamed.items() if name in expected}
+            beside = {name: value for name, value in renamed.items() if name not in expected} | dropped
+            key = ".".join(filter(None, (holder, prefix)))
+            covers = frozenset(".".join(filter(None, (key, name))) for name in state)
+            yield _Place(key, expected, weights, beside, covers)
+
+
+def _parts_of(state: Mapping[str, Tensor], least: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Yield what is below each beginning of a state dict's names, where that is at least so much."""
+    beginnings: Counter[str] = Counter()
+    for name in state:
+        parts = name.split(".")
+        beginnings.update(".".join(parts[:split]) for split in range(len(parts)))
+    for beginning, count in beginnings.items():
+        if count >= least:
+            yield beginning, {_below(name, beginning): state[name] for name in state if _is_below(name, beginning)}
+
+
+def _dropped(
+    layout: Layout, network: nn.Module, state: Mapping[str, Tensor], renamed: Mapping[str, Tensor]
+) -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors of which a layout makes nothing: it gives the same without them."""
+    there = set(map(id, renamed.values()))
+    for name, value in state.items():
+        if id(value) in there or is_beside(name.partition(".")[0]) or value.numel() <= 1:
             continue
-        own = name.removeprefix(prefix)
-        first, dot, _ = own.partition(".")
-        is_counter = not dot and shape_of(one.value) == ()
-        is_head = first in heads or _is_head(place.naming.first.get(first, first))
-        if not is_head and not is_counter and (first in body or one.holder in holders):
-            left.append(own)
-    return left
+        try:
+            without = layout({own: one for own, one in state.items() if own != name}, network)
+        except Exception:  # it is needed
+            continue
+        if without.keys() == renamed.keys() and _equal(renamed, without):
+            yield name, value
 
 
-def _is_head(name: str) -> bool:
-    words = name.split("_")
-    return any(map(_HEAD.fullmatch, words)) and _NO_HEADS.isdisjoint(words)
+def _chosen(places: Iterable[_Place], weights: str | None) -> list[_Place]:
+    """Return the places that are meant: of that name, or of that word in their names where none has it."""
+    if weights is None:
+        return list(places)
+    named = [place for place in places if f".{without_wrappers(weights)}." in f".{place.key}."]
+    return named or [place for place in places if weights in re.split(r"[._]", place.key)]
 
 
-def _rank(key: str) -> int:
-    words = set(re.split(r"[._]", key))
-    if words & {"teacher", "ema"}:
-        return 0
-    if words & {"momentum", "key", "k"}:
-        return 4
-    if words & {"online", "query", "q", "base"}:
-        return 1
-    if "target_encoder" in key.split("."):
-        return 2
-    return 4 if words & {"target", "student"} else 3
+def _scope(key: str, weights: str | None) -> str:
+    """Return what a place's name begins with, up to what was said of it; nothing where nothing was."""
+    if weights is None:
+        return ""
+    parts, said = key.split("."), without_wrappers(weights).split(".")
+    for end in range(len(said), len(parts) + 1):
+        if parts[end - len(said) : end] == said:
+            return ".".join(parts[:end])
+    return ".".join(parts[: 1 + next(at for at, part in enumerate(parts) if weights in part.split("_"))])
+
+
+def _is_below(name: str, key: str) -> bool:
+    return not key or name.startswith(f"{key}.")
+
+
+def _below(name: str, key: str) -> str:
+    return name.removeprefix(f"{key}.") if key else name
+
+
+def _first_behind(name: str, key: str) -> str:
+    """Return the first part of a name that says something, behind those that it begins with as a key does."""
+    *parts, last = name.split(".")
+    for one in key.split("."):
+        if parts[:1] != [one]:
+            break
+        parts = parts[1:]
+    return next((part for part in parts if part not in _CONTAINERS), last)
 
 
 def _without_equals(places: Sequence[_Place]) -> list[_Place]:
@@ -305,30 +366,46 @@ def _same_numbers(one: Tensor, other: Tensor) -> bool:
     return odd is None and one.dtype == other.dtype and torch.equal(one, other)
 
 
-def _complaint(
-    places: Sequence[_Place],
-    tensors: Mapping[str, _Named],
-    expected: Mapping[str, Tensor],
-    heads: Sequence[str],
-) -> str:
-    """Return why a file has not the weights of a network: what it holds, or what is nearest."""
-    nearest = max(places, key=lambda place: (place.fit(expected), -_rank(place.key)), default=None)
-    hint = _looks({name: one.value for name, one in tensors.items()})
-    if nearest is None or not nearest.fit(expected):
-        found = sorted({_beginning(name) for name in tensors})
-        holds = ", ".join(found[:LISTED]) or "no tensors"
-        return f": no weights of the backbone in it; it holds {holds}{hint}"
-    left_over = _left_over(nearest, tensors, heads)
+def _in_words(key: str) -> str:
+    return key or "the whole file"
+
+
+def _no_such_place(search: _Search, path: Path, named: list[_Place]) -> str:
+    whole = [place for place in named if place.is_whole]
+    there = ", ".join(_in_words(place.key) for place in whole)
+    found = f"has the weights in {there}; name one of these" if whole else f"holds {groups_of(search.values)}"
+    return f"backbone.weights={search.weights}: checkpoint {path} {found}"
+
+
+def _complaint(search: _Search, places: Sequence[_Place], tried: list[str]) -> str:
+    """Return why a file has not the weights of a network: what is nearest, what it holds, and what to set."""
+    nearest = max(places, key=lambda place: (place.fit, -rank_of(place.key, ())), default=None)
+    holds = f"it holds {groups_of(search.values)}; tried: {', '.join(dict.fromkeys(tried))}"
+    hint = _looks(search.values)
+    if nearest is None or not nearest.fit:
+        return f": no weights of the backbone in it; {holds}{hint or '; set backbone.name to what was trained'}"
+    left, around = nearest.left_over(search.heads), search.elsewhere(nearest, [p for p in places if p.is_whole])
+    problems = [
+        listed("missing", nearest.missing),
+        listed("left over", left + around),
+        listed("of another shape", nearest.misshapen),
+    ]
     where = f" (its weights in {nearest.key})" if nearest.key else ""
-    unknown = [own for own in left_over if own.partition(".")[0] not in {n.partition(".")[0] for n in expected}]
-    name = unknown[0].partition(".")[0] if unknown and nearest.has_all(expected) else None
-    ignore = "" if name is None else f"; if {name} is a head, leave it out by backbone.heads=[{name}]"
-    return f" does not fit the backbone: {nearest.problems(expected, left_over)}{where}{ignore}{hint}"
+    return (
+        f" does not fit the backbone: {'; '.join(filter(None, problems))}{where}; {holds}{_keys(search, nearest)}{hint}"
+    )
 
 
-def _beginning(name: str) -> str:
-    """Return as much of a name as tells what it is of: without what each name of a file begins with."""
-    return ".".join(name.split(".")[:2])
+def _keys(search: _Search, nearest: _Place) -> str:
+    """Return which keys let a place fit that has the whole network: of heads that are unknown, or of the place."""
+    if not nearest.is_whole:
+        return ""
+    body = {name.partition(".")[0] for name in search.expected}
+    own = [name.partition(".")[0] for name in nearest.left_over(search.heads)]
+    around = [_first_behind(name, nearest.key) for name in search.elsewhere(nearest, [nearest])]
+    unknown = list(dict.fromkeys(name for name in [*own, *around] if name not in body))
+    said = f"; if {unknown[0]} is a head, leave it out by backbone.heads=[{','.join(unknown)}]" if unknown else ""
+    return f"{said}; backbone.weights={nearest.key} takes that part alone" if around and nearest.key else said
 
 
 def _looks(tensors: Mapping[str, Tensor]) -> str:

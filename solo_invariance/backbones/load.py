@@ -1,10 +1,12 @@
 """Any checkpoint or model name, made a backbone."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from solo_invariance.backbones.architecture import Architecture
@@ -20,7 +22,7 @@ from solo_invariance.backbones.layouts import FoundWeights, find_weights, has_sm
 from solo_invariance.backbones.mean_embedding import mean_embedding
 from solo_invariance.backbones.moco import moco_architecture, names_its_arch
 from solo_invariance.backbones.seeded_init import seeded
-from solo_invariance.backbones.sources import OWN_BUILDERS, source_of
+from solo_invariance.backbones.sources import OWN_BUILDERS, PublishedWeights, source_of
 from solo_invariance.config.backbone import INPUT_CHECKS, BackboneConfig, ViewsConfig, config_of, require_backbone
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.known_datasets import known_dataset
@@ -32,7 +34,8 @@ def load_backbone(
     *,
     name: str | None = None,
     kwargs: Mapping[str, Any] | None = None,
-    key: str | None = None,
+    trust: bool | None = None,
+    weights: str | None = None,
     heads: Sequence[str] | None = None,
     layer: str | Sequence[str] | None = None,
     crop_size: int | None = None,
@@ -42,17 +45,21 @@ def load_backbone(
     crop_pct: float | None = None,
     label: str | None = None,
     views: ViewsConfig | None = None,
+    key: str | None = None,
 ) -> Backbone:
     """Return the backbone that a checkpoint, or the name of a model, stands for.
 
     Args:
-        source: ``timm:NAME``, ``torchvision:NAME`` or ``random:NAME``; or the path of a checkpoint: a host's or a fused
-            one, or any other code's. A ``BackboneConfig`` has all of these and the keys below.
+        source: ``timm:NAME``, ``torchvision:NAME``, ``hf:NAME``, ``torch.hub:REPOSITORY:NAME``,
+            ``python:MODULE:CALLABLE`` or a plugin's name, or ``random:`` and one of these; or the path of a checkpoint:
+            a host's or a fused one, or any other code's. A ``BackboneConfig`` has all of these and the keys below.
         seed: Seeds the weights of ``random:NAME`` and what is drawn for ``views``; the global random state stays as it
             was.
         name: The architecture of a checkpoint without ``args.json``; it overrides that.
         kwargs: Further arguments for building the network.
-        key: Where in the checkpoint the weights are, where several places have them: ``student``, say.
+        trust: Whether code may be run that ``torch.hub`` does not trust yet, or that a file names.
+        weights: Which of a checkpoint's networks: what its names begin with, or a part of that, such as ``student``; by
+            default the one that the method's authors evaluate.
         heads: Names of heads in it, besides those that are known as such: what is neither is refused.
         layer: A layer to take the features from, averaged over positions, or several, whose features are put side by
             side; the network's output by default.
@@ -65,6 +72,7 @@ def load_backbone(
         label: What tables and results call it.
         views: A family and how many of its views of each image the features are averaged over; see ``mean_embedding``,
             which does the same to a backbone at hand.
+        key: An older name of ``weights``.
 
     Raises:
         UserError: Neither checkpoint nor name, an unknown name, or a checkpoint that is missing, broken or foreign.
@@ -73,7 +81,16 @@ def load_backbone(
         >>> load_backbone("random:resnet10", kwargs={"width": 0.125}, crop_size=32).num_features
         64
     """
-    single = {"name": name, "kwargs": kwargs, "key": key, "crop_size": crop_size, "label": label, "views": views}
+    single = {
+        "name": name,
+        "kwargs": kwargs,
+        "trust": trust,
+        "weights": weights,
+        "crop_size": crop_size,
+        "label": label,
+        "views": views,
+        "key": key,
+    }
     several = {"heads": heads, "layer": layer, "mean": mean, "std": std}
     given: dict[str, Any] = {**single, "interpolation": interpolation, "crop_pct": crop_pct}
     given |= {key: value if isinstance(value, str | None) else list(value) for key, value in several.items()}
@@ -100,17 +117,54 @@ def load_backbone(
 
 def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
     random_init = name.startswith("random:")
-    architecture_name = name.removeprefix("random:")
-    if not random_init and ":" not in architecture_name:
+    given = name.removeprefix("random:")
+    source, rest = source_of(given)
+    if not random_init and ":" not in given and not source.runs_code:
         raise UserError(
             f"backbone.name={name} has no weights of its own: give backbone.checkpoint too, or take random:{name}, "
             f"timm:{name} or torchvision:{name}"
         )
-    kwargs = {**source_of(architecture_name)[0].weights(not random_init), **config.kwargs}
-    architecture = Architecture(architecture_name, kwargs)
+    architecture = _named(given, config, not random_init)
+    published = None if random_init else source.published(rest, architecture.kwargs)
+    provenance = Provenance(name)
     with seeded(seed):
-        network = _build_pretrained(architecture, name)
-    return Backbone(network, architecture, _with_own_keys(architecture.input_of(network), config), Provenance(name))
+        if published is not None:
+            architecture, network, provenance = _with_published(published, architecture, name)
+        else:
+            network = architecture.untrained() if random_init else _build_pretrained(architecture, name)
+    if source.runs_code and not random_init:
+        provenance = replace(provenance, sha256=_sha256_of_weights(network))
+    spec = _with_own_keys(architecture.input_of(network, provenance.sha256), config)
+    return Backbone(network, architecture, spec, provenance)
+
+
+def _named(name: str, config: BackboneConfig, pretrained: bool) -> Architecture:
+    """Return the architecture that somebody named himself, with what it takes to build it."""
+    source, rest = source_of(name)
+    source.require_trust(rest, config.trust)
+    kwargs = {**source.weights(rest, pretrained), **config.kwargs}
+    return Architecture(name, kwargs, trusted=True).settled()
+
+
+def _with_published(
+    published: PublishedWeights, architecture: Architecture, name: str
+) -> tuple[Architecture, nn.Module, Provenance]:
+    architecture = replace(architecture, kwargs=dict(published.kwargs))
+    network = architecture.without_weights().build()
+    state = published.state
+    if state is None:
+        state = find_weights(network, read_checkpoint(published.path), published.path).weights
+    load_weights(network, state, published.path)
+    remarks, revision = published.remarks, published.revision
+    return architecture, network, Provenance(name, sha256=published.sha256, remarks=remarks, revision=revision)
+
+
+def _sha256_of_weights(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _build_pretrained(architecture: Architecture, name: str) -> nn.Module:
@@ -142,7 +196,7 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     if architecture.name in OWN_BUILDERS and has_small_stem(content):
         architecture = replace(architecture, small_stem=True)
     network = architecture.without_weights().build()
-    found = find_weights(network, content, path, config.key, config.heads)
+    found = find_weights(network, content, path, config.weights, config.heads)
     load_weights(network, found.weights, path)
     sha256 = sha256_of(path)
     own = architecture.input_of(network, sha256) if config.name is not None else InputSpec()
@@ -157,8 +211,8 @@ def _remarks(
 ) -> Iterator[str]:
     """Yield what is to be said of how a checkpoint was read, since it could be read otherwise."""
     if found.others:
-        others = ", ".join(other or "the whole file" for other in found.others)
-        yield f"{path.name}: the weights are those of {found.key or 'the whole file'}; backbone.key chooses {others}"
+        key, *others = (one or "the whole file" for one in (found.key, *found.others))
+        yield f"{path.name}: the weights are those of {key}; backbone.weights chooses {', '.join(others)}"
     if architecture.small_stem and args is None and "stem_padding" not in architecture.kwargs:
         yield (
             f"{path.name}: its 3x3 stem is taken for solo-learn's, padded by 2; "
@@ -173,10 +227,10 @@ def _of_a_run(args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def _fused(content: Mapping[str, Any], path: Path, config: BackboneConfig) -> Backbone:
-    for key in ("key", "heads", *INPUT_CHECKS):
+    for key in ("weights", "heads", *INPUT_CHECKS):
         if getattr(config, key):
             raise UserError(f"backbone.{key}: checkpoint {path} is a fused one, which says this of each of its members")
-    fused = fused_from_content(content, path)
+    fused = fused_from_content(content, path, config.trust)
     return as_backbone(fused, Provenance(label=fused.label, checkpoint=str(path), sha256=sha256_of(path)))
 
 
@@ -184,7 +238,7 @@ def _architecture_of(
     path: Path, args: Mapping[str, Any] | None, content: Mapping[str, Any], config: BackboneConfig
 ) -> Architecture:
     if config.name is not None:
-        return Architecture(config.name, {**source_of(config.name)[0].weights(False), **config.kwargs})
+        return _named(config.name, config, False)
     if names_its_arch(content):
         return moco_architecture(content, config.kwargs, path)
     if args is None:
@@ -196,7 +250,7 @@ def _architecture_of(
     name, kwargs = section.get("name"), _mapping(section.get("kwargs") or {}, path, "backbone.kwargs")
     if not isinstance(name, str):
         raise UserError(f"{path.parent / 'args.json'}: no backbone.name in it")
-    return Architecture(name, {**kwargs, **config.kwargs}, method=args.get("method"))
+    return Architecture(name, {**kwargs, **config.kwargs}, method=args.get("method"), trusted=config.trust)
 
 
 def _mapping(value: Any, path: Path, key: str) -> Mapping[str, Any]:

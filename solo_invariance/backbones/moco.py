@@ -11,7 +11,7 @@ from typing import Any
 import torchvision
 
 from solo_invariance.backbones.architecture import Architecture
-from solo_invariance.backbones.layouts import names_of
+from solo_invariance.backbones.checkpoint_tensors import names_of
 from solo_invariance.errors import UserError
 
 _ENCODERS = (".encoder_q.", ".base_encoder.")

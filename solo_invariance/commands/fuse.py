@@ -17,6 +17,7 @@ from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.fuse import FuseConfig as Config
 from solo_invariance.config.fuse import FusionReferenceConfig
+from solo_invariance.config.older import with_todays_names
 from solo_invariance.config.overrides import as_typed
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.features import ExtractionSettings
@@ -52,9 +53,10 @@ def run(config: Any) -> None:
         )
     print_remarks(fused.describe()["remarks"])
     record = Path(settings.out).with_suffix(".json")
+    score = None
     if settings.task.name is not None and settings.mode in ("auto", "weighted"):
         choice = FusionResult.read(record)
-        document["choice"] = choice.as_content()
+        document["choice"], score = choice.as_content(), choice.best_score
         _print_choice(choice)
         console.print(f"what was chosen: {record}", soft_wrap=True)
     if settings.export is not None:
@@ -82,7 +84,11 @@ def run(config: Any) -> None:
         "num_features": fused.num_features,
     }
     row = {"fusion": label, "mode": mode, "features": str(fused.num_features), "checkpoint": settings.out}
-    deliver(Outcome(settings.out, document, [row]))
+    numbers: dict[str, float] = {"num_features": fused.num_features}
+    if score is not None:
+        numbers["score"] = score
+        row["score"] = f"{score:.4f}"
+    deliver(Outcome(settings.out, document, [row], numbers))
 
 
 def _settings(settings: Config) -> FuseSettings:
@@ -111,7 +117,8 @@ def _member(entry: Any) -> str | BackboneConfig:
     if isinstance(entry, str):
         return entry
     try:
-        return as_object(OmegaConf.merge(OmegaConf.structured(BackboneConfig), literal(entry)), BackboneConfig)
+        keys = literal(with_todays_names("backbone", entry))
+        return as_object(OmegaConf.merge(OmegaConf.structured(BackboneConfig), keys), BackboneConfig)
     except UserError as error:
         raise in_keys_of_members(error, entry) from error
     except (OmegaConfBaseException, ValueError) as error:

@@ -4,15 +4,17 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 from solo_invariance.config.checks import LARGEST_SIDE, Checked, require_checkpoint, require_positive
 from solo_invariance.config.kinds import FamilyChoice, FilePath, Names, chosen_from, in_words
+from solo_invariance.config.older import with_todays_names
 from solo_invariance.errors import UserError
+from solo_invariance.plugins import discover
 
-MODELS = ("timm:", "torchvision:", "random:")
+MODELS = ("timm:", "torchvision:", "hf:", "torch.hub:", "python:", "random:")
 """What the names of models begin with."""
 
 CHECKPOINTS = (".ckpt", ".pth", ".pt", ".tar", ".bin", ".safetensors")
@@ -48,10 +50,13 @@ class BackboneConfig(Checked):
     Args:
         checkpoint: A host's or fused checkpoint, or any other code's (then ``name`` is needed, unless it says its
             ``arch``).
-        name: ``timm:NAME``, ``torchvision:NAME``, ``random:NAME``, or the architecture of a checkpoint without
-            ``args.json``; it overrides that and an ``arch`` that the checkpoint names.
+        name: ``timm:NAME``, ``torchvision:NAME``, ``hf:NAME``, ``torch.hub:REPOSITORY:NAME``,
+            ``python:MODULE:CALLABLE``, a plugin's, ``random:`` and one of these; or the architecture of a checkpoint
+            without ``args.json``; it overrides that and an ``arch`` that the checkpoint names.
         kwargs: Further arguments for building the network.
-        key: Where in the checkpoint the weights are, where several places have them: ``student``, say.
+        trust: Whether code may be run that ``torch.hub:`` does not trust yet, or that a file names.
+        weights: Which of a checkpoint's networks: what its names begin with, or a part of that, such as ``student``; by
+            default the one that the method's authors evaluate.
         heads: Names of heads in it, besides those that are known as such: what is neither is refused.
         layer: A layer to take the features from, averaged over positions, or a list of layers, whose features are put
             side by side; the network's output by default.
@@ -70,7 +75,8 @@ class BackboneConfig(Checked):
     checkpoint: FilePath | None = None
     name: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
-    key: str | None = None
+    trust: bool = False
+    weights: str | None = None
     heads: list[str] = field(default_factory=list)
     layer: Names = None
     crop_size: int | None = None
@@ -80,8 +86,12 @@ class BackboneConfig(Checked):
     crop_pct: float | None = None
     label: str | None = None
     views: ViewsConfig = field(default_factory=ViewsConfig)
+    key: InitVar[str | None] = None  # what weights was called
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, key: str | None) -> None:
+        if key is not None:
+            named = with_todays_names("backbone", {"key": key, **({} if self.weights is None else {"weights": ""})})
+            self.weights = named["weights"]
         super().__post_init__()
         self._check_input()
         if self.layer is None:
@@ -105,16 +115,21 @@ class BackboneConfig(Checked):
             if statistic is not None and not 0 <= min(statistic) <= max(statistic) <= 1:
                 hint = "; these are for 0 to 255, divide them by 255" if min(statistic) > 1 else ""
                 raise UserError(f"backbone.{key}={statistic}: expected numbers between 0 and 1{hint}")
-        for name in ("key", "heads"):
+        for name in ("weights", "heads"):
             if self.checkpoint is None and getattr(self, name):
                 raise UserError(f"backbone.{name}: says what of a checkpoint is loaded; set backbone.checkpoint too")
 
 
 def config_of(source: Path | str) -> BackboneConfig:
     """Return what names a backbone by a single word: a model's name, or the path of a checkpoint, which may look so."""
-    if isinstance(source, str) and source.startswith(MODELS) and not os.path.lexists(source):
-        return BackboneConfig(name=source)
+    is_name = isinstance(source, str) and (source.startswith(MODELS) or source in _plugins())
+    if is_name and not os.path.lexists(source):
+        return BackboneConfig(name=str(source))
     return BackboneConfig(checkpoint=str(source))
+
+
+def _plugins() -> set[str]:
+    return {plugin.name for plugin in discover("backbones")}
 
 
 def require_backbone(config: BackboneConfig) -> None:
@@ -127,7 +142,7 @@ def require_backbone(config: BackboneConfig) -> None:
             elif not (path / "config.json").is_file():
                 checkpoint_in(path)
     elif config.name is None:
-        raise UserError("no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, torchvision:NAME, ...")
+        raise UserError("no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, hf:ORG/NAME, ...")
 
 
 def checkpoint_in(folder: Path) -> Path:

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 from omegaconf import DictConfig, OmegaConf
 
 from solo_invariance.config.kinds import schema_of
+from solo_invariance.config.older import in_todays_words
 from solo_invariance.config.overrides import escape_interpolations, hydra_arguments
 from solo_invariance.errors import UserError
 
@@ -36,7 +37,7 @@ def compose_command(command: str, overrides: Iterable[str] = ()) -> DictConfig:
     GlobalHydra.instance().clear()
     try:
         with initialize_config_module(config_module=__package__, version_base="1.3"):
-            return compose(command, overrides=hydra_arguments([*overrides], schema_of(command)))
+            return compose(command, overrides=hydra_arguments(in_todays_words(overrides), schema_of(command)))
     finally:
         GlobalHydra.instance().hydra = running
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterator
+from dataclasses import InitVar
 from importlib import import_module
 from types import NoneType, UnionType
 from typing import Annotated, Any, ClassVar, TypedDict, Union, get_args, get_origin, get_type_hints, is_typeddict
@@ -74,7 +75,9 @@ def members_of(kind: Any) -> dict[str, Any]:
     if not dataclasses.is_dataclass(kind) and not is_typeddict(kind):
         return {}
     hints = get_type_hints(kind, include_extras=True)
-    return {name: hint for name, hint in hints.items() if get_origin(hint) is not ClassVar}
+    return {
+        name: hint for name, hint in hints.items() if get_origin(hint) is not ClassVar and not isinstance(hint, InitVar)
+    }
 
 
 def kind_of(key: str, schema: type[Any]) -> Any:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18, resnet34, resnet50, resnet101
 
 from solo_invariance.backbones import Architecture, Backbone, load_backbone
-from solo_invariance.backbones.layouts import names_of
+from solo_invariance.backbones.checkpoint_tensors import names_of
 from solo_invariance.errors import UserError
 
 State = Mapping[str, Tensor]
@@ -155,14 +155,16 @@ def test_of_two_networks_one_is_taken_and_the_other_can_be_chosen(tmp_path: Path
     assert _same_features(backbone, networks[taken])
     assert backbone.provenance.key == f"{taken}.module"
     assert backbone.provenance.remarks == (
-        f"two.pth: the weights are those of {taken}.module; backbone.key chooses {other}.module",
+        f"two.pth: the weights are those of {taken}.module; backbone.weights chooses {other}.module",
     )
     assert backbone.describe()["remarks"] == list(backbone.provenance.remarks)
-    chosen = _load(tmp_path / "two.pth", key=other)
+    chosen = _load(tmp_path / "two.pth", weights=other)
     assert _same_features(chosen, networks[other])
     assert chosen.describe()["key"] == f"{other}.module"
-    with pytest.raises(UserError, match=rf"backbone\.key=nobody: checkpoint .*two\.pth has the weights in .*{taken}"):
-        _load(tmp_path / "two.pth", key="nobody")
+    with pytest.raises(
+        UserError, match=rf"backbone\.weights=nobody: checkpoint .*two\.pth has the weights in .*{taken}"
+    ):
+        _load(tmp_path / "two.pth", weights="nobody")
 
 
 def test_equal_copies_are_not_worth_a_word(tmp_path: Path) -> None:
@@ -170,7 +172,7 @@ def test_equal_copies_are_not_worth_a_word(tmp_path: Path) -> None:
     copies = {"teacher": {name: value.clone() for name, value in state.items()}, "student": state}
     torch.save(copies, tmp_path / "copies.pth")
     assert _load(tmp_path / "copies.pth").provenance.remarks == ()
-    assert _load(tmp_path / "copies.pth", key="student").provenance.key == "student"
+    assert _load(tmp_path / "copies.pth", weights="student").provenance.key == "student"
 
 
 @pytest.mark.parametrize("code", ["bare", "SimSiam", "VISSL"])

@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from enum import Enum
+from pathlib import Path
 from typing import Any
 
+import torch
 import torchvision
 from torch import nn
 
 from solo_invariance.backbones.input_spec import InputSpec, known_interpolation
+from solo_invariance.backbones.sources.online import require_reachable
 from solo_invariance.backbones.sources.source import Builder, Source
 from solo_invariance.errors import UserError
 
@@ -28,6 +31,7 @@ class Torchvision(Source):
             )
 
         def build(**kwargs: Any) -> nn.Module:
+            _require_weights_at_hand(name, kwargs.get("weights"))
             network = torchvision.models.get_model(name, **kwargs)
             for head in ("fc", "classifier", "heads", "head"):
                 if hasattr(network, head):
@@ -37,7 +41,7 @@ class Torchvision(Source):
 
         return build
 
-    def weights(self, pretrained: bool) -> dict[str, Any]:
+    def weights(self, name: str, pretrained: bool) -> dict[str, Any]:
         """Return torchvision's own argument."""
         return {"weights": "DEFAULT" if pretrained else None}
 
@@ -59,6 +63,15 @@ class Torchvision(Source):
         return InputSpec(
             size, tuple(transforms.mean), tuple(transforms.std), known_interpolation(transforms.interpolation.value)
         )
+
+
+def _require_weights_at_hand(name: str, named: Any) -> None:
+    """Raise UserError where weights that are to be fetched are not kept here, and who has them cannot be reached."""
+    if named is None:
+        return
+    url = _weights_of(name, named, None).value.url
+    if not (Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]).is_file():
+        require_reachable(url, f"backbone torchvision:{name}: its weights")
 
 
 def _weights_of(name: str, named: Any, sha256: str | None) -> Any:

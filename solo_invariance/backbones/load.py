@@ -12,7 +12,7 @@ from torch import nn
 from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, Provenance
 from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights, read_args, read_checkpoint, sha256_of
-from solo_invariance.backbones.exported import read_exported
+from solo_invariance.backbones.exported import CONFIG, read_exported
 from solo_invariance.backbones.folders import of_folder
 from solo_invariance.backbones.fused import as_backbone
 from solo_invariance.backbones.fused_checkpoint import fused_from_content
@@ -97,11 +97,14 @@ def load_backbone(
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(source if isinstance(source, BackboneConfig) else config_of(source), **changes)
     require_backbone(config)
-    if config.checkpoint is not None and Path(config.checkpoint).is_dir():
+    folder = None if config.checkpoint is None or not Path(config.checkpoint).is_dir() else Path(config.checkpoint)
+    if folder is not None:
         config = of_folder(config)
     if config.checkpoint is not None:
         path = Path(config.checkpoint)
         backbone = read_exported(path, config) if path.is_dir() else _from_checkpoint(path, config)
+    elif folder is not None:
+        backbone = _published_in(folder, config)
     else:
         assert config.name is not None
         backbone = _from_name(config.name, config, seed)
@@ -136,6 +139,18 @@ def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
         provenance = replace(provenance, sha256=_sha256_of_weights(network))
     spec = _with_own_keys(architecture.input_of(network, provenance.sha256), config)
     return Backbone(network, architecture, spec, provenance)
+
+
+def _published_in(folder: Path, config: BackboneConfig) -> Backbone:
+    """Return what a folder of timm's or transformers' holds; what is wrong with it names its configuration."""
+    try:
+        backbone = _from_name(str(config.name), config, seed=0)
+    except Exception as error:  # a stranger's configuration can make a package raise anything
+        if str(folder) in str(error) and isinstance(error, UserError):
+            raise
+        raise UserError(f"{folder / CONFIG}: {reason_of(error)}") from error
+    backbone.provenance = replace(backbone.provenance, checkpoint=str(folder))
+    return backbone
 
 
 def _named(name: str, config: BackboneConfig, pretrained: bool) -> Architecture:

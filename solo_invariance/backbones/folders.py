@@ -30,9 +30,9 @@ def of_folder(config: BackboneConfig) -> BackboneConfig:
     if config.name is not None:
         return replace(config, checkpoint=str(_weights_in(folder)))
     if {"model_type", "architectures"} & {*content}:
-        return _named(config, f"hf:{folder.resolve()}", folder)
+        return _named(config, f"hf:{folder}", folder)
     if "architecture" in content:
-        return _named(config, f"timm:local-dir:{folder.resolve()}", folder)
+        return _named(config, f"timm:local-dir:{folder}", folder)
     if content and not (folder / "args.json").is_file():
         raise UserError(
             f"{folder / CONFIG}: has no architecture (as timm writes), model_type (as transformers does) or "

@@ -11,7 +11,7 @@ from solo_invariance.config.backbone import BackboneConfig, config_of, require_b
 from solo_invariance.config.checks import require_device, require_directory, require_runs
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.demo import DemoConfig
-from solo_invariance.config.export import ExportConfig
+from solo_invariance.config.export import ExportConfig, require_place
 from solo_invariance.config.families import FamiliesConfig
 from solo_invariance.config.fuse import FuseConfig, in_keys_of_members, require_members
 from solo_invariance.config.kinds import schema_of
@@ -113,6 +113,8 @@ def _fuse(settings: FuseConfig, plain: Mapping[str, Any]) -> None:
         require_runs(settings.measured)
     else:
         require_members(settings.members)
+    if settings.export is not None:
+        require_place(settings.export, "export")
     if settings.out.endswith((".ckpt", ".pth", ".pt")):  # else it is refused first
         for member in settings.members:
             if isinstance(member, str):
@@ -121,6 +123,7 @@ def _fuse(settings: FuseConfig, plain: Mapping[str, Any]) -> None:
 
 
 def _export(settings: ExportConfig, plain: Mapping[str, Any]) -> None:
+    require_place(settings.out, "out")
     _require_views_of(settings.backbone, plain)
     require_backbone(settings.backbone)
     if settings.measured:

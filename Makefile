@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-EXTRAS ?= cpu,lightly,sweeps,trainers,transformers,dev,docs
+EXTRAS ?= cpu,lightly,sweeps,transformers,dev,docs
 CONSTRAINTS ?= constraints.txt
 # Of the campaign of odd inputs: how many cases, and which.
 N ?= 1000
@@ -26,10 +26,18 @@ $(VENV)/.installed: pyproject.toml $(CONSTRAINTS)
 	$(BIN)/python -m pip install --quiet --constraint $(CONSTRAINTS) --editable '.[$(EXTRAS)]'
 	touch $@
 
+# stable-pretraining adds callbacks of its own to every Trainer, so its example has an environment above the other one.
+$(VENV)/trainers/.installed: $(VENV)/.installed
+	$(BIN)/python -m venv $(VENV)/trainers
+	$(BIN)/python -c "import sysconfig; print(f'import site; site.addsitedir({sysconfig.get_path(\"purelib\")!r})')" \
+	  > $$($(VENV)/trainers/bin/python -c "import sysconfig; print(sysconfig.get_path('purelib'))")/beneath.pth
+	$(VENV)/trainers/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) stable-pretraining
+	touch $@
+
 demo: setup ## the whole story on the embedded data: pre-train, measure, fuse, transfer, report
 	$(BIN)/solo-invariance demo
 
-test: setup lint ## tests, lint, types and the documentation, strictly
+test: setup $(VENV)/trainers/.installed lint ## tests, lint, types and the documentation, strictly
 	$(BIN)/python $(PYTEST)
 
 docs: setup ## the documentation, into docs/_build/html: strict, offline, its notebooks run

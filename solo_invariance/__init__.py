@@ -1,7 +1,8 @@
 """Choose, measure, fuse and transfer the invariances of self-supervised backbones.
 
 Every command of ``solo-invariance`` is a function of the same name here: ``families``, ``pretrain``, ``measure``,
-``fuse``, ``transfer``, ``report``, ``doctor`` and ``demo``, with ``load_backbone`` and ``compare`` beside them.
+``fuse``, ``export``, ``transfer``, ``report``, ``doctor`` and ``demo``, with ``load_backbone`` and ``compare`` beside
+them.
 Importing this package imports nothing heavy, each name is looked up when it is used.
 
 Example:
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from solo_invariance.config.pretrain import PretrainConfig
     from solo_invariance.config.task import TaskConfig
     from solo_invariance.errors import UserError
+    from solo_invariance.export.run import export
     from solo_invariance.families.named import families
     from solo_invariance.fuse.run import fuse
     from solo_invariance.fuse.settings import FuseSettings
     from solo_invariance.hosts.embedded.demo import demo
     from solo_invariance.hosts.embedded.pretrain import pretrain
+    from solo_invariance.hosts.lightning.invariance_monitor import InvarianceMonitor
     from solo_invariance.installation import doctor
     from solo_invariance.measure.run import measure
     from solo_invariance.measure.settings import MeasureSettings
@@ -40,6 +43,7 @@ _HOMES = {
     "Backbone": "solo_invariance.backbones",
     "DemoConfig": "solo_invariance.config.demo",
     "FuseSettings": "solo_invariance.fuse.settings",
+    "InvarianceMonitor": "solo_invariance.hosts.lightning.invariance_monitor",
     "MeasureSettings": "solo_invariance.measure.settings",
     "OwnTask": "solo_invariance.transfer.own_images",
     "PretrainConfig": "solo_invariance.config.pretrain",
@@ -55,12 +59,13 @@ _HOMES = {
     "read_result": "solo_invariance.results",
 }
 # Packages that are called by their names; see ``callable_package``.
-_VERBS = ("families", "fuse", "measure", "report", "transfer")
+_VERBS = ("export", "families", "fuse", "measure", "report", "transfer")
 
 __all__ = [
     "Backbone",
     "DemoConfig",
     "FuseSettings",
+    "InvarianceMonitor",
     "MeasureSettings",
     "OwnTask",
     "PretrainConfig",
@@ -70,6 +75,7 @@ __all__ = [
     "compare",
     "demo",
     "doctor",
+    "export",
     "families",
     "fuse",
     "load_backbone",

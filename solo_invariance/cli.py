@@ -15,9 +15,19 @@ from solo_invariance.command_process import run_as_process
 from solo_invariance.commands.alive import say_alive
 from solo_invariance.commands.completion import COMPLETE, complete, script_of
 from solo_invariance.commands.help_page import help_page, overview, topics_asked
-from solo_invariance.commands.outcome import output_mode, output_of, print_json, recorded_to
-from solo_invariance.commands.sweep import Sweep, sweep_of, without_traces
+from solo_invariance.commands.outcome import aside, output_mode, output_of, print_json, recorded_to
+from solo_invariance.commands.sweep import (
+    Sweep,
+    directions_of,
+    keep_optimum,
+    objective_of,
+    require_an_objective,
+    runs_in_parallel,
+    sweep_of,
+    usual_of_hydra,
+)
 from solo_invariance.config.kinds import schema_of
+from solo_invariance.config.objective import ObjectiveError
 from solo_invariance.config.reference import COMMANDS
 from solo_invariance.errors import UserError, did_you_mean
 
@@ -138,6 +148,10 @@ def _in_one_line(error: Exception, command: str) -> str | None:
     return _of_the_machine(error)
 
 
+class _Hopeless(BaseException):
+    """A refusal that every other job of a sweep would meet, too: not for a launcher to collect."""
+
+
 class _Job:
     """What Hydra runs, once or as several jobs: here, or wherever a launcher takes it.
 
@@ -160,17 +174,19 @@ class _Job:
         self.refused: list[UserError] = []
         self.begun = False
 
-    def __call__(self, config: Any) -> None:
+    def __call__(self, config: Any) -> float | list[float] | None:
         self.begun = True
         try:
-            if self.sweep is None:
-                self.run(config)
-            else:
-                self._run_one_of(self.sweep, config)
+            if self.sweep is not None:
+                return self._run_one_of(self.sweep, config)
+            self.run(config)
+            return None
         except Exception as error:
             line = _in_one_line(error, self.command)
             if line is None:
                 raise
+            if isinstance(error, ObjectiveError) and self.sweep is not None and not runs_in_parallel():
+                raise _Hopeless(line) from error
             refused = error if isinstance(error, UserError) else UserError(line)
             if self.sweep is None:
                 _fail(line)
@@ -181,20 +197,28 @@ class _Job:
                 raise
             raise refused from error
 
-    def _run_one_of(self, sweep: Sweep, config: Any) -> None:
-        """Run one job of several, in a place of its own, and tell what it has made or why it could not."""
+    def _run_one_of(self, sweep: Sweep, config: Any) -> float | list[float] | None:
+        """Run one job of several, in a place of its own, and tell what it has made or why it could not.
+
+        Returns:
+            What a sweeper optimises, a number or one for each objective.
+        """
         from hydra.core.hydra_config import HydraConfig
 
         about = HydraConfig.get()
         number, swept = int(about.job.num), sweep.swept(about.overrides.task)
-        sweep.give_a_place(config, swept)
+        root = sweep.give_a_place(config, swept)
         try:
-            with recorded_to(sweep.record_of(number)):
+            require_an_objective(config, about)
+            with sweep.alone(swept), recorded_to(sweep.record_of(number)), aside(runs_in_parallel()):
                 self.run(config)
+            objective = objective_of(config, sweep.made_by(number)["numbers"])
         except Exception as error:
             sweep.record_failure(number, swept, _in_one_line(error, self.command) or f"{type(error).__name__}: {error}")
             raise
-        sweep.record_job(number, swept)
+        sweep.record_job(number, swept, root=root, objective=objective, directions=directions_of(about))
+        values = [*objective.values()]
+        return values[0] if len(values) == 1 else values or None
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "refused": []}
@@ -207,24 +231,29 @@ def _hydra(command: str, run: Callable[[Any], None], arguments: list[str]) -> in
         if sweep is None:
             return _compose_and_run(job, arguments, arguments)
         try:
-            _compose_and_run(job, arguments, without_traces(arguments, sweep))
+            _compose_and_run(job, arguments, usual_of_hydra(arguments, sweep))
+        except _Hopeless as hopeless:
+            return _fail(str(hopeless))
         except Exception as error:  # of the first job that failed elsewhere, as its launcher brings it back
-            if _in_one_line(error, command) is None or not sweep.found():
+            found = sweep.found()
+            told = bool(found) and all("error" in record for record in found.values())  # no trial has succeeded
+            if not found or (_in_one_line(error, command) is None and not told):
                 raise
         found = sweep.found()  # nothing, where a flag asks for something else: --cfg, --info
-        return _say_sweep(found, {str(error) for error in job.refused}) if found else 0
+        return _say_sweep(sweep, found, {str(error) for error in job.refused}) if found else 0
 
 
-def _say_sweep(found: dict[int, dict[str, Any]], said: set[str]) -> int:
+def _say_sweep(sweep: Sweep, found: dict[int, dict[str, Any]], said: set[str]) -> int:
     """Print what the jobs have made, and which have failed; return the exit code.
 
     Args:
+        sweep: That they are jobs of.
         found: What each has told, by its number.
         said: Why some failed, where that was said when they did.
     """
     from solo_invariance.commands.sweep_table import job_in_words, say_sweep
 
-    say_sweep(found)
+    say_sweep(found, keep_optimum(sweep, found))
     failed = [record for record in found.values() if "error" in record]
     for record in failed:
         if record["error"] not in said:

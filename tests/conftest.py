@@ -31,12 +31,19 @@ _PLANNED = re.compile("(?:demo|measure|transfer|fuse|pretrain|images|how|work|ta
 
 
 class _Threads(Processes):
-    def __init__(self, rank: int, count: int, barrier: threading.Barrier) -> None:
-        self.rank, self.count = rank, count
-        self._barrier = barrier
+    def __init__(self, rank: int, given: list[list[Any]], barrier: threading.Barrier) -> None:
+        self.rank, self.count = rank, len(given)
+        self._given, self._barrier = given, barrier
 
     def wait(self) -> None:
         self._barrier.wait(timeout=60)
+
+    def gather(self, items: list[Any]) -> list[Any]:
+        self._given[self.rank] = items
+        self.wait()
+        gathered = [item for part in self._given for item in part]
+        self.wait()
+        return gathered
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -78,9 +85,9 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> Callable[[int, Callable[[Proc
     monkeypatch.setattr(np.lib.format, "read_array", one_at_a_time)
 
     def run(count: int, work: Callable[[Processes], Result]) -> list[Result]:
-        barrier = threading.Barrier(count)
+        barrier, given = threading.Barrier(count), [list[Any]() for _ in range(count)]
         with ThreadPoolExecutor(count) as pool:
-            return list(pool.map(work, [_Threads(rank, count, barrier) for rank in range(count)]))
+            return list(pool.map(work, [_Threads(rank, given, barrier) for rank in range(count)]))
 
     return run
 

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf
 _SOLO_LEARN = "solo.methods.base"
 _OUR_CONFIGS, _OUR_PRETRAINING = "pkg://solo_invariance.config", "solo_invariance.commands.pretrain"
 # Whoever types one of these asks for ours, whatever the application.
-_ASKED_FOR = re.compile(r"\+*augmentations=invariance/|\++invariance=monitor\b")
+_ASKED_FOR = re.compile(r"\+*augmentations=invariance/|\++invariance=\[?[\w, ]*\b(monitor|transfer)\b")
 
 
 def crop_size(dataset: str, chosen: int | None = None, *, _root_: Any) -> int:

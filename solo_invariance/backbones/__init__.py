@@ -1,7 +1,8 @@
 """Backbones: any checkpoint or model name, as one kind of module."""
 
 from solo_invariance.backbones.architecture import Architecture
-from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
+from solo_invariance.backbones.backbone import Backbone, Provenance
+from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.load import load_backbone
 from solo_invariance.backbones.mean_embedding import mean_embedding

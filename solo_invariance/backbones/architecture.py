@@ -1,37 +1,22 @@
 """From an architecture's name to a network without a classifier."""
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-import timm
 import torch
-import torchvision
 from torch import nn
 from torchvision.models.resnet import ResNet
 
-from solo_invariance.backbones.resnet import SOLO_LEARNS_PADDING, WideResNet, use_small_stem
+from solo_invariance.backbones.input_spec import InputSpec
+from solo_invariance.backbones.resnet import SOLO_LEARNS_PADDING, use_small_stem
+from solo_invariance.backbones.sources import source_of
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError, reason_of
 
-Builder = Callable[..., nn.Module]
-
 _NO_WEIGHTS = {"pretrained": False, "weights": None}
 _FILES = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "weights_backbone")
-OWN_BUILDERS: dict[str, Builder] = {
-    "resnet10": lambda **kwargs: WideResNet(10, **kwargs),
-    "resnet10w025": lambda **kwargs: WideResNet(10, **{"width": 0.25, **kwargs}),
-    "resnet18": lambda **kwargs: WideResNet(18, **kwargs),
-    "resnet50": lambda **kwargs: WideResNet(50, **kwargs),
-    "resnet18w3": lambda **kwargs: WideResNet(18, **{"width": 3, **kwargs}),
-    "resnet50w3": lambda **kwargs: WideResNet(50, **{"width": 3, **kwargs}),
-}
-"""Architectures that need no other package; their weights have torchvision's names.
-
-Those that end in ``w3`` have three times the width: the control for a fusion of three (Ericsson et al. 2022). The one
-in ``w025`` has a quarter of it, 128 features: small enough to pre-train on a CPU.
-"""
 
 
 @dataclass(frozen=True)
@@ -39,29 +24,48 @@ class Architecture:
     """What is needed to build a network again: plain data, stored with fused checkpoints.
 
     Args:
-        name: A name of solo-learn's (``resnet18``, ``vit_tiny``, ...), ``resnet10``, ``timm:NAME`` or
-            ``torchvision:NAME``.
+        name: A name of solo-learn's (``resnet18``, ``vit_tiny``, ...), ``resnet10``, ``timm:NAME``,
+            ``torchvision:NAME``, ``hf:NAME``, ``torch.hub:REPOSITORY:NAME``, ``python:MODULE:CALLABLE``, or a plugin's.
         kwargs: The builder's further arguments.
         small_stem: A ResNet with a stem for CIFAR: solo-learn's, or one of another padding, which ``kwargs`` then have
             as ``stem_padding``.
         method: The self-supervised method; some of solo-learn's builders differ by it.
+        trusted: Whether the name may stand for code, or for a folder or a hub that is read. It may where whoever runs
+            this wrote it himself, and not where it was read from a file: so it is kept in none.
     """
 
     name: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     small_stem: bool = False
     method: str | None = None
+    trusted: bool = field(default=False, compare=False)
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], trusted: bool) -> "Architecture":
+        """Return what ``plain`` described.
+
+        Args:
+            values: Perhaps a stranger's.
+            trusted: As the attribute; what the values say of it does not count.
+        """
+        return cls(**{key: value for key, value in values.items() if key != "trusted"}, trusted=trusted)
+
+    def plain(self) -> dict[str, Any]:
+        """Return the description that files keep."""
+        return {key: value for key, value in asdict(self).items() if key != "trusted"}
 
     def build(self) -> nn.Module:
         """Return the network, randomly initialised unless ``kwargs`` say otherwise; it maps images to (N, D).
 
         Raises:
-            UserError: The name is unknown, or the builder refuses the arguments.
+            UserError: The name is unknown, is not trusted but stands for code, or the builder refuses the arguments.
         """
+        self._require_trusted()
         kwargs = dict(self.kwargs)
         padding = kwargs.pop("stem_padding", SOLO_LEARNS_PADDING) if self.small_stem else SOLO_LEARNS_PADDING
+        source, name = source_of(self.name)
         try:
-            network = self._builder()(**kwargs)
+            network = source.builder(name, self.method)(**kwargs)
         except (UserError, OSError):  # a download that fails is for the caller to explain
             raise
         except Exception as error:  # a stranger's arguments can make a builder raise anything
@@ -77,21 +81,49 @@ class Architecture:
             use_small_stem(network, padding)
         return network
 
+    def untrained(self) -> nn.Module:
+        """Return the network with freshly drawn weights, whatever ``kwargs`` and the name say of weights.
+
+        Raises:
+            UserError: As ``build``; or not all of its layers can draw new weights.
+        """
+        source, _ = source_of(self.name)
+        try:
+            return source.untrained(self.without_weights().build)
+        except UserError as error:
+            raise UserError(f"{error}" if self.name in str(error) else f"backbone {self.name!r}: {error}") from error
+
+    def settled(self) -> "Architecture":
+        """Return one that builds the same without the folder or the hub that the name may stand for.
+
+        Raises:
+            UserError: As ``build``; or there is no such folder, or the hub has no such model or cannot be reached.
+        """
+        self._require_trusted()
+        source, name = source_of(self.name)
+        settled, kwargs = source.settled(name, self.kwargs)
+        return replace(self, name=self.name.removesuffix(name) + settled, kwargs=dict(kwargs))
+
+    def _require_trusted(self) -> None:
+        source, name = source_of(self.name)
+        if not self.trusted and (asks := source.asks_for(name, self.kwargs)):
+            raise UserError(
+                f"backbone {self.name!r} would {asks}, and a file says so, not you; backbone.trust=true allows it"
+            )
+
     def without_weights(self) -> "Architecture":
         """Return the same without the arguments by which a builder would fetch weights: a checkpoint has them."""
         return replace(self, kwargs={k: _NO_WEIGHTS.get(k, v) for k, v in self.kwargs.items() if k not in _FILES})
 
-    def _builder(self) -> Builder:
-        source, _, name = self.name.rpartition(":")
-        if source == "timm":
-            return _timm_builder(name)
-        if source == "torchvision":
-            return _torchvision_builder(name)
-        if source:
-            raise UserError(f"backbone {self.name!r}: unknown source {source!r}; choose timm: or torchvision:")
-        if name in OWN_BUILDERS:
-            return OWN_BUILDERS[name]
-        return _host_builder(name, self.method)
+    def input_of(self, network: nn.Module, sha256: str | None = None) -> InputSpec:
+        """Return the input that a network of this architecture is trained on, as its source has it.
+
+        Args:
+            network: That was built by it.
+            sha256: Of the file that the weights are from, if any.
+        """
+        source, name = source_of(self.name)
+        return source.input_of(name, self.kwargs, network, sha256)
 
 
 def num_features_of(network: nn.Module, crop_size: int) -> int:
@@ -111,37 +143,3 @@ def num_features_of(network: nn.Module, crop_size: int) -> int:
     if not isinstance(features, torch.Tensor) or features.ndim != 2:
         raise UserError(f"the backbone returns {getattr(features, 'shape', type(features))}, expected features (N, D)")
     return int(features.shape[1])
-
-
-def _timm_builder(name: str) -> Builder:
-    if not timm.is_model(name.split(".")[0]):
-        raise UserError(f"backbone 'timm:{name}': timm has no such model; timm.list_models() lists them")
-    return lambda **kwargs: timm.create_model(name, **{"num_classes": 0, **kwargs})
-
-
-def _torchvision_builder(name: str) -> Builder:
-    if name not in torchvision.models.list_models(module=torchvision.models):
-        raise UserError(
-            f"backbone 'torchvision:{name}': torchvision has no such model; torchvision.models.list_models() lists them"
-        )
-
-    def build(**kwargs: Any) -> nn.Module:
-        network = torchvision.models.get_model(name, **kwargs)
-        for head in ("fc", "classifier", "heads", "head"):
-            if hasattr(network, head):
-                setattr(network, head, nn.Identity())
-                return network
-        raise UserError(f"torchvision:{name} has no classifier that could be taken off")
-
-    return build
-
-
-def _host_builder(name: str, method: str | None) -> Builder:
-    from solo_invariance.backbones.solo_learn import host_builders
-
-    builders = host_builders()
-    if name in builders:
-        return lambda **kwargs: builders[name](method=method, **kwargs)
-    known = sorted({*OWN_BUILDERS, *builders})
-    hint = "" if builders else "; solo-learn was not found (set SOLO_LEARN_DIR to a checkout for its other backbones)"
-    raise UserError(f"unknown backbone {name!r}; choose from {', '.join(known)}, timm:NAME, torchvision:NAME{hint}")

@@ -1,7 +1,6 @@
 """A backbone: a frozen network together with the input that it wants."""
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,59 +11,16 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from solo_invariance.backbones.architecture import Architecture, num_features_of
+from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.views import DrawnViews
-from solo_invariance.config.backbone import INPUT_CHECKS, INTERPOLATIONS
-from solo_invariance.data.framing import resize_for
+from solo_invariance.config.backbone import INTERPOLATIONS
 from solo_invariance.errors import UserError
 from solo_invariance.known_datasets import IMAGENET
 
 # Beyond [0, 1], as filters that sharpen have it; far less than of images that are bytes or normalised.
 _OVERSHOOT = 0.25
 _MODES = {mode: InterpolationMode(mode) for mode in INTERPOLATIONS}
-
-
-@dataclass(frozen=True)
-class InputSpec:
-    """The input that a network was trained on.
-
-    Args:
-        crop_size: Side of its images, in pixels.
-        mean: Channel means that they are normalised with, in [0, 1] units.
-        std: Channel standard deviations that they are normalised with, in [0, 1] units.
-        interpolation: How they are resized: ``bilinear``, ``bicubic`` or ``nearest``; antialiased, but for the last.
-        crop_pct: ``crop_size`` as a fraction of the short side that images are resized to before the crop; None for
-            the paper's 7/8.
-    """
-
-    crop_size: int = 224
-    mean: tuple[float, ...] = IMAGENET[0]
-    std: tuple[float, ...] = IMAGENET[1]
-    interpolation: str = "bilinear"
-    crop_pct: float | None = None
-
-    @classmethod
-    def from_mapping(cls, values: Mapping[str, Any]) -> "InputSpec":
-        """Return the specification that ``asdict`` made plain; older ones lack ``interpolation`` and ``crop_pct``.
-
-        Raises:
-            ValueError: A value is not what it should be.
-        """
-        given: dict[str, Any] = {key: values[key] for key in INPUT_CHECKS if values.get(key) is not None}
-        for key, value in given.items():
-            if (expected := INPUT_CHECKS[key](value)) is not None:
-                raise ValueError(f"{key} is {value!r}, expected {expected}")
-        return cls(**given | {key: tuple(given[key]) for key in ("mean", "std") if key in given})
-
-    def resize_for(self, crop_size: int) -> int:
-        """Return the short side, in pixels, that images are resized to before a crop of such a side is taken.
-
-        Example:
-            >>> InputSpec().resize_for(224), InputSpec(crop_pct=0.9).resize_for(224)
-            (256, 248)
-        """
-        # As timm rounds; the bit more is for fractions that whole numbers were divided to.
-        return resize_for(crop_size) if self.crop_pct is None else math.floor(crop_size / self.crop_pct + 1e-6)
 
 
 def common_interpolation(backbones: "Sequence[Backbone]") -> str:
@@ -80,7 +36,8 @@ class Provenance:
     Args:
         label: A short name for tables: the family it was trained with, where that is known.
         checkpoint: Path of the file, if any.
-        sha256: Hash of the file's content, if any.
+        sha256: Hash of the file's content, if any; of weights that somebody's code loads, of these.
+        revision: The commit of the hub's that the file is of, if any.
         key: Where in the file the weights are, such as ``teacher.backbone``, if not all of it is weights.
         remarks: Sentences on what was decided about the file that could have been decided otherwise, and how.
 
@@ -93,16 +50,17 @@ class Provenance:
     sha256: str | None = None
     key: str | None = None
     remarks: tuple[str, ...] = ()
+    revision: str | None = None
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "Provenance":
-        """Return what ``asdict`` made plain; older ones lack ``key`` and ``remarks``.
+        """Return what ``asdict`` made plain; older ones lack ``key``, ``remarks`` and ``revision``.
 
         Raises:
             ValueError: A value is no text, or one that no file or terminal takes.
         """
         remarks = tuple(values.get("remarks", ()))
-        texts = {name: values.get(name) for name in ("checkpoint", "sha256", "key")}
+        texts = {name: values.get(name) for name in ("checkpoint", "sha256", "key", "revision")}
         for text in (values["label"], *remarks, *filter(None, texts.values())):
             if not isinstance(text, str):
                 raise ValueError(f"provenance has {text!r}, expected a text")
@@ -205,12 +163,12 @@ class Backbone(nn.Module):
     @property
     def width_factor(self) -> float:
         """How many times wider than usual the network is: 3 for the paper's control, 1 for most."""
-        return float(getattr(self._whole_network, "width_factor", 1))
+        return float(getattr(self.whole_network, "width_factor", 1))
 
     @property
     def fitted_on(self) -> frozenset[str]:
         """Digests of the images that a fusion was fitted to, or its members chosen by; none, for any other."""
-        return frozenset(getattr(self._whole_network, "fitted_on", ()))
+        return frozenset(getattr(self.whole_network, "fitted_on", ()))
 
     @property
     def scales_features(self) -> bool:
@@ -228,7 +186,8 @@ class Backbone(nn.Module):
         return [remark for one in (self, *self.members) for remark in one.provenance.remarks]
 
     @property
-    def _whole_network(self) -> nn.Module:
+    def whole_network(self) -> nn.Module:
+        """The network, where only some of its layers are taken, too: it has all weights."""
         return self.network.network if isinstance(self.network, LayerFeatures) else self.network
 
     def combine(self, features: Sequence[Tensor]) -> Tensor:
@@ -289,6 +248,7 @@ class Backbone(nn.Module):
             "name": self.architecture.name,
             "checkpoint": self.provenance.checkpoint,
             "sha256": self.provenance.sha256,
+            "revision": self.provenance.revision,
             "key": self.provenance.key,
             "remarks": self._remarks,
             "num_features": self.num_features,

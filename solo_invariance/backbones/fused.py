@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from solo_invariance.backbones.architecture import Architecture
-from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance, common_interpolation
+from solo_invariance.backbones.backbone import Backbone, Provenance, common_interpolation
 from solo_invariance.backbones.fusion import FusionHead
+from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
 

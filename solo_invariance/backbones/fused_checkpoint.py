@@ -1,22 +1,19 @@
 """Fused checkpoints: plain tensors and plain data that say by themselves how to build the fusion again."""
 
 import io
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from solo_invariance.backbones.architecture import Architecture
-from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
+from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights
-from solo_invariance.backbones.fused import FusedNetwork, network_of, widths_of
-from solo_invariance.backbones.fusion import FunctionHead, Fusion, FusionHead, FusionPlugin, is_head
+from solo_invariance.backbones.description import build_fused, describe_fusion
+from solo_invariance.backbones.fused import FusedNetwork, network_of
 from solo_invariance.backbones.stand_ins import entries_of
 from solo_invariance.errors import UserError, reason_of
-from solo_invariance.plugins import load_plugin
 from solo_invariance.results.files import versions, write_bytes
 
 _SCHEMA = 1
@@ -29,15 +26,13 @@ def save_fused(backbone: Backbone, path: Path) -> None:
         UserError: The backbone is no fused one, or the file cannot be written.
     """
     fused = network_of(backbone)
+    for member in fused.backbones:
+        require_single(member)
     content = {
         "state_dict": {f"backbone.{name}": value for name, value in fused.state_dict().items()},
         FUSION_KEY: {
             "schema": _SCHEMA,
-            "mode": fused.mode,
-            "num_features": fused.num_features,
-            "options": fused.fusion.options,
-            "members": [_describe(member) for member in fused.backbones],
-            "fitted_on": sorted(fused.fitted_on),
+            **describe_fusion(fused),
             "versions": versions(),
         },
         # Lightning, and so solo-learn's main_knn.py, reads no checkpoint without it.
@@ -48,12 +43,13 @@ def save_fused(backbone: Backbone, path: Path) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def fused_from_content(content: Mapping[str, Any], path: Path) -> FusedNetwork:
+def fused_from_content(content: Mapping[str, Any], path: Path, trust: bool = False) -> FusedNetwork:
     """Build a fused network from a checkpoint's content; the mode names one of the plugins ``solo_invariance.fusions``.
 
     Args:
         content: What the file holds.
         path: Of the file, for messages.
+        trust: Whether code may be run that it names members by.
 
     Raises:
         UserError: It is no fused checkpoint, or of an unknown schema or mode, or its weights do not fit.
@@ -64,43 +60,15 @@ def fused_from_content(content: Mapping[str, Any], path: Path) -> FusedNetwork:
     if description.get("schema") != _SCHEMA:
         raise UserError(f"checkpoint {path}: fused schema {description.get('schema')}, this version reads {_SCHEMA}")
     try:
-        state = content["state_dict"]
-        members = [
-            _member(d, _below(state, f"members.{i}.network."), path) for i, d in enumerate(description["members"])
-        ]
-        mode, options = str(description["mode"]), dict(description.get("options", {}))
-        fitted_on = frozenset(map(str, description.get("fitted_on", ())))
-    except UserError:
-        raise
+        weights = _below(content["state_dict"], "backbone.")
+        fused = build_fused(description, trust)
+    except UserError as error:
+        raise UserError(f"checkpoint {path}: {error}") from error
     except Exception as error:  # a stranger's description can be anything
         reason = reason_of(error)
         raise UserError(f"checkpoint {path}: its description of the members is incomplete ({reason})") from error
-    try:
-        fusion = build_fusion(load_plugin("fusions", mode), members, mode, options)
-        fused = FusedNetwork(members, fusion, mode, fitted_on)
-    except UserError as error:
-        raise UserError(f"checkpoint {path}: {error}") from error
-    load_weights(fusion, _below(state, "fusion."), path)
+    load_weights(fused, weights, path)
     return fused
-
-
-def build_fusion(
-    plugin: FusionPlugin, members: Sequence[Backbone], mode: str, options: Mapping[str, Any]
-) -> FusionHead:
-    """Return a fusion for members, not yet fitted.
-
-    Raises:
-        UserError: The options, or the members' widths, do not fit the fusion.
-    """
-    if options and not is_head(plugin):
-        raise UserError(f"mode={mode} takes no options, got {', '.join(options)}")
-    widths = [member.num_features for member in members]
-    try:
-        return plugin(widths, **options) if is_head(plugin) else FunctionHead(widths, cast(Fusion, plugin))
-    except TypeError as error:
-        raise UserError(f"mode={mode} does not take these options: {', '.join(options)}") from error
-    except ValueError as error:
-        raise UserError(f"mode={mode} does not fit its members ({widths_of(members)}): {error}") from error
 
 
 def describe_fused(content: Mapping[str, Any]) -> tuple[str, str, int]:
@@ -126,25 +94,6 @@ def require_single(member: Backbone) -> None:
         )
 
 
-def _describe(member: Backbone) -> dict[str, Any]:
-    require_single(member)
-    return {
-        "architecture": asdict(member.architecture),
-        "input": asdict(member.input_spec),
-        "provenance": asdict(member.provenance),
-        "num_features": member.num_features,
-    }
-
-
-def _below(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    prefix = f"backbone.{name}"
+def _below(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
     tensors = ((key, value) for key, value in entries_of(state) if isinstance(value, Tensor))
     return {key.removeprefix(prefix): value for key, value in tensors if key.startswith(prefix)}
-
-
-def _member(description: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> Backbone:
-    architecture = Architecture(**description["architecture"])
-    network = architecture.without_weights().build()
-    load_weights(network, weights, path)
-    input_spec = InputSpec.from_mapping(description["input"])
-    return Backbone(network, architecture, input_spec, Provenance.from_mapping(description["provenance"]))

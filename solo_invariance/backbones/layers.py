@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from solo_invariance.backbones.tokens import Pooling, TokenKinds
 from solo_invariance.errors import UserError
 
 
@@ -18,6 +19,7 @@ class LayerFeatures(nn.Module):
         layers: The layers' names as in ``network.named_modules()``. Their outputs are (N, C, H, W), (N, H, W, C),
             (N, T, C) or (N, C), of square images. A single name, in no list, gives features without a name of their
             own, as an output does.
+        pooling: How tokens (N, T, C) become (N, C); by default, the mean of them all.
 
     ``widths`` is the width C of each layer's features by its name, in the order of ``layers``; only a pass tells it,
     and before the first it is empty. ``names`` is what ``layers`` was.
@@ -26,9 +28,10 @@ class LayerFeatures(nn.Module):
         UserError: There is no such layer (the message lists the first level), none is named, or one is named twice.
     """
 
-    def __init__(self, network: nn.Module, layers: str | Sequence[str]) -> None:
+    def __init__(self, network: nn.Module, layers: str | Sequence[str], pooling: Pooling = Pooling()) -> None:
         super().__init__()
         self.network = network
+        self.pooling = pooling
         self.names = layers if isinstance(layers, str) else tuple(layers)
         self.widths: dict[str, int] = {}
         self._module_of = {"": layers} if isinstance(layers, str) else {layer: layer for layer in layers}
@@ -43,13 +46,14 @@ class LayerFeatures(nn.Module):
         Raises:
             UserError: A layer is not called exactly once in the pass, or its output is of none of the shapes above.
         """
-        taps = {name: _Tap(layer) for name, layer in self._module_of.items()}
+        kinds = TokenKinds.of(self.network)
+        taps = {name: _Tap(layer, self.pooling, kinds) for name, layer in self._module_of.items()}
         # The hooks are there for this pass only: nothing of it outlives it, and the network stays as it was.
         with ExitStack() as hooks:
             for tap in taps.values():
                 hooks.enter_context(self._module(tap.layer).register_forward_hook(tap))
             self.network(images)
-        features = {name: tap.features(len(images)) for name, tap in taps.items()}
+        features = {name: tap.features(images.shape[0]) for name, tap in taps.items()}
         self.widths = {name: tensor.shape[1] for name, tensor in features.items()}
         return torch.cat(list(features.values()), dim=1)
 
@@ -64,13 +68,15 @@ class LayerFeatures(nn.Module):
 class _Tap:
     """Takes what one layer returns in one pass."""
 
-    def __init__(self, layer: str) -> None:
+    def __init__(self, layer: str, pooling: Pooling, kinds: TokenKinds) -> None:
         self.layer = layer
+        self._pooling = pooling
+        self._kinds = kinds
         self._seen: list[Tensor] = []
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> None:
         # Averaged at once: layers that follow may overwrite the output in place, and whole maps need memory.
-        self._seen.append(_average_positions(output, self.layer))
+        self._seen.append(self._pooled(output))
 
     def features(self, num_images: int) -> Tensor:
         """Return the layer's features (N, C)."""
@@ -80,32 +86,36 @@ class _Tap:
                 f"backbone.layer={self.layer}: {times} in a pass, expected once; choose the layer around it or after it"
             )
         features = self._seen[0]
-        if len(features) != num_images:
+        if features.shape[0] != num_images:
             raise UserError(
-                f"backbone.layer={self.layer}: its output has {len(features)} rows for {num_images} images; choose "
+                f"backbone.layer={self.layer}: its output has {features.shape[0]} rows for {num_images} images; choose "
                 f"the layer around it"
             )
         return features
 
-
-def _average_positions(output: Any, layer: str) -> Tensor:
-    if not isinstance(output, Tensor):
-        raise UserError(f"backbone.layer={layer}: its output is a {type(output).__name__}, expected a tensor")
-    if output.ndim == 2:
-        return output.clone()
-    positions = _positions(output.shape)
-    if positions is None:
-        raise UserError(
-            f"backbone.layer={layer}: its output {tuple(output.shape)} does not tell positions from channels; another "
-            f"backbone.crop_size may"
-        )
-    return output.mean(dim=positions)
+    def _pooled(self, output: Any) -> Tensor:
+        if not isinstance(output, Tensor):
+            raise UserError(f"backbone.layer={self.layer}: its output is a {type(output).__name__}, expected a tensor")
+        if output.ndim == 3:
+            return self._pooling.of(output, self._kinds, f"layer {self.layer}")
+        if self._pooling.pool is not None:
+            raise UserError(
+                f"backbone.pool={self._pooling.pool}: layer {self.layer} has no tokens (N, T, C), its output is "
+                f"{tuple(output.shape)}; leave backbone.pool out"
+            )
+        if output.ndim == 2:
+            return output.clone()
+        positions = _positions(output.shape)
+        if positions is None:
+            raise UserError(
+                f"backbone.layer={self.layer}: its output {tuple(output.shape)} does not tell positions from channels; "
+                f"another backbone.crop_size may"
+            )
+        return output.mean(dim=positions)
 
 
 def _positions(shape: Sequence[int]) -> tuple[int, ...] | None:
     """Return the dimensions of positions; in maps of square images these are the two equal sides."""
-    if len(shape) == 3:
-        return (1,)
     if len(shape) != 4:
         return None
     _, first, second, third = shape

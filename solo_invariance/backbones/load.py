@@ -1,23 +1,28 @@
 """Any checkpoint or model name, made a backbone."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from solo_invariance.backbones.architecture import OWN_BUILDERS, Architecture
-from solo_invariance.backbones.backbone import Backbone, InputSpec, Provenance
+from solo_invariance.backbones.architecture import Architecture
+from solo_invariance.backbones.backbone import Backbone, Provenance
 from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights, read_args, read_checkpoint, sha256_of
+from solo_invariance.backbones.exported import read_exported
+from solo_invariance.backbones.folders import of_folder
 from solo_invariance.backbones.fused import as_backbone
 from solo_invariance.backbones.fused_checkpoint import fused_from_content
-from solo_invariance.backbones.inputs import input_of
+from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.layouts import FoundWeights, find_weights, has_small_stem, looks_like
 from solo_invariance.backbones.mean_embedding import mean_embedding
 from solo_invariance.backbones.moco import moco_architecture, names_its_arch
 from solo_invariance.backbones.seeded_init import seeded
+from solo_invariance.backbones.sources import OWN_BUILDERS, PublishedWeights, source_of
 from solo_invariance.config.backbone import INPUT_CHECKS, BackboneConfig, ViewsConfig, config_of, require_backbone
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.known_datasets import known_dataset
@@ -29,6 +34,7 @@ def load_backbone(
     *,
     name: str | None = None,
     kwargs: Mapping[str, Any] | None = None,
+    trust: bool | None = None,
     weights: str | None = None,
     heads: Sequence[str] | None = None,
     layer: str | Sequence[str] | None = None,
@@ -44,12 +50,14 @@ def load_backbone(
     """Return the backbone that a checkpoint, or the name of a model, stands for.
 
     Args:
-        source: ``timm:NAME``, ``torchvision:NAME`` or ``random:NAME``; or the path of a checkpoint: a host's or a fused
-            one, or any other code's. A ``BackboneConfig`` has all of these and the keys below.
+        source: ``timm:NAME``, ``torchvision:NAME``, ``hf:NAME``, ``torch.hub:REPOSITORY:NAME``,
+            ``python:MODULE:CALLABLE`` or a plugin's name, or ``random:`` and one of these; or the path of a checkpoint:
+            a host's or a fused one, or any other code's. A ``BackboneConfig`` has all of these and the keys below.
         seed: Seeds the weights of ``random:NAME`` and what is drawn for ``views``; the global random state stays as it
             was.
         name: The architecture of a checkpoint without ``args.json``; it overrides that.
         kwargs: Further arguments for building the network.
+        trust: Whether code may be run that ``torch.hub`` does not trust yet, or that a file names.
         weights: Which of a checkpoint's networks: what its names begin with, or a part of that, such as ``student``; by
             default the one that the method's authors evaluate.
         heads: Names of heads in it, besides those that are known as such: what is neither is refused.
@@ -76,6 +84,7 @@ def load_backbone(
     single = {
         "name": name,
         "kwargs": kwargs,
+        "trust": trust,
         "weights": weights,
         "crop_size": crop_size,
         "label": label,
@@ -88,8 +97,11 @@ def load_backbone(
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(source if isinstance(source, BackboneConfig) else config_of(source), **changes)
     require_backbone(config)
+    if config.checkpoint is not None and Path(config.checkpoint).is_dir():
+        config = of_folder(config)
     if config.checkpoint is not None:
-        backbone = _from_checkpoint(Path(config.checkpoint), config)
+        path = Path(config.checkpoint)
+        backbone = read_exported(path, config) if path.is_dir() else _from_checkpoint(path, config)
     else:
         assert config.name is not None
         backbone = _from_name(config.name, config, seed)
@@ -105,23 +117,54 @@ def load_backbone(
 
 def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
     random_init = name.startswith("random:")
-    architecture_name = name.removeprefix("random:")
-    if not random_init and ":" not in architecture_name:
+    given = name.removeprefix("random:")
+    source, rest = source_of(given)
+    if not random_init and ":" not in given and not source.runs_code:
         raise UserError(
             f"backbone.name={name} has no weights of its own: give backbone.checkpoint too, or take random:{name}, "
             f"timm:{name} or torchvision:{name}"
         )
-    kwargs = {**_pretrained_kwargs(architecture_name, not random_init), **config.kwargs}
-    architecture = Architecture(architecture_name, kwargs)
+    architecture = _named(given, config, not random_init)
+    published = None if random_init else source.published(rest, architecture.kwargs)
+    provenance = Provenance(name)
     with seeded(seed):
-        network = _build_pretrained(architecture, name)
-    return Backbone(network, architecture, _with_own_keys(input_of(architecture, network), config), Provenance(name))
+        if published is not None:
+            architecture, network, provenance = _with_published(published, architecture, name)
+        else:
+            network = architecture.untrained() if random_init else _build_pretrained(architecture, name)
+    if source.runs_code and not random_init:
+        provenance = replace(provenance, sha256=_sha256_of_weights(network))
+    spec = _with_own_keys(architecture.input_of(network, provenance.sha256), config)
+    return Backbone(network, architecture, spec, provenance)
 
 
-def _pretrained_kwargs(name: str, pretrained: bool) -> dict[str, Any]:
-    if name.startswith("timm:"):
-        return {"pretrained": pretrained}
-    return {"weights": "DEFAULT" if pretrained else None} if name.startswith("torchvision:") else {}
+def _named(name: str, config: BackboneConfig, pretrained: bool) -> Architecture:
+    """Return the architecture that somebody named himself, with what it takes to build it."""
+    source, rest = source_of(name)
+    source.require_trust(rest, config.trust)
+    kwargs = {**source.weights(rest, pretrained), **config.kwargs}
+    return Architecture(name, kwargs, trusted=True).settled()
+
+
+def _with_published(
+    published: PublishedWeights, architecture: Architecture, name: str
+) -> tuple[Architecture, nn.Module, Provenance]:
+    architecture = replace(architecture, kwargs=dict(published.kwargs))
+    network = architecture.without_weights().build()
+    state = published.state
+    if state is None:
+        state = find_weights(network, read_checkpoint(published.path), published.path).weights
+    load_weights(network, state, published.path)
+    remarks, revision = published.remarks, published.revision
+    return architecture, network, Provenance(name, sha256=published.sha256, remarks=remarks, revision=revision)
+
+
+def _sha256_of_weights(network: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def _build_pretrained(architecture: Architecture, name: str) -> nn.Module:
@@ -156,7 +199,7 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     found = find_weights(network, content, path, config.weights, config.heads)
     load_weights(network, found.weights, path)
     sha256 = sha256_of(path)
-    own = input_of(architecture, network, sha256) if config.name is not None else InputSpec()
+    own = architecture.input_of(network, sha256) if config.name is not None else InputSpec()
     spec = _with_own_keys(own, config) if args is None else _input_from_args(args, config, path)
     remarks = tuple(_remarks(found, architecture, args, path))
     provenance = Provenance(_label_of(path, args), str(path), sha256, found.key or None, remarks)
@@ -187,7 +230,7 @@ def _fused(content: Mapping[str, Any], path: Path, config: BackboneConfig) -> Ba
     for key in ("weights", "heads", *INPUT_CHECKS):
         if getattr(config, key):
             raise UserError(f"backbone.{key}: checkpoint {path} is a fused one, which says this of each of its members")
-    fused = fused_from_content(content, path)
+    fused = fused_from_content(content, path, config.trust)
     return as_backbone(fused, Provenance(label=fused.label, checkpoint=str(path), sha256=sha256_of(path)))
 
 
@@ -195,7 +238,7 @@ def _architecture_of(
     path: Path, args: Mapping[str, Any] | None, content: Mapping[str, Any], config: BackboneConfig
 ) -> Architecture:
     if config.name is not None:
-        return Architecture(config.name, {**_pretrained_kwargs(config.name, False), **config.kwargs})
+        return _named(config.name, config, False)
     if names_its_arch(content):
         return moco_architecture(content, config.kwargs, path)
     if args is None:
@@ -207,7 +250,7 @@ def _architecture_of(
     name, kwargs = section.get("name"), _mapping(section.get("kwargs") or {}, path, "backbone.kwargs")
     if not isinstance(name, str):
         raise UserError(f"{path.parent / 'args.json'}: no backbone.name in it")
-    return Architecture(name, {**kwargs, **config.kwargs}, method=args.get("method"))
+    return Architecture(name, {**kwargs, **config.kwargs}, method=args.get("method"), trusted=config.trust)
 
 
 def _mapping(value: Any, path: Path, key: str) -> Mapping[str, Any]:

@@ -48,7 +48,7 @@ def _untrained(network: nn.Module, backbone: Backbone) -> nn.Module:
 def _rebuilt(network: nn.Module, backbone: Backbone) -> nn.Module:
     wanted = f"{backbone.provenance.label}: an untrained twin needs an architecture that can be built by name"
     try:
-        fresh = backbone.architecture.without_weights().build()
+        fresh = backbone.architecture.untrained()
     except UserError as error:
         raise UserError(f"{wanted} ({error})") from error
     shapes = {name: value.shape for name, value in fresh.state_dict().items()}

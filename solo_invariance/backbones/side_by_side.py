@@ -5,7 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from solo_invariance.backbones.backbone import Backbone, InputSpec
+from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.backbones.input_spec import InputSpec
 
 
 class SideBySide(nn.Module):

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from solo_invariance.backbones.fused import network_of
 from solo_invariance.backbones.knn_arguments import other_checkpoints
 from solo_invariance.commands.complementarity_table import print_complementarity
+from solo_invariance.commands.export import print_exported
 from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.terminal import console, print_facts, print_remarks, print_targets, progress_bars
 from solo_invariance.config.backbone import BackboneConfig
@@ -52,15 +53,14 @@ def run(config: Any) -> None:
         )
     print_remarks(fused.describe()["remarks"])
     record = Path(settings.out).with_suffix(".json")
+    score = None
     if settings.task.name is not None and settings.mode in ("auto", "weighted"):
         choice = FusionResult.read(record)
-        document["choice"] = choice.as_content()
+        document["choice"], score = choice.as_content(), choice.best_score
         _print_choice(choice)
         console.print(f"what was chosen: {record}", soft_wrap=True)
     if settings.export is not None:
-        size = fused.input_spec.crop_size
-        taken = f"(N, 3, {size}, {size})" if settings.export.endswith(".pt2") else "(N, 3, H, W)"
-        console.print(f"exported: {settings.export}, images {taken} in [0, 1]", soft_wrap=True)
+        print_exported(fused, settings.export)
     about = f"{len(fused.members)} members, {network_of(fused).mode}, {fused.num_features} features"
     console.print(f"{fused.provenance.label}: {about}")
     console.print(f"checkpoint: {settings.out}", soft_wrap=True)
@@ -84,7 +84,11 @@ def run(config: Any) -> None:
         "num_features": fused.num_features,
     }
     row = {"fusion": label, "mode": mode, "features": str(fused.num_features), "checkpoint": settings.out}
-    deliver(Outcome(settings.out, document, [row]))
+    numbers: dict[str, float] = {"num_features": fused.num_features}
+    if score is not None:
+        numbers["score"] = score
+        row["score"] = f"{score:.4f}"
+    deliver(Outcome(settings.out, document, [row], numbers))
 
 
 def _settings(settings: Config) -> FuseSettings:

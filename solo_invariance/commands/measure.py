@@ -19,6 +19,7 @@ from solo_invariance.measure.named import metrics_named, transforms_named
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
 from solo_invariance.report import build_report
+from solo_invariance.report.columns import readable
 from solo_invariance.results import InvarianceResult
 
 __all__ = ["Config", "measure", "run"]
@@ -52,15 +53,21 @@ def _outcome(results: InvarianceResults, out: Path, report: Path) -> Outcome:
         "results": {layer: result.as_content() for layer, result in results.items()},
         "comparisons": [comparison.as_content() for comparison in results.comparisons],
     }
-    return Outcome(str(out), document, [_row(result) for result in results.values()])
+    numbers = {
+        f"{layer}/{name}" if layer else name: value
+        for layer, result in results.items()
+        for name, value in result.numbers().items()
+    }
+    return Outcome(str(out), document, [_row(result) for result in results.values()], numbers)
 
 
 def _row(result: InvarianceResult) -> dict[str, str]:
-    """Return a result's row in the table of a sweep: the mean similarity of each kind of change."""
+    """Return a result's row in the table of a sweep: the mean similarity of each kind of change, and its health."""
     row = {"label": result.label}
     for block in blocks_of(result.transforms, result.views):
         found = block.mean or next(iter(block.entries.values()))
         row[block.title] = cell(found["similarity"], 3).plain
+    row |= {readable(name): cell(one, 2).plain for name, one in result.health.items()}
     return row
 
 

@@ -28,11 +28,13 @@ class Outcome:
         path: Where it is; None for what was only printed.
         document: All of it, as plain data.
         rows: Of the table of a sweep: texts by heading.
+        numbers: By the names that ``objective`` chooses from.
     """
 
     path: str | None
     document: Mapping[str, Any]
     rows: Sequence[Mapping[str, str]] = field(default_factory=list)
+    numbers: Mapping[str, float] = field(default_factory=dict)
 
 
 def output_mode() -> Mode:
@@ -69,6 +71,18 @@ def recorded_to(path: Path) -> Iterator[None]:
         yield
     finally:
         _set(_RECORD, before)
+
+
+@contextmanager
+def aside(one_of_several: bool) -> Iterator[None]:
+    """For a while, print nothing of a job that runs beside others: whoever runs the sweep prints one table of all."""
+    before = os.environ.get(_MODE)
+    if one_of_several:
+        os.environ[_MODE] = "quiet"
+    try:
+        yield
+    finally:
+        _set(_MODE, before)
 
 
 def deliver(outcome: Outcome) -> None:

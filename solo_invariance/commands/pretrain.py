@@ -32,7 +32,16 @@ def run(config: Any) -> None:
         pretrain(config, progress, announce)
     print_summary(ended[0])
     document = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(ended[0]).items()}
-    deliver(Outcome(document["checkpoint"], document, [_row(ended[0])]))
+    deliver(Outcome(document["checkpoint"], document, [_row(ended[0])], _numbers(ended[0])))
+
+
+def _numbers(made: "Pretrained") -> dict[str, float]:
+    """Return what ``objective`` chooses from: what the run has logged of its last epochs, and the loss."""
+    from solo_invariance.hosts.embedded.logged import last_logged
+
+    logged = last_logged(made.checkpoint.parent / "metrics.csv")
+    loss = logged.get("train_loss", made.loss)
+    return {**({} if loss is None else {"loss": loss}), **logged}
 
 
 def _row(made: "Pretrained") -> dict[str, str]:

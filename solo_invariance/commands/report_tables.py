@@ -33,6 +33,7 @@ from solo_invariance.report.grids import (
     transfer_grid,
 )
 from solo_invariance.report.headline import Label, headline
+from solo_invariance.report.health import health_grid
 from solo_invariance.report.layers import LayerCurve, layer_curves
 from solo_invariance.report.leaders import NUM_LEADERS, leaders
 from solo_invariance.report.marks import SYMBOLS, WORDS
@@ -67,6 +68,7 @@ def print_tables(results: Results, console: Console) -> None:
     scores = transfer_grid(results)
     ranks = mean_ranks(scores)
     drawn: list[tuple[Grid, Draw]] = [(grid, partial(_invariance, title)) for title, grid in grids.items()]
+    drawn.append((_compared_rows(health_grid(results)), partial(_invariance, "Label-free health")))
     drawn.append((scores, partial(_transfer, ranks)))
     if any(len(grid.rows) > _MOST_TABLES * _side_by_side(grid, draw, console) for grid, draw in drawn):
         _print_summary(results, grids, scores, console)

@@ -1,26 +1,34 @@
 """The jobs of ``--multirun``: where each writes, and what it tells whoever started it. Imports nothing heavy."""
 
 import hashlib
+import logging
 import os
 import re
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from solo_invariance.commands.outcome import write_record
+from solo_invariance.config.export import is_program
+from solo_invariance.config.objective import SEEKING, ObjectiveError, names_of_objective, values_of
 
 # Where a command's results go; those of the second kind are files.
-_FOLDERS = {"demo": "out", "measure": "out", "transfer": "out", "pretrain": "checkpoint.dir"}
+_FOLDERS = {"demo": "out", "measure": "out", "transfer": "out", "pretrain": "checkpoint.dir", "export": "out"}
 _FILES = {"families": "out", "fuse": "out", "report": "out"}
 _PLAIN = re.compile(r"[A-Za-z0-9_.=+]([\w.=+-]*[A-Za-z0-9_.=+])?", re.ASCII)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=+-]+")
 _LONGEST = 60
 _KEPT = 40
 _HASH = 8
+_OPTIMUM = "optimization_results.yaml"  # as Hydra's sweepers call it
 _INTERPOLATION = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -50,24 +58,38 @@ class Sweep:
         values = {one.key_or_group: str(one.value()) for one in parsed if not one.is_delete()}
         return {key: value for key, value in values.items() if key not in self.fixed}
 
-    def give_a_place(self, config: Any, swept: Mapping[str, str]) -> None:
-        """Let a job write to a place of its own, a folder for each swept key, unless its place differs anyway."""
+    def give_a_place(self, config: Any, swept: Mapping[str, str]) -> str | None:
+        """Let a job write to a place of its own, a folder for each swept key, unless its place differs anyway.
+
+        Returns:
+            The folder that all jobs have their places in; None where that is not said so.
+        """
         from omegaconf import OmegaConf, open_dict
 
         key = self._key
         if key is None or not swept or key in swept or _differs_anyway(_unresolved(config, key)):
-            return
+            return None
         out = OmegaConf.select(config, key)
         if out is None:
-            return
+            return None
         place = Path(out)
         folders = [folder_of(name, value) for name, value in swept.items()]
-        if self.command in _FILES:
-            place = place.with_suffix("").joinpath(*folders, place.name)
+        if self.command in _FILES or is_program(out):
+            root = place.with_suffix("")
+            place = root.joinpath(*folders, place.name)
         else:
-            place = place.joinpath(*folders)
+            root = place
+            place = root.joinpath(*folders)
         with open_dict(config):
             OmegaConf.update(config, key, str(place))
+        return str(root)
+
+    @contextmanager
+    def alone(self, swept: Mapping[str, str]) -> Iterator[None]:
+        """Wait for another job of the same values, as a sweeper may ask for one twice: what that has done is kept."""
+        name = hashlib.sha256(repr(sorted(swept.items())).encode()).hexdigest()[:_HASH]
+        with FileLock(self.records / f"{name}.lock"):
+            yield
 
     def record_of(self, number: int) -> Path:
         """Return the file of a job."""
@@ -77,13 +99,16 @@ class Sweep:
         """Tell that a job failed."""
         write_record(self.record_of(number), {"swept": dict(swept), "error": message})
 
-    def record_job(self, number: int, swept: Mapping[str, str]) -> None:
-        """Tell what a job was, beside what it has made."""
+    def made_by(self, number: int) -> dict[str, Any]:
+        """Return what a job has made."""
         from solo_invariance.results.files import read_json
 
         path = self.record_of(number)
-        made = read_json(path) if path.is_file() else {"path": None, "document": {}, "rows": []}
-        write_record(path, {"swept": dict(swept), **made})
+        return dict(read_json(path)) if path.is_file() else {"path": None, "document": {}, "rows": [], "numbers": {}}
+
+    def record_job(self, number: int, swept: Mapping[str, str], **about: Any) -> None:
+        """Tell what a job was, beside what it has made."""
+        write_record(self.record_of(number), {"swept": dict(swept), **self.made_by(number), **about})
 
     def found(self) -> dict[int, dict[str, Any]]:
         """Return what the jobs have told, by their numbers."""
@@ -102,20 +127,110 @@ def sweep_of(command: str, arguments: Sequence[str]) -> Iterator[Sweep | None]:
     records = _folder()
     try:
         yield Sweep(command, frozenset(_fixed(arguments)), records)
-    finally:
-        shutil.rmtree(records, ignore_errors=True)
+    except BaseException:  # of a launcher, whose jobs may still be at work, or have died: its logs say of what
+        if any(one.is_dir() and any(one.iterdir()) for one in records.glob(".*")):
+            print(f"solo-invariance: what the launcher has logged: {records}", file=sys.stderr)
+        else:
+            shutil.rmtree(records, ignore_errors=True)
+        raise
+    shutil.rmtree(records, ignore_errors=True)
 
 
-def without_traces(arguments: Sequence[str], sweep: Sweep) -> list[str]:
-    """Return a sweep's arguments with Hydra's own folder among the records, which go in the end.
+def usual_of_hydra(arguments: Sequence[str], sweep: Sweep) -> list[str]:
+    """Return a sweep's arguments with what of Hydra is usual here, where it was not chosen.
 
-    Where a launcher was chosen, or the folder, it stays: the logs of jobs are in it.
+    Hydra's own folder, in which launchers have their logs, is among the records, which go in the end. A trial of Optuna
+    that fails stops no other.
     """
     from solo_invariance.config.overrides import quoted
 
-    if any(re.match(r"\+{0,2}hydra[./](sweep|launcher|sweeper)", argument) for argument in arguments):
-        return [*arguments]
-    return [*arguments, f"hydra.sweep.dir={quoted(str(sweep.records))}"]
+    usual = {"hydra.sweep.dir": quoted(str(sweep.records))}
+    if "hydra/sweeper=optuna" in arguments:
+        with suppress(ImportError):  # which Hydra says in its own words
+            import optuna
+
+            optuna.logging.set_verbosity(optuna.logging.WARNING)
+        logging.getLogger("hydra_plugins.hydra_optuna_sweeper").setLevel(logging.CRITICAL)  # a job that fails says why
+        usual["hydra.sweeper.max_failure_rate"] = "1.0"
+    chosen = {argument.lstrip("+").partition("=")[0] for argument in arguments}
+    return [*arguments, *(f"{key}={value}" for key, value in usual.items() if key not in chosen)]
+
+
+def keep_optimum(sweep: Sweep, found: Mapping[int, Mapping[str, Any]]) -> Path | None:
+    """Bring what a sweeper has written of the best values to where the results are; return where it is."""
+    written = sweep.records / _OPTIMUM
+    if not written.is_file():
+        return None
+    roots = [record["root"] for record in found.values() if record.get("root")]
+    paths = [record["path"] for record in found.values() if record.get("path")]
+    if not roots and not paths:
+        return None
+    root = Path(roots[0] if roots else os.path.commonpath([*map(os.path.dirname, paths)]))
+    root.mkdir(parents=True, exist_ok=True)
+    plain = re.sub(r"^([\s-]*)\+{1,2}", r"\1", written.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    (root / _OPTIMUM).write_text(plain, encoding="utf-8")  # keys as they are typed
+    return root / _OPTIMUM
+
+
+def objective_of(config: Any, numbers: Mapping[str, float]) -> dict[str, float]:
+    """Return the numbers of a job that a sweeper may optimise, by name; none where no objective was chosen.
+
+    Args:
+        config: The job's.
+        numbers: All that its result has.
+
+    Raises:
+        ObjectiveError: There is none of that name.
+    """
+    chosen = _objective(config)
+    return dict(zip(names_of_objective(chosen), values_of(chosen, numbers), strict=True))
+
+
+def require_an_objective(config: Any, about: Any) -> None:
+    """Refuse a sweep that seeks the best values of nothing, before anything is computed.
+
+    Args:
+        config: The job's.
+        about: Hydra's configuration of it.
+
+    Raises:
+        ObjectiveError: The sweeper needs an objective, or as many as it has directions.
+    """
+    sweeper, names = about.runtime.choices.get("hydra/sweeper"), names_of_objective(_objective(config))
+    if sweeper not in SEEKING:
+        return
+    if not names:
+        raise ObjectiveError(
+            f"objective is missing: hydra/sweeper={sweeper} needs a number of each job, objective=NAME"
+        )
+    directions = directions_of(about)
+    if directions and len(directions) != len(names):
+        raise ObjectiveError(
+            f"objective={','.join(names)}: {len(names)} of them, and {len(directions)} directions "
+            f"(hydra.sweeper.direction={','.join(directions)}): expected as many"
+        )
+
+
+def directions_of(about: Any) -> list[str]:
+    """Return in which direction a sweeper goes for each objective: ``minimize`` or ``maximize``; none if unknown."""
+    found = about.sweeper.get("direction")
+    listed = [] if found is None else [found] if isinstance(found, str | Enum) else [*found]
+    return [one.name if isinstance(one, Enum) else str(one) for one in listed]
+
+
+def runs_in_parallel() -> bool:
+    """Return, within a job, whether a launcher may run several at once, whose output would mix."""
+    from hydra.core.hydra_config import HydraConfig
+
+    about = HydraConfig.get()
+    return not str(about.launcher.get("_target_", "")).endswith(".BasicLauncher")
+
+
+def _objective(config: Any) -> Any:
+    from omegaconf import OmegaConf
+
+    chosen = config.get("objective")
+    return OmegaConf.to_container(chosen) if OmegaConf.is_config(chosen) else chosen
 
 
 def folder_of(key: str, value: str) -> str:

@@ -86,10 +86,14 @@ def print_measured_layers(results: Sequence[InvarianceResult]) -> None:
     shown = [entry for found in blocks.values() for block in found for entry in block.entries.values()]
     # Layers have different widths, on which the plain one depends.
     metric = "width_matched_similarity" if all("width_matched_similarity" in one for one in shown) else "similarity"
-    table = _empty([f"mean {readable(metric)}, {kind}" for kind in kinds], "layer")
-    for label, found in blocks.items():
+    health = list(dict.fromkeys(name for result in results for name in result.health))
+    headings = [f"mean {readable(metric)}, {kind}" for kind in kinds]
+    table = _empty([*headings, *map(readable, health)], "layer")
+    for result in results:
+        found = blocks[result.label]
         of_kind = {block.title: block.mean.get(metric) or next(iter(block.entries.values()))[metric] for block in found}
-        table.add_row(Text(label), *(cell(of_kind.get(kind), 3, "") for kind in kinds))
+        of_features = (cell(result.health.get(name), 2) for name in health)
+        table.add_row(Text(result.label), *(cell(of_kind.get(kind), 3, "") for kind in kinds), *of_features)
     console.print(table, "")
     _print_cautions(dict.fromkeys(caution for result in results for caution in result.cautions))
 
@@ -100,10 +104,27 @@ def print_measured(result: InvarianceResult) -> None:
     print_blocks(_title(result.label, result), blocks)
     if result.budget == "adaptive" and result.transforms:
         console.print(adaptive_in_words(result), soft_wrap=True, highlight=False)
+    print_health(result.health, f"of {result.backbone.num_features} features")
     _print_left_out(result)
 
 
+def print_health(health: Mapping[str, Estimate], of: str, sign: str = "") -> None:
+    """Print the metrics of features, which are of no change of the images, in one line.
+
+    Args:
+        health: By name.
+        of: What they are of.
+        sign: ``+`` to show the signs of differences, and which of them are none by chance.
+    """
+    if health:
+        listed = ", ".join(f"{readable(name)} {cell(one, 2, sign).plain.rstrip()}" for name, one in health.items())
+        console.print(f"health {of}: {listed}", highlight=False, soft_wrap=True)
+
+
 def _title(what: str, result: InvarianceResult) -> str:
+    if not result.transforms and not result.views:
+        count = "" if result.reference is None else f"{result.reference.num_images} "
+        return f"{what}: features of {count}images, protocol {result.protocol}"
     on = f"{result.num_images} images, k {result.k}" if result.transforms else "view sets"
     if result.budget == "adaptive" and result.transforms:
         on = f"up to {on}, budget adaptive"
@@ -137,10 +158,12 @@ def print_comparison(comparison: InvarianceComparison) -> None:
     ours, theirs = comparison.label, comparison.against.label
     named = theirs if theirs != ours else f"{theirs} ({comparison.against.out})"
     counts = sorted({entry.num_images for entry in entries})
-    on = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    on = f" on {' to '.join(map(str, dict.fromkeys([counts[0], counts[-1]])))} images" if counts else ""
     what = " or groups" if comparison.views else ""
-    print_blocks(f"{ours} minus {named}: paired differences on {on} images{what}", blocks, sign="+")
+    print_blocks(f"{ours} minus {named}: paired differences{on}{what}", blocks, sign="+")
+    print_health(comparison.health, "difference", sign="+")
     differences = [one for block in blocks for found in block.entries.values() for one in found.values()]
+    differences += comparison.health.values()
     console.print(multiplicity(differences), style="dim", soft_wrap=True)
     _print_cautions(comparison.cautions)
 

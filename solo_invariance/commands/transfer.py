@@ -1,20 +1,19 @@
 """``solo-invariance transfer``: how well does a frozen backbone do on a task?"""
 
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.commands.in_processes import run_shared
 from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.tables import cell, print_differences, print_scores
 from solo_invariance.commands.terminal import console, print_facts, print_remarks, print_targets, progress_bars
-from solo_invariance.config.composed import as_dict, as_object, literal
+from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.task import TaskConfig
+from solo_invariance.config.task_entries import task_from
 from solo_invariance.config.transfer import TransferConfig as Config
-from solo_invariance.errors import UserError, reason_of
+from solo_invariance.errors import UserError
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
 from solo_invariance.results import TransferResult
@@ -48,7 +47,19 @@ def _run(processes: Processes, device: torch.device, config: Any) -> None:
     scores = {task: f"{result.metric} {cell(result.score, 3)}" for task, result in results.items()}
     if len(scores) == 1:  # of several jobs, each has perhaps another task
         scores = {"task": next(iter(scores)), "score": next(iter(scores.values()))}
-    deliver(Outcome(config.out, document, [{"label": next(iter(results.values())).label, **scores}]))
+    rows = [{"label": next(iter(results.values())).label, **scores}]
+    deliver(Outcome(config.out, document, rows, _numbers(results)))
+
+
+def _numbers(results: Mapping[str, TransferResult]) -> dict[str, float]:
+    """Return what ``objective`` chooses from: of one task its numbers, of several the scores and their mean."""
+    scores = {f"score.{task}": result.mean_score for task, result in results.items()}
+    first, *others = results.values()
+    if not others:
+        return {**scores, **first.numbers()}
+    seconds = sum(result.numbers().get("seconds", 0.0) for result in results.values())
+    mean = sum(scores.values()) / len(scores)
+    return {**scores, "score.mean": mean, "num_features": first.backbone.num_features, "seconds": seconds}
 
 
 def transfer(
@@ -98,17 +109,7 @@ def _tasks(settings: Config) -> list[TaskConfig]:
     """Return the tasks of ``tasks``, each of which takes from ``task`` what it does not say itself."""
     if not isinstance(settings.tasks, list):
         raise UserError(f"tasks={settings.tasks}: expected a list, such as [shape,hue]")
-    return [_task(settings.task, {"name": entry} if isinstance(entry, str) else entry) for entry in settings.tasks]
-
-
-def _task(usual: TaskConfig, entry: Any) -> TaskConfig:
-    if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
-        raise UserError(f"tasks: {entry} is neither a task's name nor a mapping with a name")
-    try:
-        merged = OmegaConf.merge(OmegaConf.structured(TaskConfig), literal(asdict(usual)), literal(entry))
-        return as_object(merged, TaskConfig)
-    except OmegaConfBaseException as error:
-        raise UserError(f"tasks: {entry['name']}: {reason_of(error)}") from error
+    return [task_from(entry, settings.task) for entry in settings.tasks]
 
 
 def _print_remarks_on(result: TransferResult) -> None:

@@ -1,6 +1,7 @@
 """``backbone`` of a configuration."""
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import InitVar, dataclass, field
@@ -11,9 +12,13 @@ from solo_invariance.config.checks import LARGEST_SIDE, Checked, require_checkpo
 from solo_invariance.config.kinds import FamilyChoice, FilePath, Names, chosen_from, in_words
 from solo_invariance.config.older import with_todays_names
 from solo_invariance.errors import UserError
+from solo_invariance.plugins import discover
 
-MODELS = ("timm:", "torchvision:", "random:")
+MODELS = ("timm:", "torchvision:", "hf:", "torch.hub:", "python:", "random:")
 """What the names of models begin with."""
+
+CHECKPOINTS = (".ckpt", ".pth", ".pt", ".tar", ".bin", ".safetensors")
+"""What files of weights are called."""
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 """How images may be resized."""
@@ -45,9 +50,11 @@ class BackboneConfig(Checked):
     Args:
         checkpoint: A host's or fused checkpoint, or any other code's (then ``name`` is needed, unless it says its
             ``arch``).
-        name: ``timm:NAME``, ``torchvision:NAME``, ``random:NAME``, or the architecture of a checkpoint without
-            ``args.json``; it overrides that and an ``arch`` that the checkpoint names.
+        name: ``timm:NAME``, ``torchvision:NAME``, ``hf:NAME``, ``torch.hub:REPOSITORY:NAME``,
+            ``python:MODULE:CALLABLE``, a plugin's, ``random:`` and one of these; or the architecture of a checkpoint
+            without ``args.json``; it overrides that and an ``arch`` that the checkpoint names.
         kwargs: Further arguments for building the network.
+        trust: Whether code may be run that ``torch.hub:`` does not trust yet, or that a file names.
         weights: Which of a checkpoint's networks: what its names begin with, or a part of that, such as ``student``; by
             default the one that the method's authors evaluate.
         heads: Names of heads in it, besides those that are known as such: what is neither is refused.
@@ -68,6 +75,7 @@ class BackboneConfig(Checked):
     checkpoint: FilePath | None = None
     name: str | None = None
     kwargs: dict[str, Any] = field(default_factory=dict)
+    trust: bool = False
     weights: str | None = None
     heads: list[str] = field(default_factory=list)
     layer: Names = None
@@ -114,18 +122,62 @@ class BackboneConfig(Checked):
 
 def config_of(source: Path | str) -> BackboneConfig:
     """Return what names a backbone by a single word: a model's name, or the path of a checkpoint, which may look so."""
-    if isinstance(source, str) and source.startswith(MODELS) and not os.path.lexists(source):
-        return BackboneConfig(name=source)
+    is_name = isinstance(source, str) and (source.startswith(MODELS) or source in _plugins())
+    if is_name and not os.path.lexists(source):
+        return BackboneConfig(name=str(source))
     return BackboneConfig(checkpoint=str(source))
+
+
+def _plugins() -> set[str]:
+    return {plugin.name for plugin in discover("backbones")}
 
 
 def require_backbone(config: BackboneConfig) -> None:
     """Raise UserError where no backbone is named, or its checkpoint is not there."""
     if config.checkpoint is not None:
+        path = Path(config.checkpoint)
         with suppress(OSError):  # whoever reads it says why it cannot be looked at
-            require_checkpoint(Path(config.checkpoint))
+            if not path.is_dir():
+                require_checkpoint(path)
+            elif not (path / "config.json").is_file():
+                checkpoint_in(path)
     elif config.name is None:
-        raise UserError("no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, torchvision:NAME, ...")
+        raise UserError("no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, hf:ORG/NAME, ...")
+
+
+def checkpoint_in(folder: Path) -> Path:
+    """Return the only checkpoint in a folder that does not say itself what it is, as a run of solo-learn's has it.
+
+    Raises:
+        UserError: There is none, or several; the message says what there is.
+        OSError: The folder cannot be looked at.
+    """
+    names = sorted(os.listdir(folder))
+    found = [name for name in names if name.lower().endswith(CHECKPOINTS) and (folder / name).is_file()]
+    if len(found) == 1:
+        return folder / found[0]
+    if found:
+        last = max(found, key=lambda name: (_epoch(name), (folder / name).stat().st_mtime))
+        raise UserError(
+            f"checkpoint {folder}: is a directory with {len(found)} checkpoints ({_some(found)}): name one of them, "
+            f"backbone.checkpoint={folder / last}"
+        )
+    holds = f"it has {_some(names)}" if names else "it is empty"
+    raise UserError(
+        f"checkpoint {folder}: is a directory with neither config.json nor a checkpoint in it ({holds}); name a file, "
+        f"or a folder of `export`, timm, transformers or one run of solo-learn"
+    )
+
+
+def _epoch(name: str) -> int:
+    """Return the epoch that solo-learn and Lightning write into the names of checkpoints; -1 for others."""
+    found = re.findall(r"ep(?:och)?=(\d+)", name)
+    return int(found[-1]) if found else -1
+
+
+def _some(names: list[str], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def _crop_size(value: Any) -> str | None:

@@ -6,7 +6,8 @@ from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_workers
-from solo_invariance.config.kinds import FilePath, chosen_from
+from solo_invariance.config.export import require_place
+from solo_invariance.config.kinds import FilePath, Names, chosen_from
 from solo_invariance.config.measure import EMBEDDED
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.errors import UserError
@@ -58,6 +59,7 @@ class FuseConfig(Checked):
     num_workers: int = 4
     cache: bool = True
     export: FilePath | None = None
+    objective: Names = None
     out: FilePath = "fused.ckpt"
 
     def __post_init__(self) -> None:
@@ -67,3 +69,5 @@ class FuseConfig(Checked):
         require_positive(self, "width", "max_members", "batch_size")
         require_workers(self)
         require_at_least(2, self, "folds")
+        if self.export is not None:
+            require_place(self.export, "export")

@@ -16,6 +16,12 @@ EMBEDDED = "latent_scenes"
 EMBEDDED_VIEWS = ("pose", "light_direction", "light_hue")
 """The view sets that the embedded dataset renders."""
 
+ALWAYS_MEASURED = ("similarity", "width_matched_similarity", "distance")
+"""The metrics that are measured whatever is chosen."""
+
+KINDS = ("spatial", "appearance")
+"""What transforms change: where the pixels are, or their values. Those of plugins may have other kinds."""
+
 TRANSFORMS_EXAMPLE, METRICS_EXAMPLE = "[rotation,hue]", "[similarity,distance]"
 """What messages show of the lists that ``transforms`` and ``metrics`` are."""
 
@@ -144,6 +150,7 @@ class MeasureConfig(Checked):
     batch_size: int | None = None
     num_workers: int = 4
     against: FilePath | None = None
+    objective: Names = None
     out: FilePath = "runs/measure"
 
     def __post_init__(self) -> None:

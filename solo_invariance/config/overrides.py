@@ -42,7 +42,7 @@ _CHOICE = re.compile(r"choice\((.*)\)", re.DOTALL)
 _SWEEP = re.compile(r"(?:range|interval|glob|shuffle|sort|tag)\(.*\)", re.DOTALL)
 _OPENING, _CLOSING = "([{", ")]}"
 _LISTED = 8
-_GROUPS = [("+invariance", "monitor")]  # a configuration that has a section's name
+_GROUP, _OF_GROUP = "+invariance", ("monitor", "transfer")  # configurations of a group that has a section's name
 
 
 def hydra_arguments(arguments: Sequence[str], schema: type[Any]) -> list[str]:
@@ -150,7 +150,7 @@ def _override(argument: str, schema: type[Any], sweeps: bool) -> str:
             return argument  # takes a key away
         raise UserError(f"{argument!r}: expected key=value")
     sign, key, value = parts.group("sign", "key", "value")
-    if sign == "~" or (sign == "+" and (sign + key, value) in _GROUPS):
+    if sign == "~" or (sign + key == _GROUP and all(one in _OF_GROUP for one in split_items(value.strip("[] ")))):
         return argument
     whole = HydraConf if key == "hydra" or key.startswith("hydra.") else schema
     key = name_section(key, value, schema)

@@ -11,18 +11,26 @@ from solo_invariance.config.backbone import BackboneConfig, config_of, require_b
 from solo_invariance.config.checks import require_device, require_directory, require_runs
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.demo import DemoConfig
+from solo_invariance.config.export import ExportConfig
 from solo_invariance.config.families import FamiliesConfig
 from solo_invariance.config.fuse import FuseConfig, require_members
 from solo_invariance.config.kinds import schema_of
 from solo_invariance.config.measure import (
+    ALWAYS_MEASURED,
+    EMBEDDED,
+    EMBEDDED_VIEWS,
+    KINDS,
     METRICS_EXAMPLE,
     TRANSFORMS_EXAMPLE,
     MeasureConfig,
     require_data,
 )
+from solo_invariance.config.objective import EVERYWHERE, require_objective
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.config.report import ReportConfig
+from solo_invariance.config.task_entries import watch_transfer_from, watched_task
 from solo_invariance.config.transfer import ProbeConfig, TransferConfig
+from solo_invariance.config.watch_transfer import WATCH_TRANSFER
 from solo_invariance.errors import UserError
 from solo_invariance.plugins import Kind, discover, find_plugin, names_chosen
 
@@ -57,10 +65,33 @@ def _measure(settings: MeasureConfig, plain: Mapping[str, Any]) -> None:
     if settings.data.name is None:
         _require_folders(settings.data.path)
     _require_folders(settings.reference.path)
+    require_objective(settings.objective, *_numbers_of_measuring(settings, plain))
+
+
+def _numbers_of_measuring(settings: MeasureConfig, plain: Mapping[str, Any]) -> tuple[list[str], list[str]]:
+    """Return the names of numbers that a measurement will have, and what those of others begin with."""
+    metrics = [*dict.fromkeys([*ALWAYS_MEASURED, *names_chosen("metrics", plain["metrics"], METRICS_EXAMPLE)])]
+    for_views = settings.data.name not in (None, EMBEDDED)
+    named = [] if settings.transforms is None and for_views else plain["transforms"] or "all"
+    if settings.transforms == []:
+        named = []
+    changes = [*names_chosen("transforms", named, TRANSFORMS_EXAMPLE), *(settings.views or ())]
+    changes = [*(f"mean_{kind}" for kind in KINDS if changes), *changes]
+    if settings.views is None and settings.data.name is not None:
+        changes += [*EMBEDDED_VIEWS] if settings.data.name == EMBEDDED else [settings.data.name]
+    known = [f"{metric}.{change}" for change in changes for metric in metrics]
+    health = [f"health.{metric}" for metric in metrics if metric not in ALWAYS_MEASURED]
+    further = [f"{metric}.mean_" for metric in metrics]  # of kinds that a plugin's transforms may have
+    layers = settings.backbone.layer if isinstance(settings.backbone.layer, list) else []
+    names = [*known, *health, *EVERYWHERE]
+    return names, [*further, "similarity_without_identity.", *(f"{layer}/" for layer in (*layers, "untrained"))]
 
 
 def _transfer(settings: TransferConfig, plain: Mapping[str, Any]) -> None:
     tasks = plain["tasks"] if isinstance(plain["tasks"], list) else [settings.task.name]
+    scores = ["score.mean"] if len(tasks) > 1 else ["score"]
+    known = [*scores, *(f"score.{task}" for task in _named(tasks)), *EVERYWHERE]
+    require_objective(settings.objective, known, [] if len(tasks) > 1 else ["outputs."])
     _require("tasks", _named(tasks))
     _require_views_of(settings.backbone, plain)
     require_device(settings.device)
@@ -69,6 +100,8 @@ def _transfer(settings: TransferConfig, plain: Mapping[str, Any]) -> None:
 
 
 def _fuse(settings: FuseConfig, plain: Mapping[str, Any]) -> None:
+    chosen = settings.task.name is not None and settings.mode in ("auto", "weighted")
+    require_objective(settings.objective, ["num_features", *(["score"] if chosen else [])])
     if settings.mode != "auto" and settings.mode not in (plugin.name for plugin in discover("fusions")):
         return  # which is refused with more to say
     _require("tasks", _named([settings.task.name]))
@@ -82,6 +115,13 @@ def _fuse(settings: FuseConfig, plain: Mapping[str, Any]) -> None:
             if isinstance(member, str):
                 require_backbone(config_of(member))
     _require_folders(settings.reference.path)
+
+
+def _export(settings: ExportConfig, plain: Mapping[str, Any]) -> None:
+    _require_views_of(settings.backbone, plain)
+    require_backbone(settings.backbone)
+    if settings.measured:
+        require_runs(settings.measured)
 
 
 def _report(settings: ReportConfig, plain: Mapping[str, Any]) -> None:
@@ -99,15 +139,22 @@ def _demo(settings: DemoConfig, plain: Mapping[str, Any]) -> None:
 
 
 def _pretrain(settings: PretrainConfig, plain: Mapping[str, Any]) -> None:
+    monitored = ["invariance/", "health/"] if settings.invariance.monitor is not None else []
+    scored = ["transfer/", "health/"] if settings.invariance.transfer is not None else []
+    require_objective(settings.objective, ["loss"], ["train_", *dict.fromkeys([*monitored, *scored])])
     for place, entry in enumerate(plain["augmentations"]):
         if isinstance(entry, dict) and isinstance(entry.get("family"), str | list | dict):
             _require("families", _families_in(entry["family"]), f"augmentations[{place}].family")
     if settings.data.dataset == "custom":
         _require_folders(settings.data.train_path)
+    if plain["invariance"]["transfer"] is not None:
+        watched = [watched_task(entry)[0] for entry in watch_transfer_from(plain["invariance"]["transfer"]).tasks]
+        _require("tasks", [str(task.name) for task in watched], f"{WATCH_TRANSFER}.tasks")
 
 
 _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
     "demo": _demo,
+    "export": _export,
     "families": _families,
     "fuse": _fuse,
     "measure": _measure,

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_sides, require_workers
-from solo_invariance.config.kinds import FamilyChoice, FilePath, MonitorKeys, chosen_from, in_words
+from solo_invariance.config.kinds import FamilyChoice, FilePath, MonitorKeys, Names, chosen_from, in_words
+from solo_invariance.config.watch_transfer import WatchTransferConfig
 from solo_invariance.errors import UserError, did_you_mean
 
 METHODS = ("mocov2", "mocov2plus", "simclr")
@@ -123,6 +124,7 @@ class InvarianceConfig(Checked):
     canvas: str | None = field(default=None, metadata=chosen_from("whole", "centre"))
     canvas_size: int | None = None
     monitor: Annotated[Any, MonitorKeys | None] = None
+    transfer: Annotated[Any, WatchTransferConfig | None] = None
 
 
 @dataclass
@@ -146,6 +148,7 @@ class PretrainConfig(Checked):
     devices: Any = field(default=1, metadata=in_words("whole number"))
     precision: Any = field(default="32-true", metadata=in_words("text"))
     seed: int = 5
+    objective: Names = None
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -23,6 +23,7 @@ from solo_invariance.config.kinds import (
     members_of,
     schema_of,
 )
+from solo_invariance.config.watch_transfer import WatchTransferConfig
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,13 @@ COMMANDS = {
             "solo-invariance fuse 'measured=[runs]'",
         ),
     ),
+    "export": Command(
+        "write a backbone for others",
+        (
+            "solo-invariance export backbone.checkpoint=ventral.ckpt 'measured=[runs/ventral]' out=exported/ventral",
+            "solo-invariance export backbone.checkpoint=fused.ckpt out=fused.pt2",
+        ),
+    ),
     "transfer": Command(
         "how well a frozen backbone does on a task",
         (
@@ -128,7 +136,7 @@ _CONFIGURATIONS = {  # the packages of the configurations that keys choose from,
     "+invariance": ("solo_invariance.plugin_configs.invariance", ""),
     "+recipe": ("solo_invariance.config", "recipe/"),
 }
-_MONITOR = "invariance.monitor"
+_WATCHES = ("invariance.monitor", "invariance.transfer")  # what +invariance=NAME brings
 _PLURALS = {"text": "names", "keys and values": "keys and values"}
 
 
@@ -191,11 +199,12 @@ def keys_of(command: str) -> tuple[Key, ...]:
         if said[name].is_configuration
         else _key(name, field, kind, default, said[name])
         for name, field, kind, default in _fields(schema_of(command)())
-        if name != _MONITOR
+        if name not in _WATCHES
     ]
     keys += [_configuration(name, line) for name, line in said.items() if name.startswith("+")]
     keys.sort(key=lambda key: places[key.name])
-    return (*keys, *(_monitor_keys() if _MONITOR in said else ()))
+    watched = [*_monitor_keys(), *_transfer_keys()] if _WATCHES[0] in said else []
+    return (*keys, *watched)
 
 
 def commands_with(name: str) -> list[str]:
@@ -299,9 +308,8 @@ def _configuration(name: str, line: _Line) -> Key:
 
 def _monitor_keys() -> Iterator[Key]:
     """Yield the keys that ``+invariance=monitor`` brings."""
-    text = (files("solo_invariance.plugin_configs.invariance") / "monitor.yaml").read_text(encoding="utf-8")
     known = members_of(MonitorKeys)
-    for name, line in _read(text).items():
+    for name, line in _said_of_watch("monitor").items():
         section, _, short = name.partition(".")
         if section == "monitor" and short:
             kind = known.get(short, int)
@@ -309,6 +317,19 @@ def _monitor_keys() -> Iterator[Key]:
             default = line.value.replace(", ", ",")
             group = "While it trains, with +invariance=monitor"
             yield Key(f"invariance.{name}", group, kind_in_words(kind), choices, default, line.meaning)
+
+
+def _transfer_keys() -> Iterator[Key]:
+    """Yield the keys that ``+invariance=transfer`` brings."""
+    group = "While it trains, with +invariance=transfer"
+    said = _said_of_watch("transfer")
+    for name, field, kind, default in _fields(WatchTransferConfig()):
+        yield _key(f"invariance.transfer.{name}", field, kind, default, said[f"transfer.{name}"]._replace(group=group))
+
+
+def _said_of_watch(name: str) -> dict[str, _Line]:
+    folder = files("solo_invariance.plugin_configs.invariance")
+    return _read((folder / f"{name}.yaml").read_text(encoding="utf-8"))
 
 
 def _said_of(command: str) -> dict[str, _Line]:

@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_workers
-from solo_invariance.config.kinds import FilePath, chosen_from
+from solo_invariance.config.kinds import FilePath, Names, chosen_from
 from solo_invariance.config.protocol import ProtocolName
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.errors import UserError, did_you_mean
@@ -98,6 +98,7 @@ class TransferConfig(Checked):
     batch_size: int | None = None
     num_workers: int = 4
     cache: bool = True
+    objective: Names = None
     out: FilePath = "runs/transfer"
 
     def __post_init__(self) -> None:

@@ -10,18 +10,16 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import is_dataclass
 from typing import Any, get_origin, is_typeddict
 
-from solo_invariance.config.backbone import MODELS
+from solo_invariance.config.backbone import CHECKPOINTS, MODELS
 from solo_invariance.config.kinds import is_open, kinds_of, members_of, schema_of
 from solo_invariance.config.reference import COMMANDS, Key, keys_of
 from solo_invariance.errors import UserError, did_you_mean
 
-CHECKPOINTS = (".ckpt", ".pth", ".pt", ".tar", ".bin", ".safetensors")
-"""What files of weights are called."""
-
 _KEY = re.compile(r"(?P<sign>\+{0,2}|~)(?P<key>[\w$-]+(?:\.[\w$-]+)*)=(?P<value>.*)", re.DOTALL | re.ASCII)
 _IN_QUOTES = re.compile(r"[^\w./=:+,@%-]")  # what zsh or bash read otherwise
 _FOLDERS = ("data.path", "data.train_path", "task.path", "runs")  # where a bare word goes that nothing else is known of
-_MONITOR = "invariance.monitor."
+_WATCH = re.compile(r"invariance\.(monitor|transfer)\.")
+_CONFIGURATIONS = re.compile(r"[\w/-]+|\[[\w/, -]*\]")  # a name, or a list of names
 _MOST = 3
 
 
@@ -45,9 +43,13 @@ def require_meant(command: str, overrides: Sequence[str], only_ours: bool = True
     if words:
         raise UserError(_words_without_keys(command, overrides, words))
     typed = [match.group("sign", "key", "value") for match in map(_KEY.fullmatch, overrides) if match]
+    watches = [value for sign, key, value in typed if (sign, key) == ("+", "invariance")]
+    if command == "pretrain" and len(watches) > 1:
+        names = ",".join(name for value in watches for name in _names_in(value))
+        raise UserError(f"+invariance: is there {len(watches)} times; take '+invariance=[{names}]'")
     for sign, key, value in typed:
         if sign != "~" and key.partition(".")[0] != "hydra":
-            _require_key(command, sign, key, value, {one for _, one, _ in typed}, only_ours)
+            _require_key(command, sign, key, value, {one: said for _, one, said in typed}, only_ours)
     if command == "transfer":
         _require_one_way_to_name_tasks({key: value for _, key, value in typed})
 
@@ -101,7 +103,9 @@ def override_of(command: str, word: str, within: str = "") -> str | None:
         ('backbone.name=timm:resnet50', "'members=[a.ckpt]'")
     """
     keys = {key.name: key for key in keys_of(command) if key.name.startswith(within)}
-    if os.path.lexists(word) and not word.lower().endswith(CHECKPOINTS):
+    if os.path.isfile(os.path.join(word, "config.json")):
+        found = _first(keys, ("backbone.checkpoint", "members"))
+    elif os.path.lexists(word) and not word.lower().endswith(CHECKPOINTS):
         found = _folder(keys)
     elif word.lower().endswith(CHECKPOINTS):
         found = _first(keys, ("backbone.checkpoint", "members"))
@@ -162,7 +166,7 @@ def _meant(command: str, overrides: Sequence[str]) -> Iterator[str | None]:
         yield override_of(command, before) if os.path.lexists(before) else _with_value(keys[before], "VALUE")
 
 
-def _require_key(command: str, sign: str, key: str, value: str, typed: set[str], only_ours: bool) -> None:
+def _require_key(command: str, sign: str, key: str, value: str, typed: dict[str, str], only_ours: bool) -> None:
     if key == "augmentations" and value.startswith(("[", "{", "null")):
         raise UserError(
             "augmentations: choose a configuration, augmentations=invariance/NAME; a family written out goes to "
@@ -172,12 +176,13 @@ def _require_key(command: str, sign: str, key: str, value: str, typed: set[str],
     if f"+{key}" in choosing and sign != "+" and value in choosing[f"+{key}"].choices:
         raise UserError(f"{key}={value}: needs a plus, +{key}={value}")
     chosen = choosing.get(f"{sign}{key}")
-    if chosen is not None and only_ours and re.fullmatch(r"[\w/-]+", value):
-        _require_configuration(chosen, value)
     if chosen is not None:
+        for name in _names_in(value) if only_ours else ():
+            _require_configuration(chosen, name)
         return
-    if f"{key}.".startswith(_MONITOR) and key.removeprefix(_MONITOR) != key and "invariance" not in typed:
-        raise UserError(f"{key}: is set with +invariance=monitor, which brings it; add that")
+    watch = _WATCH.match(key)
+    if watch and ("invariance" not in typed or watch[1] not in _names_in(typed["invariance"], watch[1])):
+        raise UserError(f"{key}: is set with +invariance={watch[1]}, which brings it; add that")
     if not is_known(schema_of(command), key):
         if only_ours:
             raise UserError(unknown_key(command, key))
@@ -188,6 +193,13 @@ def _require_key(command: str, sign: str, key: str, value: str, typed: set[str],
         if meant is not None:
             shown = ", ".join(f"{key}.{name}=..." for name in [*members_of(kind)][:_MOST])
             raise UserError(f"{key}={value}: is a section, set its keys, such as {shown}; did you mean {meant}?")
+
+
+def _names_in(value: str, otherwise: str = "") -> list[str]:
+    """Return the names of configurations that a value chooses; of one that is written out, what it is taken for."""
+    if not _CONFIGURATIONS.fullmatch(value):
+        return [otherwise] if otherwise else []
+    return re.findall(r"[\w/-]+", value)
 
 
 def _require_configuration(key: Key, value: str) -> None:

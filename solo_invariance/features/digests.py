@@ -1,12 +1,14 @@
 """What images and backbones are known by: hashes of what they are, not of where they lie."""
 
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -98,7 +100,7 @@ def digest_of_backbone(backbone: Backbone) -> str:
     """Return a hash of all that a backbone's features of given pixels depend on: its weights, and how it uses them."""
     layers = backbone.network.names if isinstance(backbone.network, LayerFeatures) else None
     description: dict[str, Any] = {
-        "architecture": asdict(backbone.architecture),
+        "architecture": backbone.architecture.plain(),
         "input": asdict(backbone.input_spec),
         "layers": layers,
         "views": [
@@ -108,6 +110,7 @@ def digest_of_backbone(backbone: Backbone) -> str:
         ],
         "fusions": [module.mode for module in backbone.modules() if isinstance(module, FusedNetwork)],
         "versions": {name: version(name) for name in _LIBRARIES},
+        **_code_of(backbone),
     }
     digest = hashlib.sha256(json.dumps(description, sort_keys=True, default=str).encode())
     for name, tensor in chain(backbone.named_parameters(), backbone.named_buffers()):
@@ -115,6 +118,28 @@ def digest_of_backbone(backbone: Backbone) -> str:
         # Contiguous: the memory format is no part of the weights.
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
+
+
+def _code_of(backbone: Backbone) -> dict[str, Any]:
+    """Return what the code of a network's modules is known by that is no library's of ``_LIBRARIES``; often nothing."""
+    classes = {type(module) for module in backbone.modules()}
+    others = {one for one in classes if one.__module__.partition(".")[0] not in (*_LIBRARIES, "solo_invariance")}
+    packages = {one.__module__.partition(".")[0] for one in others}
+    found = {"transformers": version("transformers")} if "transformers" in packages else {}
+    for one in sorted(others, key=lambda one: (one.__module__, one.__qualname__)):
+        if not one.__module__.startswith("transformers."):
+            found[f"{one.__module__}.{one.__qualname__}"] = _digest_of_code(one)
+    return {"code": found} if found else {}
+
+
+def _digest_of_code(one: type) -> str:
+    """Return a hash of the file that has a class; of the class alone where that is a script, which changes often."""
+    try:
+        file = inspect.getsourcefile(one)
+        text = inspect.getsource(one) if file is None or one.__module__ == "__main__" else Path(file).read_text()
+    except (OSError, TypeError):  # it was not written to a file
+        return ""
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _in_chunks(source: ImageSource, digest: Callable[[ImageSource, int], str], num_workers: int) -> Iterator[list[str]]:

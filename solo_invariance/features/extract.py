@@ -14,7 +14,7 @@ from solo_invariance.features.cache import FeatureCache, NoCache
 from solo_invariance.features.checks import require_finite_features, require_varied_features
 from solo_invariance.features.digests import digest_of_backbone, digests_of
 from solo_invariance.features.feature_stream import FeatureStream, Precision, suitable_batch_size
-from solo_invariance.features.shared_work import Piece, SharedWork
+from solo_invariance.features.shared_work import Piece, SharedWork, in_each
 from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress, no_progress
 from solo_invariance.results.files import fingerprint_of
@@ -65,7 +65,8 @@ def extract_features(
         cache: Where features are found and kept; None computes all of them, to the same numbers.
         progress: Told how many images are done.
         what: What to call the work.
-        processes: Those that have the same work: each does its share first, and finds the others' in the cache.
+        processes: Those that have the same work, which all call this: each does its share first, and finds the
+            others' in the cache, or is given them where there is none.
 
     Returns:
         (N, D) float32 on the CPU, in the order of the source.
@@ -109,7 +110,8 @@ def member_features(
         cache: Where features are found and kept; None computes all of them, to the same numbers.
         progress: Told how many images are done.
         what: What to call the work.
-        processes: Those that have the same work: each does its share first, and finds the others' in the cache.
+        processes: Those that have the same work, which all call this: each does its share first, and finds the
+            others' in the cache, or is given them where there is none.
 
     Returns:
         For each backbone, (N, D) float32 on the CPU, in the order of the source.
@@ -123,14 +125,45 @@ def member_features(
     streams = [_stream(backbone, crop_size, settings) for backbone in backbones]
     widths = [backbone.num_features for backbone in backbones]
     work = SharedWork(streams, widths, framed, settings.num_workers, cache or NoCache(), progress, what)
-    units = _units(source)
-    keys = _no_keys(len(backbones), units)
-    if cache is not None:
-        looking = f"{what}: looking for known ones"
-        images = digests_of(source, settings.num_workers, progress, looking)
-        keys = _keys(backbones, units, images, framing, settings.precision)
-    work.do(_own_first(processes or Processes(), units, keys))
+    processes = processes or Processes()
+    if cache is None:
+        own = share_of(len(source), streams[0].batch_size, processes)
+        _exchange(work, [Piece(rows, member, "") for rows in own for member in range(len(backbones))], processes)
+        return work.features
+    units = _units(len(source))
+    images = digests_of(source, settings.num_workers, progress, f"{what}: looking for known ones")
+    keys = _keys(backbones, units, images, framing, settings.precision)
+    work.do(_own_first(processes, units, keys))
     return work.features
+
+
+def share_of(num_images: int, batch_size: int, processes: Processes) -> list[range]:
+    """Return the images whose features are a process's share where there is no cache: every so-manieth batch.
+
+    The batches are the same for any number of processes, and so are the numbers.
+
+    Args:
+        num_images: Of a source, N.
+        batch_size: Images in one forward pass.
+        processes: Those that share the work.
+    """
+    units = _units(num_images)
+    starts = [(start, unit.stop) for unit in units for start in range(unit.start, unit.stop, batch_size)]
+    return [*processes.share([range(start, min(start + batch_size, stop)) for start, stop in starts])]
+
+
+def _exchange(work: SharedWork, own: Sequence[Piece], processes: Processes) -> None:
+    """Do a process's own pieces, give them to the others, and take theirs."""
+
+    def do() -> list[tuple[Piece, Tensor]]:
+        work.do(own)
+        if processes.count == 1:
+            return []
+        return [(piece, work.features[piece.member][piece.rows.start : piece.rows.stop].clone()) for piece in own]
+
+    for part in in_each(processes, do):
+        for piece, features in part:
+            work.features[piece.member][piece.rows.start : piece.rows.stop] = features
 
 
 def count_missing(
@@ -144,17 +177,17 @@ def count_missing(
         settings: How to compute.
         cache: Where features are found; with none, all are missing.
     """
-    units = _units(source)
     if cache is None:
         return len(source) * len(backbones)
+    units = _units(len(source))
     crop_size = max(backbone.input_spec.crop_size for backbone in backbones)
     framing = Framing(crop_size, common_interpolation(backbones))
     keys = _keys(backbones, units, digests_of(source, settings.num_workers), framing, settings.precision)
     return sum(len(unit) for unit, of_unit in zip(units, keys, strict=True) for key in of_unit if not cache.has(key))
 
 
-def _units(source: ImageSource) -> list[range]:
-    return [range(start, min(start + _UNIT, len(source))) for start in range(0, len(source), _UNIT)]
+def _units(num_images: int) -> list[range]:
+    return [range(start, min(start + _UNIT, num_images)) for start in range(0, num_images, _UNIT)]
 
 
 def _stream(backbone: Backbone, crop_size: int, settings: ExtractionSettings) -> FeatureStream:
@@ -177,10 +210,6 @@ def _keys(
         [fingerprint_of({**common, "images": images[unit.start : unit.stop], "backbone": one}) for one in digests]
         for unit in units
     ]
-
-
-def _no_keys(num_backbones: int, units: Sequence[range]) -> list[list[str]]:
-    return [[""] * num_backbones for _ in units]
 
 
 def _own_first(processes: Processes, units: Sequence[range], keys: Sequence[Sequence[str]]) -> list[Piece]:

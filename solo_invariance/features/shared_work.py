@@ -2,9 +2,9 @@
 
 import time
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -12,12 +12,44 @@ from torch import Tensor
 from solo_invariance.data.decoding import Unreadable, readable
 from solo_invariance.data.images import ImageSource
 from solo_invariance.data.reading import read_ahead
+from solo_invariance.errors import UserError
 from solo_invariance.features.cache import FeatureCache, NoCache
 from solo_invariance.features.checks import require_finite_features
 from solo_invariance.features.feature_stream import FeatureStream
+from solo_invariance.processes import Processes
 from solo_invariance.progress import Progress
 
 _PAUSE = 0.1
+
+Made = TypeVar("Made")
+
+
+def in_each(processes: Processes, work: Callable[[], Made]) -> list[Made]:
+    """Return what a piece of work comes to in each process, by rank.
+
+    Args:
+        processes: Those that all call this.
+        work: This process's part; it must not wait for other processes.
+
+    Raises:
+        UserError: It failed in one of them, for whatever reason. All raise it, so that none waits for one that has
+            stopped.
+    """
+    if processes.count == 1:
+        return [work()]
+    made: list[Made] = []
+    said: list[str] = []
+    failure: Exception | None = None
+    try:
+        made.append(work())
+    except Exception as error:
+        failure = error
+        said.append(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
+    outcomes = processes.gather([(made, said)])
+    wrong = [words for _, words in outcomes if words]
+    if wrong:
+        raise UserError(wrong[0][0]) from failure
+    return [one for (one,), _ in outcomes]
 
 
 class Piece(NamedTuple):

@@ -127,6 +127,7 @@ class Projected(FusionHead):
             )
         self.mean = standardized.mean.to(self.mean)
         self.axes = (standardized.factor[:, None] * axes[:, :width] / variances[:width].sqrt()).to(self.axes)
+        self.axes = self.axes.contiguous()  # as they are read again: products are then the same, bit for bit
         return self
 
     def forward(self, features: Sequence[Tensor]) -> Tensor:

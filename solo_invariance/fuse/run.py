@@ -11,8 +11,9 @@ from torch import nn
 
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.backbones.checkpoint import FUSION_KEY, read_checkpoint
+from solo_invariance.backbones.description import build_fusion
 from solo_invariance.backbones.fused import network_of
-from solo_invariance.backbones.fused_checkpoint import build_fusion, describe_fused, require_single, save_fused
+from solo_invariance.backbones.fused_checkpoint import describe_fused, require_single, save_fused
 from solo_invariance.backbones.fusion import FusionPlugin, is_head
 from solo_invariance.backbones.knn_arguments import write_knn_arguments
 from solo_invariance.backbones.load import config_of
@@ -23,10 +24,10 @@ from solo_invariance.config.task import TaskConfig
 from solo_invariance.data.sources import Images
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
+from solo_invariance.export.run import require_free, write_export
 from solo_invariance.features.ahead import in_words
 from solo_invariance.fuse.ahead import FusionAhead
 from solo_invariance.fuse.choose import Choice, choose_members, choose_weights
-from solo_invariance.fuse.export import check_export, export_network
 from solo_invariance.fuse.fusing import fit_fusion
 from solo_invariance.fuse.heads import Projected, Weighted
 from solo_invariance.fuse.images import FusionImages
@@ -75,8 +76,8 @@ def fuse(
         task: The task whose training images decide, for ``weighted`` and ``auto``.
         settings: How to fuse.
         out: Where to write the fused checkpoint; what was chosen goes beside it, to a file ``.json``.
-        export: Where to write a network that needs no solo-invariance, ``.pt2`` (torch.export) or ``.ts``
-            (TorchScript).
+        export: Where to write it for others, as ``export`` does: a folder with a card, or a network that needs no
+            solo-invariance, ``.pt2`` (torch.export) or ``.ts`` (TorchScript).
         device: To compute on; ``auto`` is a GPU where there is one. The fused backbone is on the CPU.
         progress: Told how far the work is.
         announce: Told what is to be done, a ``FusionAhead``.
@@ -103,7 +104,7 @@ def fuse(
         if out is not None:
             _require_same_fusion(fused, Path(out))
         if export is not None:  # first: a member may not be made for it
-            export_network(fused, Path(export))
+            write_export(fused, Path(export), key="export")
         if out is not None:
             save_fused(fused, Path(out))
             if choice is not None:
@@ -125,7 +126,7 @@ def _check_files(members: Sequence[Member], out: Path | str | None, export: Path
     if out is not None:
         _check_out(Path(out), members)
     if export is not None:
-        check_export(Path(export))
+        require_free(export, "export")
 
 
 class _Fusing:

@@ -3,12 +3,14 @@
 from solo_invariance.bootstrap import Estimate, estimate, estimate_difference
 from solo_invariance.callable_package import make_callable
 from solo_invariance.measure.functional.whitening import Whitening, whiten, whitening_from_statistics
+from solo_invariance.measure.health import health_of
 from solo_invariance.measure.loop.groups import Group, ViewGroups, measure_groups
 from solo_invariance.measure.loop.partial_results import PartialResultFiles, PartialResults
 from solo_invariance.measure.loop.summary import Measured
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
 from solo_invariance.measure.measurement import InvarianceMeasurement
 from solo_invariance.measure.metrics.distance import InvarianceDistance
+from solo_invariance.measure.metrics.health import AlphaReQ, FeatureMetric, RankMe
 from solo_invariance.measure.metrics.similarity import InvarianceSimilarity
 from solo_invariance.measure.metrics.view_metric import Gallery, GalleryMetric, ViewMetric
 from solo_invariance.measure.run import InvarianceResults, measure
@@ -17,7 +19,9 @@ from solo_invariance.measure.statistics.feature_statistics import FeatureStatist
 from solo_invariance.measure.transforms.transform import Geometry, ResizeCrop, Transform
 
 __all__ = [
+    "AlphaReQ",
     "Estimate",
+    "FeatureMetric",
     "FeatureStatistics",
     "Gallery",
     "GalleryMetric",
@@ -32,6 +36,7 @@ __all__ = [
     "Moments",
     "PartialResultFiles",
     "PartialResults",
+    "RankMe",
     "ResizeCrop",
     "Transform",
     "ViewGroups",
@@ -41,6 +46,7 @@ __all__ = [
     "estimate",
     "estimate_difference",
     "feature_statistics",
+    "health_of",
     "measure",
     "measure_groups",
     "whiten",

@@ -87,10 +87,11 @@ class MeasurementAhead:
         return f"adaptive, k {self.k}, until the standard error is {self.target_se:g}"
 
     def _work(self) -> str:
-        if not self.transforms and not self.views:
+        if not self.transforms and not self.views and self.goes_on:
             return "nothing is left to do"
         parts = [_counted("transform", self.transforms)] if self.transforms else []
         parts += [_counted("view set", self.views)] if self.views else []
+        parts = parts or ["features alone"]
         least = "at least " if self.budget == "adaptive" and self.transforms else ""
         said = f"{', '.join(parts)}: {least}{_grouped(self.passes)} forward passes on {self.device}"
         if self.memory is not None:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from solo_invariance.bootstrap import Estimate, Statistic, estimate_difference, estimates
 from solo_invariance.errors import UserError
+from solo_invariance.measure.health import health_differences
 from solo_invariance.measure.loop.reference_error import standard_error
 from solo_invariance.measure.measurement import METRICS
 from solo_invariance.measure.metrics.view_metric import ViewMetric
@@ -43,7 +44,8 @@ def compare_runs(
         metrics: Those that are no plugins, by name.
 
     Raises:
-        UserError: They share no transform and no view set, or measured other images or parameters.
+        UserError: They share no transform, no view set and no metric of features, or measured other images or
+            parameters.
     """
     first, second = (InvarianceResult.read(run / INVARIANCE_FILE) for run in (ours, theirs))
     if first.protocol != second.protocol:
@@ -67,7 +69,9 @@ def compare_runs(
         content[part] = {
             one: _compare(one, ours, theirs, kind, seed, chosen, same_reference=same) for one, kind in shared.items()
         }
-    if not content["transforms"] and not content["views"]:
+    if health := health_differences(ours, theirs, same_reference=same):
+        content["health"] = {metric: one.as_dict() for metric, one in health.items()}
+    if not content["transforms"] and not content["views"] and not health:
         raise UserError(f"against={theirs}: has no transform and no view set in common with {ours}")
     result = InvarianceComparison.from_content(content)
     result.write(ours / name)
@@ -193,7 +197,12 @@ def require_arrays(run: Path) -> None:
 
 
 def require_common(
-    against: Path, layer: str, images: Sequence[str], transforms: Iterable[str], views: Iterable[str]
+    against: Path,
+    layer: str,
+    images: Sequence[str],
+    transforms: Iterable[str],
+    views: Iterable[str],
+    health: Iterable[str] = (),
 ) -> None:
     """Refuse what has nothing in common with another run, before it is measured.
 
@@ -203,13 +212,14 @@ def require_common(
         images: The names of the images that transforms are measured on.
         transforms: The names of the transforms.
         views: The names of the view sets; whether their groups are the other run's is seen when they are read.
+        health: The names of the metrics of features.
 
     Raises:
-        UserError: No transform and no view set is shared, or a transform was measured on other images.
+        UserError: No transform, view set or metric of features is shared, or a transform was measured on other images.
     """
     there = InvarianceResult.read(against / layer / INVARIANCE_FILE)
     shared = [name for name in transforms if name in there.transforms]
-    if not shared and not any(name in there.views for name in views):
+    if not shared and not any(name in there.views for name in views) and not any(one in there.health for one in health):
         raise UserError(f"against={against}: has no transform and no view set in common with what is to be measured")
     for name in shared:
         measured = per_image(against / layer / f"{name}.npz")["names"]

@@ -5,7 +5,9 @@ from typing import Any
 from solo_invariance.config.measure import METRICS_EXAMPLE, TRANSFORMS_EXAMPLE
 from solo_invariance.errors import UserError
 from solo_invariance.measure.measurement import METRICS
-from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_of
+from solo_invariance.measure.metrics.health import FeatureMetric
+from solo_invariance.measure.metrics.prototypes import prototype_of
+from solo_invariance.measure.metrics.view_metric import ViewMetric
 from solo_invariance.measure.transforms.transform import Transform
 from solo_invariance.plugins import load_plugin, names_chosen
 
@@ -26,7 +28,7 @@ def transforms_named(chosen: Any) -> dict[str, Transform]:
     return {name: _transform(name) for name in names_chosen("transforms", chosen, TRANSFORMS_EXAMPLE)}
 
 
-def metrics_named(chosen: Any) -> dict[str, ViewMetric]:
+def metrics_named(chosen: Any) -> dict[str, ViewMetric | FeatureMetric]:
     """Return the metrics that are chosen, by name, after the paper's two: these cost nothing, and reports show them.
 
     Args:
@@ -50,9 +52,10 @@ def _transform(name: str) -> Transform:
     return transform
 
 
-def _metric(name: str) -> ViewMetric:
+def _metric(name: str) -> ViewMetric | FeatureMetric:
     metric = load_plugin("metrics", name)
     try:
-        return prototypes_of({name: metric})[name]
+        return prototype_of(name, metric)
     except TypeError as error:
-        raise UserError(f"metrics: the plugin {name!r} is {metric!r}, expected a subclass of ViewMetric") from error
+        expected = "a subclass of ViewMetric or of FeatureMetric"
+        raise UserError(f"metrics: the plugin {name!r} is {metric!r}, expected {expected}") from error

@@ -14,7 +14,7 @@ from solo_invariance.config.measure import Budget, DataConfig, MeasureConfig, On
 from solo_invariance.config.protocol import ProtocolName
 from solo_invariance.data.decoding import DECODING
 from solo_invariance.features.digests import digest_of_backbone
-from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_of
+from solo_invariance.measure.metrics.prototypes import AnyMetric, prototype_of
 from solo_invariance.measure.settings import MeasureSettings
 from solo_invariance.measure.transforms.transform import ResizeCrop, Transform
 from solo_invariance.plugins import Kind, discover, load_plugin
@@ -31,7 +31,7 @@ _ENOUGH_SHARED = 16
 # They change the speed, where results go, or what else is measured; not what the numbers are.
 _OTHER_KEYS = (
     *("out", "against", "device", "devices", "batch_size", "num_workers", "transforms", "views"),
-    *("on_error", "max_unreadable"),
+    *("on_error", "max_unreadable", "objective"),
 )
 
 
@@ -161,7 +161,7 @@ def backbone_entry(backbone: Backbone, layer: str, twin: bool) -> dict[str, Any]
     }
 
 
-def descriptions(transforms: Mapping[str, Transform], metrics: Mapping[str, ViewMetric]) -> dict[str, dict[str, str]]:
+def descriptions(transforms: Mapping[str, Transform], metrics: Mapping[str, AnyMetric]) -> dict[str, dict[str, str]]:
     """Return descriptions of transforms and metrics that are not the plugins of their names, by kind and name."""
     found = {"transforms": _unlike_plugins("transforms", transforms), "metrics": _unlike_plugins("metrics", metrics)}
     return {kind: described for kind, described in found.items() if described}
@@ -175,7 +175,7 @@ def _unlike_plugins(kind: Kind, chosen: Mapping[str, Any]) -> dict[str, str]:
 
 def _plugin(kind: Kind, name: str) -> str:
     plugin = load_plugin(kind, name)
-    return _describe(prototypes_of({name: plugin})[name] if kind == "metrics" else plugin)
+    return _describe(prototype_of(name, plugin) if kind == "metrics" else plugin)
 
 
 def _describe(thing: Any) -> str:

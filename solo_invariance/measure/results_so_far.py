@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from solo_invariance.errors import UserError
+from solo_invariance.measure.health import HEALTH_ARRAYS, Health, read_health, write_health
 from solo_invariance.measure.loop.partial_results import PartialResultFiles, PartialResults
 from solo_invariance.measure.loop.summary import Measured
 from solo_invariance.measure.loop.whitened import WhitenedBackbone
@@ -38,6 +39,7 @@ class ResultsSoFar:
         self._partial = PartialResults()
         self._statistics: Mapping[str, np.ndarray] = {}
         self._summaries: dict[tuple[str, str], dict[str, Any]] = {}
+        self._health: dict[str, dict[str, Health]] = {}
 
     def partial_results(self) -> PartialResults:
         """Return what was begun and is not finished."""
@@ -79,6 +81,14 @@ class ResultsSoFar:
     def keep_statistics(self, whitened: WhitenedBackbone) -> None:
         """Keep the statistics on the reference images."""
         self._statistics = _statistics_of(whitened)
+
+    def health(self, layer: str) -> dict[str, Health] | None:
+        """Return the metrics of a layer's features, by name; None where they were not computed yet."""
+        return self._health.get(layer)
+
+    def keep_health(self, layer: str, found: Mapping[str, Health]) -> None:
+        """Keep the metrics of a layer's features."""
+        self._health[layer] = dict(found)
 
     def keep(self, layer: str, name: str, measured: Measured) -> None:
         """Keep what a transform or a view set gave."""
@@ -127,6 +137,15 @@ class ResultFiles(ResultsSoFar):
         """Keep the statistics on the reference images: the first file, by which the directory becomes the run's."""
         self._directory.claim()
         write_arrays(self._statistics_path, _statistics_of(whitened), summed=True)
+
+    def health(self, layer: str) -> dict[str, Health] | None:
+        """Return the metrics of a layer's features, by name; None where they were not computed yet."""
+        path = self._directory.path / layer / HEALTH_ARRAYS
+        return read_health(path) if path.is_file() else None
+
+    def keep_health(self, layer: str, found: Mapping[str, Health]) -> None:
+        """Keep the metrics of a layer's features."""
+        write_health(self._directory.path / layer / HEALTH_ARRAYS, found)
 
     def keep(self, layer: str, name: str, measured: Measured) -> None:
         """Keep what a transform or a view set gave."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -31,10 +31,13 @@ from solo_invariance.measure.comparison import (
     require_common,
     require_comparable,
 )
+from solo_invariance.measure.health import cautions_of_health, measure_health
 from solo_invariance.measure.loop.groups import ViewGroups, measure_groups
 from solo_invariance.measure.loop.plan import Plan, choose_images, grids_of, num_images
 from solo_invariance.measure.measurement import METRICS, InvarianceMeasurement
-from solo_invariance.measure.metrics.view_metric import ViewMetric, prototypes_of
+from solo_invariance.measure.metrics.health import FeatureMetric
+from solo_invariance.measure.metrics.prototypes import AnyMetric, of_views_and_features
+from solo_invariance.measure.metrics.view_metric import ViewMetric
 from solo_invariance.measure.named import metrics_named, transforms_named
 from solo_invariance.measure.record import (
     TWIN,
@@ -92,7 +95,7 @@ def measure(
     *,
     reference: Images | None = None,
     views: Sequence[str] | Mapping[str, ViewGroups] | None = None,
-    metrics: Sequence[str] | Mapping[str, ViewMetric | type[ViewMetric]] | Literal["all"] = ("similarity", "distance"),
+    metrics: Sequence[str] | Mapping[str, AnyMetric] | Literal["all"] = ("similarity", "distance"),
     twin: bool = False,
     against: Path | str | None = None,
     out: Path | str | None = None,
@@ -119,7 +122,8 @@ def measure(
         reference: The images of the features' mean and covariance; by default those that are measured on.
         views: Which of the view sets of ``images`` to measure, all by default; or groups of views of your own, by name.
         metrics: Names of plugins, ``all``, or metrics by name, each configured or a class; they are left as they are.
-            Similarity and distance are always measured.
+            Similarity and distance are always measured; those of features, such as ``rankme``, are the result's
+            ``health``, of the reference images.
         twin: Measure the same architecture with random weights beside it; with ``out``, compare the two.
         against: The directory of another run, to compare with; needs ``out``.
         out: A directory to write to. What an earlier run with the same arguments has done there is kept, whether it was
@@ -154,18 +158,18 @@ def measure(
     started = time.perf_counter()
     settings, processes = settings or MeasureSettings(), processes or Processes()
     _require_out(out, against, processes)
-    chosen_metrics, chosen = _metrics(metrics), _transforms(transforms)
+    (chosen_metrics, health), chosen = _metrics(metrics), _transforms(transforms)
     loaded = _loaded(backbone, settings)
     measured = SideBySide({"": loaded, TWIN: random_init_of(loaded, settings.seed)}) if twin else loaded
     geometry = _geometry(settings, loaded)
     sized = settings.with_geometry(geometry)
     shared = _comparable_layers(against, measured.layers, twin, sized, geometry)
     data = measured_data(images, geometry, views, settings.protocol)
-    chosen = _or_all(chosen, data)
+    chosen = _or_all(chosen, data, health)
     grids_of(chosen, settings, geometry)  # before anything is read
     if against is not None:
         names = [identify(data.images, index) for index in choose_images(len(data.images), sized)] if chosen else []
-        require_common(Path(against), shared[0], names, chosen, data.views)
+        require_common(Path(against), shared[0], names, chosen, data.views, health)
     interpolation = settings.interpolation_of(loaded.input_spec)
     source = with_interpolation(_reference(reference, data, settings, geometry), interpolation)
     config = config or config_of_arguments(
@@ -186,13 +190,13 @@ def measure(
     if out is not None:
         named = data.known_by_name if reference is None else isinstance(reference, str | Path)
         contents = [contents_of(data.images, data.known_by_name), contents_of(source, named)]
-        own = descriptions(chosen, chosen_metrics) | _own_views(views)
+        own = descriptions(chosen, {**chosen_metrics, **health}) | _own_views(views)
         known_by = "name" if data.known_by_name else "content"
         about_images = {"images": {"fingerprint": contents[0], "known_by": known_by}}
         directory = open_run(str(out), identity_of(config, loaded, geometry, contents, own))
         results = ResultFiles(measured.layers, directory)
     measured = measured.to(choose_device(str(device)))
-    run = _Run(measured, sized, geometry, chosen, data, source, chosen_metrics, results, processes, progress)
+    run = _Run(measured, sized, geometry, chosen, data, source, chosen_metrics, health, results, processes, progress)
     with results.locked() if processes.rank == 0 else nullcontext():
         if processes.rank == 0 and announce is not say_nothing:
             announce(run.ahead(loaded, out, own_reference=reference is None and data.own_reference is None))
@@ -218,6 +222,7 @@ class _Run:
     data: MeasuredData
     reference: ImageSource
     metrics: Mapping[str, ViewMetric]
+    health: Mapping[str, FeatureMetric]
     results: ResultsSoFar
     processes: Processes
     progress: Progress
@@ -262,7 +267,7 @@ class _Run:
             budget=settings.budget,
             k=settings.k,
             target_se=settings.target_se,
-            metrics=tuple(self.metrics),
+            metrics=(*self.metrics, *self.health),
             transforms=tuple(transforms),
             views=views,
             num_done=len(self.transforms) + len(data.num_views) - len(transforms) - len(views),
@@ -296,18 +301,40 @@ class _Run:
             "seed": self.settings.seed,
             "timings": {"total_seconds": seconds},
             "reference": self.results.reference(layer),
+            **({"health": self._health(layer)} if self.health else {}),
             "transforms": transforms,
             "views": views,
             "cautions": [
                 *self.data.cautions,
                 *self._cautions_of_number(),
                 *self._cautions_of_reference(layer),
+                *self._cautions_of_health(layer),
                 *cautions_of({**transforms, **views}),
             ],
         }
         result = InvarianceResult.from_content(content)
         self.results.write(layer, result)
         return result
+
+    def _health(self, layer: str) -> dict[str, Any]:
+        """Return the estimates of the metrics of a layer's features, which are computed once."""
+        found = self.results.health(layer)
+        if found is None:
+            moments = self.results.moments()[layer]
+            found = {}
+            for name, metric in self.health.items():
+                with suppress(ValueError):  # too few images or features: a caution says so
+                    found[name] = measure_health(metric, moments)
+            self.results.keep_health(layer, found)
+        return {name: one.estimate.as_dict() for name, one in found.items()}
+
+    def _cautions_of_health(self, layer: str) -> list[str]:
+        if not self.health:
+            return []
+        count, width = self.results.reference(layer)["num_images"], self.backbone.layers[layer]
+        missing = [name for name in self.health if name not in self._health(layer)]
+        said = [f"{', '.join(missing)}: {count} images of {width} features are too few to say it."] if missing else []
+        return [*said, *cautions_of_health(count, width)]
 
     def _cautions_of_number(self) -> list[str]:
         asked, there = self.settings.num_images, num_images(len(self.data.images), self.settings)
@@ -415,8 +442,9 @@ def _require_out(out: Path | str | None, against: Path | str | None, processes: 
         raise UserError(f"{processes.count} processes share their work by files: set out")
 
 
-def _metrics(chosen: Any) -> dict[str, ViewMetric]:
-    return prototypes_of({**METRICS, **chosen}) if isinstance(chosen, Mapping) else metrics_named(chosen)
+def _metrics(chosen: Any) -> tuple[dict[str, ViewMetric], dict[str, FeatureMetric]]:
+    named = {**METRICS, **chosen} if isinstance(chosen, Mapping) else metrics_named(chosen)
+    return of_views_and_features(named)
 
 
 def _transforms(chosen: Any) -> Mapping[str, Transform] | None:
@@ -454,10 +482,12 @@ def _comparable_layers(
     return shared
 
 
-def _or_all(chosen: Mapping[str, Transform] | None, data: MeasuredData) -> Mapping[str, Transform]:
+def _or_all(
+    chosen: Mapping[str, Transform] | None, data: MeasuredData, health: Mapping[str, FeatureMetric]
+) -> Mapping[str, Transform]:
     """Return the transforms that were chosen; where none were, all of them, or none on images that are for views."""
     transforms = ({} if data.for_views else transforms_named("all")) if chosen is None else chosen
-    if not transforms and not data.views:
+    if not transforms and not data.views and not health:
         raise UserError("transforms and views are both empty: nothing to measure")
     return transforms
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from solo_invariance.backbones.backbone import InputSpec
+from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.data.reading import ReadingPolicy
 from solo_invariance.features.feature_stream import Precision
 from solo_invariance.measure.transforms.transform import ResizeCrop

@@ -13,6 +13,7 @@ from solo_invariance.config.checks import require_runs
 from solo_invariance.errors import UserError
 from solo_invariance.results import (
     BackboneRecord,
+    Estimate,
     InvarianceComparison,
     InvarianceResult,
     Result,
@@ -83,6 +84,11 @@ class Row:
     def views(self) -> dict[str, ViewResult]:
         """The sets of real views that it was measured on."""
         return {name: view for file in self.invariance for name, view in file.views.items()}
+
+    @cached_property
+    def health(self) -> dict[str, Estimate]:
+        """The metrics of its features, which are of no change of the images."""
+        return {name: one for file in self.invariance for name, one in file.health.items()}
 
     @property
     def kinds(self) -> list[str]:

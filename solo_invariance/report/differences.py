@@ -135,4 +135,8 @@ def _known(comparison: Comparison) -> KnownComparison:
     changes = {**comparison.transforms, **comparison.views}
     metrics = tuple(metric for metric in _METRICS if any(metric in change.metrics for change in changes.values()))
     rows = {name: tuple(change.metrics.get(metric) for metric in metrics) for name, change in changes.items()}
+    if comparison.health:
+        metrics = (*metrics, "features")
+        rows = {name: (*found, None) for name, found in rows.items()}
+        rows |= {name: (*[None] * (len(metrics) - 1), one) for name, one in comparison.health.items()}
     return KnownComparison(title, metrics, rows)

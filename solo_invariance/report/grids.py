@@ -13,6 +13,7 @@ from functools import lru_cache
 from itertools import groupby
 from typing import NamedTuple, TypeVar
 
+from solo_invariance.config.measure import KINDS as KINDS
 from solo_invariance.report.collect import Results, Row
 from solo_invariance.report.columns import Column as Column
 from solo_invariance.report.columns import Quantity as Quantity
@@ -34,7 +35,6 @@ from solo_invariance.report.paired import MOST_IN_FULL, compared, competing, est
 from solo_invariance.report.scores import ScoredTask, scored_tasks
 from solo_invariance.results import Estimate, TransformResult, ViewResult
 
-KINDS = ("spatial", "appearance")
 _WIDEST = 16
 T = TypeVar("T")
 

@@ -34,6 +34,8 @@ def all_numbers(results: Results) -> str:
 def _measured(row: Row) -> Iterator[tuple[str, str, Mapping[str, Estimate]]]:
     for name, measured in {**row.transforms, **row.views}.items():
         yield measured.kind, name, measured.metrics
+    for name, of_features in row.health.items():
+        yield "features", name, {"value": of_features}
     for result in row.transfer:
         yield "task", result.task, {f"{result.metric} by {result.probe}": result.score}
 

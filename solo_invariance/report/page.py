@@ -36,6 +36,7 @@ from solo_invariance.report.grids import (
 )
 from solo_invariance.report.groups import Group
 from solo_invariance.report.headline import Label, headline, scope
+from solo_invariance.report.health import health_grid
 from solo_invariance.report.leaders import MOST_IN_FULL, leaders
 from solo_invariance.report.made import Made
 from solo_invariance.report.marks import SYMBOLS, WORDS
@@ -138,6 +139,7 @@ def render_page(results: Results, directory: Path, made: Made | None = None) -> 
         differences=difference_tables(results),
         known=known_comparisons(results),
         notes=notes(results),
+        health=health_grid(results),
         **_invariance(results, groups, rows),
         **_transfer(results),
     )

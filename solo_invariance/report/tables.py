@@ -15,6 +15,7 @@ from solo_invariance.report.complementarity import Matrix, complementarity_matri
 from solo_invariance.report.differences import DifferenceTable, difference_tables
 from solo_invariance.report.grids import Column, Grid, interval, transfer_grid
 from solo_invariance.report.groups import Group, groups_of, spread
+from solo_invariance.report.health import health_grid
 from solo_invariance.report.leaders import MOST_IN_FULL, leaders
 from solo_invariance.report.metrics import panels
 from solo_invariance.results import Estimate
@@ -54,6 +55,9 @@ def all_tables(results: Results) -> Iterator[Table]:
     for panel in panels(results):
         if panel.grid.columns:
             yield from _of_grid(panel.name, panel.title, panel.grid, groups)
+    health = health_grid(results)
+    if health.columns:
+        yield from _of_grid("health", "Label-free health", health, groups)
     scores = transfer_grid(results)
     if scores.columns:
         yield from _of_grid("transfer", "Transfer scores", scores, groups)

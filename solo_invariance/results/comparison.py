@@ -44,6 +44,7 @@ class InvarianceComparison(Comparison):
     """Differences between two results of measuring.
 
     Args:
+        health: Of the metrics of features, by name; paired where both are of the same reference images.
         transforms: By name.
         views: By the view set's name.
         cautions: Sentences on why a difference is not to be taken at face value, where there is a reason.
@@ -51,6 +52,7 @@ class InvarianceComparison(Comparison):
 
     kind: ClassVar[str] = "comparison"
 
+    health: Mapping[str, Estimate] = Field(default_factory=dict)
     transforms: Mapping[str, Difference] = Field(default_factory=dict)
     views: Mapping[str, Difference] = Field(default_factory=dict)
     cautions: tuple[Text, ...] = ()

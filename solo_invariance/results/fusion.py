@@ -70,3 +70,9 @@ class FusionResult(Document):
     score: Finite | None = None
     seed: Whole
     versions: Mapping[str, str] = Field(repr=False)
+
+    @property
+    def best_score(self) -> float | None:
+        """What the fusion scores by cross-validation: of the weights, or of the members that were added."""
+        added = [step.score for step in self.steps or () if step.accepted]
+        return added[-1] if added else self.score

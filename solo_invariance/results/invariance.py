@@ -160,6 +160,8 @@ class InvarianceResult(Result):
         geometry: ``resize`` and ``crop_size`` in pixels, where the file says it.
         images: Which images were measured on, where the file says it.
         reference: The images whose statistics whiten the features, where the file says it.
+        health: What the features of the reference images are like, where that was asked for: by the name of a metric,
+            such as ``rankme``; intervals are of other images, as many.
         transforms: By name.
         views: By the view set's name.
         cautions: Sentences on why a number is not to be taken at face value, where there is a reason.
@@ -176,9 +178,29 @@ class InvarianceResult(Result):
     geometry: Mapping[str, Whole] | None = Field(default=None, repr=False)
     images: ImagesRecord | None = Field(default=None, repr=False)
     reference: ReferenceRecord | None = Field(default=None, repr=False)
+    health: Mapping[str, Estimate] = Field(default_factory=dict, repr=False)
     transforms: Mapping[str, TransformResult] = Field(default_factory=dict)
     views: Mapping[str, ViewResult] = Field(default_factory=dict)
     cautions: tuple[Text, ...] = Field(default=(), repr=False)
+
+    def numbers(self) -> dict[str, float]:
+        """Return every mean by the name that ``objective`` calls it.
+
+        Returns:
+            ``METRIC.NAME`` of transforms and view sets, ``METRIC.mean_KIND`` over the transforms of a kind that have
+            the metric, ``METRIC.mean_KIND_views`` over view sets, ``health.METRIC``, ``num_features`` and ``seconds``.
+        """
+        found: dict[str, float] = {}
+        of_kind: dict[str, list[float]] = {}
+        measured: list[tuple[str, Mapping[str, Measured]]] = [("", self.transforms), ("_views", self.views)]
+        for end, entries in measured:
+            for name, one in entries.items():
+                for metric, estimate in one.metrics.items():
+                    found[f"{metric}.{name}"] = estimate.mean
+                    of_kind.setdefault(f"{metric}.mean_{one.kind}{end}", []).append(estimate.mean)
+        means = {name: sum(values) / len(values) for name, values in of_kind.items()}
+        health = {f"health.{name}": one.mean for name, one in self.health.items()}
+        return {**found, **means, **health, **super().numbers()}
 
 
 def widths_caution(results: Sequence[InvarianceResult]) -> str | None:

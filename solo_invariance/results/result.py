@@ -14,7 +14,8 @@ class BackboneRecord(Record):
     Args:
         name: Of the architecture.
         checkpoint: Path of the file.
-        sha256: Hash of the file's content.
+        sha256: Hash of the file's content; of weights that somebody's code loads, of these.
+        revision: The commit of a hub's that the file is of, where it is known.
         key: Where in the file the weights are, where not all of it is weights.
         remarks: Sentences on what was decided about the file that could have been decided otherwise, and how.
         num_features: D, the width of the features.
@@ -28,6 +29,7 @@ class BackboneRecord(Record):
     name: Text
     checkpoint: Text | None = None
     sha256: Text | None = None
+    revision: Text | None = None
     key: Text | None = None
     remarks: tuple[Text, ...] = ()
     input: Mapping[str, Any] | None = None
@@ -56,3 +58,8 @@ class Result(Document):
     versions: Mapping[str, str] = Field(repr=False)
     seed: Whole
     timings: Mapping[str, Finite] = Field(repr=False)
+
+    def numbers(self) -> dict[str, float]:
+        """Return the result's numbers by the names that ``objective`` calls them: how wide, and how long it took."""
+        seconds = self.timings.get("total_seconds")
+        return {"num_features": self.backbone.num_features, **({} if seconds is None else {"seconds": seconds})}

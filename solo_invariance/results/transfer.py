@@ -57,6 +57,11 @@ class TransferResult(Result):
     outputs: Mapping[str, Finite] = Field(default_factory=dict, repr=False)
     details: Mapping[str, Any] = Field(default_factory=dict, repr=False)
 
+    def numbers(self) -> dict[str, float]:
+        """Return the score and others by the names that ``objective`` calls them: ``score``, ``outputs.NAME``, ..."""
+        outputs = {f"outputs.{name}": value for name, value in self.outputs.items()}
+        return {"score": self.mean_score, **outputs, **super().numbers()}
+
     @property
     def penalty_is_at_an_edge(self) -> bool:
         """Whether the chosen penalty is the smallest or the largest of those tried: a better one may lie beyond."""

@@ -9,7 +9,7 @@ from solo_invariance.config.task import TaskConfig
 from solo_invariance.errors import UserError
 from solo_invariance.protocols import ProtocolName
 from solo_invariance.transfer.own_images import OwnTask
-from solo_invariance.transfer.task_data import TaskData, load_task, resolved_task
+from solo_invariance.transfer.task_data import TaskData, load_task, loaded_task, resolved_task, task_settings
 from solo_invariance.transfer.tasks import Task
 
 TaskChoice = str | TaskConfig | OwnTask | tuple[Any, Any, Any, Any]
@@ -49,20 +49,22 @@ class ChosenTask:
         """
         return self.own or resolved_task(self.config, _ANY_SIZE, protocol)[0]
 
-    def load(self, crop_size: int, protocol: ProtocolName, num_workers: int) -> TaskData:
+    def load(self, crop_size: int, protocol: ProtocolName, num_workers: int, at_most: int | None = None) -> TaskData:
         """Return the task with its images and targets.
 
         Args:
             crop_size: Side of what the network sees of an image, in pixels.
             protocol: Whether the task's splits have the paper's quirks.
             num_workers: Threads that read files.
+            at_most: Of each split no more images than so many, drawn with the task's seed; None for no such limit.
 
         Raises:
             UserError: Its images or targets are not where they are expected.
         """
         if self.own is None:
-            return load_task(self.config, crop_size, protocol, num_workers)
-        return TaskData(str(self.config.name), self.label, self.own, self.own.train, self.own.test, num_workers)
+            return load_task(self.config, crop_size, protocol, num_workers, at_most)
+        settings = task_settings(self.config, crop_size, protocol, at_most)
+        return loaded_task(self.own, settings, self.config, num_workers)
 
 
 def chosen_tasks(given: TaskChoice | Sequence[TaskChoice]) -> list[ChosenTask]:

@@ -35,7 +35,7 @@ BackboneSource = Backbone | nn.Module | BackboneConfig | Path | str
 """A backbone, a module of one's own, or what names one: a checkpoint's path, a model's name, a configuration."""
 
 # They change the speed, where results go, or what they are compared with; not what the numbers are.
-_OTHER_KEYS = ("out", "tasks", "against", "device", "devices", "batch_size", "num_workers", "cache")
+_OTHER_KEYS = ("out", "tasks", "against", "device", "devices", "batch_size", "num_workers", "cache", "objective")
 
 
 def settings_record(settings: TransferSettings) -> dict[str, Any]:

@@ -41,13 +41,11 @@ from solo_invariance.transfer.record import (
     task_record,
     weights_of,
 )
-from solo_invariance.transfer.scorable import require_scorable
-from solo_invariance.transfer.scoring import score_features
+from solo_invariance.transfer.scored_task import require_sound, score_task
 from solo_invariance.transfer.settings import TransferSettings, probe_settings, require_fitting
 from solo_invariance.transfer.task_data import TaskData
 
 _USUAL = TransferSettings()
-_ON_A_GPU = ("ridge", "logistic", "kernel_ridge")  # in float64, which other devices may not have
 _UNLIMITED = 2**62
 _SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 
@@ -268,9 +266,7 @@ class _Job:
             self.say_what_is_ahead()
             train, test = (self.features(data, split) for split in _SPLITS)
             settings = probe_settings(self.bench.settings, data.task, backbone)
-            device = backbone.mean.device
-            on = device if device.type == "cuda" and settings.probe in _ON_A_GPU else None
-            scored = score_features((train, data.train.targets), (test, data.test.targets), settings, on)
+            scored = score_task(data, train, test, settings, backbone.mean.device)
             about = about_of(self.record, backbone, data, settings, time.perf_counter() - started)
             return keep_result(directory, data, scored, about)
 
@@ -311,9 +307,8 @@ class _Job:
         settings, backbone = self.bench.settings, self.bench.backbone
         data = self.chosen.load(backbone.input_spec.crop_size, settings.protocol, settings.num_workers)
         scorable = probe_settings(settings, data.task, backbone)
-        require_scorable(data.train.targets, data.test.targets, scorable, data.task.columns)
+        require_sound(data, scorable)
         data.require_unseen_by_fusion(backbone.fitted_on)
-        data.require_apart()
         if self.against is not None:
             here = {"task": data.label, "num_test": len(data.test.images), "test_images": data.test_fingerprint}
             place = Path(self.chosen.place_in(self.against))

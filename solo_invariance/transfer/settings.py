@@ -95,7 +95,7 @@ def solver_of(settings: TransferSettings, kind: Kind, probe: str) -> LogisticSol
     return settings.solver or protocol_named(settings.protocol).logistic_solver
 
 
-def probe_settings(settings: TransferSettings, task: Task, backbone: Backbone) -> ProbeSettings:
+def probe_settings(settings: TransferSettings, task: Task, backbone: Backbone | None = None) -> ProbeSettings:
     """Return how to probe one backbone's features on one task, by all that the backbone says of them.
 
     A fused backbone's features need a grid of penalties for as many members as it has, keep their scale where the
@@ -105,7 +105,7 @@ def probe_settings(settings: TransferSettings, task: Task, backbone: Backbone) -
     Args:
         settings: How to score.
         task: What the targets are, and how they are usually scored.
-        backbone: Plain, layered or fused.
+        backbone: Plain, layered or fused; None for a plain one that is not there yet.
     """
     published = task.paper_metric if protocol_named(settings.protocol).takes_published_metric else None
     kind = kind_named(task.kind)
@@ -117,9 +117,9 @@ def probe_settings(settings: TransferSettings, task: Task, backbone: Backbone) -
         metric=settings.metric or published or task.metric,
         protocol=settings.protocol,
         folds=settings.folds,
-        num_members=_num_members(backbone),
-        scaled=backbone.scales_features,
-        open_widths=backbone.open_widths,
+        num_members=1 if backbone is None else _num_members(backbone),
+        scaled=backbone is not None and backbone.scales_features,
+        open_widths=None if backbone is None else backbone.open_widths,
         knn=settings.knn,
         few_shot=settings.few_shot,
         seed=settings.seed,

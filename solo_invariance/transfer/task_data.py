@@ -1,7 +1,7 @@
 """The images and targets of the task that a configuration names, and what must not be among its test images."""
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from solo_invariance.protocols import ProtocolName
 from solo_invariance.results.files import fingerprint_of
 from solo_invariance.results.targets import TargetsRecord
 from solo_invariance.transfer.tasks import Split, Task, TaskSettings
+from solo_invariance.transfer.tasks.splits import draw
 
 _LISTED = 3
 
@@ -112,7 +113,9 @@ class TaskData:
             self.require_unseen(self.train_digests, "the probe is trained on")
 
 
-def load_task(config: TaskConfig, crop_size: int, protocol: ProtocolName, num_workers: int = 0) -> TaskData:
+def load_task(
+    config: TaskConfig, crop_size: int, protocol: ProtocolName, num_workers: int = 0, at_most: int | None = None
+) -> TaskData:
     """Return the task that a configuration names, with its images.
 
     Args:
@@ -120,12 +123,30 @@ def load_task(config: TaskConfig, crop_size: int, protocol: ProtocolName, num_wo
         crop_size: Side of what the network sees of an image, in pixels.
         protocol: Whether the task's splits have the paper's quirks.
         num_workers: Threads that read files.
+        at_most: Of each split no more images than so many, drawn with the task's seed; None for no such limit.
 
     Raises:
         UserError: There is no such task, or its images or targets are not where they are expected.
     """
-    task, settings = resolved_task(config, crop_size, protocol)
+    task, settings = resolved_task(config, crop_size, protocol, at_most)
+    return loaded_task(task, settings, config, num_workers)
+
+
+def loaded_task(task: Task, settings: TaskSettings, config: TaskConfig, num_workers: int = 0) -> TaskData:
+    """Return a task with its images, as its settings ask for them.
+
+    Args:
+        task: As ``settings`` make it.
+        settings: How many images; the limit of a split holds for tasks that know of none, too.
+        config: What the task is called.
+        num_workers: Threads that read files.
+
+    Raises:
+        UserError: Images or targets are not where they are expected.
+    """
     train, test = task.load(settings)
+    limit = replace(settings, num_train=None, num_test=None)
+    train, test = draw(train, "num_train", limit), draw(test, "num_test", limit)
     return TaskData(str(config.name), str(config.label or config.name), task, train, test, num_workers)
 
 
@@ -134,20 +155,30 @@ def _uncut(images: ImageSource) -> ImageSource:
     return images.source if isinstance(images, SquareCrops) else images
 
 
-def resolved_task(config: TaskConfig, crop_size: int, protocol: ProtocolName) -> tuple[Task, TaskSettings]:
+def resolved_task(
+    config: TaskConfig, crop_size: int, protocol: ProtocolName, at_most: int | None = None
+) -> tuple[Task, TaskSettings]:
     """Return the task that a configuration names, as its settings make it, and these settings.
 
     Args:
         config: Which task, and where it finds its images.
         crop_size: Side of what the network sees of an image, in pixels.
         protocol: Whether the task's splits have the paper's quirks.
+        at_most: Of each split no more images than so many; None for no such limit.
 
     Raises:
         UserError: There is no such task, or its settings do not say what it is.
     """
-    options: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in ("name", "label")}
-    settings = TaskSettings(crop_size=crop_size, protocol=protocol, **options)
+    settings = task_settings(config, crop_size, protocol, at_most)
     return task_named(config.name).resolve(settings), settings
+
+
+def task_settings(
+    config: TaskConfig, crop_size: int, protocol: ProtocolName, at_most: int | None = None
+) -> TaskSettings:
+    """Return a configuration of a task as the settings that the task reads; arguments as ``resolved_task`` has them."""
+    options: dict[str, Any] = {key: value for key, value in asdict(config).items() if key not in ("name", "label")}
+    return TaskSettings(crop_size=crop_size, protocol=protocol, at_most=at_most, **options)
 
 
 def task_named(name: str | None) -> Task:

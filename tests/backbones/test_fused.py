@@ -112,3 +112,15 @@ def test_a_head_that_was_fitted_elsewhere_goes_to_the_members() -> None:
     head = Standardized(widths).fit([torch.randn(20, width) for width in widths])
     fused = fit_fusion(members, head, "standardized")
     assert {tensor.device.type for tensor in fused.state_dict().values()} == {"meta"}
+
+
+@pytest.mark.parametrize("layer", ["layer4", ["layer2", "layer4"]])
+def test_members_of_which_layers_are_taken_are_read_back(layer: str | list[str], tmp_path: Path) -> None:
+    keys = {"name": "random:resnet10", "kwargs": {"width": 0.125}, "crop_size": 32}
+    members = [load_backbone(BackboneConfig(**keys, layer=layer)), load_backbone(BackboneConfig(**keys), seed=1)]
+    fused = fit_fusion(members, concatenate, "concat")
+    save_fused(fused, tmp_path / "fused.ckpt")
+    loaded = load_backbone(tmp_path / "fused.ckpt")
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(loaded(images), fused(images))
+    assert loaded.members[0].layers == members[0].layers

@@ -131,6 +131,11 @@ def test_tab_completes_in_the_shells_themselves(terminal: tuple[str, Terminal]) 
         (["transfer", "probe.name=k"], ["probe.name=kernel_ridge ", "probe.name=knn "]),
         (["pretrain", "+"], ["+recipe=", "+invariance="]),
         (["pretrain", "invariance.monitor.ev"], ["invariance.monitor.every="]),
+        (
+            ["pretrain", "invariance.transfer.knn."],
+            ["invariance.transfer.knn.k=", "invariance.transfer.knn.temperature="],
+        ),
+        (["pretrain", "+invariance=t"], ["+invariance=transfer "]),
         (["measure", "--mul"], ["--multirun "]),
         (["help", "dem"], ["demo "]),
         (["help", "measure", "backbone.l"], ["backbone.layer ", "backbone.label "]),

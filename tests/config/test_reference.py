@@ -3,7 +3,7 @@
 import shlex
 import subprocess
 import sys
-from dataclasses import fields, is_dataclass
+from dataclasses import asdict, fields, is_dataclass
 from enum import Enum
 from importlib.resources import files
 from typing import Any
@@ -16,7 +16,8 @@ from solo_invariance.config.kinds import schema_of
 from solo_invariance.config.measure import EMBEDDED_VIEWS, VIEW_SETS
 from solo_invariance.config.pretrain import DATASETS, METHODS
 from solo_invariance.config.reference import COMMANDS, Key, commands_with, keys_of
-from solo_invariance.config.transfer import METRICS
+from solo_invariance.config.transfer import METRICS, ProbeName
+from solo_invariance.config.watch_transfer import WatchTransferConfig
 from solo_invariance.data.latent_scenes import dataset as scenes
 from solo_invariance.data.view_sets import VIEW_SET_NAMES
 from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
@@ -47,9 +48,10 @@ def test_every_key_of_the_schema_is_there_once(command: str) -> None:
     names = [key.name for key in keys_of(command)]
     assert len(set(names)) == len(names)
     beside = {f"invariance.monitor.{field.name}" for field in fields(MonitorSettings)} | {"+recipe", "+invariance"}
+    beside |= set(_defaults(WatchTransferConfig(), "invariance.transfer."))
     if command != "pretrain":
         beside = set()
-    assert set(names) == (set(_defaults(schema_of(command)())) | beside) - {"invariance.monitor"}
+    assert set(names) == (set(_defaults(schema_of(command)())) | beside) - {"invariance.monitor", "invariance.transfer"}
 
 
 @pytest.mark.parametrize(("command", "key"), ALL, ids=[f"{command}-{key.name}" for command, key in ALL])
@@ -80,6 +82,12 @@ def test_the_yaml_files_defaults_are_the_schemas(command: str) -> None:
     compare(documented, "")
 
 
+def test_what_a_watch_brings_are_the_defaults_of_the_code_that_reads_it() -> None:
+    folder = files("solo_invariance.plugin_configs.invariance")
+    brought = yaml.safe_load((folder / "transfer.yaml").read_text())["transfer"]
+    assert brought == asdict(WatchTransferConfig())
+
+
 def test_defaults_are_as_they_are_typed() -> None:
     assert _key("measure", "metrics").default == "[similarity,distance]"
     assert _key("measure", "twin").default == "false"
@@ -100,7 +108,8 @@ def test_defaults_are_as_they_are_typed() -> None:
         ("measure", "k", ()),
         ("transfer", "probe.solver", ("official", "converged")),
         ("pretrain", "+recipe", ("mocov2", "mocov2_imagenet", "mocov2_imagenet_x3")),
-        ("pretrain", "+invariance", ("monitor",)),
+        ("pretrain", "+invariance", ("monitor", "transfer")),
+        ("pretrain", "invariance.transfer.probe", ("auto", *ProbeName.__members__)),
         ("fuse", "reference.name", ("latent_scenes",)),
     ],
 )
@@ -132,6 +141,7 @@ def test_choices_are_those_of_the_code_that_reads_them() -> None:
         ("demo", "families", "families", set()),
         ("pretrain", "invariance.family", "families", set()),
         ("pretrain", "invariance.monitor.transforms", "transforms", {"all"}),
+        ("pretrain", "invariance.transfer.tasks", "tasks", set()),
     ],
 )
 def test_choices_are_the_installed_plugins(command: str, name: str, kind: Any, others: set[str]) -> None:

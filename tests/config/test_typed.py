@@ -91,7 +91,9 @@ def test_words_of_which_nothing_is_known() -> None:
             "no configuration recipe/mocov3; did you mean 'mocov2'? known: mocov2,",
         ),
         ("pretrain", "+invariance=moniter", "did you mean 'monitor'?"),
+        ("pretrain", "+invariance=[monitor,tranfer]", "did you mean 'transfer'? known: monitor, transfer"),
         ("pretrain", "invariance.monitor.every=1", "is set with +invariance=monitor, which brings it"),
+        ("pretrain", "invariance.transfer.every=1", "is set with +invariance=transfer, which brings it"),
         ("pretrain", "augmentations=invariance/ventrl", "did you mean 'invariance/ventral'? known: invariance/byol,"),
         ("pretrain", "augmentations=ventral", "did you mean 'invariance/ventral'? known: "),
         ("measure", "data=photos", "data=photos: is a section, set its keys, such as data.path=..., "),
@@ -128,6 +130,7 @@ def test_a_task_beside_tasks_is_refused(overrides: list[str], meant: str) -> Non
         ("transfer", ["probe=knn", "tasks=[hue]", "task.size=32", "task.options.targets=a.csv"]),
         ("transfer", ["task.name=hue", "tasks=null"]),
         ("pretrain", ["+recipe=mocov2", "+invariance=monitor", "invariance.monitor.every=1"]),
+        ("pretrain", ["+invariance=[monitor, transfer]", "invariance.monitor.k=1", "invariance.transfer.knn.k=1"]),
         ("pretrain", ["augmentations=invariance/views", "augmentations.1.operations.solarize.p=0.2", "invariance={}"]),
         ("pretrain", ["augmentations=invariance/ventral,invariance/dorsal", "method_kwargs.temperature=0.2"]),
         ("fuse", ["members=[a.ckpt,b.ckpt]", "options.x=3"]),
@@ -165,6 +168,8 @@ def test_places_that_hold_anything_are_known() -> None:
     assert is_known(measure, "backbone.kwargs.a.b")
     assert is_known(pretrain, "augmentations.0.family")
     assert is_known(pretrain, "invariance.monitor.every")
+    assert is_known(pretrain, "invariance.transfer.knn.k")
+    assert not is_known(pretrain, "invariance.transfer.evry")
     assert not is_known(measure, "backbone.nothing")
     assert not is_known(measure, "k.x")
 
@@ -172,3 +177,13 @@ def test_places_that_hold_anything_are_known() -> None:
 def test_what_nothing_is_close_to_is_only_unknown() -> None:
     assert unknown_key("measure", "zzz") == "unknown key 'zzz' for measure"
     assert override_of("doctor", "photos") is None
+
+
+def test_a_watch_that_is_chosen_does_not_bring_the_other_ones_keys() -> None:
+    said = _refusal("pretrain", "+invariance=monitor", "invariance.transfer.every=1")
+    assert said == "invariance.transfer.every: is set with +invariance=transfer, which brings it; add that"
+
+
+def test_two_watches_are_one_list() -> None:
+    said = _refusal("pretrain", "+invariance=monitor", "+invariance=transfer")
+    assert said == "+invariance: is there 2 times; take '+invariance=[monitor,transfer]'"

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -243,7 +244,7 @@ def test_an_unreadable_image_is_named(make_backbone: Make, tmp_path: Path, cache
     assert not _files(cache)
 
 
-def test_processes_do_their_own_share_first(make_backbone: Make, images: TensorImages) -> None:
+def test_processes_do_their_own_share_first(make_backbone: Make, images: TensorImages, cache: FeatureCache) -> None:
     for index in range(10):
         images.images[index] = index
     backbone = make_backbone(mean=(0.0,) * 3)
@@ -251,9 +252,38 @@ def test_processes_do_their_own_share_first(make_backbone: Make, images: TensorI
     backbone.register_forward_pre_hook(lambda module, inputs: seen.extend((inputs[0][:, 0, 0, 0] * 255).round().int()))
     second = Processes()
     second.rank, second.count = 1, 2
-    found = extract_features(backbone, images, processes=second)
+    found = extract_features(backbone, images, cache=cache, processes=second)
     assert seen == [4, 5, 6, 7, 0, 1, 2, 3, 8, 9]
     assert torch.equal(found, extract_features(backbone, images))
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_without_a_cache_processes_compute_each_batch_once_and_exchange_the_same_numbers(
+    make_backbone: Make, images: TensorImages, in_threads: Any, count: int
+) -> None:
+    settings = ExtractionSettings(batch_size=3, num_workers=0)
+    members = [make_backbone(0), make_backbone(1)]
+    fused = _fused(members, concatenate, "concat")
+    alone = extract_features(fused, images, settings)
+    assert [one.seen for one in members] == [10, 10]
+    found = in_threads(count, lambda them: extract_features(fused, images, settings, processes=them))
+    assert all(torch.equal(one, alone) for one in found)
+    assert [one.seen for one in members] == [20, 20]
+
+
+def test_what_fails_in_one_process_fails_in_all(make_backbone: Make, images: TensorImages, in_threads: Any) -> None:
+    images.images[6] = 255  # of the second batch, which is the second's
+
+    def work(them: Processes) -> str:
+        backbone = make_backbone()
+        backbone.network = nn.Sequential(_OverflowsOnWhite(), backbone.network)
+        with pytest.raises(UserError) as caught:
+            extract_features(backbone, images, ExtractionSettings(batch_size=4, num_workers=0), processes=them)
+        return str(caught.value)
+
+    said = in_threads(2, work)
+    assert said[0] == said[1]
+    assert said[0].startswith("image 6: the backbone's features are not finite")
 
 
 def test_no_images_give_no_features(make_backbone: Make, images: TensorImages, cache: FeatureCache) -> None:

@@ -82,6 +82,7 @@ def test_a_plain_lightning_run_is_unchanged(tmp_path: Path) -> None:
         "solo_invariance.hosts.lightning.monitor_callback",
         "solo_invariance.hosts.lightning.monitor_settings",
         "solo_invariance.hosts.lightning.per_trainer",
+        "solo_invariance.hosts.lightning.transfer_callback",
     ]
     contents = [torch.load(tmp_path / f"{hide}.ckpt", weights_only=True) for hide in ("yes", "no")]
     assert contents[0].keys() == contents[1].keys()

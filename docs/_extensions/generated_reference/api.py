@@ -9,6 +9,7 @@ _FOLDER = "reference/api"
 PACKAGES = (
     "solo_invariance",
     "solo_invariance.backbones",
+    "solo_invariance.backbones.sources",
     "solo_invariance.data",
     "solo_invariance.families",
     "solo_invariance.measure",
@@ -16,6 +17,7 @@ PACKAGES = (
     "solo_invariance.measure.metrics",
     "solo_invariance.measure.functional",
     "solo_invariance.fuse",
+    "solo_invariance.export",
     "solo_invariance.transfer",
     "solo_invariance.transfer.probes",
     "solo_invariance.transfer.tasks",

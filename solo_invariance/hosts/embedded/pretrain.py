@@ -37,7 +37,7 @@ from solo_invariance.progress import Announce, Doing, Progress, no_progress, say
 from solo_invariance.results.files import directories, read_json, require_file, write_bytes, write_json
 from solo_invariance.results.run_directory import locked
 
-_RESULT_KEYS = ("accelerator", "devices", "checkpoint", "auto_resume")
+_RESULT_KEYS = ("accelerator", "devices", "checkpoint", "auto_resume", "objective")
 _SPEED_KEYS = ("num_workers",)
 _EPOCH = re.compile(r"-ep=(\d+)$")
 _WORKER_DIED = "DataLoader worker"
@@ -499,7 +499,9 @@ def _comparable(args: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in args.items() if key not in _RESULT_KEYS}
     watched = kept.get("invariance")
     if isinstance(watched, Mapping):  # which changes nothing of the run
-        kept["invariance"] = {key: value for key, value in watched.items() if key not in ("monitor", RESOLVED)}
+        kept["invariance"] = {
+            key: value for key, value in watched.items() if key not in ("monitor", "transfer", RESOLVED)
+        }
     data = kept.get("data")
     if isinstance(data, Mapping):
         kept["data"] = {key: value for key, value in data.items() if key not in _SPEED_KEYS}

@@ -1,36 +1,31 @@
 """What the monitor measures: a copy of the backbone, on a few images of the run."""
 
-import copy
-import random
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from omegaconf import OmegaConf
-from PIL import Image
 from torch import Tensor, nn
-from torchvision.datasets.folder import default_loader
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
-from solo_invariance.backbones.load import input_spec_of
-from solo_invariance.data.decoding import readable, reading, resize_short_side, to_rgb, to_tensor
+from solo_invariance.data.decoding import readable
 from solo_invariance.data.framing import resize_for
-from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages
+from solo_invariance.data.images import ImageSource, TensorImages
+from solo_invariance.data.sources import image_source
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
-from solo_invariance.families import Canvas
-from solo_invariance.hosts.lightning.datasets import training_dataset, validation_datasets
+from solo_invariance.hosts.lightning.flat_features import FlatFeatures
+from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
+from solo_invariance.hosts.lightning.run_images import run_images
+from solo_invariance.hosts.lightning.watching import TrainerProcesses, Watcher, copy_of
 from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings, Transform
 from solo_invariance.measure.loop.plan import grids_of
 from solo_invariance.measure.transforms.transform import centre_crop
 from solo_invariance.plugins import discover, load_plugin
+from solo_invariance.processes import Processes
 
-if TYPE_CHECKING:
-    from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
+_FEWEST = 3  # each image's features are whitened by those of at least two others
 
 
 class Monitor:
@@ -48,7 +43,7 @@ class Monitor:
         images: Tensor,
         transforms: Mapping[str, Transform],
         input_spec: InputSpec,
-        settings: "MonitorSettings",
+        settings: MonitorSettings,
     ) -> None:
         self.reference = TensorImages(images, name="monitored image")
         self.images = TensorImages(images[: settings.num_images], name="monitored image")
@@ -72,108 +67,120 @@ class Monitor:
         images = f"{there} images{few}, whitened by {len(self.reference)}"
         return f"similarity under {names}; k {self.settings.k}; {images}"
 
-    def measure(self, network: nn.Module) -> dict[str, float]:
-        """Return ``invariance/TRANSFORM/similarity`` of a copy of a network, in single precision.
+    def backbone_of(self, network: nn.Module) -> Backbone:
+        """Return a copy of a network as a backbone, in single precision, on the network's device.
 
-        With them goes ``invariance/mean_KIND/similarity``, over the spatial transforms and over those of appearance.
+        Raises:
+            UserError: The network takes no such images, or gives no features (N, D).
         """
-        backbone = Backbone(
-            copy.deepcopy(network).float(), Architecture("monitored"), self.input_spec, Provenance("monitored")
-        ).to(device_of(network))
-        measured = InvarianceMeasurement(backbone, self.reference, self.settings).measure(self.transforms, self.images)
+        copied = copy_of(network)
+        return Backbone(copied, Architecture("monitored"), self.input_spec, Provenance("monitored")).to(
+            device_of(network)
+        )
+
+    def measure(self, network: nn.Module) -> dict[str, float]:
+        """Return ``TRANSFORM/similarity`` of a copy of a network, in single precision.
+
+        With them goes ``mean_KIND/similarity``, over the spatial transforms and over those of appearance.
+        """
+        measurement = InvarianceMeasurement(self.backbone_of(network), self.reference, self.settings)
+        measured = measurement.measure(self.transforms, self.images)
         means = {name: one.summary["similarity"]["mean"] for name, one in measured[""].items()}
-        for kind in dict.fromkeys(transform.kind for transform in self.transforms.values()):
-            of_kind = [means[name] for name, transform in self.transforms.items() if transform.kind == kind]
-            means[f"mean_{kind}"] = sum(of_kind) / len(of_kind)
-        return {f"invariance/{name}/similarity": mean for name, mean in means.items()}
+        for mean, names in _kinds(self.transforms).items():
+            means[mean] = sum(means[name] for name in names) / len(names)
+        return {f"{name}/similarity": value for name, value in means.items()}
 
 
-def build_monitor(settings: "MonitorSettings", trainer: Trainer, pl_module: LightningModule) -> Monitor:
-    """Return the monitor that a run asks for, with its images in memory.
+class MonitorWatcher(Watcher):
+    """Watches a run by a ``Monitor``, which the first process has.
+
+    Args:
+        settings: What is measured, and when.
+        input_spec: The input that the backbone is trained on.
+        label: How messages begin; ``invariance.monitor`` is a configuration's key.
+        backbone: Where the module has its backbone.
+        name: What the numbers' names begin with.
+        features: Makes features (N, D) of what the backbone returns, where these are none.
 
     Raises:
-        UserError: A transform is unknown, or there are no images, or one of them is broken.
+        UserError: A transform is unknown.
     """
-    cfg: Any = pl_module.cfg
-    content: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
-    try:
-        spec = input_spec_of(content)
-    except ValueError as error:
-        raise UserError(f"invariance.monitor: {error}") from error
-    resize = resize_for(spec.crop_size)
-    images = _some_images(_source(settings, trainer, resize), settings, resize)
-    return Monitor(images, _transforms(settings.transforms), spec, settings)
+
+    def __init__(
+        self,
+        settings: MonitorSettings,
+        input_spec: InputSpec,
+        label: str = "invariance.monitor",
+        backbone: str = "backbone",
+        name: str = "invariance",
+        features: Callable[[Any], Tensor] | None = None,
+    ) -> None:
+        self.settings, self.input_spec = settings, input_spec
+        self.label, self.backbone, self.every = label, backbone, settings.every
+        self.name, self.features = name, features
+        self._of = f"{label}." if label.startswith("invariance.") else f"{label}: "
+        self.transforms = _transforms(settings.transforms, self._of)
+        self._monitor: Monitor | None = None
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the transforms' similarities and of their means."""
+        return [f"{self.name}/{one}/similarity" for one in (*self.transforms, *_kinds(self.transforms))]
+
+    def prepare(self, trainer: Trainer, module: LightningModule, network: nn.Module, processes: Processes) -> str:
+        """Read the images, and see whether the backbone takes them.
+
+        Raises:
+            UserError: There are no images, or one of them is broken, or the backbone gives no features of them.
+        """
+        if processes.rank > 0:
+            return ""
+        resize = resize_for(self.input_spec.crop_size)
+        images = _some_images(self._source(trainer, resize), self.settings, resize)
+        if len(images) < _FEWEST:
+            raise UserError(f"{self._of}data: {len(images)} images, at least {_FEWEST} are needed")
+        self._monitor = Monitor(images, self.transforms, self.input_spec, self.settings)
+        self._monitor.backbone_of(FlatFeatures(network, self.features, self._of))
+        return self._monitor.summary()
+
+    def measure(self, network: nn.Module, processes: TrainerProcesses) -> Mapping[str, float]:
+        """Measure in the first process."""
+        if self._monitor is None:
+            return {}
+        numbers = self._monitor.measure(FlatFeatures(network, self.features, self._of))
+        return {f"{self.name}/{name}": value for name, value in numbers.items()}
+
+    def _source(self, trainer: Trainer, resize: int) -> ImageSource:
+        if self.settings.data is not None:
+            return image_source(self.settings.data, resize)
+        images = run_images(trainer, resize)
+        if images is None:
+            raise UserError(
+                f"{self._of}data is needed: the run's own images cannot be read without its transforms; give a folder"
+            )
+        return images
 
 
-def _transforms(chosen: Any) -> dict[str, Transform]:
+def _kinds(transforms: Mapping[str, Transform]) -> dict[str, list[str]]:
+    """Return the transforms of a kind, by the name of their mean."""
+    kinds: dict[str, list[str]] = {}
+    for name, transform in transforms.items():
+        kinds.setdefault(f"mean_{transform.kind}", []).append(name)
+    return kinds
+
+
+def _transforms(chosen: Any, where: str) -> dict[str, Transform]:
+    if isinstance(chosen, Mapping) and chosen:
+        return dict(chosen)
     names = [plugin.name for plugin in discover("transforms")] if chosen == "all" else chosen
-    if not isinstance(names, list) or not names:
-        raise UserError(f"invariance.monitor.transforms={chosen}: expected all, or a list such as [rotation,hue]")
+    if isinstance(names, str) or not isinstance(names, Sequence) or not names:
+        raise UserError(f"{where}transforms={chosen}: expected all, or a list such as [rotation,hue]")
     return {str(name): load_plugin("transforms", str(name)) for name in names}
 
 
-def _source(settings: "MonitorSettings", trainer: Trainer, resize: int) -> ImageSource:
-    if settings.data is not None:
-        return ImageFiles(Path(settings.data), resize)
-    for dataset in [*validation_datasets(trainer), training_dataset(trainer)]:
-        if hasattr(dataset, "transform"):
-            return RunImages(dataset, resize)
-    raise UserError("invariance.monitor.data=FOLDER is needed: the run's images cannot be read without its transform")
-
-
-def _some_images(source: ImageSource, settings: "MonitorSettings", side: int) -> Tensor:
+def _some_images(source: ImageSource, settings: MonitorSettings, side: int) -> Tensor:
     count = min(len(source), max(settings.reference_images, settings.num_images))
     chosen = np.random.default_rng(settings.seed).permutation(len(source))[:count]
     squares = Geometry(side, side)
-    return torch.stack([centre_crop(readable(source[int(index)])[None], squares)[0] for index in chosen])
-
-
-class RunImages:
-    """The images of a run's dataset, without the run's transform.
-
-    Args:
-        dataset: Gives samples with an image, to which its ``transform`` is applied; it is copied, and stays as it is.
-        resize: Short side in pixels.
-    """
-
-    def __init__(self, dataset: Any, resize: int) -> None:
-        self._dataset = copy.copy(dataset)
-        if isinstance(getattr(getattr(dataset, "loader", None), "__self__", None), Canvas):
-            self._dataset.loader = default_loader  # which the families' canvas has taken the place of
-        self._dataset.transform = self._resized
-        self._resize = resize
-
-    def __len__(self) -> int:
-        return len(self._dataset)
-
-    def __getitem__(self, index: int) -> Tensor:
-        sample = self._dataset[index]
-        for part in sample if isinstance(sample, tuple | list) else [sample]:
-            if isinstance(part, Tensor) and part.dtype == torch.uint8 and part.ndim == 3:
-                return part
-        raise UserError(
-            f"invariance.monitor: {type(self._dataset).__name__} gives no image; set invariance.monitor.data=FOLDER"
-        )
-
-    def name_of(self, index: int) -> str:
-        """Return the dataset's name and the index."""
-        return f"{type(self._dataset).__name__} image {index}"
-
-    def _resized(self, image: Image.Image | Tensor) -> Tensor:
-        if isinstance(image, Tensor):  # uint8, as the embedded data are
-            image = Image.fromarray(image.permute(1, 2, 0).numpy())
-        with reading("an image of the dataset"):
-            return to_tensor(resize_short_side(to_rgb(image), self._resize))
-
-
-@contextmanager
-def unchanged_random_states() -> Iterator[None]:
-    """Leave the random states of torch, NumPy and Python as they were."""
-    devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-    python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 (other people's draws)
-    try:
-        with torch.random.fork_rng(devices):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)  # noqa: NPY002
+    images = [centre_crop(readable(source[int(index)])[None], squares)[0] for index in chosen]
+    return torch.stack(images) if images else torch.empty(0, 3, side, side, dtype=torch.uint8)

@@ -7,6 +7,7 @@ With mean :math:`\mu` and covariance :math:`\Sigma` of a backbone's features on 
 
 from solo_invariance.measure.functional.chance import chance_similarity, correct_for_chance, same_image
 from solo_invariance.measure.functional.equivariance import equivariance_terms
+from solo_invariance.measure.functional.health import alpha_req, rankme
 from solo_invariance.measure.functional.parameter_readout import parameter_readout_terms
 from solo_invariance.measure.functional.retrieval import retrieval_rank
 from solo_invariance.measure.functional.similarity import (
@@ -28,6 +29,7 @@ from solo_invariance.measure.functional.whitening import (
 
 __all__ = [
     "Whitening",
+    "alpha_req",
     "chance_similarity",
     "correct_for_chance",
     "equivariance_terms",
@@ -38,6 +40,7 @@ __all__ = [
     "invariance_distance",
     "invariance_similarity",
     "parameter_readout_terms",
+    "rankme",
     "retrieval_rank",
     "same_image",
     "whiten",

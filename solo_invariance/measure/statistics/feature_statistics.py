@@ -56,8 +56,8 @@ def feature_statistics(features: Tensor) -> Moments:
     return Moments(features.mean(dim=0), covariance, len(features))
 
 
-class FeatureStatistics(Metric):
-    """Mean and covariance of features in one pass, in float64, in memory that does not grow with the images.
+class FeatureSums(Metric):
+    """Sums of features and of their products, by which their moments are known: one pass, float64, O(D²) memory.
 
     The states are sums about a fixed ``origin``, so that several processes add up to one. An origin near the features
     keeps the digits where the mean is large against the spread.
@@ -65,17 +65,6 @@ class FeatureStatistics(Metric):
     Args:
         num_features: D.
         origin: (D,), subtracted before summing; zeros by default. Every process must use the same.
-
-    Example:
-        >>> import torch
-        >>> statistics = FeatureStatistics(2)
-        >>> statistics.update(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
-        >>> moments = statistics.compute()
-        >>> moments.mean
-        tensor([2., 0.], dtype=torch.float64)
-        >>> moments.covariance
-        tensor([[2., 0.],
-                [0., 0.]], dtype=torch.float64)
     """
 
     is_differentiable = False
@@ -100,8 +89,32 @@ class FeatureStatistics(Metric):
         self.total += shifted.sum(dim=0)
         self.outer += shifted.T @ shifted
 
-    def compute(self) -> Moments:
-        """Return the mean and the unbiased covariance over all processes; needs at least two features."""
+    def moments(self) -> Moments:
+        """Return the mean and the unbiased covariance of what the states are of; needs at least two features."""
         shifted_mean = self.total / self.count
         covariance = (self.outer - torch.outer(shifted_mean, self.total)) / (self.count - 1)
         return Moments(shifted_mean + self.origin, (covariance + covariance.T) / 2, int(self.count))
+
+
+class FeatureStatistics(FeatureSums):
+    """Mean and covariance of features in one pass, in float64, in memory that does not grow with the images.
+
+    Args:
+        num_features: D.
+        origin: (D,), subtracted before summing; zeros by default. Every process must use the same.
+
+    Example:
+        >>> import torch
+        >>> statistics = FeatureStatistics(2)
+        >>> statistics.update(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
+        >>> moments = statistics.compute()
+        >>> moments.mean
+        tensor([2., 0.], dtype=torch.float64)
+        >>> moments.covariance
+        tensor([[2., 0.],
+                [0., 0.]], dtype=torch.float64)
+    """
+
+    def compute(self) -> Moments:
+        """Return the mean and the unbiased covariance over all processes; needs at least two features."""
+        return self.moments()

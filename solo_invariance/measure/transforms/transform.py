@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from solo_invariance.backbones.backbone import InputSpec
+from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.data.framing import resize_for
 from solo_invariance.measure.transforms.resizing import Axis, resize
 from solo_invariance.protocols import ProtocolName

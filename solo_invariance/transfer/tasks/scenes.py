@@ -20,7 +20,8 @@ def _scenes(settings: TaskSettings) -> tuple[LatentScenes, LatentScenes]:
     check_options(settings)
     if settings.path is not None:
         raise UserError(f"task.path={settings.path}: the embedded tasks are rendered and read no folder")
-    num_train, num_test = settings.num_train or _NUM_TRAIN, settings.num_test or _NUM_TEST
+    num_train = settings.limited(settings.num_train or _NUM_TRAIN)
+    num_test = settings.limited(settings.num_test or _NUM_TEST)
     train = _rendered(num_train, settings.size, settings.seed, 0)
     return train, _rendered(num_test, settings.size, settings.seed, num_train)
 

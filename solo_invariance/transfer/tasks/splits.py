@@ -8,7 +8,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from solo_invariance.data.images import SelectedImages
+from solo_invariance.data.framing import SquareCrops
+from solo_invariance.data.images import ImageSource, SelectedImages
 from solo_invariance.errors import UserError
 from solo_invariance.transfer.tasks.task import Split, TaskSettings
 
@@ -51,13 +52,16 @@ def stratified_split(classes: Tensor, test_share: float, seed: int) -> tuple[Row
 
 def select(split: Split, rows: Rows) -> Split:
     """Return some of a split's images with their targets."""
-    images = SelectedImages(split.images, rows.tolist())
+    images: ImageSource = SelectedImages(split.images, rows.tolist())
+    if isinstance(split.images, SquareCrops):  # which stay outermost, so that images are known whole
+        whole, squares = split.images.source, split.images.squares
+        images = SquareCrops(SelectedImages(whole, rows.tolist()), squares[torch.from_numpy(rows)])
     return replace(split, images=images, targets=split.targets[torch.from_numpy(rows)])
 
 
 def draw(split: Split, count: Count, settings: TaskSettings) -> Split:
     """Return as many of a split's images as the settings ask for, all where they ask for none; as ``draw_rows``."""
-    if getattr(settings, count) is None:
+    if getattr(settings, count) is None and (settings.at_most is None or len(split.images) <= settings.at_most):
         return split
     classes = split.targets if split.targets.ndim == 1 and not split.targets.is_floating_point() else None
     return select(split, draw_rows(np.arange(len(split.images)), count, settings, classes))
@@ -70,7 +74,7 @@ def draw_rows(
 
     Args:
         rows: To draw from.
-        count: The setting that says how many.
+        count: The setting that says how many; they are no more than ``at_most``.
         settings: The task's.
         classes: (N,) of those rows, where they have any.
         usual: How many where the setting is None, or all where there are fewer; None for all.
@@ -86,6 +90,7 @@ def draw_rows(
         wanted = len(rows) if usual is None else min(usual, len(rows))
     elif not 0 < wanted <= len(rows):
         raise UserError(f"task.{count}={wanted}: expected 1 to {len(rows)}, the images that there are")
+    wanted = settings.limited(wanted)
     generator = np.random.default_rng([settings.seed, count == "num_test"])
     labels = np.zeros(len(rows), dtype=np.int64) if classes is None else classes.numpy()
     ranks, sizes = _ranks_in_class(labels, generator)

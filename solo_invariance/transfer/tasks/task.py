@@ -36,6 +36,7 @@ class TaskSettings:
         download: Whether a dataset that is not at ``path`` may be fetched to it.
         num_train: Images to train on, drawn with the seed; None for all of them, or an embedded task's usual number.
         num_test: Images to test on, drawn with the seed; None for all of them, or an embedded task's usual number.
+        at_most: Of each split no more images than so many, drawn with the seed; None for no such limit.
         size: Side of an embedded task's images, in pixels.
         seed: Of an embedded task's images, and of splits and draws that a dataset does not come with. ``paper`` draws
             those of 300-W, Leeds Sports Pose and Caltech-101 with seed 0, whatever this one is.
@@ -49,11 +50,16 @@ class TaskSettings:
     download: bool = False
     num_train: int | None = None
     num_test: int | None = None
+    at_most: int | None = None
     size: int = 64
     seed: int = 2
     crop_size: int = 224
     protocol: ProtocolName = "clean"
     options: Mapping[str, Any] = field(default_factory=dict)
+
+    def limited(self, count: int) -> int:
+        """Return how many images are taken of a split that has so many."""
+        return count if self.at_most is None else min(count, self.at_most)
 
 
 class Task(ABC):

@@ -22,12 +22,15 @@ from solo_invariance.data.images import TensorImages
 from solo_invariance.errors import UserError
 from solo_invariance.families import Canvas
 from solo_invariance.hosts.embedded.pretrain import pretrain
-from solo_invariance.hosts.lightning.monitor import Monitor, RunImages, unchanged_random_states
+from solo_invariance.hosts.lightning.monitor import Monitor
 from solo_invariance.hosts.lightning.monitor_callback import MonitorCallback
 from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
+from solo_invariance.hosts.lightning.run_images import RunImages
+from solo_invariance.hosts.lightning.watching import unchanged_random_states
 from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings
 from solo_invariance.plugins import load_plugin
 
+_MEANS = ("mean_spatial", "mean_appearance")
 _WATCH = [
     "+invariance=monitor",
     "invariance.monitor.transforms=[rotation,hue]",
@@ -95,8 +98,8 @@ def test_weights_checkpoints_metrics_and_random_states_are_those_of_a_run_that_i
 def test_what_is_logged_is_what_measuring_the_checkpoint_gives(tmp_path: Path) -> None:
     checkpoint = _pretrain(tmp_path, *_WATCH, "invariance.monitor.every=2")
     rows = [row for row in _logged(checkpoint) if row["invariance/hue/similarity"]]
-    # After the second epoch, and after the last.
-    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "8"), ("2", "12")]
+    # After the second epoch, and after the last, at the step at which Lightning logs an epoch's numbers.
+    assert [(row["epoch"], row["step"]) for row in rows] == [("1", "7"), ("2", "11")]
     from solo_invariance.data.latent_scenes.dataset import LatentScenes
 
     backbone = load_backbone(BackboneConfig(checkpoint=str(checkpoint)))
@@ -121,7 +124,7 @@ def test_the_means_are_those_of_a_kind(tiny_backbone: Backbone) -> None:
     names = ["rotation", "scale", "hue"]
     transforms = {name: load_plugin("transforms", name) for name in names}
     monitor = Monitor(images, transforms, InputSpec(32), MonitorSettings(k=2, num_images=6))
-    numbers = {name.split("/")[1]: value for name, value in monitor.measure(tiny_backbone.network).items()}
+    numbers = {name.split("/")[0]: value for name, value in monitor.measure(tiny_backbone.network).items()}
     assert numbers.keys() == {*names, "mean_spatial", "mean_appearance"}
     assert numbers["mean_spatial"] == pytest.approx((numbers["rotation"] + numbers["scale"]) / 2)
     assert numbers["mean_appearance"] == numbers["hue"]
@@ -152,6 +155,8 @@ def test_two_processes_that_are_watched_are_the_same_and_the_first_measures(tmp_
         [torch.load(tmp_path / name / f"{rank}.pt", weights_only=True) for rank in range(2)]
         for name in ("plain", "watched")
     )
+    measured = [_take_measured(end["metrics"]) for end in watched]
+    assert measured[0] == measured[1]
     assert _equal(plain, watched)
     assert "loss_epoch" in watched[0]["metrics"]
     assert not _equal(watched[0]["random"], watched[1]["random"])
@@ -159,12 +164,20 @@ def test_two_processes_that_are_watched_are_the_same_and_the_first_measures(tmp_
     assert rows.keys() == {"plain", "watched"}
     assert "invariance/hue/similarity" not in rows["plain"][0]
     logged = [row for row in rows["watched"] if row["invariance/hue/similarity"]]
-    assert [row["step"] for row in logged] == ["4", "6"]  # once after the second epoch, and once after the last
+    assert [row["step"] for row in logged] == ["3", "5"]  # once after the second epoch, and once after the last
     architecture = Architecture("resnet10", {"width": 0.125})
     backbone = Backbone(architecture.build(), architecture, InputSpec(32), Provenance("two processes"))
     backbone.network.load_state_dict(watched[0]["backbone"])
     images = torch.randint(0, 256, (16, 3, 37, 37), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     _assert_measured(logged[-1], backbone, images)
+    assert measured[0].keys() == {f"invariance/{name}/similarity" for name in ("rotation", "hue", *_MEANS)}
+    for name, value in measured[0].items():
+        assert value == pytest.approx(float(logged[-1][name]))
+
+
+def _take_measured(metrics: dict[str, float]) -> dict[str, float]:
+    """Take out of a Trainer's ``callback_metrics`` what was measured."""
+    return {name: metrics.pop(name) for name in list(metrics) if name.startswith("invariance/")}
 
 
 # The processes are forked, so that what takes longest, importing, is done once.
@@ -241,10 +254,16 @@ def test_every_process_is_told_what_is_wrong(monkeypatch: pytest.MonkeyPatch) ->
     module.cfg = {"invariance": {"monitor": {}}}
     module.backbone = torch.nn.Identity()
     trainer, callback = _trainer()
-    monkeypatch.setattr(Trainer, "is_global_zero", False)
-    monkeypatch.setattr(trainer.strategy, "broadcast", lambda mine: mine or "the first has no images")
+    callback.setup(trainer, module, "fit")
+    monkeypatch.setattr(Trainer, "world_size", 2)
+    monkeypatch.setattr(Trainer, "global_rank", 1)
+
+    def gather(gathered: list[Any], mine: list[Any]) -> None:
+        gathered[:] = [[("the first has no images", [])], mine]
+
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
     with pytest.raises(UserError, match=r"^the first has no images$"):
-        callback.setup(trainer, module, "fit")
+        callback.on_train_start(trainer, module)
 
 
 def test_training_goes_on_where_features_are_not_finite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +341,8 @@ def test_a_module_without_a_backbone_is_told(monkeypatch: pytest.MonkeyPatch) ->
     module = _Module()
     module.cfg = {"invariance": {"monitor": {}}}
     trainer, callback = _trainer()
-    with pytest.raises(UserError, match="_Module has no backbone to measure"):
+    module.head = torch.nn.Linear(2, 2)
+    with pytest.raises(UserError, match="_Module has no backbone to measure; its modules are: head"):
         callback.setup(trainer, module, "fit")
 
 
@@ -380,6 +400,9 @@ def test_a_host_run_that_is_watched_is_the_same_run(
         )
         seen.append([torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(processes)])
         ends.append(torch.load(next((out / "checkpoints").rglob("*ep=1.ckpt")), weights_only=True))
+    for rank in seen[1]:
+        taken = [_take_measured(metrics) for metrics in rank["metrics"]]
+        assert taken[-1].keys() == {f"invariance/{name}/similarity" for name in ("rotation", "hue", *_MEANS)}
     assert {"train_nce_loss", "val_loss"} <= set(seen[0][0]["metrics"][-1])
     assert _equal(*seen)
     assert _equal(*(end["state_dict"] for end in ends))

@@ -1,0 +1,126 @@
+"""Backbones as plain data: what is needed to build one again, into which weights are loaded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any, cast
+
+from torch import nn
+
+from solo_invariance.backbones.architecture import Architecture
+from solo_invariance.backbones.backbone import Backbone, Provenance
+from solo_invariance.backbones.fused import FusedNetwork, widths_of
+from solo_invariance.backbones.fusion import FunctionHead, Fusion, FusionHead, FusionPlugin, is_head
+from solo_invariance.backbones.input_spec import InputSpec
+from solo_invariance.backbones.layers import LayerFeatures
+from solo_invariance.backbones.stand_ins import entries_of
+from solo_invariance.backbones.views import DrawnViews
+from solo_invariance.errors import UserError
+from solo_invariance.families.from_config import family_from_config
+from solo_invariance.plugins import load_plugin
+
+
+def describe(backbone: Backbone) -> dict[str, Any]:
+    """Return what ``build`` makes the same backbone of, but for the weights of ``whole_network``.
+
+    Beyond its own width it has, where the backbone does: ``layer``, ``views`` and ``fusion``, with its members.
+    """
+    network = backbone.network
+    found: dict[str, Any] = {
+        "architecture": backbone.architecture.without_weights().plain(),
+        "input": asdict(backbone.input_spec),
+        "provenance": asdict(backbone.provenance),
+        "num_features": backbone.num_features,
+    }
+    if isinstance(network, LayerFeatures):
+        found["layer"] = network.names if isinstance(network.names, str) else list(network.names)
+    if isinstance(backbone.whole_network, FusedNetwork):
+        found["fusion"] = describe_fusion(backbone.whole_network)
+    if backbone.views is not None:
+        views = backbone.views
+        found["views"] = {"family": views.family.describe(), "num_views": views.num_views, "seed": views.seed}
+    return found
+
+
+def describe_fusion(fused: FusedNetwork) -> dict[str, Any]:
+    """Return what ``build_fused`` makes the same network of, but for its weights."""
+    return {
+        "mode": fused.mode,
+        "num_features": fused.num_features,
+        "options": fused.fusion.options,
+        "members": [describe(member) for member in fused.backbones],
+        "fitted_on": sorted(fused.fitted_on),
+    }
+
+
+def build(description: Mapping[str, Any], trust: bool = False) -> Backbone:
+    """Return the backbone that plain data describe, with weights that are yet to be loaded.
+
+    Args:
+        description: A stranger's, perhaps. It is checked, and nothing is run that it names, unless there is trust.
+        trust: Whether code may be run that the description names, and folders and hubs be read.
+
+    Raises:
+        UserError: It does not describe a backbone that can be built here.
+        Exception: It lacks something, or something in it is not what it should be.
+    """
+    given = _entries(description)
+    architecture = Architecture.from_mapping(_entries(given["architecture"]), trust).without_weights()
+    spec = InputSpec.from_mapping(_entries(given["input"]))
+    provenance = Provenance.from_mapping(_entries(given["provenance"]))
+    layer, views = given.get("layer"), given.get("views")
+    network: nn.Module = build_fused(_entries(given["fusion"]), trust) if "fusion" in given else architecture.build()
+    if layer is not None:
+        network = LayerFeatures(network, layer if isinstance(layer, str) else [*map(str, layer)])
+    backbone = Backbone(network, architecture, spec, provenance, None if views is None else _views(_entries(views)))
+    if backbone.num_features != given.get("num_features", backbone.num_features):
+        raise UserError(f"num_features is {given['num_features']!r}, but what is described has {backbone.num_features}")
+    return backbone
+
+
+def build_fused(description: Mapping[str, Any], trust: bool = False) -> FusedNetwork:
+    """Return the fused network that plain data describe, with weights that are yet to be loaded.
+
+    Args:
+        description: A stranger's, perhaps.
+        trust: Whether code may be run that it names, and folders and hubs be read.
+
+    Raises:
+        UserError: It does not describe a fusion that can be built here.
+        Exception: It lacks something, or something in it is not what it should be.
+    """
+    members = [build(_entries(member), trust) for member in description["members"]]
+    mode, options = str(description["mode"]), dict(description.get("options", {}))
+    fitted_on = frozenset(map(str, description.get("fitted_on", ())))
+    fusion = build_fusion(load_plugin("fusions", mode), members, mode, options)
+    return FusedNetwork(members, fusion, mode, fitted_on)
+
+
+def build_fusion(
+    plugin: FusionPlugin, members: Sequence[Backbone], mode: str, options: Mapping[str, Any]
+) -> FusionHead:
+    """Return a fusion for members, not yet fitted.
+
+    Raises:
+        UserError: The options, or the members' widths, do not fit the fusion.
+    """
+    if options and not is_head(plugin):
+        raise UserError(f"mode={mode} takes no options, got {', '.join(options)}")
+    widths = [member.num_features for member in members]
+    try:
+        return plugin(widths, **options) if is_head(plugin) else FunctionHead(widths, cast(Fusion, plugin))
+    except TypeError as error:
+        raise UserError(f"mode={mode} does not take these options: {', '.join(options)}") from error
+    except ValueError as error:
+        raise UserError(f"mode={mode} does not fit its members ({widths_of(members)}): {error}") from error
+
+
+def _views(description: Mapping[str, Any]) -> DrawnViews:
+    family = family_from_config(dict(_entries(description["family"])), where="views.")
+    return DrawnViews(family, int(description["num_views"]), int(description["seed"]))
+
+
+def _entries(value: object) -> dict[str, Any]:
+    """Return a mapping's entries; of what a checkpoint has in place of one, too."""
+    if not isinstance(value, Mapping):
+        raise TypeError(f"{value!r} is no mapping")
+    return dict(entries_of(value))

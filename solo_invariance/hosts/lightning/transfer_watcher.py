@@ -1,0 +1,129 @@
+"""Scoring a run on labelled images while it trains."""
+
+from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+
+from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
+from solo_invariance.config.watch_transfer import WATCH_TRANSFER, WatchTransferConfig
+from solo_invariance.device import device_of
+from solo_invariance.errors import UserError
+from solo_invariance.features.neighbours import load_faiss
+from solo_invariance.features.shared_work import in_each
+from solo_invariance.hosts.lightning.flat_features import FlatFeatures
+from solo_invariance.hosts.lightning.training_files import count_trained_on
+from solo_invariance.hosts.lightning.watching import TrainerProcesses, Watcher, copy_of
+from solo_invariance.hosts.refusals import say
+from solo_invariance.processes import Processes
+from solo_invariance.progress import bytes_in_words
+from solo_invariance.transfer.held_tasks import HeldTask, HeldTasks
+from solo_invariance.transfer.watched_tasks import watched_tasks
+
+
+class TransferWatcher(Watcher):
+    """Watches a run by scoring a copy of its backbone on tasks.
+
+    Args:
+        config: Which tasks, how they are scored, and when.
+        input_spec: The input that the backbone is trained on.
+        label: How messages begin; ``invariance.transfer`` is a configuration's key.
+        backbone: Where the module has its backbone.
+        name: What the numbers' names begin with.
+        features: Makes features (N, D) of what the backbone returns, where these are none.
+
+    Raises:
+        UserError: There is no such task, or a setting does not suit it.
+    """
+
+    def __init__(
+        self,
+        config: WatchTransferConfig,
+        input_spec: InputSpec,
+        label: str = WATCH_TRANSFER,
+        backbone: str = "backbone",
+        name: str = "transfer",
+        features: Callable[[Any], Tensor] | None = None,
+    ) -> None:
+        self.config, self.input_spec = config, input_spec
+        self.label, self.backbone, self.every = label, backbone, config.every
+        self.name, self.features = name, features
+        self._of = f"{label}." if label == WATCH_TRANSFER else f"{label}: "
+        try:
+            self.tasks = watched_tasks(config)
+        except UserError as error:
+            raise UserError(f"{self._of}{error}") from error
+        self._held: HeldTasks | None = None
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Of the scores: ``transfer/TASK/METRIC``."""
+        return [f"{self.name}/{task.number}" for task in self.tasks]
+
+    def prepare(self, trainer: Trainer, module: LightningModule, network: nn.Module, processes: Processes) -> str:
+        """Read the tasks' images, and see whether the backbone takes them.
+
+        Raises:
+            UserError: A task's images or targets are not where they are expected, or allow no score; or the backbone
+                gives no features of them.
+        """
+        if any(task.settings.probe == "knn" for task in self.tasks):
+            load_faiss(f"{self.label}: probe=knn")
+        backbone = self._backbone_of(network)
+        try:
+            self._held = HeldTasks(self.tasks, backbone, self.config.num_images, processes)
+        except UserError as error:
+            raise UserError(f"{self._of}tasks: {error}") from error
+        if processes.rank == 0:
+            self._caution(self._held, trainer)
+        return self._summary(self._held, processes)
+
+    def measure(self, network: nn.Module, processes: TrainerProcesses) -> Mapping[str, float]:
+        """Score a copy of the first process's backbone, together."""
+        assert self._held is not None  # ``prepare`` comes before
+        (backbone, *_) = [self._backbone_of(network)] if processes.count == 1 else self._the_same(network, processes)
+        scores = self._held.score(backbone)
+        if backbone.mean.device.type == "cuda":
+            del backbone
+            torch.cuda.empty_cache()  # the run goes on with the memory that it had
+        return {f"{self.name}/{number}": score for number, score in scores.items()}
+
+    def _the_same(self, network: nn.Module, processes: Processes) -> list[Backbone]:
+        """Return a copy of the first process's backbone, whose statistics each process has its own of."""
+        copies: list[Backbone] = []
+        in_each(processes, lambda: copies.append(self._backbone_of(network)))
+        for tensor in chain(copies[0].parameters(), copies[0].buffers()):
+            whole = tensor.detach().contiguous()
+            torch.distributed.broadcast(whole, src=0)
+            tensor.detach().copy_(whole)
+        return copies
+
+    def _backbone_of(self, network: nn.Module) -> Backbone:
+        """Return a copy of a network as a backbone, in single precision, on the network's device."""
+        flat = FlatFeatures(copy_of(network), self.features, self._of)
+        provenance = Provenance("watched")
+        return Backbone(flat, Architecture("watched"), self.input_spec, provenance).to(device_of(network))
+
+    def _caution(self, held: HeldTasks, trainer: Trainer) -> None:
+        for task in held.tasks:
+            names = [images.name_of(index) for images in (task.train, task.test) for index in range(len(images))]
+            seen = count_trained_on(trainer, names)
+            if seen:
+                say(
+                    f"caution: {seen} of the {len(names)} images of {task.data.label} are pre-trained on, too: its "
+                    f"score says how well these are told apart, and not what transfers to others"
+                )
+
+    def _summary(self, held: HeldTasks, processes: Processes) -> str:
+        side = self.input_spec.crop_size
+        memory = f"{held.num_images:,} images of {side} px in {bytes_in_words(held.num_bytes)} of memory"
+        shared = f" of each of {processes.count} processes, which share the work" if processes.count > 1 else ""
+        return f"{', '.join(map(_in_words, held.tasks))}; {memory}{shared}"
+
+
+def _in_words(task: HeldTask) -> str:
+    split = f"{len(task.train):,} training and {len(task.test):,} test images"
+    return f"{task.number} by {task.probing.probe} ({split}, chance {task.chance:.2g})"

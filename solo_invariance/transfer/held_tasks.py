@@ -1,0 +1,136 @@
+"""Tasks whose images are decoded once, to score a backbone on them again and again."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.data.framing import FramedImages, Framing
+from solo_invariance.data.images import digest_of
+from solo_invariance.data.kept import KeptImages
+from solo_invariance.features import ExtractionSettings, extract_features
+from solo_invariance.features.extract import share_of
+from solo_invariance.features.feature_stream import suitable_batch_size
+from solo_invariance.features.shared_work import in_each
+from solo_invariance.processes import Processes
+from solo_invariance.results.files import fingerprint_of
+from solo_invariance.transfer.chance import chance_level
+from solo_invariance.transfer.probes.settings import ProbeSettings
+from solo_invariance.transfer.scored_task import require_sound, score_task
+from solo_invariance.transfer.settings import probe_settings
+from solo_invariance.transfer.task_data import TaskData
+from solo_invariance.transfer.watched_tasks import WatchedTask
+
+_SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
+
+
+@dataclass(frozen=True)
+class HeldTask:
+    """A task with its images in memory.
+
+    Args:
+        number: What the score is called: ``TASK/METRIC``.
+        data: Its images as they are, and its targets.
+        probing: How it is probed.
+        train: The squares of the training images that a network sees.
+        test: Those of the test images.
+    """
+
+    number: str
+    data: TaskData
+    probing: ProbeSettings
+    train: KeptImages
+    test: KeptImages
+
+    @property
+    def chance(self) -> float:
+        """The score of a probe that sees no image."""
+        return chance_level(self.data.train.targets, self.data.test.targets, self.probing)
+
+
+class HeldTasks:
+    """Tasks on which backbones of one kind of input are scored, as ``transfer`` scores them, to the same numbers.
+
+    Several processes share the work: each reads and keeps every so-manieth batch of images and computes their features,
+    all are given all features, and each fits the probes of every so-manieth task.
+
+    Args:
+        tasks: Which, each with how to score it; the batch size has to be the same for all.
+        backbone: One like those that will be scored, on their device.
+        at_most: Of each task's splits no more images than so many, drawn with the task's seed; None for no such limit.
+        processes: Those that share the work, which all do what this one does; making this waits for none of them.
+
+    Raises:
+        UserError: There is no such task, or the settings do not suit it, an image cannot be read, a test image is among
+            the training images, or the targets allow no score. An image may be in another process's share.
+    """
+
+    def __init__(
+        self,
+        tasks: Sequence[WatchedTask],
+        backbone: Backbone,
+        at_most: int | None = None,
+        processes: Processes | None = None,
+    ) -> None:
+        self._processes = processes or Processes()
+        usual = suitable_batch_size(backbone.mean.device, backbone.input_spec.crop_size)
+        self._extraction = ExtractionSettings(tasks[0].settings.batch_size or usual, num_workers=0)
+        self._kept_by_digests: dict[str, KeptImages] = {}
+        self.tasks = [self._held(task, backbone, at_most) for task in tasks]
+
+    def _held(self, task: WatchedTask, backbone: Backbone, at_most: int | None) -> HeldTask:
+        spec, settings = backbone.input_spec, task.settings
+        data = task.chosen.load(spec.crop_size, settings.protocol, settings.num_workers, at_most)
+        probing = probe_settings(settings, data.task, backbone)
+        require_sound(data, probing)
+        framing = Framing(spec.crop_size, spec.interpolation)
+        train, test = (
+            self._kept(FramedImages(data.known_images(split), framing), settings.num_workers) for split in _SPLITS
+        )
+        return HeldTask(task.number, data, probing, train, test)
+
+    def _kept(self, squares: FramedImages, num_workers: int) -> KeptImages:
+        """Return the squares of a split, of which this process keeps its share; the same for the same images."""
+        key = fingerprint_of({"squares": [digest_of(squares, index) for index in range(len(squares))]})
+        if key not in self._kept_by_digests:
+            kept = self._kept_by_digests[key] = KeptImages(squares)
+            share = share_of(len(squares), self._extraction.batch_size or 1, self._processes)
+            kept.keep((index for rows in share for index in rows), num_workers)
+        return self._kept_by_digests[key]
+
+    @property
+    def num_images(self) -> int:
+        """How many images there are, of all tasks; those that several have count once."""
+        return sum(map(len, self._kept_by_digests.values()))
+
+    @property
+    def num_bytes(self) -> int:
+        """How many bytes the images take, in this process."""
+        return sum(images.num_bytes for images in self._kept_by_digests.values())
+
+    def score(self, backbone: Backbone) -> dict[str, float]:
+        """Return a backbone's scores, by ``TASK/METRIC``, the same in all processes.
+
+        Args:
+            backbone: With the same weights in all processes, on each one's device.
+
+        Raises:
+            UserError: Features are not finite or all the same, or do not allow a fit; in all processes.
+        """
+        extraction, processes, device = self._extraction, self._processes, backbone.mean.device
+        features = {
+            images: extract_features(backbone, images, extraction, processes=processes)
+            for images in self._kept_by_digests.values()
+        }
+
+        def own() -> list[tuple[str, float]]:
+            return [
+                (
+                    task.number,
+                    score_task(task.data, features[task.train], features[task.test], task.probing, device).score,
+                )
+                for task in processes.share(self.tasks)
+            ]
+
+        scores = dict(pair for part in in_each(processes, own) for pair in part)
+        return {task.number: scores[task.number] for task in self.tasks}

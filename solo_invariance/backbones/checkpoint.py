@@ -100,7 +100,8 @@ def _refusal(message: str, path: Path) -> str:
     weights = path.with_name(f"{path.stem}.weights.pth")
     script = (
         f"import torch; content = torch.load({str(path)!r}, map_location='cpu', weights_only=False); "
-        f"torch.save(content['state_dict'], {str(weights)!r})"
+        f"content = content.get('state_dict', content) if isinstance(content, dict) else content; "
+        f"torch.save(content.state_dict() if hasattr(content, 'state_dict') else content, {str(weights)!r})"
     )
     return (
         f"refused, {asks}. If you trust whoever made the file, for this runs what is in it, write its weights alone "

@@ -10,6 +10,7 @@ copies are called is in tables (``names_in_files``).
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +21,9 @@ from torch import Tensor, nn
 
 from solo_invariance.backbones.checkpoint import listed, odd_kind_of, of_another_shape, shape_of
 from solo_invariance.backbones.checkpoint_tensors import Held, state_dicts_of, tensors_of, without_wrappers
-from solo_invariance.backbones.guessing import resembles
+from solo_invariance.backbones.guessing import is_transformers, resembles
 from solo_invariance.backbones.names_in_files import is_beside, is_computed, is_head, rank_of
-from solo_invariance.backbones.namings import Layout, converted_by_timm
+from solo_invariance.backbones.namings import RENAMINGS, Layout, converted_by_timm, numbered_children
 from solo_invariance.backbones.summary import groups_of
 from solo_invariance.errors import UserError
 from solo_invariance.plugins import discover
@@ -32,6 +33,14 @@ _COUNTER = "num_batches_tracked"
 
 _CONTAINERS = {"module", "model", "state_dict"}
 """Parts of names that say nothing of what is in them."""
+
+_RESNET = nn.ModuleDict(
+    {name: nn.Identity() for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")}
+)
+"""By whose children's names those are told that only have numbers."""
+
+_FEWEST = 20
+"""No network has fewer tensors."""
 
 _LEAST = 4
 """A layout is asked of what may be a network: what has at least one in so many of its weights."""
@@ -234,7 +243,7 @@ def looks_like(content: Mapping[str, Any]) -> str:
     Args:
         content: What the file holds.
     """
-    return _looks({name: held.value for name, held in tensors_of(content).items()})
+    return _looks(tensors_of(content))
 
 
 def has_small_stem(content: Mapping[str, Any]) -> bool:
@@ -294,7 +303,15 @@ def _readings(network: nn.Module, search: _Search) -> Iterator[tuple[str, list[_
 
 
 def _with_timm(layout: Layout) -> Layout:
-    return lambda state, network: converted_by_timm(layout(state, network), network)
+    def both(state: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:
+        renamed = layout(state, network)
+        return state if _is_as_it_was(renamed, state) else converted_by_timm(renamed, network)
+
+    return both
+
+
+def _is_as_it_was(renamed: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:
+    return renamed.keys() == state.keys() and all(value is state[name] for name, value in renamed.items())
 
 
 def _by_layout(layout: Layout, network: nn.Module, search: _Search) -> Iterator[_Place]:
@@ -304,6 +321,8 @@ def _by_layout(layout: Layout, network: nn.Module, search: _Search) -> Iterator[
         for prefix, state in _parts_of(whole, len(expected) // _LEAST):
             try:
                 renamed = dict(layout(dict(state), network))
+                if _is_as_it_was(renamed, state):
+                    continue
                 dropped = dict(_dropped(layout, network, state, renamed))
             except Exception:  # not of this layout, and a stranger's tensors can be anything
                 continue
@@ -409,7 +428,7 @@ def _complaint(search: _Search, places: Sequence[_Place], tried: list[str]) -> s
     meant = search.meant(places) or places
     nearest = max(meant, key=lambda place: (place.fit, -len(place.beside), -search.rank(place)), default=None)
     holds = f"it holds {groups_of(search.values)}; tried: {', '.join(dict.fromkeys(tried))}"
-    hint = _looks(search.values)
+    hint = _looks(search.tensors)
     if nearest is None or not nearest.fit:
         return f": no weights of the backbone in it; {holds}{hint or '; set backbone.name to what was trained'}"
     left_over = search.left_over(nearest, places)
@@ -442,6 +461,20 @@ def _keys(search: _Search, nearest: _Place, left_over: list[str], places: Sequen
         yield f"backbone.weights={instead[0]} takes that instead"
 
 
-def _looks(tensors: Mapping[str, Tensor]) -> str:
-    found = resembles(tensors)
+def _looks(tensors: Mapping[str, Held]) -> str:
+    found = resembles({name: held.value for name, held in tensors.items()}) or next(_by_other_names(tensors), None)
+    if found is None and is_transformers(tensors):
+        return (
+            "; it looks like a network of Hugging Face transformers: backbone.name=hf:FOLDER reads one with its config"
+        )
     return "" if found is None else f"; it looks like {found}"
+
+
+def _by_other_names(tensors: Mapping[str, Held]) -> Iterator[str]:
+    """Yield what a file looks like by the names that our own tables give its tensors."""
+    for state in state_dicts_of(tensors).values():
+        for _, part in _parts_of(state, _FEWEST):
+            for layout in (*RENAMINGS, numbered_children):
+                with suppress(ValueError, RuntimeError):  # two tensors of one name, or pieces of other shapes
+                    if found := resembles(layout(part, _RESNET)):
+                        yield found

@@ -1,6 +1,7 @@
 """Any checkpoint or model name, made a backbone."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -97,11 +98,11 @@ def load_backbone(
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(source if isinstance(source, BackboneConfig) else config_of(source), **changes)
     require_backbone(config)
-    if config.checkpoint is not None and Path(config.checkpoint).is_dir():
+    if config.checkpoint is not None and os.path.isdir(config.checkpoint):
         config = of_folder(config)
     if config.checkpoint is not None:
         path = Path(config.checkpoint)
-        backbone = read_exported(path, config) if path.is_dir() else _from_checkpoint(path, config)
+        backbone = read_exported(path, config) if os.path.isdir(path) else _from_checkpoint(path, config)
     else:
         assert config.name is not None
         backbone = _from_name(config.name, config, seed)

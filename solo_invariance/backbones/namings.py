@@ -225,3 +225,15 @@ transformers_convnext = Renaming(
         (r"^layernorm\.", "head.norm."),
     ),
 )
+
+RENAMINGS = (
+    cifar,
+    dinov2,
+    lightly_train,
+    mmpretrain,
+    transformers_vit,
+    _transformers_dinov3,
+    transformers_resnet,
+    transformers_convnext,
+)
+"""Our own tables."""

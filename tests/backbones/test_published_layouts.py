@@ -400,9 +400,10 @@ def test_the_network_that_is_evaluated_is_loaded(tmp_path: Path, code: str, kind
         assert not _is(chosen, evaluated)
 
 
-@pytest.mark.parametrize("kind", NETWORKS)
 @pytest.mark.parametrize("code", LAYOUTS)
-@pytest.mark.parametrize("change", ["one unknown", "one too few", "one in a block"])
+@pytest.mark.parametrize(
+    ("change", "kind"), [("one unknown", "ViT"), ("one too few", "ResNet"), ("one in a block", "ViT")]
+)
 def test_every_weight_is_accounted_for(tmp_path: Path, code: str, kind: str, change: str) -> None:
     state = dict(_network(kind, 0).state_dict())
     block, norm = ("layer1.0", "bn1.weight") if kind == "ResNet" else ("blocks.1", "norm.weight")

@@ -110,18 +110,12 @@ def load_backbone(
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(source if isinstance(source, BackboneConfig) else config_of(source), **changes)
     require_backbone(config)
-    folder = None if config.checkpoint is None or not Path(config.checkpoint).is_dir() else Path(config.checkpoint)
-    if folder is not None:
-        config = of_folder(config)
-    if config.checkpoint is not None:
-        path = Path(config.checkpoint)
-        is_folder = os.path.isdir(path)
-        backbone = _with_chosen(read_exported(path, config), config) if is_folder else _from_checkpoint(path, config)
-    elif folder is not None:
-        backbone = _published_in(folder, config)
+    if config.checkpoint is None:
+        backbone = _from_name(str(config.name), config, seed)
+    elif os.path.isdir(config.checkpoint):
+        backbone = _from_folder(Path(config.checkpoint), config)
     else:
-        assert config.name is not None
-        backbone = _from_name(config.name, config, seed)
+        backbone = _from_checkpoint(Path(config.checkpoint), config)
     if config.label is not None:
         backbone.provenance = replace(backbone.provenance, label=config.label)
     if config.views.family is None:
@@ -165,6 +159,15 @@ def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
     architecture, network, on_size = resized(architecture, network, spec.crop_size)
     provenance = replace(provenance, remarks=provenance.remarks + on_size)
     return Backbone(_chosen(network, config), architecture, spec, provenance)
+
+
+def _from_folder(folder: Path, config: BackboneConfig) -> Backbone:
+    """Return what a folder holds: one that ``export`` wrote, a run of a host's, or one of timm's or transformers'."""
+    config = of_folder(config)
+    if config.checkpoint is None:
+        return _published_in(folder, config)
+    path = Path(config.checkpoint)
+    return _with_chosen(read_exported(path, config), config) if path.is_dir() else _from_checkpoint(path, config)
 
 
 def _published_in(folder: Path, config: BackboneConfig) -> Backbone:

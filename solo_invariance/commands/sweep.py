@@ -182,7 +182,7 @@ def _require_storage(arguments: Sequence[str]) -> None:
                 if found["optuna"].startswith("2.") and not found["sqlalchemy"].startswith("1."):
                     raise UserError(
                         f"{argument}: Optuna {found['optuna']}, which Hydra's sweeper needs, keeps no study with "
-                        f"SQLAlchemy {found['sqlalchemy']}: pip install 'sqlalchemy<2' 'alembic<1.16'; or leave it out, "
+                        f"SQLAlchemy {found['sqlalchemy']}: pip install 'sqlalchemy<2' 'alembic<1.16', or leave it out: "
                         f"with hydra.sweeper.sampler.seed=1 the same sweep finds again what is done"
                     )
 

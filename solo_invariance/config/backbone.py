@@ -8,6 +8,7 @@ from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from solo_invariance.config.backbone_names import require_name
 from solo_invariance.config.checks import LARGEST_SIDE, Checked, require_checkpoint, require_positive
 from solo_invariance.config.kinds import FamilyChoice, FilePath, Names, chosen_from, in_words
 from solo_invariance.config.older import with_todays_names
@@ -156,7 +157,7 @@ def _plugins() -> set[str]:
 
 
 def require_backbone(config: BackboneConfig) -> None:
-    """Raise UserError where no backbone is named, or its checkpoint is not there."""
+    """Raise UserError where no backbone is named, or what is named is not there."""
     if config.checkpoint is not None:
         path = Path(config.checkpoint)
         with suppress(OSError):  # whoever reads it says why it cannot be looked at
@@ -166,6 +167,8 @@ def require_backbone(config: BackboneConfig) -> None:
                 checkpoint_in(path)
     elif config.name is None:
         raise UserError("no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, hf:ORG/NAME, ...")
+    if config.name is not None:
+        require_name(config.name, config.trust)
 
 
 def checkpoint_in(folder: Path) -> Path:

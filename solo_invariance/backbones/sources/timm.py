@@ -19,6 +19,7 @@ from solo_invariance.backbones.sources.folder import config_in, folder_of, revis
 from solo_invariance.backbones.sources.online import only_what_is_cached, require_reachable, why_unreachable
 from solo_invariance.backbones.sources.positions import size_in_file
 from solo_invariance.backbones.sources.source import Builder, PublishedWeights, Source
+from solo_invariance.config.backbone_names import local_folder
 from solo_invariance.errors import UserError
 
 _FILES = ("model.safetensors", "pytorch_model.bin")
@@ -113,11 +114,11 @@ class Timm(Networks):
         model = _folder_in(name)
         if model is None:
             return name, kwargs
-        config = config_in(folder_of(model, f"timm:{name}"), f"timm:{name}")
+        config = config_in(folder_of(model, f"backbone.name=timm:{name}"), f"backbone.name=timm:{name}")
         architecture = config.get("architecture")
         if not isinstance(architecture, str):
             hint = f"; transformers' are named hf:{model}" if "model_type" in config else ""
-            raise UserError(f"timm:{name}: its config.json names no architecture of timm's{hint}")
+            raise UserError(f"backbone.name=timm:{name}: its config.json names no architecture of timm's{hint}")
         _require_model(architecture)
         # In older folders, all of it is what newer ones call pretrained_cfg.
         own = _mapping(config.get("pretrained_cfg", config), "pretrained_cfg", name)
@@ -135,7 +136,7 @@ class Timm(Networks):
         model = _folder_in(name)
         if model is None:
             return None
-        folder, path = weights_in(model, f"timm:{name}")
+        folder, path = weights_in(model, f"backbone.name=timm:{name}")
         revision = revision_of(folder)
         remarks = (f"timm:{name}: commit {revision}",) if revision else ()
         return PublishedWeights(path, sha256_of_weights(path), revision, kwargs, remarks=remarks)
@@ -157,12 +158,12 @@ def _folder_in(name: str) -> str | None:
         return None
     if scheme not in ("hf-hub", "hf_hub", "local-dir") or not model:
         raise UserError(f"backbone 'timm:{name}': expected timm:NAME, timm:hf-hub:ORG/NAME or timm:local-dir:PATH")
-    return model if scheme != "local-dir" or "/" in model else f"./{model}"
+    return model if scheme != "local-dir" else local_folder(model)
 
 
 def _mapping(value: Any, what: str, name: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise UserError(f"timm:{name}: {what} in its config.json is {value!r}, expected a mapping")
+        raise UserError(f"backbone.name=timm:{name}: {what} in its config.json is {value!r}, expected a mapping")
     return dict(value)
 
 

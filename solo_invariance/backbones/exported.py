@@ -5,12 +5,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from solo_invariance.backbones.backbone import Backbone, InputSpec
+from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.backbones.checkpoint import load_weights, read_checkpoint, sha256_of
 from solo_invariance.backbones.chosen import choice_of, with_choice
 from solo_invariance.backbones.description import build
 from solo_invariance.backbones.fitting import resized
 from solo_invariance.backbones.fused import FusedNetwork
+from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.config.backbone import INPUT_CHECKS, BackboneConfig
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.results.files import read_json
@@ -33,7 +34,7 @@ def read_exported(folder: Path, config: BackboneConfig) -> Backbone:
     """Return the backbone that an exported folder holds: its features are those of the one that was exported.
 
     Args:
-        folder: A stranger's, perhaps: nothing of it is run.
+        folder: A stranger's, perhaps: nothing that it names is run, unless there is ``config.trust``.
         config: What else is asked of it: input, label, views; it says itself what it is.
 
     Raises:
@@ -41,7 +42,7 @@ def read_exported(folder: Path, config: BackboneConfig) -> Backbone:
     """
     file = folder / CONFIG
     written = _written(read_json(file, "Export it again."), file)
-    backbone = _built(written, file)
+    backbone = _built(written, file, config.trust)
     weights = folder / WEIGHTS
     load_weights(backbone.whole_network, read_checkpoint(weights), weights)
     if (found := sha256_of(weights)) != written.get("sha256"):
@@ -61,9 +62,9 @@ def _written(content: Mapping[str, Any], file: Path) -> Mapping[str, Any]:
     return written
 
 
-def _built(written: Mapping[str, Any], file: Path) -> Backbone:
+def _built(written: Mapping[str, Any], file: Path, trust: bool) -> Backbone:
     try:
-        return build(written["backbone"])
+        return build(written["backbone"], trust)
     except UserError as error:
         raise UserError(f"{file}: {OURS}.backbone: {error}") from error
     except Exception as error:  # a stranger's description can be anything
@@ -75,7 +76,7 @@ def _require_nothing_else(folder: Path, backbone: Backbone, config: BackboneConf
     """Raise UserError where a key asks for what an exported backbone is not."""
     if config.name not in (None, backbone.architecture.name):
         raise UserError(f"backbone.name={config.name}: {folder} says itself that it is {backbone.architecture.name}")
-    for key in ("kwargs", "key", "heads"):
+    for key in ("kwargs", "weights", "heads"):
         if getattr(config, key):
             raise UserError(f"backbone.{key}: {folder} says itself how it is built and what its weights are")
     asked = {key: value for key in ("layer", "pool") if (value := getattr(config, key)) is not None}

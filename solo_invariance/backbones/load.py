@@ -1,6 +1,7 @@
 """Any checkpoint or model name, made a backbone."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, Provenance
 from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights, read_args, read_checkpoint, sha256_of
 from solo_invariance.backbones.chosen import with_features
-from solo_invariance.backbones.exported import read_exported
+from solo_invariance.backbones.exported import CONFIG, read_exported
 from solo_invariance.backbones.fitting import network_in_file, resized
 from solo_invariance.backbones.folders import of_folder
 from solo_invariance.backbones.fused import as_backbone
@@ -109,15 +110,12 @@ def load_backbone(
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(source if isinstance(source, BackboneConfig) else config_of(source), **changes)
     require_backbone(config)
-    if config.checkpoint is not None and Path(config.checkpoint).is_dir():
-        config = of_folder(config)
-    if config.checkpoint is not None:
-        path = Path(config.checkpoint)
-        is_folder = path.is_dir()
-        backbone = _with_chosen(read_exported(path, config), config) if is_folder else _from_checkpoint(path, config)
+    if config.checkpoint is None:
+        backbone = _from_name(str(config.name), config, seed)
+    elif os.path.isdir(config.checkpoint):
+        backbone = _from_folder(Path(config.checkpoint), config)
     else:
-        assert config.name is not None
-        backbone = _from_name(config.name, config, seed)
+        backbone = _from_checkpoint(Path(config.checkpoint), config)
     if config.label is not None:
         backbone.provenance = replace(backbone.provenance, label=config.label)
     if config.views.family is None:
@@ -162,6 +160,27 @@ def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
     remarks = (*source.remarks_on(rest, network), *provenance.remarks, *on_size)
     provenance = replace(provenance, remarks=remarks)
     return Backbone(_chosen(network, config), architecture, spec, provenance)
+
+
+def _from_folder(folder: Path, config: BackboneConfig) -> Backbone:
+    """Return what a folder holds: one that ``export`` wrote, a run of a host's, or one of timm's or transformers'."""
+    config = of_folder(config)
+    if config.checkpoint is None:
+        return _published_in(folder, config)
+    path = Path(config.checkpoint)
+    return _with_chosen(read_exported(path, config), config) if path.is_dir() else _from_checkpoint(path, config)
+
+
+def _published_in(folder: Path, config: BackboneConfig) -> Backbone:
+    """Return what a folder of timm's or transformers' holds; what is wrong with it names its configuration."""
+    try:
+        backbone = _from_name(str(config.name), config, seed=0)
+    except Exception as error:  # a stranger's configuration can make a package raise anything
+        if str(folder) in str(error) and isinstance(error, UserError):
+            raise
+        raise UserError(f"{folder / CONFIG}: {reason_of(error)}") from error
+    backbone.provenance = replace(backbone.provenance, checkpoint=str(folder))
+    return backbone
 
 
 def _named(name: str, config: BackboneConfig, pretrained: bool) -> Architecture:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig, config_of
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_workers
-from solo_invariance.config.export import require_place
+from solo_invariance.config.export import require_format
 from solo_invariance.config.kinds import FilePath, Names, chosen_from
 from solo_invariance.config.measure import EMBEDDED
 from solo_invariance.config.task import TaskConfig
@@ -91,4 +91,4 @@ class FuseConfig(Checked):
         require_workers(self)
         require_at_least(2, self, "folds")
         if self.export is not None:
-            require_place(self.export, "export")
+            require_format(self.export, "export")

@@ -210,9 +210,8 @@ def _refuse(url: str, what: str) -> None:
 
 @pytest.mark.parametrize("package", ["torchvision.models", "timm.models.resnet"])
 def test_classifiers_of_the_two_packages_are_taken_off(here: Path, package: str) -> None:
-    (here / "classify.py").write_text(
-        f"from {package} import resnet18\n\ndef net():\n    return resnet18(num_classes=5)\n"
-    )
+    code = f"from {package} import resnet18\n\ndef net():\n    return resnet18(num_classes=5)\n"
+    (here / "classify.py").write_text(code)
     backbone = load_backbone("python:classify:net")
     assert backbone.num_features == 512
     first = package.partition(".")[0]

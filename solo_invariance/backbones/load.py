@@ -157,7 +157,8 @@ def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
     if source.runs_code and not random_init:
         provenance = replace(provenance, sha256=_sha256_of_weights(network))
     architecture, network, on_size = resized(architecture, network, spec.crop_size)
-    provenance = replace(provenance, remarks=provenance.remarks + on_size)
+    remarks = (*source.remarks_on(rest, network), *provenance.remarks, *on_size)
+    provenance = replace(provenance, remarks=remarks)
     return Backbone(_chosen(network, config), architecture, spec, provenance)
 
 
@@ -246,7 +247,8 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     asked = replace(architecture, kwargs={**architecture.kwargs, **config.kwargs})
     own = asked.input_of(network, sha256) if config.name is not None else InputSpec()
     spec = _with_own_keys(own, config) if args is None else _input_from_args(args, config, path)
-    remarks = tuple(_remarks(found, architecture, args, path))
+    source, rest = source_of(architecture.name)
+    remarks = (*source.remarks_on(rest, network), *_remarks(found, architecture, args, path))
     architecture, network, on_size = resized(architecture, network, spec.crop_size)
     provenance = Provenance(_label_of(path, args), str(path), sha256, found.key or None, remarks + on_size)
     return Backbone(_chosen(network, config), architecture, spec, provenance)

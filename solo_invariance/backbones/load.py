@@ -21,7 +21,7 @@ from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.layouts import FoundWeights, find_weights, has_small_stem, looks_like
 from solo_invariance.backbones.mean_embedding import mean_embedding
-from solo_invariance.backbones.moco import moco_architecture, names_its_arch
+from solo_invariance.backbones.moco import is_moco_v3, moco_architecture, names_its_arch
 from solo_invariance.backbones.seeded_init import seeded
 from solo_invariance.backbones.sources import OWN_BUILDERS, PublishedWeights, source_of
 from solo_invariance.config.backbone import INPUT_CHECKS, BackboneConfig, ViewsConfig, config_of, require_backbone
@@ -200,7 +200,8 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     found = find_weights(network, content, path, config.weights, config.heads)
     load_weights(network, found.weights, path)
     sha256 = sha256_of(path)
-    own = architecture.input_of(network, sha256) if config.name is not None else InputSpec()
+    is_named = config.name is not None or (architecture.name.startswith("timm:") and not is_moco_v3(content))
+    own = architecture.input_of(network, sha256) if is_named else InputSpec()
     spec = _with_own_keys(own, config) if args is None else _input_from_args(args, config, path)
     remarks = tuple(_remarks(found, architecture, args, path))
     provenance = Provenance(_label_of(path, args), str(path), sha256, found.key or None, remarks)

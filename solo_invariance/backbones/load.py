@@ -22,7 +22,7 @@ from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layouts import FoundWeights, find_weights, has_small_stem, looks_like
 from solo_invariance.backbones.mean_embedding import mean_embedding
-from solo_invariance.backbones.moco import moco_architecture, names_its_arch
+from solo_invariance.backbones.moco import is_moco_v3, moco_architecture, names_its_arch
 from solo_invariance.backbones.seeded_init import seeded
 from solo_invariance.backbones.sources import OWN_BUILDERS, PublishedWeights, source_of
 from solo_invariance.backbones.tokens import Pooling
@@ -244,8 +244,9 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     architecture, network = network_in_file(architecture, content, sha256)
     found = find_weights(network, content, path, config.weights, config.heads)
     load_weights(network, found.weights, path)
+    is_named = config.name is not None or (architecture.name.startswith("timm:") and not is_moco_v3(content))
     asked = replace(architecture, kwargs={**architecture.kwargs, **config.kwargs})
-    own = asked.input_of(network, sha256) if config.name is not None else InputSpec()
+    own = asked.input_of(network, sha256) if is_named else InputSpec()
     spec = _with_own_keys(own, config) if args is None else _input_from_args(args, config, path)
     source, rest = source_of(architecture.name)
     remarks = (*source.remarks_on(rest, network), *_remarks(found, architecture, args, path))

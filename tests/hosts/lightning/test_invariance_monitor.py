@@ -128,7 +128,7 @@ def saved_backbone(path: str | Path) -> nn.Module:
 def test_the_run_is_that_of_one_that_is_not_watched(tmp_path: Path, validated: bool) -> None:
     ends = []
     for name, monitors in (("plain", []), ("watched", [InvarianceMonitor(**WATCH)])):
-        checkpoint = ModelCheckpoint(tmp_path / name / "saved", filename="end")
+        checkpoint = ModelCheckpoint(str(tmp_path / name / "saved"), filename="end")
         trainer = fit(tmp_path / name, *monitors, checkpoint, validated=validated)
         content = torch.load(tmp_path / name / "saved" / "end.ckpt", weights_only=True)
         states = content.pop("callbacks")
@@ -153,8 +153,8 @@ def test_the_run_is_that_of_one_that_is_not_watched(tmp_path: Path, validated: b
 def test_a_checkpoint_is_chosen_by_the_number_of_the_weights_in_it(
     tmp_path: Path, every: int, validated: bool, arguments: Any, on_train_epoch_end: bool | None
 ) -> None:
-    best = ModelCheckpoint(tmp_path / "saved", "best", HUE, mode="max", save_on_train_epoch_end=on_train_epoch_end)
-    three = ModelCheckpoint(tmp_path / "three", "{epoch}", HUE, mode="min", save_top_k=3)
+    best = ModelCheckpoint(str(tmp_path / "saved"), "best", HUE, mode="max", save_on_train_epoch_end=on_train_epoch_end)
+    three = ModelCheckpoint(str(tmp_path / "three"), "{epoch}", HUE, mode="min", save_top_k=3)
     fit(
         tmp_path,
         best,
@@ -208,7 +208,7 @@ def test_early_stopping_is_patient_in_epochs_that_are_not_measured(
     numbers = iter([0.1, 0.2, 0.3, 0.25, 0.2, 0.1])
     monkeypatch.setattr(Monitor, "measure", lambda *_: {HUE: next(numbers)})
     early = EarlyStopping(HUE, mode="max", patience=3, divergence_threshold=divergence)
-    best = ModelCheckpoint(tmp_path / "saved", "best", HUE, mode="max")
+    best = ModelCheckpoint(str(tmp_path / "saved"), "best", HUE, mode="max")
     monitor = InvarianceMonitor(**{**WATCH, "every": 2})
     trainer = fit(tmp_path, early, monitor, best, validated=validated, max_epochs=20)
     # Measured after 2, 4 and 6; 7, 8 and 9 are no better; the last weights are measured, too.
@@ -235,7 +235,7 @@ def test_what_fails_leaves_nothing_that_a_checkpoint_could_be_chosen_by(
         return real(self, network)
 
     monkeypatch.setattr(Monitor, "measure", second_fails)
-    every = ModelCheckpoint(tmp_path / "saved", "{epoch}", HUE, mode="max", save_top_k=2)
+    every = ModelCheckpoint(str(tmp_path / "saved"), "{epoch}", HUE, mode="max", save_top_k=2)
     with pytest.warns(UserWarning, match="InvarianceMonitor: nothing measured after 2 epochs: OSError: the disk is f"):
         fit(tmp_path, InvarianceMonitor(**WATCH), every)
     assert {Path(path).name for path in every.best_k_models} == {"epoch=0.ckpt", "epoch=2.ckpt"}
@@ -553,7 +553,7 @@ def test_trainers_of_the_other_package_take_it(tmp_path: Path) -> None:
             other.LightningModule.__init__(self)
             self.backbone, self.head = Method().backbone, Method().head
 
-    best = other.callbacks.ModelCheckpoint(tmp_path / "saved", "best", HUE, mode="max")
+    best = other.callbacks.ModelCheckpoint(str(tmp_path / "saved"), "best", HUE, mode="max")
     monitors = [InvarianceMonitor(**WATCH), InvarianceMonitor(**WATCH, prefix="again/")]
     logger = other.loggers.CSVLogger(tmp_path)
     trainer = fit(
@@ -634,7 +634,7 @@ for validated in (True, False):
                                 if name.startswith("invariance")},
                     "best": best.best_model_path, "score": float(best.best_model_score)},
                    OUT / f"{validated}-{trainer.global_rank}.pt")
-    best = ModelCheckpoint(OUT / f"saved{validated}", "best", HUE, mode="max")
+    best = ModelCheckpoint(str(OUT / f"saved{validated}"), "best", HUE, mode="max")
     fit(InvarianceMonitor(**WATCH), best, validated=validated, on_end=write)
 
 real = MonitorWatcher.prepare, MonitorWatcher.measure

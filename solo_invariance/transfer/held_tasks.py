@@ -78,8 +78,8 @@ def _nothing(features: Tensor) -> Mapping[str, float]:
 class HeldTasks:
     """Tasks on which backbones of one kind of input are scored, as ``transfer`` scores them, to the same numbers.
 
-    Several processes share the work: each reads and keeps every so-manieth batch of images and computes their features,
-    all are given all features, and each fits the probes of every so-manieth task.
+    Several processes share the work: of n, each reads and keeps every n-th batch of images and computes their features,
+    all are given all features, and each fits the probes of every n-th task.
 
     Args:
         tasks: Which, each with how to score it; the batch size has to be the same for all.

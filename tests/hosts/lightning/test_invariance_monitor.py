@@ -224,6 +224,30 @@ def test_the_last_weights_are_measured_however_a_run_ends(tmp_path: Path) -> Non
     assert float(trainer.callback_metrics[HUE]) == pytest.approx(hue_of(trainer.lightning_module.backbone), abs=1e-5)
 
 
+def test_the_last_weights_are_measured_in_time_for_a_checkpoint(tmp_path: Path) -> None:
+    """Of a run that ends by steps, at the end of an epoch and before."""
+    for steps in (6, 8):
+        best = ModelCheckpoint(str(tmp_path / f"{steps}"), "best", HUE, mode="max")
+        monitor = InvarianceMonitor(**{**WATCH, "every": 100})
+        fit(tmp_path / f"logs{steps}", monitor, best, max_epochs=-1, max_steps=steps)
+        assert hue_of(saved_backbone(best.best_model_path)) == pytest.approx(float(best.best_model_score), abs=1e-5)  # type: ignore[arg-type]
+
+
+def test_what_is_measured_in_a_validation_may_need_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validation runs in inference mode, whose tensors no later step may change or differentiate."""
+
+    def fitted(self: Monitor, network: nn.Module) -> dict[str, float]:
+        kept.append(torch.zeros(2, requires_grad=True))
+        for one in kept:
+            (one.square().sum() + one.sum()).backward()
+        return {HUE: float(kept[0].grad.sum())}  # type: ignore[union-attr]
+
+    kept: list[Tensor] = []
+    monkeypatch.setattr(Monitor, "measure", fitted)
+    trainer = fit(tmp_path, InvarianceMonitor(**WATCH), validated=True)
+    assert float(trainer.callback_metrics[HUE]) == 6
+
+
 def test_what_fails_leaves_nothing_that_a_checkpoint_could_be_chosen_by(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

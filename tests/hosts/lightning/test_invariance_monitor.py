@@ -463,9 +463,17 @@ class Named(Dataset[Any]):
         return [image, label] if self.transform is None else self.transform(sample)
 
 
+class Arrays(Photographs):
+    """Gives its transform arrays by name, as albumentations wants them."""
+
+    def __getitem__(self, index: int) -> Any:
+        return self.transform(image=self.images[index].permute(1, 2, 0).numpy())["image"], 0
+
+
 @pytest.mark.parametrize(
     "dataset",
     [
+        Arrays(IMAGES, lambda image: {"image": torch.from_numpy(image).permute(2, 0, 1) / 255}),
         Dictionaries(IMAGES, lambda sample: [sample["image"][:, :32, :32] / 255, sample["label"]]),
         Named(Photographs(IMAGES, _refuse)),
         Named(Subset(Photographs(torch.cat([IMAGES, IMAGES]), _refuse), range(24, 48))),  # type: ignore[arg-type]
@@ -505,7 +513,17 @@ class Views(Dataset[Any]):
         return [torch.rand(3, 32, 32), torch.rand(3, 32, 32)]
 
 
-@pytest.mark.parametrize("dataset", [Views(), Photographs(torch.rand(8, 4))])
+class Streamed(Photographs):
+    """Has a transform and a length, and no images by their number."""
+
+    def __getitem__(self, index: int) -> Any:
+        raise NotImplementedError
+
+    def __getitems__(self, indices: list[int]) -> list[Tensor]:
+        return [torch.rand(3, 32, 32) for _ in indices]
+
+
+@pytest.mark.parametrize("dataset", [Views(), Photographs(torch.rand(8, 4)), Streamed()])
 def test_images_that_cannot_be_read_are_asked_for(tmp_path: Path, dataset: Any) -> None:
     with pytest.raises(UserError, match=r"^InvarianceMonitor: data is needed: the run's own images cannot be read"):
         _read(tmp_path, DataLoader(dataset, batch_size=4))

@@ -19,6 +19,7 @@ from solo_invariance.commands.outcome import aside, output_mode, output_of, prin
 from solo_invariance.commands.sweep import (
     Sweep,
     directions_of,
+    job_in_words,
     keep_optimum,
     objective_of,
     require_an_objective,
@@ -190,7 +191,7 @@ class _Job:
             refused = error if isinstance(error, UserError) else UserError(line)
             if self.sweep is None:
                 _fail(line)
-            else:
+            elif not runs_in_parallel():  # else it is said in the end, once
                 _say(f"solo-invariance: error: {line}")
             self.refused.append(refused)
             if refused is error:
@@ -209,14 +210,21 @@ class _Job:
         number, swept = int(about.job.num), sweep.swept(about.overrides.task)
         root = sweep.give_a_place(config, swept)
         try:
-            require_an_objective(config, about)
-            with sweep.alone(swept), recorded_to(sweep.record_of(number)), aside(runs_in_parallel()):
+            require_an_objective(self.command, config, about)
+            with (
+                sweep.at_home(about),
+                sweep.alone(swept),
+                recorded_to(sweep.record_of(number)),
+                aside(runs_in_parallel()),
+            ):
                 self.run(config)
             objective = objective_of(config, sweep.made_by(number)["numbers"])
         except Exception as error:
             sweep.record_failure(number, swept, _in_one_line(error, self.command) or f"{type(error).__name__}: {error}")
             raise
         sweep.record_job(number, swept, root=root, objective=objective, directions=directions_of(about))
+        if runs_in_parallel() and not output_mode():
+            _say(f"job {number} is done: {job_in_words(swept)}")
         values = [*objective.values()]
         return values[0] if len(values) == 1 else values or None
 
@@ -251,7 +259,7 @@ def _say_sweep(sweep: Sweep, found: dict[int, dict[str, Any]], said: set[str]) -
         found: What each has told, by its number.
         said: Why some failed, where that was said when they did.
     """
-    from solo_invariance.commands.sweep_table import job_in_words, say_sweep
+    from solo_invariance.commands.sweep_table import say_sweep
 
     say_sweep(found, keep_optimum(sweep, found))
     failed = [record for record in found.values() if "error" in record]

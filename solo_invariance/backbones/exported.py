@@ -7,10 +7,11 @@ from typing import Any
 
 from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.backbones.checkpoint import load_weights, read_checkpoint, sha256_of
+from solo_invariance.backbones.chosen import choice_of, with_choice
 from solo_invariance.backbones.description import build
+from solo_invariance.backbones.fitting import resized
 from solo_invariance.backbones.fused import FusedNetwork
 from solo_invariance.backbones.input_spec import InputSpec
-from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.config.backbone import INPUT_CHECKS, BackboneConfig
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.results.files import read_json
@@ -78,13 +79,15 @@ def _require_nothing_else(folder: Path, backbone: Backbone, config: BackboneConf
     for key in ("kwargs", "weights", "heads"):
         if getattr(config, key):
             raise UserError(f"backbone.{key}: {folder} says itself how it is built and what its weights are")
-    if config.layer is None:
-        return
-    if isinstance(backbone.network, LayerFeatures) or backbone.views is not None:
-        gives = "views of images" if backbone.views is not None else f"{', '.join(filter(None, backbone.layers))} alone"
-        raise UserError(
-            f"backbone.layer={config.layer}: {folder} was exported to give features of {gives}; export it without"
-        )
+    asked = {key: value for key in ("layer", "pool") if (value := getattr(config, key)) is not None}
+    if asked and (backbone.network is not backbone.whole_network or backbone.views is not None):
+        key, value = next(iter(asked.items()))
+        gives = "views of images" if backbone.views is not None else _in_words(choice_of(backbone.network))
+        raise UserError(f"backbone.{key}={value}: {folder} was exported to give features of {gives}; export it without")
+
+
+def _in_words(choice: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in choice.items() if value is not None) + " alone"
 
 
 def _with_input(backbone: Backbone, config: BackboneConfig) -> Backbone:
@@ -94,4 +97,6 @@ def _with_input(backbone: Backbone, config: BackboneConfig) -> Backbone:
     if isinstance(backbone.whole_network, FusedNetwork):
         raise UserError(f"backbone.{next(iter(own))}: {config.checkpoint} is a fused one, whose members say this")
     spec = InputSpec.from_mapping({**asdict(backbone.input_spec), **own})
-    return Backbone(backbone.network, backbone.architecture, spec, backbone.provenance, backbone.views)
+    architecture, network, on_size = resized(backbone.architecture, backbone.whole_network, spec.crop_size)
+    provenance = replace(backbone.provenance, remarks=backbone.provenance.remarks + on_size)
+    return Backbone(with_choice(network, choice_of(backbone.network)), architecture, spec, provenance, backbone.views)

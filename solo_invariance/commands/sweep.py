@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from filelock import FileLock
 from solo_invariance.commands.outcome import write_record
 from solo_invariance.config.export import is_program
 from solo_invariance.config.objective import SEEKING, ObjectiveError, names_of_objective, values_of
+from solo_invariance.errors import UserError
 
 # Where a command's results go; those of the second kind are files.
 _FOLDERS = {"demo": "out", "measure": "out", "transfer": "out", "pretrain": "checkpoint.dir", "export": "out"}
@@ -40,11 +42,13 @@ class Sweep:
         command: Its name.
         fixed: The keys that are the same in all jobs.
         records: A folder, where jobs tell what they have made.
+        here: Where the command was typed, from which relative paths go, wherever a launcher's workers were begun.
     """
 
     command: str
     fixed: frozenset[str]
     records: Path
+    here: Path
 
     @property
     def _key(self) -> str | None:
@@ -83,6 +87,17 @@ class Sweep:
         with open_dict(config):
             OmegaConf.update(config, key, str(place))
         return str(root)
+
+    @contextmanager
+    def at_home(self, about: Any) -> Iterator[None]:
+        """Work where the command was typed, unless Hydra was asked for a folder for each job (``hydra.job.chdir``)."""
+        before = Path.cwd()
+        if not about.job.chdir and self.here.is_dir():
+            os.chdir(self.here)
+        try:
+            yield
+        finally:
+            os.chdir(before)
 
     @contextmanager
     def alone(self, swept: Mapping[str, str]) -> Iterator[None]:
@@ -126,7 +141,7 @@ def sweep_of(command: str, arguments: Sequence[str]) -> Iterator[Sweep | None]:
         return
     records = _folder()
     try:
-        yield Sweep(command, frozenset(_fixed(arguments)), records)
+        yield Sweep(command, frozenset(_fixed(arguments)), records, Path.cwd())
     except BaseException:  # of a launcher, whose jobs may still be at work, or have died: its logs say of what
         if any(one.is_dir() and any(one.iterdir()) for one in records.glob(".*")):
             print(f"solo-invariance: what the launcher has logged: {records}", file=sys.stderr)
@@ -146,6 +161,7 @@ def usual_of_hydra(arguments: Sequence[str], sweep: Sweep) -> list[str]:
 
     usual = {"hydra.sweep.dir": quoted(str(sweep.records))}
     if "hydra/sweeper=optuna" in arguments:
+        _require_storage(arguments)
         with suppress(ImportError):  # which Hydra says in its own words
             import optuna
 
@@ -154,6 +170,21 @@ def usual_of_hydra(arguments: Sequence[str], sweep: Sweep) -> list[str]:
         usual["hydra.sweeper.max_failure_rate"] = "1.0"
     chosen = {argument.lstrip("+").partition("=")[0] for argument in arguments}
     return [*arguments, *(f"{key}={value}" for key, value in usual.items() if key not in chosen)]
+
+
+def _require_storage(arguments: Sequence[str]) -> None:
+    """Refuse a study in a database where Optuna, of the old version that Hydra's sweeper needs, cannot keep one."""
+    for argument in arguments:
+        key, _, value = argument.lstrip("+").partition("=")
+        if key == "hydra.sweeper.storage" and value not in ("null", "") and not value.strip("'\"").startswith("redis"):
+            with suppress(PackageNotFoundError):
+                found = {name: version(name) for name in ("optuna", "sqlalchemy")}
+                if found["optuna"].startswith("2.") and not found["sqlalchemy"].startswith("1."):
+                    raise UserError(
+                        f"{argument}: Optuna {found['optuna']}, which Hydra's sweeper needs, keeps no study with "
+                        f"SQLAlchemy {found['sqlalchemy']}: pip install 'sqlalchemy<2' 'alembic<1.16', or leave it out: "
+                        f"with hydra.sweeper.sampler.seed=1 the same sweep finds again what is done"
+                    )
 
 
 def keep_optimum(sweep: Sweep, found: Mapping[int, Mapping[str, Any]]) -> Path | None:
@@ -165,7 +196,8 @@ def keep_optimum(sweep: Sweep, found: Mapping[int, Mapping[str, Any]]) -> Path |
     paths = [record["path"] for record in found.values() if record.get("path")]
     if not roots and not paths:
         return None
-    root = Path(roots[0] if roots else os.path.commonpath([*map(os.path.dirname, paths)]))
+    root = Path(roots[0] if roots else os.path.commonpath(paths))
+    root = root.parent if root.is_file() else root
     root.mkdir(parents=True, exist_ok=True)
     plain = re.sub(r"^([\s-]*)\+{1,2}", r"\1", written.read_text(encoding="utf-8"), flags=re.MULTILINE)
     (root / _OPTIMUM).write_text(plain, encoding="utf-8")  # keys as they are typed
@@ -186,10 +218,11 @@ def objective_of(config: Any, numbers: Mapping[str, float]) -> dict[str, float]:
     return dict(zip(names_of_objective(chosen), values_of(chosen, numbers), strict=True))
 
 
-def require_an_objective(config: Any, about: Any) -> None:
+def require_an_objective(command: str, config: Any, about: Any) -> None:
     """Refuse a sweep that seeks the best values of nothing, before anything is computed.
 
     Args:
+        command: Its name.
         config: The job's.
         about: Hydra's configuration of it.
 
@@ -201,7 +234,8 @@ def require_an_objective(config: Any, about: Any) -> None:
         return
     if not names:
         raise ObjectiveError(
-            f"objective is missing: hydra/sweeper={sweeper} needs a number of each job, objective=NAME"
+            f"objective is missing: hydra/sweeper={sweeper} needs a number of each job, objective=NAME; "
+            f"`solo-invariance {command} --help objective` names some"
         )
     directions = directions_of(about)
     if directions and len(directions) != len(names):
@@ -231,6 +265,11 @@ def _objective(config: Any) -> Any:
 
     chosen = config.get("objective")
     return OmegaConf.to_container(chosen) if OmegaConf.is_config(chosen) else chosen
+
+
+def job_in_words(swept: Mapping[str, str]) -> str:
+    """Return what tells a job from others."""
+    return " ".join(f"{key}={value}" for key, value in swept.items()) or "the only one"
 
 
 def folder_of(key: str, value: str) -> str:

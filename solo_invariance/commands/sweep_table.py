@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from solo_invariance.commands.outcome import output_mode, print_json
+from solo_invariance.commands.sweep import job_in_words
 from solo_invariance.commands.terminal import console, shortened
 
 _LONGEST = 28
@@ -64,11 +65,6 @@ def _sought(record: Mapping[str, Any]) -> tuple[float, ...]:
     if len(values) != len(directions):
         return ()
     return tuple(-value if to == "minimize" else value for value, to in zip(values.values(), directions, strict=True))
-
-
-def job_in_words(swept: Mapping[str, str]) -> str:
-    """Return what tells a job from others."""
-    return " ".join(f"{key}={value}" for key, value in swept.items()) or "the only one"
 
 
 def _document(number: int, record: Mapping[str, Any], is_best: bool) -> dict[str, Any]:

@@ -19,6 +19,9 @@ EMBEDDED_VIEWS = ("pose", "light_direction", "light_hue")
 ALWAYS_MEASURED = ("similarity", "width_matched_similarity", "distance")
 """The metrics that are measured whatever is chosen."""
 
+OF_FEATURES = ("rankme", "alpha_req")
+"""Our metrics of the features as they are, of no change; a result has them as its health."""
+
 KINDS = ("spatial", "appearance")
 """What transforms change: where the pixels are, or their values. Those of plugins may have other kinds."""
 

@@ -13,7 +13,7 @@ from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.demo import DemoConfig
 from solo_invariance.config.export import ExportConfig, require_place
 from solo_invariance.config.families import FamiliesConfig
-from solo_invariance.config.fuse import FuseConfig, require_members
+from solo_invariance.config.fuse import FuseConfig, in_keys_of_members, require_members
 from solo_invariance.config.kinds import schema_of
 from solo_invariance.config.measure import (
     ALWAYS_MEASURED,
@@ -21,6 +21,7 @@ from solo_invariance.config.measure import (
     EMBEDDED_VIEWS,
     KINDS,
     METRICS_EXAMPLE,
+    OF_FEATURES,
     TRANSFORMS_EXAMPLE,
     MeasureConfig,
     require_data,
@@ -79,11 +80,13 @@ def _numbers_of_measuring(settings: MeasureConfig, plain: Mapping[str, Any]) -> 
     changes = [*(f"mean_{kind}" for kind in KINDS if changes), *changes]
     if settings.views is None and settings.data.name is not None:
         changes += [*EMBEDDED_VIEWS] if settings.data.name == EMBEDDED else [settings.data.name]
-    known = [f"{metric}.{change}" for change in changes for metric in metrics]
+    of_views = [metric for metric in metrics if metric not in OF_FEATURES]
+    known = [f"{metric}.{change}" for change in changes for metric in of_views]
+    # Of a plugin's metric, it is not known before whether it is of views or of features.
     health = [f"health.{metric}" for metric in metrics if metric not in ALWAYS_MEASURED]
-    further = [f"{metric}.mean_" for metric in metrics]  # of kinds that a plugin's transforms may have
+    further = [f"{metric}.mean_" for metric in of_views]  # of kinds that a plugin's transforms may have
     layers = settings.backbone.layer if isinstance(settings.backbone.layer, list) else []
-    names = [*known, *health, *EVERYWHERE]
+    names = [*EVERYWHERE, *(one for one in health if one.removeprefix("health.") in OF_FEATURES), *known, *health]
     return names, [*further, "similarity_without_identity.", *(f"{layer}/" for layer in (*layers, "untrained"))]
 
 
@@ -115,7 +118,7 @@ def _fuse(settings: FuseConfig, plain: Mapping[str, Any]) -> None:
     if settings.out.endswith((".ckpt", ".pth", ".pt")):  # else it is refused first
         for member in settings.members:
             if isinstance(member, str):
-                require_backbone(config_of(member))
+                _require_member(member)
     _require_folders(settings.reference.path)
 
 
@@ -125,6 +128,13 @@ def _export(settings: ExportConfig, plain: Mapping[str, Any]) -> None:
     require_backbone(settings.backbone)
     if settings.measured:
         require_runs(settings.measured)
+
+
+def _require_member(member: str) -> None:
+    try:
+        require_backbone(config_of(member))
+    except UserError as error:
+        raise in_keys_of_members(error, member) from error
 
 
 def _report(settings: ReportConfig, plain: Mapping[str, Any]) -> None:
@@ -153,6 +163,11 @@ def _pretrain(settings: PretrainConfig, plain: Mapping[str, Any]) -> None:
     if plain["invariance"]["transfer"] is not None:
         watched = [watched_task(entry)[0] for entry in watch_transfer_from(plain["invariance"]["transfer"]).tasks]
         _require("tasks", [str(task.name) for task in watched], f"{WATCH_TRANSFER}.tasks")
+        for task in watched:
+            try:
+                _require_folders(None if task.download else task.path)
+            except UserError as error:
+                raise UserError(f"{WATCH_TRANSFER}.tasks: {task.label or task.name}: {error}") from error
 
 
 _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {

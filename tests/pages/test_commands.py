@@ -4,6 +4,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,14 @@ NOT_RUN = {
 }
 # Nor those with this word.
 A_LAUNCHER = "hydra/launcher="  # a distribution of its own, and a scheduler
+# And those with this one where the distribution of that name is not installed.
+A_SWEEPER = "hydra/sweeper=optuna"
+HAS_SWEEPER = find_spec("hydra_plugins.hydra_optuna_sweeper") is not None
 # Commands that name what is not here, by a word of theirs, and what that is. Their keys are composed and checked.
 NOT_HERE = {
     "timm:": "weights are downloaded",
+    "hf:facebook/": "weights are downloaded",
+    "torch.hub:facebookresearch/": "code and weights are downloaded",
     "task.name=cifar10": "a published dataset",
     "task.name=300w": "a published dataset",
     "data.name=coil100": "a published dataset",
@@ -59,7 +65,8 @@ def _script(page: Path, folder: Path) -> str:
         if language == "python":
             (folder / f"block{number}.py").write_text(block)
         for command in _lines(block) if language == "sh" else [f"python block{number}.py"]:
-            if not command.startswith(tuple(NOT_RUN)) and A_LAUNCHER not in command:
+            is_run = not command.startswith(tuple(NOT_RUN)) and A_LAUNCHER not in command
+            if is_run and (HAS_SWEEPER or A_SWEEPER not in command):
                 composed = " --cfg job > composed.yaml" if any(word in command for word in NOT_HERE) else ""
                 lines += [f"echo {shlex.quote('$ ' + command)}", command + composed]
     return "\n".join(lines)

@@ -8,13 +8,14 @@ from typing import Any, get_type_hints
 
 from fuzz.case import Case
 from fuzz.odd_values import TYPED
-from fuzz.world import CSV, DEMO, FAMILIES, FUSE, MEASURE, NPZ, OWN, PRETRAIN, REPORT, TRANSFER, VIEWS
+from fuzz.world import CSV, DEMO, EXPORT, FAMILIES, FUSE, MEASURE, NPZ, OWN, PRETRAIN, REPORT, TRANSFER, VIEWS
 from solo_invariance.config.composed import compose_command, schema_of
 
 BASES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "measure": (MEASURE, VIEWS),
     "transfer": (TRANSFER, CSV, NPZ),
     "fuse": (FUSE,),
+    "export": (EXPORT,),
     "families": (FAMILIES,),
     "report": (REPORT,),
     "pretrain": (PRETRAIN, OWN),

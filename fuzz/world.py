@@ -26,6 +26,7 @@ TABLE = ("transfer", *NET, "task.name=table", "task.path=photos", "folds=2", *QU
 CSV = (*TABLE, "task.options.targets=table.csv")
 NPZ = (*TABLE, "task.options.targets=table.npz")
 FUSE = ("fuse", "members=[host/run.ckpt,other/run.ckpt]", "out=out/fused.ckpt")
+EXPORT = ("export", *NET, "out=out/exported")
 FAMILIES = (
     "families",
     "show=[ventral]",
@@ -45,7 +46,7 @@ DEMO = (
     *("demo", "families=[default,ventral]", "max_epochs=1", "num_images=128", "k=2", "measure_images=4"),
     *("train_images=20", "test_images=20", "device=cpu", "out=out"),
 )
-COMMANDS = (MEASURE, TRANSFER, FUSE, FAMILIES, REPORT, PRETRAIN)
+COMMANDS = (MEASURE, TRANSFER, FUSE, EXPORT, FAMILIES, REPORT, PRETRAIN)
 
 
 def build(work: Path) -> None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from solo_invariance.hosts.embedded.demo import demo
     from solo_invariance.hosts.embedded.pretrain import pretrain
     from solo_invariance.hosts.lightning.invariance_monitor import InvarianceMonitor
+    from solo_invariance.hosts.lightning.transfer_monitor import TransferMonitor
     from solo_invariance.installation import doctor
     from solo_invariance.measure.run import measure
     from solo_invariance.measure.settings import MeasureSettings
@@ -48,6 +49,7 @@ _HOMES = {
     "OwnTask": "solo_invariance.transfer.own_images",
     "PretrainConfig": "solo_invariance.config.pretrain",
     "TaskConfig": "solo_invariance.config.task",
+    "TransferMonitor": "solo_invariance.hosts.lightning.transfer_monitor",
     "TransferSettings": "solo_invariance.transfer.settings",
     "UserError": "solo_invariance.errors",
     "compare": "solo_invariance.comparison",
@@ -70,6 +72,7 @@ __all__ = [
     "OwnTask",
     "PretrainConfig",
     "TaskConfig",
+    "TransferMonitor",
     "TransferSettings",
     "UserError",
     "compare",

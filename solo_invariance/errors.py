@@ -13,6 +13,10 @@ class UserError(Exception):
     """
 
 
+class SharedUserError(UserError):
+    """A wrong input of which all processes that share a piece of work know."""
+
+
 def reason_of(error: BaseException) -> str:
     """Return why another library refused something, for a line of ours: the first of its own, or the error's kind."""
     return next(iter(str(error).splitlines()), type(error).__name__)

@@ -6,9 +6,13 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, entry_points, version
 from typing import Any, Literal
 
+import timm
 import torch
+import torchvision
+from huggingface_hub.constants import HF_HUB_CACHE
 
 from solo_invariance.backbones.solo_learn import find_solo_learn
+from solo_invariance.backbones.sources.torch_hub import hub_directory, trusted_repositories
 from solo_invariance.errors import UserError, install_command
 from solo_invariance.features import FeatureCache
 from solo_invariance.features.neighbours import load_faiss
@@ -18,7 +22,7 @@ from solo_invariance.results.files import versions
 
 _SEARCH_PATH, _CALLBACKS = "Hydra search path", "Lightning callbacks"
 
-Group = Literal["versions", "machine", "host", "libraries", "seams", "plugins"]
+Group = Literal["versions", "machine", "host", "libraries", "networks", "seams", "plugins"]
 State = Literal["ok", "missing", "broken"]
 
 
@@ -53,6 +57,8 @@ def doctor() -> list[Finding]:
         _optional("lightly", "pretrain and demo, the embedded host"),
         _faiss(),
         _optional("scikit-learn", "probe.solver=official"),
+        _optional("transformers", "backbones hf:ORG/NAME"),
+        *_networks(),
         _hydra(),
         _lightning(),
         *(finding for kind in KINDS for finding in _plugins(kind)),
@@ -110,6 +116,18 @@ def _optional(name: str, purpose: str) -> Finding:
         return Finding(name, "ok", version(name), group="libraries")
     except PackageNotFoundError:
         return Finding(name, "missing", f"needed for {purpose}", install_command(name), "libraries")
+
+
+def _networks() -> list[Finding]:
+    """Where backbones come from by name, besides what is in the other groups."""
+    trusted = ", ".join(trusted_repositories())
+    sources = {
+        "timm:NAME": f"{len(timm.list_models())} networks, {len(timm.list_models(pretrained=True))} kinds of weights",
+        "torchvision:NAME": f"{len(torchvision.models.list_models(module=torchvision.models))} networks",
+        "hf:ORG/NAME": f"fetched to {HF_HUB_CACHE}",
+        "torch.hub:REPO:NAME": f"fetched to {hub_directory()}; trusts {trusted or 'none but those of its own makers'}",
+    }
+    return [Finding(name, "ok", found, group="networks") for name, found in sources.items()]
 
 
 def _faiss() -> Finding:

@@ -70,7 +70,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     examples = [
         str(_wheel(ROOT / "examples" / name, tmp_path_factory.mktemp(name)))
-        for name in ("third_party_family", "third_party_measure", "third_party_transfer")
+        for name in ("third_party_family", "third_party_measure", "third_party_transfer", "third_party_backbone")
     ]
     options = ["--no-deps", "--no-index", "--force-reinstall"]
     _pip(home / "bin" / "python", "install", *options, str(wheel), *examples)
@@ -161,6 +161,37 @@ assert main(["transfer", f"backbone.checkpoint={fused}", *task, f"out={out}/out"
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads((environment / "out" / "transfer.json").read_text())
     assert (result["task"], result["metric"], result["backbone"]["num_features"]) == ("stripes", "r2", 512)
+
+
+def test_a_third_partys_backbone_is_measured_by_its_name(environment: Path) -> None:
+    script = """
+import sys, torch
+from solo_invariance import load_backbone, random_init_of
+from solo_invariance.cli import main
+out = sys.argv[1]
+edges = load_backbone("edges", kwargs={"directions": 4})
+# Stripes across are seen by the filters of one direction and its opposite, and by the others as little as none.
+stripes = (torch.arange(64) // 4 % 2).float().expand(1, 3, 64, 64)
+fine = edges(stripes)[0, :4]
+assert fine[0] > 20 * fine[1] and fine[2] > 20 * fine[3], fine
+assert edges.input_spec.crop_size == 64
+assert not torch.allclose(random_init_of(edges, 0)(stripes), edges(stripes))
+assert main(["fuse", "members=[edges,random:resnet10]", f"out={out}/edges.ckpt"]) == 0
+data = ["data.name=latent_scenes", "data.num_images=20", "num_images=4", "k=4", "transforms=[rotation]", "cache=false"]
+file = f"backbone.checkpoint={out}/edges.ckpt"
+assert main(["measure", "backbone.name=edges", "twin=true", *data, f"out={out}/edges"]) == 0
+try:
+    main(["measure", file, *data, f"out={out}/refused"])
+except SystemExit as stopped:
+    assert stopped.code == 2
+assert main(["measure", file, "backbone.trust=true", *data, f"out={out}/fused"]) == 0
+"""
+    python = [environment / "bin" / "python", "-W", "ignore", "-c", script, str(environment)]
+    done = subprocess.run(python, capture_output=True, text=True, cwd=environment)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "would run the backbones plugin 'edges' of edge-backbones 0.1.0" in done.stderr
+    result = json.loads((environment / "edges" / "invariance.json").read_text())
+    assert (result["backbone"]["name"], result["backbone"]["num_features"]) == ("edges", 32)
 
 
 def test_this_environment_finds_them_too() -> None:

@@ -146,6 +146,18 @@ def test_the_keys_of_the_monitor_are_named_with_their_defaults() -> None:
         assert re.search(rf"\| `{key}` \|[^|]*\| {monitor[key]} \|", table), key
 
 
+def test_the_keys_of_scoring_a_run_are_named_with_their_defaults() -> None:
+    keys = yaml.safe_load((ROOT / "plugin_configs" / "invariance" / "transfer.yaml").read_text())["transfer"]
+    page = _page(HOWTO / "watch_transfer.md")
+    table = page[
+        page.index("key of `invariance.transfer`") : page.index("`solo-invariance transfer` of the checkpoint")
+    ]
+    rows = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    assert {*keys} == {name for row in rows for name in re.findall(r"`(\w+)`", row)}
+    for key in ("every", "probe", "num_images", "folds"):
+        assert re.search(rf"^\| `{key}` \|.*\| {keys[key]} \|$", table, flags=re.MULTILINE), key
+
+
 def test_the_table_of_metrics_is_what_they_say_of_the_five_backbones() -> None:
     script = "import json, sys; sys.path.insert(0, 'docs/pictures'); import draw; print(json.dumps(draw.scores()))"
     done = subprocess.run(

@@ -15,9 +15,6 @@ from solo_invariance.backbones.sources import source_of
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError, reason_of
 
-_NO_WEIGHTS = {"pretrained": False, "weights": None}
-_FILES = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "weights_backbone")
-
 
 @dataclass(frozen=True)
 class Architecture:
@@ -113,7 +110,60 @@ class Architecture:
 
     def without_weights(self) -> "Architecture":
         """Return the same without the arguments by which a builder would fetch weights: a checkpoint has them."""
-        return replace(self, kwargs={k: _NO_WEIGHTS.get(k, v) for k, v in self.kwargs.items() if k not in _FILES})
+        source, name = source_of(self.name)
+        return replace(self, kwargs=source.without_weights(name, self.kwargs))
+
+    def as_in_file(self, network: nn.Module, shapes: Mapping[str, tuple[int, ...]], sha256: str) -> "Architecture":
+        """Return the one whose weights a file has, which differs from this in what the file alone tells.
+
+        Args:
+            network: That was built by this one.
+            shapes: Of the file's tensors, by their names in it.
+            sha256: Of the file.
+        """
+        source, name = source_of(self.name)
+        return replace(self, kwargs=source.as_in_file(name, self.kwargs, network, shapes, sha256))
+
+    def fixed_size(self, network: nn.Module) -> int | None:
+        """Return the side in pixels of the images that a network takes, None where it takes more than one size.
+
+        Args:
+            network: That was built by this one.
+        """
+        source, _ = source_of(self.name)
+        fixed = source.size_argument(self.kwargs, network)
+        return None if fixed is None else fixed[1]
+
+    def of_size(self, network: nn.Module, size: int) -> "Architecture":
+        """Return the one whose images have another size: this one, where a network takes more than one.
+
+        Args:
+            network: That was built by this one.
+            size: The side of its images, in pixels.
+        """
+        source, _ = source_of(self.name)
+        fixed = source.size_argument(self.kwargs, network)
+        return self if fixed is None or fixed[1] == size else replace(self, kwargs={**self.kwargs, fixed[0]: size})
+
+    def interpolated(self, network: nn.Module) -> nn.Module:
+        """Return a network of this architecture with the weights of one for images of another size.
+
+        Args:
+            network: Whose positions are interpolated, as its own package does it.
+
+        Raises:
+            UserError: The package does not know how.
+        """
+        source, _ = source_of(self.name)
+        fresh = self.without_weights().build()
+        try:
+            fresh.load_state_dict(source.interpolated(network, fresh))
+        except Exception as error:  # a network of a kind that its package resizes not at all, or otherwise
+            raise UserError(
+                f"backbone.crop_size={self.fixed_size(fresh)}: {self.name} has weights for images of one size, "
+                f"which its package does not interpolate ({reason_of(error)}); leave backbone.crop_size out"
+            ) from error
+        return fresh
 
     def input_of(self, network: nn.Module, sha256: str | None = None) -> InputSpec:
         """Return the input that a network of this architecture is trained on, as its source has it.

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as F
 
 from solo_invariance.backbones.architecture import Architecture, num_features_of
+from solo_invariance.backbones.chosen import described_pooling, whole
 from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.views import DrawnViews
@@ -72,6 +74,14 @@ class Provenance:
             raise UserError(f"the label of {self.checkpoint or 'a backbone'} is empty: set backbone.label")
 
 
+def _in_channels_last(network: nn.Module) -> nn.Module:
+    """Lay out a network's weights anew; as ``network.to`` does, which refuses kernels over three dimensions."""
+    for weights in chain(network.parameters(), network.buffers()):
+        if weights.dim() == 4:
+            weights.data = weights.data.contiguous(memory_format=torch.channels_last)
+    return network
+
+
 class Backbone(nn.Module):
     """A network in evaluation mode that takes images in [0, 1] and gives features.
 
@@ -109,7 +119,7 @@ class Backbone(nn.Module):
     ) -> None:
         super().__init__()
         # Channels last is the faster layout for convolutions, on GPUs and CPUs alike.
-        self.network = network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+        self.network = _in_channels_last(network.eval().requires_grad_(False))
         self.architecture = architecture
         self.input_spec = input_spec
         self.provenance = provenance
@@ -187,8 +197,8 @@ class Backbone(nn.Module):
 
     @property
     def whole_network(self) -> nn.Module:
-        """The network, where only some of its layers are taken, too: it has all weights."""
-        return self.network.network if isinstance(self.network, LayerFeatures) else self.network
+        """The network, where only some of its layers or tokens are taken, too: it has all weights."""
+        return whole(self.network)
 
     def combine(self, features: Sequence[Tensor]) -> Tensor:
         """Return a fused backbone's features (N, D) of its members' features, one (N, D_i) a member."""
@@ -252,6 +262,7 @@ class Backbone(nn.Module):
             "key": self.provenance.key,
             "remarks": self._remarks,
             "num_features": self.num_features,
+            **described_pooling(self.network),
             "input": asdict(self.input_spec),
             "views": next((one.views.describe() for one in (self, *self.members) if one.views is not None), None),
         }

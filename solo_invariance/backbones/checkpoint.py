@@ -35,7 +35,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """Load a checkpoint's tensors and plain data on the CPU, without running any code of its own.
 
     What is no plain data, but known to come along with weights (a configuration, a path, a score of NumPy's), is
-    replaced by a ``StandIn``. A file ``.safetensors`` has nothing but tensors.
+    replaced by a ``StandIn``. A file of safetensors, whatever it is called, has nothing but tensors.
 
     Raises:
         UserError: The file is missing, truncated, no checkpoint, expands to many times its size, or names what is not
@@ -43,7 +43,7 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """
     try:
         require_checkpoint(path)
-        content = load_file(path) if path.suffix == ".safetensors" else _load(path)
+        content = load_file(path) if _is_safetensors(path) else _load(path)
     except UserError:
         raise
     except pickle.UnpicklingError as error:
@@ -57,11 +57,22 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     return dict(entries_of(content))
 
 
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins with the length of a JSON header and that, or is called so and nothing else."""
+    with path.open("rb") as file:
+        beginning = file.read(9)
+    length = int.from_bytes(beginning[:8], "little")
+    if beginning[8:] == b"{" and length < path.stat().st_size:
+        return True
+    return path.suffix == ".safetensors" and not is_zip(path) and beginning[:1] != b"\x80"
+
+
 def _load(path: Path) -> Any:
     _require_archive_of_tensors(path)
     with warnings.catch_warnings(), torch.serialization.safe_globals(stand_ins_for(path)):  # type: ignore[arg-type]
         warnings.simplefilter("ignore")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # by its name, torch takes some for safetensors
+            return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _require_archive_of_tensors(path: Path) -> None:
@@ -89,7 +100,8 @@ def _refusal(message: str, path: Path) -> str:
     weights = path.with_name(f"{path.stem}.weights.pth")
     script = (
         f"import torch; content = torch.load({str(path)!r}, map_location='cpu', weights_only=False); "
-        f"torch.save(content['state_dict'], {str(weights)!r})"
+        f"content = content.get('state_dict', content) if isinstance(content, dict) else content; "
+        f"torch.save(content.state_dict() if hasattr(content, 'state_dict') else content, {str(weights)!r})"
     )
     return (
         f"refused, {asks}. If you trust whoever made the file, for this runs what is in it, write its weights alone "

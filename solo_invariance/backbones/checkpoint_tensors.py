@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from solo_invariance.backbones.checkpoint import shape_of
 from solo_invariance.backbones.stand_ins import entries_of
 
 _DEEPEST = 100
@@ -51,6 +52,15 @@ def names_of(content: Mapping[str, Any]) -> list[str]:
         content: What the file holds.
     """
     return [name for name, _ in _tensors_of(content)]
+
+
+def shapes_of(content: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of a checkpoint's tensors by their dotted names.
+
+    Args:
+        content: What the file holds.
+    """
+    return {name: shape_of(held.value) for name, held in _tensors_of(content)}
 
 
 def without_wrappers(name: str) -> str:

@@ -8,10 +8,10 @@ from torch import nn
 
 from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, Provenance
+from solo_invariance.backbones.chosen import choice_of, with_choice
 from solo_invariance.backbones.fused import FusedNetwork, widths_of
 from solo_invariance.backbones.fusion import FunctionHead, Fusion, FusionHead, FusionPlugin, is_head
 from solo_invariance.backbones.input_spec import InputSpec
-from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.stand_ins import entries_of
 from solo_invariance.backbones.views import DrawnViews
 from solo_invariance.errors import UserError
@@ -22,17 +22,16 @@ from solo_invariance.plugins import load_plugin
 def describe(backbone: Backbone) -> dict[str, Any]:
     """Return what ``build`` makes the same backbone of, but for the weights of ``whole_network``.
 
-    Beyond its own width it has, where the backbone does: ``layer``, ``views`` and ``fusion``, with its members.
+    Beyond its own width it has, where the backbone does: ``layer``, ``pool`` and ``tokens``, ``views`` and ``fusion``,
+    with its members.
     """
-    network = backbone.network
     found: dict[str, Any] = {
         "architecture": backbone.architecture.without_weights().plain(),
         "input": asdict(backbone.input_spec),
         "provenance": asdict(backbone.provenance),
         "num_features": backbone.num_features,
     }
-    if isinstance(network, LayerFeatures):
-        found["layer"] = network.names if isinstance(network.names, str) else list(network.names)
+    found |= {key: value for key, value in choice_of(backbone.network).items() if value is not None}
     if isinstance(backbone.whole_network, FusedNetwork):
         found["fusion"] = describe_fusion(backbone.whole_network)
     if backbone.views is not None:
@@ -67,11 +66,11 @@ def build(description: Mapping[str, Any], trust: bool = False) -> Backbone:
     architecture = Architecture.from_mapping(_entries(given["architecture"]), trust).without_weights()
     spec = InputSpec.from_mapping(_entries(given["input"]))
     provenance = Provenance.from_mapping(_entries(given["provenance"]))
-    layer, views = given.get("layer"), given.get("views")
+    views = given.get("views")
     network: nn.Module = build_fused(_entries(given["fusion"]), trust) if "fusion" in given else architecture.build()
-    if layer is not None:
-        network = LayerFeatures(network, layer if isinstance(layer, str) else [*map(str, layer)])
-    backbone = Backbone(network, architecture, spec, provenance, None if views is None else _views(_entries(views)))
+    backbone = Backbone(
+        with_choice(network, given), architecture, spec, provenance, None if views is None else _views(_entries(views))
+    )
     if backbone.num_features != given.get("num_features", backbone.num_features):
         raise UserError(f"num_features is {given['num_features']!r}, but what is described has {backbone.num_features}")
     return backbone

@@ -5,11 +5,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from solo_invariance.backbones.backbone import Backbone, InputSpec
+from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.backbones.checkpoint import load_weights, read_checkpoint, sha256_of
+from solo_invariance.backbones.chosen import choice_of, with_choice
 from solo_invariance.backbones.description import build
+from solo_invariance.backbones.fitting import resized
 from solo_invariance.backbones.fused import FusedNetwork
-from solo_invariance.backbones.layers import LayerFeatures
+from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.config.backbone import INPUT_CHECKS, BackboneConfig
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.results.files import read_json
@@ -32,7 +34,7 @@ def read_exported(folder: Path, config: BackboneConfig) -> Backbone:
     """Return the backbone that an exported folder holds: its features are those of the one that was exported.
 
     Args:
-        folder: A stranger's, perhaps: nothing of it is run.
+        folder: A stranger's, perhaps: nothing that it names is run, unless there is ``config.trust``.
         config: What else is asked of it: input, label, views; it says itself what it is.
 
     Raises:
@@ -40,7 +42,7 @@ def read_exported(folder: Path, config: BackboneConfig) -> Backbone:
     """
     file = folder / CONFIG
     written = _written(read_json(file, "Export it again."), file)
-    backbone = _built(written, file)
+    backbone = _built(written, file, config.trust)
     weights = folder / WEIGHTS
     load_weights(backbone.whole_network, read_checkpoint(weights), weights)
     if (found := sha256_of(weights)) != written.get("sha256"):
@@ -60,9 +62,9 @@ def _written(content: Mapping[str, Any], file: Path) -> Mapping[str, Any]:
     return written
 
 
-def _built(written: Mapping[str, Any], file: Path) -> Backbone:
+def _built(written: Mapping[str, Any], file: Path, trust: bool) -> Backbone:
     try:
-        return build(written["backbone"])
+        return build(written["backbone"], trust)
     except UserError as error:
         raise UserError(f"{file}: {OURS}.backbone: {error}") from error
     except Exception as error:  # a stranger's description can be anything
@@ -74,16 +76,18 @@ def _require_nothing_else(folder: Path, backbone: Backbone, config: BackboneConf
     """Raise UserError where a key asks for what an exported backbone is not."""
     if config.name not in (None, backbone.architecture.name):
         raise UserError(f"backbone.name={config.name}: {folder} says itself that it is {backbone.architecture.name}")
-    for key in ("kwargs", "key", "heads"):
+    for key in ("kwargs", "weights", "heads"):
         if getattr(config, key):
             raise UserError(f"backbone.{key}: {folder} says itself how it is built and what its weights are")
-    if config.layer is None:
-        return
-    if isinstance(backbone.network, LayerFeatures) or backbone.views is not None:
-        gives = "views of images" if backbone.views is not None else f"{', '.join(filter(None, backbone.layers))} alone"
-        raise UserError(
-            f"backbone.layer={config.layer}: {folder} was exported to give features of {gives}; export it without"
-        )
+    asked = {key: value for key in ("layer", "pool") if (value := getattr(config, key)) is not None}
+    if asked and (backbone.network is not backbone.whole_network or backbone.views is not None):
+        key, value = next(iter(asked.items()))
+        gives = "views of images" if backbone.views is not None else _in_words(choice_of(backbone.network))
+        raise UserError(f"backbone.{key}={value}: {folder} was exported to give features of {gives}; export it without")
+
+
+def _in_words(choice: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in choice.items() if value is not None) + " alone"
 
 
 def _with_input(backbone: Backbone, config: BackboneConfig) -> Backbone:
@@ -93,4 +97,6 @@ def _with_input(backbone: Backbone, config: BackboneConfig) -> Backbone:
     if isinstance(backbone.whole_network, FusedNetwork):
         raise UserError(f"backbone.{next(iter(own))}: {config.checkpoint} is a fused one, whose members say this")
     spec = InputSpec.from_mapping({**asdict(backbone.input_spec), **own})
-    return Backbone(backbone.network, backbone.architecture, spec, backbone.provenance, backbone.views)
+    architecture, network, on_size = resized(backbone.architecture, backbone.whole_network, spec.crop_size)
+    provenance = replace(backbone.provenance, remarks=backbone.provenance.remarks + on_size)
+    return Backbone(with_choice(network, choice_of(backbone.network)), architecture, spec, provenance, backbone.views)

@@ -28,10 +28,10 @@ class LayerFeatures(nn.Module):
         UserError: There is no such layer (the message lists the first level), none is named, or one is named twice.
     """
 
-    def __init__(self, network: nn.Module, layers: str | Sequence[str], pooling: Pooling = Pooling()) -> None:
+    def __init__(self, network: nn.Module, layers: str | Sequence[str], pooling: Pooling | None = None) -> None:
         super().__init__()
         self.network = network
-        self.pooling = pooling
+        self.pooling = pooling or Pooling()
         self.names = layers if isinstance(layers, str) else tuple(layers)
         self.widths: dict[str, int] = {}
         self._module_of = {"": layers} if isinstance(layers, str) else {layer: layer for layer in layers}

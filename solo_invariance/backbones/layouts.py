@@ -10,6 +10,7 @@ copies are called is in tables (``names_in_files``).
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,9 +21,9 @@ from torch import Tensor, nn
 
 from solo_invariance.backbones.checkpoint import listed, odd_kind_of, of_another_shape, shape_of
 from solo_invariance.backbones.checkpoint_tensors import Held, state_dicts_of, tensors_of, without_wrappers
-from solo_invariance.backbones.guessing import resembles
-from solo_invariance.backbones.names_in_files import is_beside, is_head, rank_of
-from solo_invariance.backbones.namings import Layout, converted_by_timm
+from solo_invariance.backbones.guessing import is_transformers, resembles
+from solo_invariance.backbones.names_in_files import is_beside, is_computed, is_head, rank_of
+from solo_invariance.backbones.namings import RENAMINGS, Layout, converted_by_timm, numbered_children
 from solo_invariance.backbones.summary import groups_of
 from solo_invariance.errors import UserError
 from solo_invariance.plugins import discover
@@ -32,6 +33,14 @@ _COUNTER = "num_batches_tracked"
 
 _CONTAINERS = {"module", "model", "state_dict"}
 """Parts of names that say nothing of what is in them."""
+
+_RESNET = nn.ModuleDict(
+    {name: nn.Identity() for name in ("conv1", "bn1", "relu", "maxpool", "layer1", "layer2", "layer3", "layer4")}
+)
+"""By whose children's names those are told that only have numbers."""
+
+_FEWEST = 20
+"""No network has fewer tensors."""
 
 _LEAST = 4
 """A layout is asked of what may be a network: what has at least one in so many of its weights."""
@@ -52,7 +61,7 @@ class FoundWeights:
     others: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Place:
     """A part of a file that has names of a network.
 
@@ -90,17 +99,16 @@ class _Place:
         """Whether each weight of the network is there in its shape."""
         return not self.missing and not self.misshapen
 
-    def left_over(self, heads: Sequence[str]) -> list[str]:
-        """Return the names of what is among the network's weights, but neither of it nor of a head.
-
-        A deeper network has all weights of a shallower one, and more: to leave these out would load a part of it.
-        """
+    def unknown(self, heads: Sequence[str]) -> list[str]:
+        """Return the names of what is among the network's weights, but neither of it nor of a head."""
         body = {name.partition(".")[0] for name in self.expected}
         return [name for name, value in self.beside.items() if not _is_left_out(name, value, body, heads)]
 
 
 def _is_left_out(name: str, value: Tensor, body: set[str], heads: Sequence[str]) -> bool:
     first, dot, _ = name.partition(".")
+    if is_computed(name):
+        return True
     is_number = not dot and shape_of(value) == ()
     # A network's own head is in its body: timm's ConvNeXts normalise in head.norm, and classify in head.fc.
     return first in heads or is_head(first) or (is_number and first not in body)
@@ -127,28 +135,61 @@ class _Search:
         """The file's tensors by their names."""
         return {name: held.value for name, held in self.tensors.items()}
 
-    def fitting(self, places: Iterable[_Place]) -> list[_Place]:
-        """Return the places that have all of the network's weights, of a file in which nothing is left over."""
-        whole = [place for place in places if place.is_whole and not place.left_over(self.heads)]
-        return [place for place in whole if not self.elsewhere(place, whole)]
+    def chosen(self, places: Iterable[_Place]) -> list[_Place]:
+        """Return the places that are said: of that name, or of that word in their names where none has it."""
+        if self.weights is None:
+            return list(places)
+        said = without_wrappers(self.weights)
+        named = [place for place in places if f".{said}." in f".{place.key}."]
+        return named or [place for place in places if said in re.split(r"[._]", place.key)]
 
-    def elsewhere(self, place: _Place, copies: Iterable[_Place]) -> list[str]:
-        """Return the names of weights around a place that are neither heads nor a copy of the network.
+    def meant(self, places: Iterable[_Place]) -> list[_Place]:
+        """Return the places that hold most of the network, of those the ones whose name says that they are evaluated.
 
-        Where the place is said, only what is below that.
+        A copy that is whole does not stand in for one that is meant, but lacks a weight.
         """
-        known = place.covers.union(*(copy.covers for copy in copies))
+        most = [place for place in self.chosen(places) if 2 * place.fit > len(self.expected)]
+        best = min(map(self.rank, most), default=0)
+        return [place for place in most if self.rank(place) == best]
+
+    def rank(self, place: _Place) -> int:
+        """Return how early a place is taken."""
+        return rank_of(place.key, self.tensors)
+
+    def fitting(self, places: Sequence[_Place]) -> list[_Place]:
+        """Return the meant places that have all of the network's weights, of a file in which nothing is left over."""
+        return [place for place in self.meant(places) if place.is_whole and not self.left_over(place, places)]
+
+    def left_over(self, place: _Place, places: Sequence[_Place]) -> list[str]:
+        """Return the names of weights in and around a place that are neither the network's nor a head's nor a copy's.
+
+        A deeper network has all weights of a shallower one, and more: to leave these out would load a part of it. Where
+        the place is said, what is around that does not count.
+        """
+        known = place.covers.union(*(copy.covers for copy in self._copies(place, places)))
+        keys = [one.key for one in (place, *self._copies(place, places))]
         scope = _scope(place.key, self.weights)
-        return [
+        around = [
             name
             for name, held in self.tensors.items()
-            if name not in known and _is_below(name, scope) and self._is_unknown(name, held.value, place.key)
+            if name not in known and _is_below(name, scope) and self._is_unknown(name, held.value, keys)
+        ]
+        return [*place.unknown(self.heads), *around]
+
+    def _copies(self, place: _Place, places: Sequence[_Place]) -> list[_Place]:
+        """Return the other places that hold the network; one that differs in name and rank may lack some of it."""
+        return [
+            other
+            for other in places
+            if other is not place
+            and 2 * other.fit > len(self.expected)
+            and (self.rank(other) != self.rank(place) or (other.is_whole and not other.unknown(self.heads)))
         ]
 
-    def _is_unknown(self, name: str, value: Tensor, key: str) -> bool:
-        first = _first_behind(name, key)
+    def _is_unknown(self, name: str, value: Tensor, keys: Sequence[str]) -> bool:
+        first = _first_behind(name, keys)
         is_weight = odd_kind_of(value) is None and value.is_floating_point() and value.numel() > 1
-        return is_weight and first not in self.heads and not is_beside(first)
+        return is_weight and not is_computed(name) and first not in self.heads and not is_beside(first)
 
 
 def find_weights(
@@ -173,30 +214,25 @@ def find_weights(
             or several of which nothing says which one; the message says what is nearest.
     """
     search = _Search(tensors_of(content), network.state_dict(), weights, heads)
-    named = list(_as_named(search.tensors, search.expected))
-    tried, fitting = ["as named"], search.fitting(_chosen(named, weights))
-    for name, layout in () if fitting else _layouts():
-        if isinstance(layout, UserError):
-            tried.append(f"{name} ({layout})")
-            continue
+    tried, seen, fitting = list[str](), list[_Place](), list[_Place]()
+    for name, places in _readings(network, search):
         tried.append(name)
-        places = list(_by_layout(layout, network, search.tensors, search.expected))
-        fitting = search.fitting(_chosen(places, weights))
+        seen += places
+        fitting = search.fitting(places)
         if fitting:
             break
     if not fitting:
-        if weights is not None and not _chosen(named, weights):
-            raise UserError(_no_such_place(search, path, named))
-        raise UserError(f"checkpoint {path}{_complaint(search, _chosen(named, weights), tried)}")
-    names = list(search.tensors)
-    fitting.sort(key=lambda place: rank_of(place.key, names))
-    first, *others = _without_equals(fitting)
-    if others and rank_of(others[0].key, names) == rank_of(first.key, names):
-        there = " and ".join(_in_words(place.key) for place in (first, *others))
+        if weights is not None and not search.chosen(seen):
+            raise UserError(_no_such_place(search, path, seen))
+        raise UserError(f"checkpoint {path}{_complaint(search, search.chosen(seen), tried)}")
+    first, *equals = _without_equals(fitting)
+    if equals:
+        there = " and ".join(_in_words(place.key) for place in (first, *equals))
         raise UserError(
             f"checkpoint {path}: {there} hold the same network with different weights; choose one by "
-            f"backbone.weights={first.key or others[0].key}"
+            f"backbone.weights={first.key or equals[0].key}"
         )
+    _, *others = _without_equals([first, *(place for place in search.chosen(places) if place.is_whole)])
     counters = {name: value for name, value in search.expected.items() if name not in first.weights}
     return FoundWeights({**counters, **first.weights}, first.key, tuple(place.key for place in others))
 
@@ -207,7 +243,7 @@ def looks_like(content: Mapping[str, Any]) -> str:
     Args:
         content: What the file holds.
     """
-    return _looks({name: held.value for name, held in tensors_of(content).items()})
+    return _looks(tensors_of(content))
 
 
 def has_small_stem(content: Mapping[str, Any]) -> bool:
@@ -246,32 +282,47 @@ def _as_named(tensors: Mapping[str, Held], expected: Mapping[str, Tensor]) -> It
         )
 
 
-def _layouts() -> Iterator[tuple[str, Layout | UserError]]:
-    """Yield layouts by their names, each by itself and with timm's conversion behind it; or why there is none."""
-    found: dict[str, Layout] = {}
+def _readings(network: nn.Module, search: _Search) -> Iterator[tuple[str, list[_Place]]]:
+    """Yield the parts of a file that may hold a network, as they are named, and by each layout; with what it is called.
+
+    timm knows the names of other codes that it has networks of, and its conversion goes behind any other layout, too:
+    DINOv2's with registers, by transformers' names, ...
+    """
+    yield "as named", list(_as_named(search.tensors, search.expected))
+    layouts: dict[str, Layout] = {"timm": converted_by_timm}
     for plugin in discover("layouts"):
         try:
-            found[plugin.name] = plugin.load()
-        except UserError as error:
-            yield plugin.name, error
-    yield from found.items()
-    yield "timm", converted_by_timm
-    # timm knows the names of other codes that it has networks of: DINOv2's with registers, by transformers' names, ...
-    yield from ((name, _with_timm(layout)) for name, layout in found.items())
+            layouts[plugin.name] = plugin.load()
+        except UserError as error:  # it is reported, and stops nothing else
+            yield f"{plugin.name} ({error})", []
+    for name, layout in layouts.items():
+        yield name, list(_by_layout(layout, network, search))
+    for name, layout in layouts.items():
+        if layout is not converted_by_timm:
+            yield name, list(_by_layout(_with_timm(layout), network, search))
 
 
 def _with_timm(layout: Layout) -> Layout:
-    return lambda state, network: converted_by_timm(layout(state, network), network)
+    def both(state: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:
+        renamed = layout(state, network)
+        return state if _is_as_it_was(renamed, state) else converted_by_timm(renamed, network)
+
+    return both
 
 
-def _by_layout(
-    layout: Layout, network: nn.Module, tensors: Mapping[str, Held], expected: Mapping[str, Tensor]
-) -> Iterator[_Place]:
+def _is_as_it_was(renamed: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:
+    return renamed.keys() == state.keys() and all(value is state[name] for name, value in renamed.items())
+
+
+def _by_layout(layout: Layout, network: nn.Module, search: _Search) -> Iterator[_Place]:
     """Yield the parts of a file in which a layout finds names of the network."""
-    for holder, whole in state_dicts_of(tensors).items():
+    expected = search.expected
+    for holder, whole in state_dicts_of(search.tensors).items():
         for prefix, state in _parts_of(whole, len(expected) // _LEAST):
             try:
                 renamed = dict(layout(dict(state), network))
+                if _is_as_it_was(renamed, state):
+                    continue
                 dropped = dict(_dropped(layout, network, state, renamed))
             except Exception:  # not of this layout, and a stranger's tensors can be anything
                 continue
@@ -299,7 +350,8 @@ def _dropped(
     """Yield the tensors of which a layout makes nothing: it gives the same without them."""
     there = set(map(id, renamed.values()))
     for name, value in state.items():
-        if id(value) in there or is_beside(name.partition(".")[0]) or value.numel() <= 1:
+        is_nothing = is_computed(name) or value.numel() <= 1 or (name.endswith(".bias") and not value.any())
+        if id(value) in there or is_nothing or is_beside(name.partition(".")[0]) or is_head(name.rpartition(".")[2]):
             continue
         try:
             without = layout({own: one for own, one in state.items() if own != name}, network)
@@ -307,14 +359,6 @@ def _dropped(
             continue
         if without.keys() == renamed.keys() and _equal(renamed, without):
             yield name, value
-
-
-def _chosen(places: Iterable[_Place], weights: str | None) -> list[_Place]:
-    """Return the places that are meant: of that name, or of that word in their names where none has it."""
-    if weights is None:
-        return list(places)
-    named = [place for place in places if f".{without_wrappers(weights)}." in f".{place.key}."]
-    return named or [place for place in places if weights in re.split(r"[._]", place.key)]
 
 
 def _scope(key: str, weights: str | None) -> str:
@@ -336,14 +380,16 @@ def _below(name: str, key: str) -> str:
     return name.removeprefix(f"{key}.") if key else name
 
 
-def _first_behind(name: str, key: str) -> str:
-    """Return the first part of a name that says something, behind those that it begins with as a key does."""
+def _first_behind(name: str, keys: Sequence[str]) -> str:
+    """Return the first part of a name that says something, behind those that it begins with as one of the keys does."""
     *parts, last = name.split(".")
-    for one in key.split("."):
-        if parts[:1] != [one]:
-            break
-        parts = parts[1:]
-    return next((part for part in parts if part not in _CONTAINERS), last)
+    common = max(_in_common(parts, key.split(".")) for key in keys)
+    return next((part for part in parts[common:] if part not in _CONTAINERS), last)
+
+
+def _in_common(parts: Sequence[str], others: Sequence[str]) -> int:
+    pairs = enumerate(zip(parts, others, strict=False))
+    return next((place for place, (one, other) in pairs if one != other), min(len(parts), len(others)))
 
 
 def _without_equals(places: Sequence[_Place]) -> list[_Place]:
@@ -370,44 +416,65 @@ def _in_words(key: str) -> str:
     return key or "the whole file"
 
 
-def _no_such_place(search: _Search, path: Path, named: list[_Place]) -> str:
-    whole = [place for place in named if place.is_whole]
-    there = ", ".join(_in_words(place.key) for place in whole)
+def _no_such_place(search: _Search, path: Path, places: list[_Place]) -> str:
+    whole = dict.fromkeys(_in_words(place.key) for place in places if place.is_whole)
+    there = ", ".join(whole)
     found = f"has the weights in {there}; name one of these" if whole else f"holds {groups_of(search.values)}"
     return f"backbone.weights={search.weights}: checkpoint {path} {found}"
 
 
 def _complaint(search: _Search, places: Sequence[_Place], tried: list[str]) -> str:
     """Return why a file has not the weights of a network: what is nearest, what it holds, and what to set."""
-    nearest = max(places, key=lambda place: (place.fit, -rank_of(place.key, ())), default=None)
+    meant = search.meant(places) or places
+    nearest = max(meant, key=lambda place: (place.fit, -len(place.beside), -search.rank(place)), default=None)
     holds = f"it holds {groups_of(search.values)}; tried: {', '.join(dict.fromkeys(tried))}"
-    hint = _looks(search.values)
+    hint = _looks(search.tensors)
     if nearest is None or not nearest.fit:
         return f": no weights of the backbone in it; {holds}{hint or '; set backbone.name to what was trained'}"
-    left, around = nearest.left_over(search.heads), search.elsewhere(nearest, [p for p in places if p.is_whole])
+    left_over = search.left_over(nearest, places)
     problems = [
         listed("missing", nearest.missing),
-        listed("left over", left + around),
+        listed("left over", left_over),
         listed("of another shape", nearest.misshapen),
     ]
+    wrong = "; ".join(filter(None, problems))
     where = f" (its weights in {nearest.key})" if nearest.key else ""
-    return (
-        f" does not fit the backbone: {'; '.join(filter(None, problems))}{where}; {holds}{_keys(search, nearest)}{hint}"
-    )
+    keys = "".join(f"; {key}" for key in _keys(search, nearest, left_over, places))
+    return f" does not fit the backbone: {wrong}{where}; {holds}{keys}{hint}"
 
 
-def _keys(search: _Search, nearest: _Place) -> str:
-    """Return which keys let a place fit that has the whole network: of heads that are unknown, or of the place."""
-    if not nearest.is_whole:
-        return ""
-    body = {name.partition(".")[0] for name in search.expected}
-    own = [name.partition(".")[0] for name in nearest.left_over(search.heads)]
-    around = [_first_behind(name, nearest.key) for name in search.elsewhere(nearest, [nearest])]
-    unknown = list(dict.fromkeys(name for name in [*own, *around] if name not in body))
-    said = f"; if {unknown[0]} is a head, leave it out by backbone.heads=[{','.join(unknown)}]" if unknown else ""
-    return f"{said}; backbone.weights={nearest.key} takes that part alone" if around and nearest.key else said
+def _keys(search: _Search, nearest: _Place, left_over: list[str], places: Sequence[_Place]) -> Iterator[str]:
+    """Yield which keys let a file be read: of heads that are unknown, or of a place."""
+    around = [name for name in left_over if name not in nearest.beside]
+    if nearest.is_whole:
+        body = {name.partition(".")[0] for name in search.expected}
+        firsts = [
+            _first_behind(name, [nearest.key]) if name in around else name.partition(".")[0] for name in left_over
+        ]
+        unknown = list(dict.fromkeys(first for first in firsts if first not in body))
+        if unknown:
+            yield f"if {unknown[0]} is a head, leave it out by backbone.heads=[{','.join(unknown)}]"
+        if around and nearest.key:
+            yield f"backbone.weights={nearest.key} takes that part alone"
+    instead = [place.key for place in places if place.is_whole and place.key and place.key != nearest.key]
+    if instead:
+        yield f"backbone.weights={instead[0]} takes that instead"
 
 
-def _looks(tensors: Mapping[str, Tensor]) -> str:
-    found = resembles(tensors)
+def _looks(tensors: Mapping[str, Held]) -> str:
+    found = resembles({name: held.value for name, held in tensors.items()}) or next(_by_other_names(tensors), None)
+    if found is None and is_transformers(tensors):
+        return (
+            "; it looks like a network of Hugging Face transformers: backbone.name=hf:FOLDER reads one with its config"
+        )
     return "" if found is None else f"; it looks like {found}"
+
+
+def _by_other_names(tensors: Mapping[str, Held]) -> Iterator[str]:
+    """Yield what a file looks like by the names that our own tables give its tensors."""
+    for state in state_dicts_of(tensors).values():
+        for _, part in _parts_of(state, _FEWEST):
+            for layout in (*RENAMINGS, numbered_children):
+                with suppress(ValueError, RuntimeError):  # two tensors of one name, or pieces of other shapes
+                    if found := resembles(layout(part, _RESNET)):
+                        yield found

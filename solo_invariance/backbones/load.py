@@ -1,6 +1,7 @@
 """Any checkpoint or model name, made a backbone."""
 
 import hashlib
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,17 +13,19 @@ from torch import nn
 from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, Provenance
 from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights, read_args, read_checkpoint, sha256_of
-from solo_invariance.backbones.exported import read_exported
+from solo_invariance.backbones.chosen import with_features
+from solo_invariance.backbones.exported import CONFIG, read_exported
+from solo_invariance.backbones.fitting import network_in_file, resized
 from solo_invariance.backbones.folders import of_folder
 from solo_invariance.backbones.fused import as_backbone
 from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.input_spec import InputSpec
-from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.layouts import FoundWeights, find_weights, has_small_stem, looks_like
 from solo_invariance.backbones.mean_embedding import mean_embedding
 from solo_invariance.backbones.moco import moco_architecture, names_its_arch
 from solo_invariance.backbones.seeded_init import seeded
 from solo_invariance.backbones.sources import OWN_BUILDERS, PublishedWeights, source_of
+from solo_invariance.backbones.tokens import Pooling
 from solo_invariance.config.backbone import INPUT_CHECKS, BackboneConfig, ViewsConfig, config_of, require_backbone
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.known_datasets import known_dataset
@@ -38,6 +41,8 @@ def load_backbone(
     weights: str | None = None,
     heads: Sequence[str] | None = None,
     layer: str | Sequence[str] | None = None,
+    pool: str | None = None,
+    tokens: str | None = None,
     crop_size: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
@@ -63,7 +68,13 @@ def load_backbone(
         heads: Names of heads in it, besides those that are known as such: what is neither is refused.
         layer: A layer to take the features from, averaged over positions, or several, whose features are put side by
             side; the network's output by default.
-        crop_size: Side of the input in pixels; by default what the checkpoint, or the model of that name, says.
+        pool: Of a vision transformer's tokens, what the features are: the class token (``cls``), the ``mean`` of the
+            patches' or ``both``, side by side; after the last norm, or of a layer. By default what the network makes
+            of them itself, and the mean of a layer's.
+        tokens: Which tokens a mean is of: ``patches``, or ``all``, class and register tokens included; by default the
+            patches where ``pool`` is given, and all of a layer's where it is not.
+        crop_size: Side of the input in pixels; by default what the checkpoint, or the model of that name, says. A
+            vision transformer's positions are interpolated to it, as its own package does it.
         mean: Three channel means that the input is normalised with, in [0, 1] units; by default likewise.
         std: Three channel standard deviations; by default likewise.
         interpolation: How images are resized: ``bilinear``, ``bicubic`` or ``nearest``; by default likewise.
@@ -88,6 +99,8 @@ def load_backbone(
         "weights": weights,
         "crop_size": crop_size,
         "label": label,
+        "pool": pool,
+        "tokens": tokens,
         "views": views,
         "key": key,
     }
@@ -97,22 +110,34 @@ def load_backbone(
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(source if isinstance(source, BackboneConfig) else config_of(source), **changes)
     require_backbone(config)
-    if config.checkpoint is not None and Path(config.checkpoint).is_dir():
+    folder = None if config.checkpoint is None or not Path(config.checkpoint).is_dir() else Path(config.checkpoint)
+    if folder is not None:
         config = of_folder(config)
     if config.checkpoint is not None:
         path = Path(config.checkpoint)
-        backbone = read_exported(path, config) if path.is_dir() else _from_checkpoint(path, config)
+        is_folder = os.path.isdir(path)
+        backbone = _with_chosen(read_exported(path, config), config) if is_folder else _from_checkpoint(path, config)
+    elif folder is not None:
+        backbone = _published_in(folder, config)
     else:
         assert config.name is not None
         backbone = _from_name(config.name, config, seed)
-    if config.layer is not None:
-        network = LayerFeatures(backbone.network, config.layer)
-        backbone = Backbone(network, backbone.architecture, backbone.input_spec, backbone.provenance)
     if config.label is not None:
         backbone.provenance = replace(backbone.provenance, label=config.label)
     if config.views.family is None:
         return backbone
     return mean_embedding(backbone, config.views.family, config.views.num_views, seed)
+
+
+def _chosen(network: nn.Module, config: BackboneConfig) -> nn.Module:
+    return with_features(network, config.layer, Pooling(config.pool, config.tokens))
+
+
+def _with_chosen(backbone: Backbone, config: BackboneConfig) -> Backbone:
+    network = _chosen(backbone.network, config)
+    if network is backbone.network:
+        return backbone
+    return Backbone(network, backbone.architecture, backbone.input_spec, backbone.provenance)
 
 
 def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
@@ -132,10 +157,26 @@ def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
             architecture, network, provenance = _with_published(published, architecture, name)
         else:
             network = architecture.untrained() if random_init else _build_pretrained(architecture, name)
+        spec = _with_own_keys(architecture.input_of(network, provenance.sha256), config)
+        if random_init and (sized := architecture.of_size(network, spec.crop_size)) != architecture:
+            architecture, network = sized, sized.untrained()
     if source.runs_code and not random_init:
         provenance = replace(provenance, sha256=_sha256_of_weights(network))
-    spec = _with_own_keys(architecture.input_of(network, provenance.sha256), config)
-    return Backbone(network, architecture, spec, provenance)
+    architecture, network, on_size = resized(architecture, network, spec.crop_size)
+    provenance = replace(provenance, remarks=provenance.remarks + on_size)
+    return Backbone(_chosen(network, config), architecture, spec, provenance)
+
+
+def _published_in(folder: Path, config: BackboneConfig) -> Backbone:
+    """Return what a folder of timm's or transformers' holds; what is wrong with it names its configuration."""
+    try:
+        backbone = _from_name(str(config.name), config, seed=0)
+    except Exception as error:  # a stranger's configuration can make a package raise anything
+        if str(folder) in str(error) and isinstance(error, UserError):
+            raise
+        raise UserError(f"{folder / CONFIG}: {reason_of(error)}") from error
+    backbone.provenance = replace(backbone.provenance, checkpoint=str(folder))
+    return backbone
 
 
 def _named(name: str, config: BackboneConfig, pretrained: bool) -> Architecture:
@@ -195,15 +236,17 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     # The stem is read off the weights: args.json tells it only through the dataset's name.
     if architecture.name in OWN_BUILDERS and has_small_stem(content):
         architecture = replace(architecture, small_stem=True)
-    network = architecture.without_weights().build()
+    sha256 = sha256_of(path)
+    architecture, network = network_in_file(architecture, content, sha256)
     found = find_weights(network, content, path, config.weights, config.heads)
     load_weights(network, found.weights, path)
-    sha256 = sha256_of(path)
-    own = architecture.input_of(network, sha256) if config.name is not None else InputSpec()
+    asked = replace(architecture, kwargs={**architecture.kwargs, **config.kwargs})
+    own = asked.input_of(network, sha256) if config.name is not None else InputSpec()
     spec = _with_own_keys(own, config) if args is None else _input_from_args(args, config, path)
     remarks = tuple(_remarks(found, architecture, args, path))
-    provenance = Provenance(_label_of(path, args), str(path), sha256, found.key or None, remarks)
-    return Backbone(network, architecture, spec, provenance)
+    architecture, network, on_size = resized(architecture, network, spec.crop_size)
+    provenance = Provenance(_label_of(path, args), str(path), sha256, found.key or None, remarks + on_size)
+    return Backbone(_chosen(network, config), architecture, spec, provenance)
 
 
 def _remarks(
@@ -227,11 +270,12 @@ def _of_a_run(args: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def _fused(content: Mapping[str, Any], path: Path, config: BackboneConfig) -> Backbone:
-    for key in ("weights", "heads", *INPUT_CHECKS):
+    for key in ("weights", "heads", "pool", "tokens", *INPUT_CHECKS):
         if getattr(config, key):
             raise UserError(f"backbone.{key}: checkpoint {path} is a fused one, which says this of each of its members")
     fused = fused_from_content(content, path, config.trust)
-    return as_backbone(fused, Provenance(label=fused.label, checkpoint=str(path), sha256=sha256_of(path)))
+    backbone = as_backbone(fused, Provenance(label=fused.label, checkpoint=str(path), sha256=sha256_of(path)))
+    return _with_chosen(backbone, config)
 
 
 def _architecture_of(

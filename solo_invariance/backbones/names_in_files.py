@@ -12,12 +12,18 @@ def _any_of(rows: Iterable[str]) -> re.Pattern[str]:
     return re.compile("|".join(rows), re.IGNORECASE)
 
 
+_CLASSIFIERS = re.compile(r"fc\d*|heads?|linear\d*|mlp|classif\w*|logits?|auxlogits|aux\d*|last|top", re.IGNORECASE)
+"""Words of names of what stands on a backbone: torchvision's, timm's."""
+
+_NO_CLASSIFIERS = {"norm", "pre"}
+"""Words by which these belong to the features in spite of it: ``fc_norm``, ``pre_logits``."""
+
 _HEADS = _any_of(
     [
-        # Classifiers: torchvision, timm, probes beside the training.
-        r"fc\d*|heads?|linear\d*|mlp|classif\w*|logits?|auxlogits|aux\d*|last|top|probes?|knn",
+        # Probes beside the training: stable-pretraining, lightly's benchmarks.
+        r"probes?|knn",
         # Projectors and predictors: MoCo, SimSiam, SwAV, Barlow Twins, VICReg, BYOL.
-        r"proj\w*|pred\w*|necks?|whiten\w*|expander",
+        r"proj\w*|pred\w*|necks?|whiten\w*|expander|pooler",
         # Prototypes and clusters: SwAV, MSN, DeepCluster.
         r"proto\w*|cluster\w*|centers?|centroids?|assign\w*",
         # What masked images are made good by: MAE, SimMIM, iBOT (masked_embed), BEiT (lm_head).
@@ -32,8 +38,15 @@ _HEADS = _any_of(
 )
 """Words of names that heads have, and whatever else is no backbone's; one of several says it, as in ``dino_head``."""
 
-_NO_HEADS = {"norm", "pre"}
-"""Words of names that belong to the features in spite of a head's: ``fc_norm``, ``pre_logits``."""
+_COMPUTED = _any_of(
+    [
+        # Positions: BEiT, Swin, DINOv3's rope_embed.periods, transformers.
+        r"relative_position_index|relative_coords_table|attn_mask|periods|inv_freq|position_ids",
+        # Which of DINOv3's biases count.
+        r"bias_mask",
+    ]
+)
+"""Names of what a network keeps, but computes itself: nothing in it was trained."""
 
 _BESIDE = _any_of(
     [
@@ -63,7 +76,8 @@ def is_head(name: str) -> bool:
         (True, False, False)
     """
     words = name.split("_")
-    return any(map(_HEADS.fullmatch, words)) and _NO_HEADS.isdisjoint(words)
+    classifies = any(map(_CLASSIFIERS.fullmatch, words)) and _NO_CLASSIFIERS.isdisjoint(words)
+    return classifies or any(map(_HEADS.fullmatch, words))
 
 
 def is_beside(name: str) -> bool:
@@ -77,6 +91,19 @@ def is_beside(name: str) -> bool:
         (True, False)
     """
     return is_head(name) or any(map(_BESIDE.fullmatch, name.split("_")))
+
+
+def is_computed(name: str) -> bool:
+    """Whether a tensor is one that networks compute themselves, and no weight.
+
+    Args:
+        name: Its dotted name.
+
+    Example:
+        >>> is_computed("blocks.0.attn.relative_position_index")
+        True
+    """
+    return _COMPUTED.fullmatch(name.rpartition(".")[2]) is not None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 
 import torch
 from torch import Tensor, nn
@@ -96,7 +98,8 @@ def converted_by_timm(state: Mapping[str, Tensor], network: nn.Module) -> Mappin
     convert = getattr(module, "checkpoint_filter_fn", None)
     if convert is None or not module.__name__.startswith("timm."):
         return state
-    converted: Mapping[str, Tensor] = convert(dict(state), network)
+    with redirect_stdout(StringIO()):  # it says what it tries
+        converted: Mapping[str, Tensor] = convert(dict(state), network)
     for name, value in converted.items():
         if _is_resampled(name, value, state):
             raise ValueError(f"{name} is of another size")
@@ -155,13 +158,47 @@ transformers_vit = Renaming(
         (r"\.intermediate\.dense\.", ".mlp.fc1."),
         (r"^(blocks\.\d+)\.output\.dense\.", r"\1.mlp.fc2."),
         (r"\.mlp\.weights_in\.", ".mlp.w12."),
-        (r"\.mlp\.weights_out\.", ".mlp.w3."),
+        (r"\.mlp\.gate_proj\.(\w+)$", r".mlp.w12.\1[0]"),
+        (r"^(blocks.*\.mlp)\.up_proj\.(\w+)$", r"\1.w12.\2[1]"),
+        (r"\.mlp\.(weights_out|down_proj)\.", ".mlp.w3."),
         (r"\.layernorm_before\.", ".norm1."),
         (r"\.layernorm_after\.", ".norm2."),
         (r"\.layer_scale([12])\.lambda1$", r".ls\1.gamma"),
         (r"^layernorm\.", "norm."),
     ),
 )
+_transformers_dinov3 = Renaming(
+    "https://github.com/huggingface/transformers, models/dinov3_vit/modeling_dinov3_vit.py",
+    (
+        (r"^embeddings\.(cls_token|mask_token)$", r"\1"),
+        (r"^embeddings\.register_tokens$", "storage_tokens"),
+        (r"^embeddings\.patch_embeddings\.", "patch_embed.proj."),
+        (r"^(?:model\.)?layer\.(\d+)\.", r"blocks.\1."),
+        (r"\.attention\.q_proj\.(\w+)$", r".attn.qkv.\1[0]"),
+        (r"\.attention\.k_proj\.(\w+)$", r".attn.qkv.\1[1]"),
+        (r"\.attention\.v_proj\.(\w+)$", r".attn.qkv.\1[2]"),
+        (r"\.attention\.o_proj\.", ".attn.proj."),
+        (r"\.layer_scale([12])\.lambda1$", r".ls\1.gamma"),
+        (r"\.mlp\.up_proj\.", ".mlp.fc1."),
+        (r"\.mlp\.down_proj\.", ".mlp.fc2."),
+    ),
+)
+
+
+def transformers_dinov3(state: Mapping[str, Tensor], network: nn.Module) -> Mapping[str, Tensor]:
+    """Return the tensors of a DINOv3 of transformers by the names of Meta's code, which timm knows.
+
+    Its keys have no bias, where Meta's have one of zeros.
+
+    Args:
+        state: A state dict, by the names that transformers has.
+        network: Of any kind.
+    """
+    biases = [name for name in state if name.endswith(".attention.q_proj.bias")]
+    zeros = {name.replace(".q_proj.", ".k_proj."): torch.zeros_like(state[name]) for name in biases}
+    return _transformers_dinov3({**zeros, **state}, network)
+
+
 transformers_resnet = Renaming(
     "https://github.com/huggingface/transformers, models/resnet/modeling_resnet.py",
     (
@@ -188,3 +225,15 @@ transformers_convnext = Renaming(
         (r"^layernorm\.", "head.norm."),
     ),
 )
+
+RENAMINGS = (
+    cifar,
+    dinov2,
+    lightly_train,
+    mmpretrain,
+    transformers_vit,
+    _transformers_dinov3,
+    transformers_resnet,
+    transformers_convnext,
+)
+"""Our own tables."""

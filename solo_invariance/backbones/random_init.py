@@ -3,8 +3,8 @@
 from torch import nn
 
 from solo_invariance.backbones.backbone import Backbone, Provenance
+from solo_invariance.backbones.chosen import choice_of, whole, with_choice
 from solo_invariance.backbones.fused import FusedNetwork
-from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.seeded_init import seeded
 from solo_invariance.errors import UserError
 
@@ -38,8 +38,8 @@ def _baseline(backbone: Backbone) -> Backbone:
 
 
 def _untrained(network: nn.Module, backbone: Backbone) -> nn.Module:
-    if isinstance(network, LayerFeatures):
-        return LayerFeatures(_untrained(network.network, backbone), network.names)
+    if whole(network) is not network:
+        return with_choice(_untrained(whole(network), backbone), choice_of(network))
     if isinstance(network, FusedNetwork):
         return network.with_members([_baseline(member) for member in network.backbones])
     return _rebuilt(network, backbone)

@@ -17,19 +17,24 @@ from typing import Any, BinaryIO
 
 _CLASS = r"[A-Z]\w*"
 _PLAIN = re.compile(
-    rf"""builtins\.(list|dict|tuple|frozenset|int|float|str|bool|bytes|slice|range|object|type)|operator\.getitem
-    |collections\.(defaultdict|deque)
+    rf"""builtins\.(list|dict|tuple|frozenset|int|float|str|bool|bytes|slice|range|object|type|Ellipsis|NotImplemented)
+    |operator\.getitem|collections\.(defaultdict|deque|UserDict|ChainMap)|re\._compile|time\.struct_time
+    |logging\.(getLogger|Logger|RootLogger)
     |argparse\.Namespace|types\.SimpleNamespace|functools\.partial
     |pathlib\.(_local\.)?(Pure)?(Posix|Windows)?Path
     |datetime\.\w+|decimal\.Decimal|fractions\.Fraction|uuid\.\w+|typing\.{_CLASS}
     |numpy\.random(\.\w+)+|numpy\.(dtype|ndarray|matrix|bool_?|u?int\d+|float\d+|complex\d+|str_)|numpy\.dtypes\.{_CLASS}
     |numpy\._?core\.multiarray\.(scalar|_reconstruct)|numpy\._?core\.numeric\._frombuffer
+    |numpy\.ma\.(core\.)?(_mareconstruct|MaskedArray)
     |(omegaconf|hydra)\.([a-z_]\w*\.)*{_CLASS}
-    |(pytorch_lightning|lightning|lightning_fabric|torchmetrics)\.([a-z_]\w*\.)*{_CLASS}
+    |(pytorch_lightning|lightning|lightning_fabric)\.([a-z_]\w*\.)*{_CLASS}|torchmetrics\.([a-z_]\w*\.)*\w+
     |(yacs|easydict|addict|box|munch|ml_collections|fvcore|mmcv|mmengine)\.([a-z_]\w*\.)*{_CLASS}
-    |torch\.torch_version\.TorchVersion|torch\.(nn|optim)\.(?!parameter\.)([a-z_]\w*\.)*{_CLASS}
+    |torch\.torch_version\.TorchVersion|torch\.return_types\.\w+|torch\._C\.Generator
+    |torch\.amp\.grad_scaler\._refresh_per_optimizer_state
+    |torch\.(nn|optim|amp|cuda\.amp)\.(?!parameter\.)([a-z_]\w*\.)*{_CLASS}
     |torch\.nn\.functional\.\w+|torch\._C\._nn\.\w+
-    |(torchvision\.models|torchvision\.ops|timm)\.([a-z_]\w*\.)*{_CLASS}""",
+    |(torchvision\.(models|ops|transforms)|timm|transformers|kornia|sklearn)\.([a-z_]\w*\.)*{_CLASS}
+    |(lightly|lightly_train|stable_pretraining|solo|vissl|classy_vision|mmpretrain|mmselfsup)\.([a-z_]\w*\.)*{_CLASS}""",
     re.VERBOSE,
 )
 # Subclasses of dict and list: torch fills only what is exactly one of its own.

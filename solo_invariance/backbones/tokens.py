@@ -29,9 +29,6 @@ class Pooling:
     pool: str | None = None
     tokens: str | None = None
 
-    def __bool__(self) -> bool:
-        return self.pool is not None or self.tokens is not None
-
     @property
     def averaged(self) -> str:
         """Which tokens the mean is of."""
@@ -51,14 +48,14 @@ class Pooling:
         prefix = kinds.before_patches(tokens.shape[1])
         found = []
         if self.pool in ("cls", "both"):
-            if not kinds.has_class or not prefix:
+            if not kinds.has_class or prefix in (None, 0):
                 raise UserError(f"backbone.pool={self.pool}: {where} has no class token; backbone.pool=mean needs none")
             found.append(tokens[:, 0])
         if self.pool != "cls":
-            if self.averaged == "patches" and prefix is None:
+            if self.averaged == "patches" and prefix in (None, tokens.shape[1]):
                 raise UserError(
-                    f"backbone.tokens=patches: which of the {tokens.shape[1]} tokens of {where} are of patches is not "
-                    f"known; backbone.tokens=all takes the mean of all"
+                    f"backbone.pool={self.pool}: none of the {tokens.shape[1]} tokens of {where} are known to be of "
+                    f"patches; backbone.tokens=all takes the mean of all"
                 )
             found.append((tokens[:, prefix:] if self.averaged == "patches" else tokens).mean(dim=1))
         return torch.cat(found, dim=1)
@@ -81,20 +78,32 @@ class TokenKinds:
         """Return a network's, as it says itself, as timm's do, or as its parameters' names and shapes say."""
         tokens = {name.rpartition(".")[2]: value for name, value in network.named_parameters()}
         counted = sum(value.shape[-2] for name, value in tokens.items() if _PREFIX.fullmatch(name) and value.ndim > 1)
-        has_class = any(map(_CLASS.fullmatch, tokens))
-        return cls(
-            int(getattr(network, "num_prefix_tokens", counted)), bool(getattr(network, "has_class_token", has_class))
-        )
+        has_class = bool(getattr(network, "has_class_token", any(map(_CLASS.fullmatch, tokens))))
+        return cls(int(getattr(network, "num_prefix_tokens", counted or has_class)), has_class)
 
     def before_patches(self, length: int) -> int | None:
         """Return how many tokens of a sequence stand before those of a square image's patches; None if unknown.
 
-        Some layers have the patches alone, before the others join them.
+        Some layers have the patches alone, before the others join them; and some have those others alone.
         """
+        if length == self.prefix:
+            return length
         for prefix in (self.prefix, 0):
-            if length > prefix and math.isqrt(length - prefix) ** 2 == length - prefix:
+            if length > self.prefix and math.isqrt(length - prefix) ** 2 == length - prefix:
                 return prefix
         return None
+
+
+def own_pool(network: nn.Module) -> str | None:
+    """Return how a vision transformer pools its tokens itself, as timm and torchvision say it; None for other networks.
+
+    Args:
+        network: ``token`` and ``avg`` are timm's words for what is ``cls`` and ``mean`` here; it has others, too.
+    """
+    if TokenKinds.of(network).prefix == 0 and not hasattr(network, "num_prefix_tokens"):
+        return None
+    word = getattr(network, "global_pool", "token" if _has_encoder(network) else None)
+    return {"token": "cls", "avg": "mean"}.get(word, word) if isinstance(word, str) else None
 
 
 class PooledTokens(nn.Module):
@@ -137,7 +146,7 @@ class PooledTokens(nn.Module):
         if head is None or getattr(self.network, "attn_pool", None) is not None:
             return pooled
         # Tokens that are all equal: whichever way the network pools them, the pooled token comes out.
-        rest: Tensor = head(pooled[:, None].expand(tokens.shape))
+        rest: Tensor = head(pooled[:, None].expand(tokens.shape), pre_logits=True)
         return rest
 
     def _no_tokens(self) -> UserError:

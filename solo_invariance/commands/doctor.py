@@ -23,6 +23,7 @@ _TITLES = {
     "machine": "machine",
     "host": "host",
     "libraries": "optional libraries",
+    "networks": "backbones by name",
     "seams": "seams to solo-learn",
     "plugins": "plugins, by kind",
 }

@@ -16,13 +16,12 @@ from solo_invariance.commands.terminal import console, print_facts, print_remark
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.fuse import FuseConfig as Config
-from solo_invariance.config.fuse import FusionReferenceConfig
+from solo_invariance.config.fuse import FusionReferenceConfig, in_keys_of_members
 from solo_invariance.config.older import with_todays_names
 from solo_invariance.config.overrides import as_typed
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.features import ExtractionSettings
 from solo_invariance.fuse import FuseSettings, fuse
-from solo_invariance.fuse.run import in_keys_of_members
 from solo_invariance.results import FusionResult
 
 __all__ = ["Config", "run"]

@@ -8,6 +8,7 @@ from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+from solo_invariance.config.backbone_names import require_name
 from solo_invariance.config.checks import LARGEST_SIDE, Checked, require_checkpoint, require_positive
 from solo_invariance.config.kinds import FamilyChoice, FilePath, Names, chosen_from, in_words
 from solo_invariance.config.older import with_todays_names
@@ -22,6 +23,12 @@ CHECKPOINTS = (".ckpt", ".pth", ".pt", ".tar", ".bin", ".safetensors")
 
 INTERPOLATIONS = ("bilinear", "bicubic", "nearest")
 """How images may be resized."""
+
+POOLS = ("cls", "mean", "both")
+"""What features are of a vision transformer's tokens: the class token, a mean, or the two side by side."""
+
+TOKENS = ("patches", "all")
+"""Which tokens a mean is of."""
 
 
 @dataclass
@@ -79,6 +86,8 @@ class BackboneConfig(Checked):
     weights: str | None = None
     heads: list[str] = field(default_factory=list)
     layer: Names = None
+    pool: str | None = field(default=None, metadata=chosen_from(*POOLS))
+    tokens: str | None = field(default=None, metadata=chosen_from(*TOKENS))
     crop_size: int | None = None
     mean: Any = field(default=None, metadata=in_words("list of three numbers"))
     std: Any = field(default=None, metadata=in_words("list of three numbers"))
@@ -94,6 +103,7 @@ class BackboneConfig(Checked):
             self.weights = named["weights"]
         super().__post_init__()
         self._check_input()
+        self._check_pooling()
         if self.layer is None:
             return
         layers = self.layer if isinstance(self.layer, list) else [self.layer]
@@ -104,6 +114,20 @@ class BackboneConfig(Checked):
         if len(set(layers)) < len(layers):
             twice = next(layer for layer in layers if layers.count(layer) > 1)
             raise UserError(f"backbone.layer={self.layer!r}: names {twice} twice")
+
+    def _check_pooling(self) -> None:
+        for key, choices in (("pool", POOLS), ("tokens", TOKENS)):
+            value = getattr(self, key)
+            if value is not None and value not in choices:
+                raise UserError(f"backbone.{key}={value}: expected one of {', '.join(choices)}")
+        if self.tokens is None:
+            return
+        if self.pool == "cls":
+            raise UserError(f"backbone.tokens={self.tokens}: says what a mean is of, and backbone.pool=cls takes none")
+        if self.pool is None and self.layer is None:
+            raise UserError(
+                f"backbone.tokens={self.tokens}: says what a mean is of; set backbone.pool=mean or backbone.layer too"
+            )
 
     def _check_input(self) -> None:
         for key, check in INPUT_CHECKS.items():
@@ -133,7 +157,7 @@ def _plugins() -> set[str]:
 
 
 def require_backbone(config: BackboneConfig) -> None:
-    """Raise UserError where no backbone is named, or its checkpoint is not there."""
+    """Raise UserError where no backbone is named, or what is named is not there."""
     if config.checkpoint is not None:
         path = Path(config.checkpoint)
         with suppress(OSError):  # whoever reads it says why it cannot be looked at
@@ -143,6 +167,8 @@ def require_backbone(config: BackboneConfig) -> None:
                 checkpoint_in(path)
     elif config.name is None:
         raise UserError("no backbone: set backbone.checkpoint=FILE or backbone.name=timm:NAME, hf:ORG/NAME, ...")
+    if config.name is not None:
+        require_name(config.name, config.trust)
 
 
 def checkpoint_in(folder: Path) -> Path:

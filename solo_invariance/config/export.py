@@ -39,7 +39,7 @@ class ExportConfig(Checked):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        require_place(self.out, "out")
+        require_format(self.out, "out")
         require_license(self.license)
         if self.measured and is_program(self.out):
             raise UserError(f"measured: is for the card of a folder; out={self.out} has none")
@@ -52,8 +52,8 @@ def is_program(out: str | os.PathLike[str]) -> bool:
     return PurePath(out).suffix.lower() in PROGRAMS
 
 
-def require_place(out: str | os.PathLike[str], key: str) -> None:
-    """Raise UserError where a name does not say what is to be written, or something else is there.
+def require_format(out: str | os.PathLike[str], key: str) -> None:
+    """Raise UserError where a name does not say what is to be written.
 
     Args:
         out: A folder, or a file whose end says what it is.
@@ -66,6 +66,16 @@ def require_place(out: str | os.PathLike[str], key: str) -> None:
             f"{key}={out}: expected a name that ends in .pt2 (torch.export) or .ts (TorchScript), or a folder"
             f"{folder if suffix in CHECKPOINTS else ''}"
         )
+
+
+def require_place(out: str | os.PathLike[str], key: str) -> None:
+    """Raise UserError where a name does not say what is to be written, or something else is there.
+
+    Args:
+        out: A folder, or a file whose end says what it is.
+        key: That names it, for messages.
+    """
+    require_format(out, key)
     if is_program(out) and os.path.isdir(out):
         raise UserError(f"{key}={out}: is a directory, expected a file")
     if not is_program(out) and os.path.lexists(out) and not os.path.isdir(out):

@@ -1,12 +1,14 @@
 """The keys of ``solo-invariance fuse``."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
-from solo_invariance.config.backbone import BackboneConfig
+from solo_invariance.config.backbone import BackboneConfig, config_of
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_workers
-from solo_invariance.config.export import require_place
+from solo_invariance.config.export import require_format
 from solo_invariance.config.kinds import FilePath, Names, chosen_from
 from solo_invariance.config.measure import EMBEDDED
 from solo_invariance.config.task import TaskConfig
@@ -40,6 +42,25 @@ def require_members(members: Sequence[Any]) -> None:
         raise UserError("members: name the checkpoints to fuse, members=[a.ckpt,b.ckpt]")
 
 
+def in_keys_of_members(error: UserError, member: Any) -> UserError:
+    """Return an error about a backbone in the keys that ``members`` has, where those of ``backbone`` are unknown.
+
+    Args:
+        error: What loading the member says.
+        member: As it was named.
+    """
+    without_name = re.sub(r"\bbackbone\.name=(?=[\w.]+:)", "", str(error))
+    message = re.sub(r"\bbackbone\.(?=[a-z])", "", without_name)
+    if message == without_name:
+        return error if message == str(error) else UserError(f"members: {message}")
+    if isinstance(member, str) and config_of(member).name is not None:
+        return UserError(
+            f"members: {message.rstrip('.')}; a member's keys go with it, members=[{{name: {member}, KEY: VALUE}}]"
+        )
+    keys = f"checkpoint: {member}" if isinstance(member, str | Path) else "checkpoint: FILE"
+    return UserError(f"members: {message.rstrip('.')}; a member's keys go with it, members=[{{{keys}, name: NAME}}]")
+
+
 @dataclass
 class FuseConfig(Checked):
     """``solo-invariance fuse``."""
@@ -70,4 +91,4 @@ class FuseConfig(Checked):
         require_workers(self)
         require_at_least(2, self, "folds")
         if self.export is not None:
-            require_place(self.export, "export")
+            require_format(self.export, "export")

@@ -11,9 +11,9 @@ from solo_invariance.config.backbone import BackboneConfig, config_of, require_b
 from solo_invariance.config.checks import require_device, require_directory, require_runs
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.demo import DemoConfig
-from solo_invariance.config.export import ExportConfig
+from solo_invariance.config.export import ExportConfig, require_place
 from solo_invariance.config.families import FamiliesConfig
-from solo_invariance.config.fuse import FuseConfig, require_members
+from solo_invariance.config.fuse import FuseConfig, in_keys_of_members, require_members
 from solo_invariance.config.kinds import schema_of
 from solo_invariance.config.measure import (
     ALWAYS_MEASURED,
@@ -113,18 +113,28 @@ def _fuse(settings: FuseConfig, plain: Mapping[str, Any]) -> None:
         require_runs(settings.measured)
     else:
         require_members(settings.members)
+    if settings.export is not None:
+        require_place(settings.export, "export")
     if settings.out.endswith((".ckpt", ".pth", ".pt")):  # else it is refused first
         for member in settings.members:
             if isinstance(member, str):
-                require_backbone(config_of(member))
+                _require_member(member)
     _require_folders(settings.reference.path)
 
 
 def _export(settings: ExportConfig, plain: Mapping[str, Any]) -> None:
+    require_place(settings.out, "out")
     _require_views_of(settings.backbone, plain)
     require_backbone(settings.backbone)
     if settings.measured:
         require_runs(settings.measured)
+
+
+def _require_member(member: str) -> None:
+    try:
+        require_backbone(config_of(member))
+    except UserError as error:
+        raise in_keys_of_members(error, member) from error
 
 
 def _report(settings: ReportConfig, plain: Mapping[str, Any]) -> None:
@@ -153,6 +163,11 @@ def _pretrain(settings: PretrainConfig, plain: Mapping[str, Any]) -> None:
     if plain["invariance"]["transfer"] is not None:
         watched = [watched_task(entry)[0] for entry in watch_transfer_from(plain["invariance"]["transfer"]).tasks]
         _require("tasks", [str(task.name) for task in watched], f"{WATCH_TRANSFER}.tasks")
+        for task in watched:
+            try:
+                _require_folders(None if task.download else task.path)
+            except UserError as error:
+                raise UserError(f"{WATCH_TRANSFER}.tasks: {task.label or task.name}: {error}") from error
 
 
 _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {

@@ -20,6 +20,9 @@ SCHEDULES = ("warmup_cosine", "none")
 INTERVALS = ("step", "epoch")
 """After what the learning rate changes."""
 
+MODES = ("max", "min")
+"""Which value of a number is best."""
+
 DATASETS = ("latent_scenes", "custom", "cifar10", "cifar100", "stl10")
 """What the embedded host reads; ``custom`` is a folder of one's own."""
 
@@ -93,7 +96,7 @@ class MomentumConfig(Checked):
 
 @dataclass
 class CheckpointConfig(Checked):
-    """Where checkpoints go and how often."""
+    """Where checkpoints go and how often; by ``monitor``, a logged number, the best one is kept beside the last."""
 
     section: ClassVar[str] = "checkpoint."
 
@@ -101,6 +104,8 @@ class CheckpointConfig(Checked):
     dir: FilePath = "trained_models"
     frequency: int = 1
     keep_prev: bool = False
+    monitor: str | None = None
+    mode: str = field(default="max", metadata=chosen_from(*MODES))
 
 
 @dataclass
@@ -169,6 +174,7 @@ class PretrainConfig(Checked):
             ("scheduler.name", self.scheduler.name, SCHEDULES),
             ("scheduler.interval", self.scheduler.interval, INTERVALS),
             ("data.dataset", self.data.dataset, DATASETS),
+            ("checkpoint.mode", self.checkpoint.mode, MODES),
         ):
             if value not in known:
                 raise UserError(f"{key}={value}: choose from {', '.join(known)}{did_you_mean(value, known)}")

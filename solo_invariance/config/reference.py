@@ -84,18 +84,18 @@ COMMANDS = {
             "solo-invariance fuse 'measured=[runs]'",
         ),
     ),
-    "export": Command(
-        "write a backbone for others",
-        (
-            "solo-invariance export backbone.checkpoint=ventral.ckpt 'measured=[runs/ventral]' out=exported/ventral",
-            "solo-invariance export backbone.checkpoint=fused.ckpt out=fused.pt2",
-        ),
-    ),
     "transfer": Command(
         "how well a frozen backbone does on a task",
         (
             "solo-invariance transfer backbone.name=random:resnet18 task.name=shape",
             "solo-invariance transfer backbone.checkpoint=ventral.ckpt 'tasks=[shape,hue]'",
+        ),
+    ),
+    "export": Command(
+        "write a backbone for others",
+        (
+            "solo-invariance export backbone.checkpoint=ventral.ckpt 'measured=[runs/ventral]' out=exported/ventral",
+            "solo-invariance export backbone.checkpoint=fused.ckpt out=fused.pt2",
         ),
     ),
     "report": Command(

@@ -84,7 +84,8 @@ def unknown_key(command: str, key: str) -> str:
     ending = [name for name in _names(command) if name.rpartition(".")[2] == last and _unplussed(name) != key]
     theirs = [other for other in COMMANDS if other != command and key in map(_unplussed, _names(other))]
     if theirs and ("." in key or not ending):
-        said += f"; {key} is a key of {' and '.join(theirs)}"
+        listed = " and ".join(filter(None, (", ".join(theirs[:-1]), theirs[-1])))
+        said += f"; {key} is a key of {listed}"
     if ending:
         return f"{said}; did you mean {' or '.join(map(repr, ending[:_MOST]))}?"
     return said if theirs else f"{said}{_close(key, last, command)}"

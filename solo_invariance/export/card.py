@@ -1,5 +1,6 @@
 """The card of an exported folder: what the backbone is, where it comes from and how it is used, for readers."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ from solo_invariance.results.estimate import Estimate
 
 _TASK = "image-feature-extraction"
 _UNKNOWN = "unknown"
+_IS_PATH = re.compile(r"(\.{0,2}|~)/|\w:\\")
 _COLUMNS = ("similarity", "width_matched_similarity", "distance")
 
 
@@ -45,7 +47,19 @@ def card_of(
         "## License",
         _license(license),
     ]
-    return "\n\n".join(sections) + "\n"
+    card = "\n\n".join(sections) + "\n"
+    for path in _paths(backbone):  # of whoever exported it: they say nothing to others
+        card = card.replace(path, Path(path).name)
+    return card
+
+
+def _paths(backbone: Backbone) -> list[str]:
+    """Return the paths that are known of a backbone's origin, the longest first."""
+    parts = (backbone, *backbone.members)
+    places = [part for one in parts for part in (one.provenance.checkpoint, one.architecture.name.partition(":")[2])]
+    return sorted({place for place in places if place and os.path.basename(place) and _IS_PATH.match(place)}, key=len)[
+        ::-1
+    ]
 
 
 def _front_matter(license: str | None, for_timm: bool) -> str:
@@ -96,8 +110,9 @@ def _about(backbone: Backbone) -> Iterator[str]:
 
 
 def _written(kwargs: Mapping[str, Any]) -> str:
-    """Return arguments as Python has them, but for those that say where weights are."""
-    return ", ".join(f"{name}={value!r}" for name, value in kwargs.items() if name not in ("pretrained", "weights"))
+    """Return arguments as Python has them, whole mappings and those that say where weights are left out."""
+    shown = {name: value for name, value in kwargs.items() if name not in ("pretrained", "weights")}
+    return ", ".join(f"{name}={'{...}' if isinstance(one, Mapping) else repr(one)}" for name, one in shown.items())
 
 
 def _input(backbone: Backbone) -> str:

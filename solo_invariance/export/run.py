@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from solo_invariance.backbones import Backbone, load_backbone
-from solo_invariance.backbones.layers import LayerFeatures
+from solo_invariance.backbones.chosen import layers_of, pooling_of
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_text, require_texts
 from solo_invariance.config.export import is_program, require_license, require_place
@@ -143,7 +143,7 @@ def _is_of(result: _Result, backbone: Backbone) -> bool:
     """Return whether a result is of these weights, of the layers that are exported and in the same way."""
     said, now = result.backbone, backbone.describe()
     keys = ("sha256", "key") if said.sha256 else ("sha256", "name")
-    names = backbone.network.names if isinstance(backbone.network, LayerFeatures) else None
+    names = layers_of(backbone.network)
     layers = [names] if names is None or isinstance(names, str) else names
     width = backbone.layers.get(said.layer or "", backbone.num_features)
     return (
@@ -151,4 +151,7 @@ def _is_of(result: _Result, backbone: Backbone) -> bool:
         and all(getattr(said, key) == now[key] for key in keys)
         and (said.layer in layers and said.num_features == width)
         and json.dumps(said.views) == json.dumps(now["views"])
+        # Older results do not say how the network itself pools its tokens.
+        and said.pool in (now["pool"], pooling_of(backbone.network).pool)
+        and said.tokens == now["tokens"]
     )

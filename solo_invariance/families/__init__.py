@@ -13,6 +13,7 @@ from solo_invariance.families.extended import (
     strong_dorsal,
 )
 from solo_invariance.families.family import Family, FamilyTransform
+from solo_invariance.families.family_views import FamilyViews
 from solo_invariance.families.named import families
 from solo_invariance.families.operations.appearance import (
     ColorJitter,
@@ -67,6 +68,7 @@ __all__ = [
     "Erasing",
     "Family",
     "FamilyTransform",
+    "FamilyViews",
     "Framing",
     "GaussianBlur",
     "GaussianNoise",

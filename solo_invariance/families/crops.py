@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from solo_invariance.families.family import Family
-from solo_invariance.families.operations.operation import send
+from solo_invariance.families.operations.operation import Parameters, send
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,57 @@ class CropPipeline:
         Returns:
             ``num_crops`` tensors an entry, each (N, 3, crop_size, crop_size), normalised.
         """
+        return self.apply(canvases, self.draw(len(canvases), seed, sizes), memory_format, sizes)
+
+    def draw(self, n: int, seed: Sequence[int], sizes: Tensor | None = None) -> list[list[Parameters]]:
+        """Draw the parameters of all the crops of one batch.
+
+        Args:
+            n: Number of images.
+            seed: Integers that name this batch, as above.
+            sizes: Heights and widths (N, 2) of what the canvases show, on the CPU; all square by default.
+
+        Returns:
+            What the family of each crop draws for the batch, in the order of the crops.
+        """
         generator = generator_of(seed)
-        images = canvases.to(torch.float32, copy=True).div_(255)
+        return [entry.family.draw(n, generator, sizes) for entry in self._crops]
+
+    def apply(
+        self,
+        images: Tensor,
+        parameters: Sequence[Sequence[Parameters]],
+        memory_format: torch.memory_format = torch.contiguous_format,
+        sizes: Tensor | None = None,
+    ) -> list[Tensor]:
+        """Make the crops of one batch with parameters that were drawn for it.
+
+        Args:
+            images: uint8 (N, 3, C, C), or floating point in [0, 1]; they stay as they are.
+            parameters: What ``draw(N, ..., sizes)`` returned.
+            memory_format: Of the crops.
+            sizes: Those that the parameters were drawn for.
+
+        Returns:
+            ``num_crops`` tensors an entry, each (N, 3, crop_size, crop_size), normalised.
+
+        Raises:
+            ValueError: The images are no such ones, or the parameters were not drawn for them.
+        """
+        if len(parameters) != len(self._crops):
+            raise ValueError(f"parameters of {len(parameters)} crops, expected those of {len(self._crops)}")
+        if images.dtype == torch.uint8:
+            images = images.to(torch.float32, copy=True).div_(255)
         crops = []
-        for entry in self.entries:
-            for _ in range(entry.num_crops):
-                parameters = entry.family.draw(len(images), generator, sizes)
-                views = self._normalize(entry.family.apply(images, parameters, entry.crop_size, sizes))
-                crops.append(views.contiguous(memory_format=memory_format))
+        for entry, drawn in zip(self._crops, parameters, strict=True):
+            views = self._normalize(entry.family.apply(images, drawn, entry.crop_size, sizes))
+            crops.append(views.contiguous(memory_format=memory_format))
         return crops
+
+    @property
+    def _crops(self) -> list[CropEntry]:
+        """The entry of each crop."""
+        return [entry for entry in self.entries for _ in range(entry.num_crops)]
 
     def _normalize(self, views: Tensor) -> Tensor:
         # Copied without waiting for the device, which making a tensor there would.

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from solo_invariance.backbones import Backbone, LayerFeatures
+from solo_invariance.backbones import Backbone
+from solo_invariance.backbones.chosen import layers_of, pooling_of
 from solo_invariance.device import device_of
 
 # PyTorch with what it brings, before anything is loaded; measured, on a CPU and beside a GPU.
@@ -21,10 +22,11 @@ def in_words(backbone: Backbone) -> str:
         'random:resnet10 (resnet10, 128 features, 64 px)'
     """
     about = [backbone.architecture.name, f"{backbone.num_features} features", f"{backbone.input_spec.crop_size} px"]
-    if isinstance(backbone.network, LayerFeatures):
-        names = backbone.network.names
+    if (names := layers_of(backbone.network)) is not None:
         of_each = [f"{name} {width}" for name, width in backbone.layers.items()]
         about.append(f"layer {names}" if isinstance(names, str) else f"layers {', '.join(of_each)}")
+    if (pool := pooling_of(backbone.network).pool) is not None:
+        about.append(f"pool {pool}")
     if backbone.views is not None:
         about.append(f"averaged over {backbone.views.num_views} views")
     words = f"{backbone.provenance.label} ({', '.join(about)})"

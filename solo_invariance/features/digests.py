@@ -14,8 +14,8 @@ from typing import Any
 import torch
 
 from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.backbones.chosen import choice_of
 from solo_invariance.backbones.fused import FusedNetwork
-from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.data.images import ImageSource, KnownImages, SelectedImages, digest_of
 from solo_invariance.errors import UserError
 from solo_invariance.progress import Progress, no_progress
@@ -98,11 +98,12 @@ def _digest_or_place(source: ImageSource, index: int) -> str:
 
 def digest_of_backbone(backbone: Backbone) -> str:
     """Return a hash of all that a backbone's features of given pixels depend on: its weights, and how it uses them."""
-    layers = backbone.network.names if isinstance(backbone.network, LayerFeatures) else None
+    chosen = choice_of(backbone.network)
     description: dict[str, Any] = {
         "architecture": backbone.architecture.plain(),
         "input": asdict(backbone.input_spec),
-        "layers": layers,
+        "layers": chosen.pop("layer"),
+        **{key: value for key, value in chosen.items() if value is not None},
         "views": [
             module.views.describe()
             for module in backbone.modules()

@@ -138,7 +138,7 @@ def member_features(
 
 
 def share_of(num_images: int, batch_size: int, processes: Processes) -> list[range]:
-    """Return the images whose features are a process's share where there is no cache: every so-manieth batch.
+    """Return the images whose features are a process's share where there is no cache: of n, it has every n-th batch.
 
     The batches are the same for any number of processes, and so are the numbers.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from solo_invariance.data.decoding import Unreadable, readable
 from solo_invariance.data.images import ImageSource
 from solo_invariance.data.reading import read_ahead
-from solo_invariance.errors import UserError
+from solo_invariance.errors import SharedUserError, UserError
 from solo_invariance.features.cache import FeatureCache, NoCache
 from solo_invariance.features.checks import require_finite_features
 from solo_invariance.features.feature_stream import FeatureStream
@@ -32,8 +32,8 @@ def in_each(processes: Processes, work: Callable[[], Made]) -> list[Made]:
         work: This process's part; it must not wait for other processes.
 
     Raises:
-        UserError: It failed in one of them, for whatever reason. All raise it, so that none waits for one that has
-            stopped.
+        SharedUserError: It failed in one of them, for whatever reason. All raise it, so that none waits for one that
+            has stopped. What a piece of work raises that was itself done in each goes on as it is: all know it by then.
     """
     if processes.count == 1:
         return [work()]
@@ -42,13 +42,15 @@ def in_each(processes: Processes, work: Callable[[], Made]) -> list[Made]:
     failure: Exception | None = None
     try:
         made.append(work())
+    except SharedUserError:
+        raise
     except Exception as error:
         failure = error
         said.append(str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}")
     outcomes = processes.gather([(made, said)])
     wrong = [words for _, words in outcomes if words]
     if wrong:
-        raise UserError(wrong[0][0]) from failure
+        raise SharedUserError(wrong[0][0]) from failure
     return [one for (one,), _ in outcomes]
 
 

@@ -1,7 +1,6 @@
 """Fusing, from backbones to a checkpoint."""
 
 import os
-import re
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -19,7 +18,7 @@ from solo_invariance.backbones.knn_arguments import write_knn_arguments
 from solo_invariance.backbones.load import config_of
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_texts
-from solo_invariance.config.fuse import require_members
+from solo_invariance.config.fuse import in_keys_of_members, require_members
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.data.sources import Images
 from solo_invariance.device import choose_device
@@ -233,20 +232,6 @@ def _loaded(member: Member, seed: int) -> Backbone:
             raise in_keys_of_members(error, member) from error
     require_single(backbone)
     return backbone
-
-
-def in_keys_of_members(error: UserError, member: Any) -> UserError:
-    """Return an error about a backbone in the keys that ``members`` has, where those of ``backbone`` are unknown.
-
-    Args:
-        error: What loading the member says.
-        member: As it was named.
-    """
-    message = re.sub(r"\bbackbone\.(?=[a-z])", "", str(error))
-    if message == str(error):
-        return error
-    keys = f"checkpoint: {member}" if isinstance(member, str | Path) else "checkpoint: FILE"
-    return UserError(f"members: {message.rstrip('.')}; a member's keys go with it, members=[{{{keys}, name: NAME}}]")
 
 
 def _check_out(out: Path, members: Sequence[Member]) -> None:

@@ -92,6 +92,10 @@ def explanation(arguments: Sequence[str]) -> str | None:
         >>> explanation(["invariance.family=ventral"])
         'invariance.family=ventral: a key that the recipe does not have takes a plus, +invariance.family=ventral'
     """
+    watches = [argument for argument in arguments if argument.startswith("+invariance=")]
+    if len(watches) > 1:
+        names = ",".join(argument.partition("=")[2].strip("[]") for argument in watches)
+        return f"{' '.join(watches)}: two choices are one list, '+invariance=[{names}]'"
     for argument in arguments:
         chosen = _OUR_AUGMENTATIONS.match(argument)
         if chosen and chosen[1] not in _choices():
@@ -99,7 +103,7 @@ def explanation(arguments: Sequence[str]) -> str | None:
         plain = _WITHOUT_OUR_GROUP.match(argument)
         if plain and plain[2] in _choices():
             return f"{argument}: ours is {plain[1]}invariance/{plain[2]}"
-        if _WITHOUT_PLUS.match(argument) and not any(one.startswith("+invariance=") for one in arguments):
+        if _WITHOUT_PLUS.match(argument) and not watches:
             return f"{argument}: a key that the recipe does not have takes a plus, +{argument}"
     return None
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from solo_invariance.backbones import Backbone, LayerFeatures
+from solo_invariance.backbones import Backbone
+from solo_invariance.backbones.chosen import choice_of, layers_of, whole
 from solo_invariance.backbones.load import config_of
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.composed import as_dict
@@ -98,9 +99,7 @@ def _backbone_config(backbone: Any) -> BackboneConfig:
         return config_of(backbone)
     if not isinstance(backbone, Backbone) or backbone.provenance.sha256 is None or backbone.describe()["views"]:
         return BackboneConfig()
-    names = _layers(backbone)
-    layer = list(names) if isinstance(names, tuple) else names
-    return BackboneConfig(checkpoint=backbone.provenance.checkpoint, layer=layer)
+    return BackboneConfig(checkpoint=backbone.provenance.checkpoint, **choice_of(backbone.network))
 
 
 def _data_config(images: Any) -> DataConfig:
@@ -146,7 +145,7 @@ def backbone_entry(backbone: Backbone, layer: str, twin: bool) -> dict[str, Any]
     """Return the label, and what a result says of the backbone, of one of its layers or of its untrained twin's."""
     of_twin = is_twin(layer, twin)
     layer = layer.removeprefix(TWIN).removeprefix("/") if of_twin else layer
-    names = _layers(backbone)
+    names = layers_of(backbone.network)
     named = layer or (names if isinstance(names, str) else None)
     entry = {
         **backbone.describe(),
@@ -188,13 +187,8 @@ def _describe(thing: Any) -> str:
 
 def _depth(backbone: Backbone, layer: str) -> int | None:
     """Return the place of a layer among the network's modules, by which layers are in the order of their depth."""
-    network = backbone.network
-    modules = [name for name, _ in network.network.named_modules()] if isinstance(network, LayerFeatures) else []
+    modules = [name for name, _ in whole(backbone.network).named_modules()]
     return modules.index(layer) if layer in modules else None
-
-
-def _layers(backbone: Backbone) -> str | tuple[str, ...] | None:
-    return backbone.network.names if isinstance(backbone.network, LayerFeatures) else None
 
 
 def cautions_of(measured: Mapping[str, Mapping[str, Any]]) -> list[str]:

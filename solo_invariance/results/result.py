@@ -19,6 +19,8 @@ class BackboneRecord(Record):
         key: Where in the file the weights are, where not all of it is weights.
         remarks: Sentences on what was decided about the file that could have been decided otherwise, and how.
         num_features: D, the width of the features.
+        pool: What the features are of a vision transformer's tokens: ``cls``, ``mean``, ``both`` or a word of timm's.
+        tokens: Which of them a mean is of, where that was chosen.
         input: Size, normalisation and interpolation of the images that the network was given.
         views: Over which the features are averaged, if they are.
         layer: The inner layer that the features are of, None for the output.
@@ -34,6 +36,8 @@ class BackboneRecord(Record):
     remarks: tuple[Text, ...] = ()
     input: Mapping[str, Any] | None = None
     num_features: Whole
+    pool: Text | None = None
+    tokens: Text | None = None
     views: Mapping[str, Any] | None = None
     layer: Text | None = None
     depth: Whole | None = None

@@ -1,13 +1,17 @@
 """Tasks whose images are decoded once, to score a backbone on them again and again."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
 
 from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.data.framing import FramedImages, Framing
 from solo_invariance.data.images import digest_of
 from solo_invariance.data.kept import KeptImages
+from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings, extract_features
 from solo_invariance.features.extract import share_of
 from solo_invariance.features.feature_stream import suitable_batch_size
@@ -48,11 +52,34 @@ class HeldTask:
         return chance_level(self.data.train.targets, self.data.test.targets, self.probing)
 
 
+class TaskScore(NamedTuple):
+    """A backbone's score on a task.
+
+    Args:
+        label: What the task is called.
+        number: What the score is called: ``TASK/METRIC``.
+        score: It, in the metric's unit; higher is better.
+        described: Further numbers of the features, by name.
+    """
+
+    label: str
+    number: str
+    score: float
+    described: Mapping[str, float]
+
+
+Describe = Callable[[Tensor], Mapping[str, float]]
+
+
+def _nothing(features: Tensor) -> Mapping[str, float]:
+    return {}
+
+
 class HeldTasks:
     """Tasks on which backbones of one kind of input are scored, as ``transfer`` scores them, to the same numbers.
 
-    Several processes share the work: each reads and keeps every so-manieth batch of images and computes their features,
-    all are given all features, and each fits the probes of every so-manieth task.
+    Several processes share the work: of n, each reads and keeps every n-th batch of images and computes their features,
+    all are given all features, and each fits the probes of every n-th task.
 
     Args:
         tasks: Which, each with how to score it; the batch size has to be the same for all.
@@ -76,7 +103,12 @@ class HeldTasks:
         usual = suitable_batch_size(backbone.mean.device, backbone.input_spec.crop_size)
         self._extraction = ExtractionSettings(tasks[0].settings.batch_size or usual, num_workers=0)
         self._kept_by_digests: dict[str, KeptImages] = {}
-        self.tasks = [self._held(task, backbone, at_most) for task in tasks]
+        self.tasks: list[HeldTask] = []
+        for task in tasks:
+            try:
+                self.tasks.append(self._held(task, backbone, at_most))
+            except UserError as error:
+                raise UserError(f"{task.chosen.label}: {error}") from error
 
     def _held(self, task: WatchedTask, backbone: Backbone, at_most: int | None) -> HeldTask:
         spec, settings = backbone.input_spec, task.settings
@@ -108,11 +140,12 @@ class HeldTasks:
         """How many bytes the images take, in this process."""
         return sum(images.num_bytes for images in self._kept_by_digests.values())
 
-    def score(self, backbone: Backbone) -> dict[str, float]:
-        """Return a backbone's scores, by ``TASK/METRIC``, the same in all processes.
+    def score(self, backbone: Backbone, describe: Describe = _nothing) -> list[TaskScore]:
+        """Return a backbone's scores on the tasks, the same in all processes.
 
         Args:
             backbone: With the same weights in all processes, on each one's device.
+            describe: Gives further numbers of the features (N, D) of a task's training images, by name.
 
         Raises:
             UserError: Features are not finite or all the same, or do not allow a fit; in all processes.
@@ -123,14 +156,15 @@ class HeldTasks:
             for images in self._kept_by_digests.values()
         }
 
-        def own() -> list[tuple[str, float]]:
+        def own() -> list[TaskScore]:
             return [
-                (
-                    task.number,
-                    score_task(task.data, features[task.train], features[task.test], task.probing, device).score,
-                )
+                TaskScore(task.data.label, task.number, _score(task, features, device), describe(features[task.train]))
                 for task in processes.share(self.tasks)
             ]
 
-        scores = dict(pair for part in in_each(processes, own) for pair in part)
-        return {task.number: scores[task.number] for task in self.tasks}
+        scores = {one.number: one for part in in_each(processes, own) for one in part}
+        return [scores[task.number] for task in self.tasks]
+
+
+def _score(task: HeldTask, features: Mapping[KeptImages, Tensor], device: torch.device) -> float:
+    return score_task(task.data, features[task.train], features[task.test], task.probing, device).score

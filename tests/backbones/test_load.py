@@ -249,8 +249,8 @@ def test_a_checkpoints_own_args_never_fetch_weights(tmp_path: Path) -> None:
 
 
 def test_an_input_that_the_network_does_not_take() -> None:
-    config = BackboneConfig(name="random:timm:vit_tiny_patch16_224", crop_size=64)
-    with pytest.raises(UserError, match=r"takes no images of 64 pixels .*set backbone\.crop_size"):
+    config = BackboneConfig(name="random:timm:vit_tiny_patch16_224", crop_size=8)
+    with pytest.raises(UserError, match=r"takes no images of 8 pixels .*set backbone\.crop_size"):
         load_backbone(config)
 
 

@@ -67,6 +67,7 @@ def test_it_fits_into_80_columns_without_cutting_words(cli, monkeypatch) -> None
         "machine",
         "host",
         "optional libraries",
+        "backbones by name",
         "seams to solo-learn",
         "plugins, by kind",
     ]

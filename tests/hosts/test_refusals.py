@@ -120,6 +120,8 @@ def test_elsewhere_an_error_takes_its_course(where: str, in_job: Any, monkeypatc
         (["invariance.views=[a,b]"], "takes a plus, +invariance.views=[a,b]"),
         (["invariance=monitor"], "takes a plus, +invariance=monitor"),
         (["+invariance=monitor", "invariance.monitor.every=1"], None),
+        (["+invariance=[monitor,transfer]", "invariance.transfer.every=1"], None),
+        (["+invariance=monitor", "+invariance=transfer"], "one list, '+invariance=[monitor,transfer]'"),
         (["augmentations=invariance/dorsal", "+invariance.crop_size=32"], None),
         (["augmentations=symmetric", "name=invariance"], None),
     ],

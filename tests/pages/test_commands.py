@@ -34,6 +34,8 @@ HAS_SWEEPER = find_spec("hydra_plugins.hydra_optuna_sweeper") is not None
 # Commands that name what is not here, by a word of theirs, and what that is. Their keys are composed and checked.
 NOT_HERE = {
     "timm:": "weights are downloaded",
+    "hf:facebook/": "weights are downloaded",
+    "torch.hub:facebookresearch/": "code and weights are downloaded",
     "task.name=cifar10": "a published dataset",
     "task.name=300w": "a published dataset",
     "data.name=coil100": "a published dataset",

@@ -33,6 +33,10 @@ def _held(tasks: list[Any], backbone: Backbone, at_most: int | None = None, **se
     return HeldTasks(watched_tasks(config), backbone, at_most, processes)
 
 
+def _scores(held: HeldTasks, backbone: Backbone) -> dict[str, float]:
+    return {one.number: one.score for one in held.score(backbone)}
+
+
 def test_the_numbers_are_those_of_transfer(tiny_backbone: Backbone, photo_folder: Path) -> None:
     held = _held(_tasks(photo_folder), tiny_backbone, at_most=24, folds=4, batch_size=7)
     settings = TransferSettings(folds=4, batch_size=7)
@@ -40,13 +44,13 @@ def test_the_numbers_are_those_of_transfer(tiny_backbone: Backbone, photo_folder
     expected = transfer(tiny_backbone, [TaskConfig("shape", **few), TaskConfig("hue", **few)], settings, device="cpu")
     photos = TaskConfig("folder", path=str(photo_folder), num_train=24)
     by_knn = transfer(tiny_backbone, photos, TransferSettings("knn", folds=4, batch_size=7), device="cpu").only
-    scores = held.score(tiny_backbone)
+    scores = _scores(held, tiny_backbone)
     assert scores == {
         "shape/accuracy": expected["shape"].score.mean,
         "hue/r2": expected["hue"].score.mean,
         "photos/accuracy": by_knn.score.mean,
     }
-    assert held.score(tiny_backbone) == scores
+    assert _scores(held, tiny_backbone) == scores
     # What shape and hue share is there once; 24 of 48 training photographs, and all 24 of the test.
     assert held.num_images == 4 * 24
     assert held.num_bytes == 4 * 24 * 3 * 32 * 32
@@ -59,11 +63,11 @@ def test_processes_share_images_features_and_probes(
 ) -> None:
     tasks = _tasks(photo_folder)
     alone = _held(tasks, tiny_backbone, at_most=24, batch_size=5)
-    expected = alone.score(tiny_backbone)
+    expected = _scores(alone, tiny_backbone)
 
     def work(them: Processes) -> tuple[dict[str, float], int]:
         held = _held(tasks, tiny_backbone, at_most=24, batch_size=5, processes=them)
-        return held.score(tiny_backbone), held.num_bytes
+        return _scores(held, tiny_backbone), held.num_bytes
 
     found = in_threads(count, work)
     assert [scores for scores, _ in found] == [expected] * count
@@ -85,7 +89,7 @@ def test_a_probe_that_fails_in_one_process_fails_in_all(
     def work(them: Processes) -> str:
         held = _held(["shape", "hue"], tiny_backbone, at_most=24, processes=them)
         with pytest.raises(UserError) as caught:
-            held.score(tiny_backbone)
+            _scores(held, tiny_backbone)
         return str(caught.value)
 
     assert in_threads(2, work) == ["ValueError: shape"] * 2
@@ -101,11 +105,11 @@ def test_images_are_read_once_and_each_draw_is_the_same(tiny_backbone: Backbone,
     entry = {"name": "folder", "path": str(tmp_path)}
     first = _held([entry], tiny_backbone, at_most=6, folds=2, num_workers=0)
     again = _held([entry], tiny_backbone, at_most=6, folds=2, num_workers=2)
-    scores = first.score(tiny_backbone)
+    scores = _scores(first, tiny_backbone)
     assert {len(first.tasks[0].train), len(first.tasks[0].test)} == {6}
     for file in tmp_path.rglob("*.png"):
         file.unlink()
-    assert first.score(tiny_backbone) == again.score(tiny_backbone) == scores
+    assert _scores(first, tiny_backbone) == _scores(again, tiny_backbone) == scores
 
 
 def test_an_image_that_cannot_be_read_is_named_before_any_score(tiny_backbone: Backbone, tmp_path: Path) -> None:

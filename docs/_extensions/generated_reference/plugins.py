@@ -13,6 +13,7 @@ _SAID = {
     "metrics": ("Classes of metrics over views: each a `ViewMetric`", "measure.metrics"),
     "fusions": ("Ways to combine members' features: each a function of these, or a `FusionHead`", "fuse"),
     "tasks": ("Downstream tasks: each a `Task`", "transfer.tasks"),
+    "backbones": ("Functions that return a backbone's network and its input: each a `DescribedNetwork`", "backbones"),
 }
 _INTRODUCTION = """
 Whatever a configuration can name is an entry point of one of these groups, ours as well as yours: a distribution that
@@ -29,8 +30,9 @@ def pages() -> dict[str, str]:
         rows = [[f"`{one.name}`", _says(one.load()), f"`{one.entry_point.value}`"] for one in plugins]
         sources = ", ".join(dict.fromkeys(one.distribution for one in plugins))
         head = ["name", "is", "object"]
-        parts += [f"## solo_invariance.{kind}", "", f"{_says_of(kind)} Here from {sources}.", ""]
-        parts += [table(head, rows), ""]
+        here = f"Here from {sources}." if sources else "None is installed here."
+        parts += [f"## solo_invariance.{kind}", "", f"{_says_of(kind)} {here}", ""]
+        parts += [table(head, rows), ""] if rows else []
     return {"reference/entry_points.md": "\n".join(parts)}
 
 

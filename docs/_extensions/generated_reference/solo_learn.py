@@ -23,11 +23,14 @@ def pages() -> dict[str, str]:
         if path.name.endswith(".yaml")
     }
     rows = [[f"`augmentations=invariance/{name}`", text(_first_sentences(one))] for name, one in texts.items()]
-    monitor = (files("solo_invariance.plugin_configs.invariance") / "monitor.yaml").read_text(encoding="utf-8")
+    folder = files("solo_invariance.plugin_configs.invariance")
     parts = ["# Keys of a solo-learn run", _INTRODUCTION, table(["key", "gives"], rows), ""]
     parts += ["## Keys that change them", "", table(["key", "does", "of"], _keys(texts)), ""]
-    parts += ["## While it trains", "", "`+invariance=monitor` brings these keys, with their defaults:", ""]
-    return {"reference/solo_learn_keys.md": "\n".join([*parts, f"```yaml\n{monitor}```", ""])}
+    parts += ["## While it trains", ""]
+    for name in ("monitor", "transfer"):
+        watch = (folder / f"{name}.yaml").read_text(encoding="utf-8")
+        parts += [f"`+invariance={name}` brings these keys, with their defaults:", "", f"```yaml\n{watch}```", ""]
+    return {"reference/solo_learn_keys.md": "\n".join(parts)}
 
 
 def comment_of(yaml: str) -> list[str]:

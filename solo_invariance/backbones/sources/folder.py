@@ -7,17 +7,13 @@ from typing import Any
 
 from solo_invariance.backbones.checkpoint import sha256_of
 from solo_invariance.backbones.sources.online import hub_folder
+from solo_invariance.config.backbone_names import is_local, require_folder
 from solo_invariance.errors import UserError
 from solo_invariance.results.files import read_json
 
 CONFIGS = ("config.json", "preprocessor_config.json", "processor_config.json")
 SAFETENSORS = ("model.safetensors", "model.safetensors.index.json")
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-
-
-def is_path(name: str) -> bool:
-    """Whether a name is that of a folder here and not that of a model on a hub, which two words with a slash may be."""
-    return name.startswith(("/", "./", "../", "~", ".\\")) or name in (".", "..") or Path(name).is_dir()
 
 
 def folder_of(name: str, called: str, files: Sequence[str] = ()) -> Path:
@@ -31,12 +27,10 @@ def folder_of(name: str, called: str, files: Sequence[str] = ()) -> Path:
     Raises:
         UserError: There is no such folder, or the hub has no such model or cannot be reached.
     """
-    if not is_path(name):
+    if not is_local(name):
         return hub_folder(name, [*CONFIGS, *files], called)
-    folder = Path(name).expanduser()
-    if not folder.is_dir():
-        raise UserError(f"{called}: {'is no folder, but a file' if folder.is_file() else 'there is no such folder'}")
-    return folder
+    require_folder(name, called)
+    return Path(name).expanduser()
 
 
 def config_in(folder: Path, called: str) -> dict[str, Any]:

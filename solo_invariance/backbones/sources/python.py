@@ -1,11 +1,11 @@
 """Networks of one's own code, ``python:MODULE:CALLABLE``."""
 
 import importlib
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from solo_invariance.backbones.sources.code import CodeSource
+from solo_invariance.config.backbone_names import module_and_attribute
 from solo_invariance.errors import UserError, did_you_mean, reason_of
 
 
@@ -27,34 +27,30 @@ class Python(CodeSource):
         Raises:
             UserError: There is no such module, importing it fails, or it has nothing of that name that can be called.
         """
-        module_name, _, attribute = name.rpartition(":")
-        if not module_name or not attribute:
-            raise UserError(f"backbone python:{name}: expected python:MODULE:CALLABLE, as in python:my_models:build")
+        module_name, attribute = module_and_attribute(name)
         found: Any = _imported(module_name, f"python:{name}")
         for part in attribute.split("."):
             if not hasattr(found, part):
                 hint = did_you_mean(part, [one for one in vars(found) if not one.startswith("_")])
-                raise UserError(f"backbone python:{name}: {module_name} has no {attribute!r}{hint}")
+                raise UserError(f"backbone.name=python:{name}: {module_name} has no {attribute!r}{hint}")
             found = getattr(found, part)
         if not callable(found):
-            raise UserError(f"backbone python:{name}: is a {type(found).__name__}, which cannot be called")
+            raise UserError(f"backbone.name=python:{name}: is a {type(found).__name__}, which cannot be called")
         called: Callable[..., Any] = found
         return called
 
 
 def _imported(module: str, called: str) -> Any:
-    if "" not in sys.path and not any(path == "." for path in sys.path):
-        sys.path.insert(0, "")  # as `python -m` has it; the script of a console does not
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{module}.".startswith(f"{error.name}."):
             hint = "; a file is named without .py and with dots for folders" if "/" in module or ".py" in module else ""
             raise UserError(
-                f"backbone {called}: there is no module {module!r}, neither here nor among what is installed{hint}"
+                f"backbone.name={called}: there is no module {module!r}, neither here nor among what is installed{hint}"
             ) from error
-        raise UserError(f"backbone {called}: {module} cannot be imported ({reason_of(error)})") from error
+        raise UserError(f"backbone.name={called}: {module} cannot be imported ({reason_of(error)})") from error
     except Exception as error:  # the user's own module can raise anything
         raise UserError(
-            f"backbone {called}: {module} cannot be imported ({type(error).__name__}: {reason_of(error)})"
+            f"backbone.name={called}: {module} cannot be imported ({type(error).__name__}: {reason_of(error)})"
         ) from error

@@ -14,6 +14,10 @@ Builder = Callable[..., nn.Module]
 """Returns a network without a classifier, which maps images (N, 3, S, S) to features (N, D); takes keywords alone."""
 
 
+_NO_WEIGHTS = {"pretrained": False, "weights": None}
+_FILES = ("checkpoint_path", "pretrained_cfg", "pretrained_cfg_overlay", "weights_backbone")
+
+
 @dataclass(frozen=True)
 class PublishedWeights:
     """The weights that a name stands for, in a folder that is published with its configuration.
@@ -56,6 +60,15 @@ class Source(ABC):
     def weights(self, name: str, pretrained: bool) -> dict[str, Any]:
         """Return the arguments by which a builder fetches weights, or does not; none where it never does."""
         return {}
+
+    def without_weights(self, name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return arguments by which a builder builds the same network, but fetches no weights: a file has them.
+
+        Args:
+            name: Of the network, without the prefix of the source.
+            kwargs: By which it would fetch them.
+        """
+        return {key: _NO_WEIGHTS.get(key, value) for key, value in kwargs.items() if key not in _FILES}
 
     def settled(self, name: str, kwargs: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]]:
         """Return the name, without its prefix, and arguments by which a network is built without a folder or a hub.
@@ -109,3 +122,43 @@ class Source(ABC):
             sha256: Of the file that the weights are from, if any.
         """
         return InputSpec()
+
+    def as_in_file(
+        self,
+        name: str,
+        kwargs: Mapping[str, Any],
+        network: nn.Module,
+        shapes: Mapping[str, tuple[int, ...]],
+        sha256: str,
+    ) -> dict[str, Any]:
+        """Return the arguments by which that network is built whose weights a file has, as far as the file tells it.
+
+        Args:
+            name: Of the network, without the prefix of the source.
+            kwargs: That were asked for.
+            network: Which these build.
+            shapes: Of the file's tensors, by their names in it.
+            sha256: Of the file.
+        """
+        return dict(kwargs)
+
+    def size_argument(self, kwargs: Mapping[str, Any], network: nn.Module) -> tuple[str, int] | None:
+        """Return the argument that fixes the side of a network's images, and its value in pixels.
+
+        Args:
+            kwargs: By which it was built.
+            network: Its own.
+
+        Returns:
+            None where the network takes images of other sizes, too.
+        """
+        return None
+
+    def interpolated(self, network: nn.Module, other: nn.Module) -> Mapping[str, Tensor]:
+        """Return a network's weights for another one, which differs in the size of its images alone.
+
+        Args:
+            network: Whose weights.
+            other: What they are to fit: positions are interpolated as the network's package does it.
+        """
+        return network.state_dict()

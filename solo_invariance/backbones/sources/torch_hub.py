@@ -16,8 +16,8 @@ from typing import Any
 import torch
 
 from solo_invariance.backbones.sources.code import CodeSource
-from solo_invariance.backbones.sources.folder import is_path
 from solo_invariance.backbones.sources.online import require_reachable
+from solo_invariance.config.backbone_names import is_local, repository_and_entry, require_trust_in_folder
 from solo_invariance.errors import UserError, none_of, reason_of
 
 _GITHUB = re.compile(r"([\w.-]+)/([\w.-]+?)(?::([\w./-]+))?")
@@ -35,18 +35,18 @@ class TorchHub(CodeSource):
 
     def asks_for(self, name: str, kwargs: Mapping[str, Any]) -> str | None:
         """Return whose code is run."""
-        repository, entry = _parts(name)
+        repository, entry = repository_and_entry(name)
         return f"run {entry} of {_hubconf_of(repository)}"
 
     def require_trust(self, name: str, trust: bool) -> None:
         """Raise UserError where neither torch.hub trusts the repository, nor the user says that its code may run."""
-        repository, entry = _parts(name)
-        if trust or (not is_path(repository) and _is_trusted(repository)):
+        require_trust_in_folder(name, trust)
+        repository, entry = repository_and_entry(name)
+        if trust or is_local(repository) or _is_trusted(repository):
             return
-        hint = "" if is_path(repository) else f", which {hub_directory()}/trusted_list does not have"
         raise UserError(
-            f"backbone torch.hub:{name}: would run code, {entry} of {_hubconf_of(repository)}{hint}; "
-            f"backbone.trust=true says that it may"
+            f"backbone.name=torch.hub:{name}: would run code, {entry} of {_hubconf_of(repository)}, which "
+            f"{hub_directory()}/trusted_list does not have; backbone.trust=true says that it may"
         )
 
     def function(self, name: str) -> Callable[..., Any]:
@@ -55,13 +55,15 @@ class TorchHub(CodeSource):
         Raises:
             UserError: There is no such repository, file or entry, or importing it fails.
         """
-        repository, entry = _parts(name)
+        repository, entry = repository_and_entry(name)
         folder = _checkout(repository, name)
         with _importable(folder):
             hubconf = _hubconf(folder, name)
         entries = [one for one, value in vars(hubconf).items() if callable(value) and not one.startswith("_")]
         if entry not in entries:
-            raise UserError(f"backbone torch.hub:{name}: {folder}/hubconf.py has no {entry!r}{none_of(entry, entries)}")
+            raise UserError(
+                f"backbone.name=torch.hub:{name}: {folder}/hubconf.py has no {entry!r}{none_of(entry, entries)}"
+            )
 
         @functools.wraps(getattr(hubconf, entry))
         def call(**kwargs: Any) -> Any:
@@ -94,22 +96,7 @@ def _is_trusted(repository: str) -> bool:
 
 
 def _hubconf_of(repository: str) -> str:
-    return f"{repository if is_path(repository) else f'github.com/{repository}'}/hubconf.py"
-
-
-def _parts(name: str) -> tuple[str, str]:
-    """Return the repository and the entry of a name.
-
-    Raises:
-        UserError: It has not both.
-    """
-    repository, colon, entry = name.rpartition(":")
-    if not colon or not repository or not entry or (not is_path(repository) and not _GITHUB.fullmatch(repository)):
-        raise UserError(
-            f"backbone torch.hub:{name}: expected torch.hub:OWNER/NAME:ENTRY, torch.hub:OWNER/NAME:REF:ENTRY or, of a "
-            f"folder with a hubconf.py, torch.hub:PATH:ENTRY"
-        )
-    return repository, entry
+    return f"{repository if is_local(repository) else f'github.com/{repository}'}/hubconf.py"
 
 
 def _of_github(repository: str) -> tuple[str, str, str | None]:
@@ -125,28 +112,28 @@ def _refs(ref: str | None) -> tuple[str, ...]:
 
 def _checkout(repository: str, name: str) -> Path:
     """Return the folder of a repository's code, which torch.hub fetches where it has it not."""
-    if is_path(repository):
+    if is_local(repository):
         return Path(repository).expanduser().resolve()
     owner, short, ref = _of_github(repository)
     folders = [hub_directory() / f"{owner}_{short}_{one}" for one in _refs(ref)]
     for folder in folders:
         if folder.is_dir():
             return folder
-    require_reachable("https://github.com", f"backbone torch.hub:{name}: it is not in {hub_directory()}, and")
+    require_reachable("https://github.com", f"backbone.name=torch.hub:{name}: it is not in {hub_directory()}, and")
     try:
         with redirect_stdout(sys.stderr):
             torch.hub.list(repository, trust_repo=True, verbose=False)
     except urllib.error.HTTPError as error:
-        raise UserError(f"backbone torch.hub:{name}: there is no github.com/{repository} ({error})") from error
+        raise UserError(f"backbone.name=torch.hub:{name}: there is no github.com/{repository} ({error})") from error
     except Exception as error:  # of torch.hub, or of the code that it lists
-        raise UserError(f"backbone torch.hub:{name}: cannot be fetched ({reason_of(error)})") from error
+        raise UserError(f"backbone.name=torch.hub:{name}: cannot be fetched ({reason_of(error)})") from error
     return next((folder for folder in folders if folder.is_dir()), folders[0])
 
 
 def _hubconf(folder: Path, name: str) -> Any:
     path = folder / "hubconf.py"
     if not path.is_file():
-        raise UserError(f"backbone torch.hub:{name}: there is no hubconf.py in {folder}")
+        raise UserError(f"backbone.name=torch.hub:{name}: there is no hubconf.py in {folder}")
     spec = importlib.util.spec_from_file_location("hubconf", path)
     assert spec is not None
     assert spec.loader is not None
@@ -155,11 +142,11 @@ def _hubconf(folder: Path, name: str) -> Any:
         spec.loader.exec_module(module)
     except Exception as error:  # a stranger's code can raise anything
         raise UserError(
-            f"backbone torch.hub:{name}: {path} cannot be imported ({type(error).__name__}: {reason_of(error)})"
+            f"backbone.name=torch.hub:{name}: {path} cannot be imported ({type(error).__name__}: {reason_of(error)})"
         ) from error
     missing = [one for one in getattr(module, "dependencies", []) if importlib.util.find_spec(str(one)) is None]
     if missing:
-        raise UserError(f"backbone torch.hub:{name}: needs {', '.join(missing)}; pip install {' '.join(missing)}")
+        raise UserError(f"backbone.name=torch.hub:{name}: needs {', '.join(missing)}; pip install {' '.join(missing)}")
     return module
 
 

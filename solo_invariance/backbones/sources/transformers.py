@@ -21,13 +21,13 @@ from solo_invariance.backbones.input_spec import InputSpec, known_interpolation
 from solo_invariance.backbones.sources.folder import (
     config_in,
     folder_of,
-    is_path,
     revision_of,
     sha256_of_weights,
     weights_in,
 )
 from solo_invariance.backbones.sources.source import Builder, PublishedWeights, Source
-from solo_invariance.errors import UserError, install_command, reason_of
+from solo_invariance.config.backbone_names import is_local, require_transformers
+from solo_invariance.errors import UserError, reason_of
 
 _RESAMPLING = {Image.Resampling.NEAREST: "nearest", Image.Resampling.BILINEAR: "bilinear"}
 # How to compute, what to call classes, and what would fetch or run something: no part of what a network is.
@@ -115,9 +115,9 @@ class Transformers(Source):
         if "config" in kwargs:
             return name, kwargs
         _library()
-        folder = folder_of(name, f"hf:{name}")
+        folder = folder_of(name, f"backbone.name=hf:{name}")
         changes = {key: value for key, value in kwargs.items() if key not in ("processor", "pooler")}
-        config = _without_no_part({**config_in(folder, f"hf:{name}"), **changes})
+        config = _without_no_part({**config_in(folder, f"backbone.name=hf:{name}"), **changes})
         with _quiet():
             tower = _parsed(config, name)
             _network_class(tower, name)
@@ -133,7 +133,7 @@ class Transformers(Source):
             UserError: Some of the network's are missing or of another shape, or some are left over that are of no head.
         """
         transformers = _library()
-        folder, path = weights_in(name, f"hf:{name}")
+        folder, path = weights_in(name, f"backbone.name=hf:{name}")
         parsed = _parsed(kwargs["config"], name)
         safetensors = ".safetensors" in path.name
         try:
@@ -146,21 +146,26 @@ class Transformers(Source):
                 f"hf:{name}: {path} does not hold the weights of {kwargs['config']['model_type']} ({reason_of(error)})"
             ) from error
         missing = sorted(map(str, report["missing_keys"]))
-        without_pooler = [key for key in missing if not key.startswith("pooler.")]
+        if missing == sorted(key for key in network.state_dict() if key.startswith("pooler.")):
+            missing, unpublished = [], missing
+        else:
+            unpublished = []
         left_over = sorted(key for key in map(str, report["unexpected_keys"]) if not _is_head(key))
         mismatched = sorted(str(key[0]) if isinstance(key, tuple) else str(key) for key in report["mismatched_keys"])
         problems = [
-            listed("missing", without_pooler),
+            listed("missing", missing),
             listed("left over", left_over),
             listed("of another shape", mismatched),
         ]
         if any(problems):
-            raise UserError(f"hf:{name}: {path} does not fit the network: {'; '.join(filter(None, problems))}")
-        pooler = bool(kwargs.get("pooler", True)) and not missing
+            raise UserError(
+                f"backbone.name=hf:{name}: {path} does not fit the network: {'; '.join(filter(None, problems))}"
+            )
+        pooler = bool(kwargs.get("pooler", True)) and not unpublished
         _prepare(network, kwargs.get("processor"), pooler)
         revision = revision_of(folder)
         how = f"hf:{name}: the features are {network.features_are}"
-        why = "" if not missing else ", since its pooler was not published"
+        why = "" if not unpublished else ", since its pooler was not published"
         of = f"transformers {transformers.__version__}"
         remarks = [f"{how}{why} ({of}{f', commit {revision}' if revision else ''})"]
         if kwargs.get("processor") is None:
@@ -179,7 +184,7 @@ class Transformers(Source):
 
     def asks_for(self, name: str, kwargs: Mapping[str, Any]) -> str | None:
         """Return that a folder or a hub would be read, where there is no configuration among the arguments."""
-        return None if "config" in kwargs else f"read {'a folder' if is_path(name) else 'from a hub'}"
+        return None if "config" in kwargs else f"read {'a folder' if is_local(name) else 'from a hub'}"
 
     def input_of(self, name: str, kwargs: Mapping[str, Any], network: nn.Module, sha256: str | None) -> InputSpec:
         """Return the input that the image processor gives the network.
@@ -248,7 +253,8 @@ class _Features:
 def _prepare(network: Any, processor: Mapping[str, Any] | None, pooler: bool) -> None:
     """Make a network of transformers' one of features, and find out which these are."""
     # Only now: transformers knows by its own class what published names are today's.
-    network.__class__ = _features_class(type(network))
+    base: type[nn.Module] = type(network)
+    network.__class__ = _features_class(base)  # type: ignore[arg-type]
     network.eval().float()
     network.flips_channels = bool((processor or {}).get("do_flip_channel_order"))
     network.pooler_is_used = pooler
@@ -268,12 +274,8 @@ def _prepare(network: Any, processor: Mapping[str, Any] | None, pooler: bool) ->
 
 
 def _library() -> Any:
-    try:
-        return import_module("transformers")
-    except ImportError as error:
-        raise UserError(
-            f"hf: names need transformers, which is not there: {install_command('transformers')}"
-        ) from error
+    require_transformers()
+    return import_module("transformers")
 
 
 @contextmanager
@@ -302,29 +304,31 @@ def _parsed(config: Mapping[str, Any], name: str) -> Any:
     kind = plain.pop("model_type", None)
     if kind is None and "architecture" in plain:
         raise UserError(
-            f"hf:{name}: its config.json is timm's; write backbone.name=timm:"
-            f"{'local-dir' if is_path(name) else 'hf-hub'}:{name}"
+            f"backbone.name=hf:{name}: its config.json is timm's; write backbone.name=timm:"
+            f"{'local-dir' if is_local(name) else 'hf-hub'}:{name}"
         )
     known = transformers.CONFIG_MAPPING
     if not isinstance(kind, str) or kind not in known:
         raise UserError(
-            f"hf:{name}: its config.json says model_type {kind!r}, which transformers {transformers.__version__} does "
-            f"not have; code that comes with a model is not run"
+            f"backbone.name=hf:{name}: its config.json says model_type {kind!r}, which transformers "
+            f"{transformers.__version__} does not have; code that comes with a model is not run"
         )
     if any(plain.get(key) for key in _OF_ANOTHER_NETWORK):
-        raise UserError(f"hf:{name}: a {kind} is built around another network; name that one")
+        raise UserError(f"backbone.name=hf:{name}: a {kind} is built around another network; name that one")
     try:
         parsed = known[kind](**plain)
         tower = getattr(parsed, "vision_config", parsed)
         if hasattr(tower, "mask_ratio"):
             tower.mask_ratio = 0.0
     except Exception as error:  # a stranger's values can make it raise anything
-        raise UserError(f"hf:{name}: its config.json is none of a {kind}'s ({reason_of(error)})") from error
+        raise UserError(
+            f"backbone.name=hf:{name}: its config.json is none of a {kind}'s ({reason_of(error)})"
+        ) from error
     return tower
 
 
 @lru_cache(maxsize=64)
-def _features_class(base: Any) -> Any:
+def _features_class(base: type[nn.Module]) -> Any:
     return type(base.__name__, (_Features, base), {"__module__": __name__})
 
 
@@ -333,10 +337,12 @@ def _network_class(parsed: Any, name: str) -> Any:
     try:
         found = transformers.AutoModel._model_mapping[type(parsed)]
     except KeyError as error:
-        raise UserError(f"hf:{name}: transformers has no network of a {parsed.model_type} alone") from error
+        raise UserError(
+            f"backbone.name=hf:{name}: transformers has no network of a {parsed.model_type} alone"
+        ) from error
     base = found[0] if isinstance(found, tuple) else found
     if base.main_input_name != "pixel_values" or getattr(parsed, "num_channels", 3) != 3:
-        raise UserError(f"hf:{name}: a {parsed.model_type} is no network of colour images")
+        raise UserError(f"backbone.name=hf:{name}: a {parsed.model_type} is no network of colour images")
     return base
 
 
@@ -400,7 +406,7 @@ def _side(size: Any, name: str) -> int:
     else:
         sides = list(_pair(size))
     if not sides or len({*sides}) > 1:
-        raise UserError(f"hf:{name}: its images are no squares ({size}); set backbone.crop_size")
+        raise UserError(f"backbone.name=hf:{name}: its images are no squares ({size}); set backbone.crop_size")
     return int(sides[0])
 
 

@@ -66,6 +66,7 @@ class Pretrained:
         loss: The mean over the last epoch's steps; None where nothing was left to do, as are the next two.
         seconds: Spent on this part of it.
         images_per_second: Trained on.
+        best: The checkpoint of the best epoch, by ``checkpoint.monitor``; None where that is not set.
     """
 
     checkpoint: Path
@@ -74,6 +75,7 @@ class Pretrained:
     loss: float | None = None
     seconds: float | None = None
     images_per_second: float | None = None
+    best: Path | None = None
 
     def facts(self) -> dict[str, str]:
         """Return it in words: titles, and a line for each."""
@@ -84,7 +86,8 @@ class Pretrained:
                 f"{self.families}: {self.epochs} epochs in {about(self.seconds)}, {self.images_per_second:,.0f} images "
                 f"a second, loss {self.loss:.3f} in the last"
             )
-        return {"trained": how, "log": str(self.checkpoint.parent / "metrics.csv"), "checkpoint": str(self.checkpoint)}
+        files = {"log": self.checkpoint.parent / "metrics.csv", "checkpoint": self.checkpoint, "best": self.best}
+        return {"trained": how, **{title: str(path) for title, path in files.items() if path is not None}}
 
 
 @dataclass(frozen=True)

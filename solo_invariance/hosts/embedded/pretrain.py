@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -22,16 +23,19 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
 
+from solo_invariance.backbones import InputSpec
 from solo_invariance.backbones.checkpoint import odd_kind_of, read_checkpoint
 from solo_invariance.config.composed import compose_command, plain
 from solo_invariance.config.pretrain import PretrainConfig
+from solo_invariance.config.task_entries import watch_transfer_from
 from solo_invariance.data.class_folders import read_class_folders
 from solo_invariance.data.listing import contents_of_folder, list_images, require_directory
 from solo_invariance.data.parts import parts_of
-from solo_invariance.errors import UserError, reason_of
+from solo_invariance.errors import UserError, none_of, reason_of
 from solo_invariance.families import Canvas
 from solo_invariance.hosts.augmentations import RESOLVED, crop_pipeline_from_config, record_run
 from solo_invariance.hosts.embedded.ahead import Pretrained, PretrainingAhead
+from solo_invariance.hosts.embedded.best_checkpoint import BestCheckpoint
 from solo_invariance.hosts.embedded.methods import Diverged, build_method
 from solo_invariance.progress import Announce, Doing, Progress, no_progress, say_nothing
 from solo_invariance.results.files import directories, read_json, require_file, write_bytes, write_json
@@ -75,6 +79,7 @@ def pretrain(
     # The crops are made before anything is written, so that a wrong family or size leaves no trace.
     pipeline, canvas = crop_pipeline_from_config(cfg)
     record_run(cfg, pipeline, canvas)
+    _require_scored(cfg)
     if str(cfg.devices) not in ("1", "[0]", "auto"):
         raise UserError(f"devices={cfg.devices}: the embedded host trains on one device; use solo-learn for more")
     for name in _TALKATIVE:
@@ -97,7 +102,7 @@ def pretrain(
     with _run_directory(cfg, args) as (directory, last):
         families = _families(cfg)
         if last is not None and _epoch_of(last) == cfg.max_epochs - 1:
-            announce(Pretrained(last, families, cfg.max_epochs))
+            announce(Pretrained(last, families, cfg.max_epochs, best=_best_path(cfg, directory)))
             return last
         announce(
             PretrainingAhead(
@@ -118,7 +123,8 @@ def pretrain(
         )
         reporter = _Reporter(cfg, progress)
         checkpoint = _train(cfg, module, dataset, directory, last, reporter)
-        announce(Pretrained(checkpoint, families, cfg.max_epochs, *reporter.summary()))
+        best = _best_path(cfg, directory)
+        announce(Pretrained(checkpoint, families, cfg.max_epochs, *reporter.summary(), best=best))
         return checkpoint
 
 
@@ -133,7 +139,9 @@ def _train(
     """Train from the last checkpoint, or from the beginning, and return the path of the new last one."""
     args = plain(cfg)
     checkpointer = HostCheckpoints(directory, args, cfg.checkpoint.frequency, cfg.checkpoint.keep_prev, last)
-    trainer = _trainer(cfg, CSVLogger(directory, name="", version=""), [checkpointer, reporter])
+    best = _best_checkpoint(cfg, directory)
+    callbacks = [checkpointer, reporter, *([] if best is None else [best])]
+    trainer = _trainer(cfg, CSVLogger(directory, name="", version=""), callbacks)
     # Shuffles by (seed, epoch) alone, so that a resumed run sees the images in the order that it would have.
     sampler: DistributedSampler[Any] = DistributedSampler(dataset, num_replicas=1, rank=0, shuffle=True, seed=cfg.seed)
     # Lightning says which epoch it is when workers have already asked for its first batches.
@@ -380,11 +388,39 @@ def _trainer(cfg: DictConfig, logger: CSVLogger | None, callbacks: list[Callback
         logger=logger or False,
         callbacks=callbacks,
         plugins=[_WholeFiles()],
-        enable_checkpointing=False,
+        enable_checkpointing=any(isinstance(one, Checkpoint) for one in callbacks),  # Lightning's own stays out
         enable_progress_bar=False,
         enable_model_summary=False,
         log_every_n_steps=1,
     )
+
+
+def _require_scored(cfg: DictConfig) -> None:
+    """Raise UserError where tasks that a run is scored on, or their number to keep the best by, are none."""
+    asked, scored = cfg.checkpoint.monitor, cfg.invariance.transfer
+    if scored is None:
+        return
+    from solo_invariance.hosts.lightning.transfer_watcher import TransferWatcher
+
+    names = TransferWatcher(watch_transfer_from(plain(cfg)["invariance"]["transfer"]), InputSpec()).names
+    if asked is not None and asked.startswith("transfer/") and asked not in names:
+        raise UserError(f"checkpoint.monitor={asked}: nothing logs it{none_of(asked, names)}")
+
+
+def _best_checkpoint(cfg: DictConfig, directory: Path) -> BestCheckpoint | None:
+    if cfg.checkpoint.monitor is None:
+        return None
+    return BestCheckpoint(_path_of_best(cfg, directory), cfg.checkpoint.monitor, cfg.checkpoint.mode)
+
+
+def _path_of_best(cfg: DictConfig, directory: Path) -> Path:
+    return directory / f"{cfg.name}-{directory.name}-best.ckpt"
+
+
+def _best_path(cfg: DictConfig, directory: Path) -> Path | None:
+    """Return the best epoch's checkpoint, where one was asked for and is there."""
+    path = _path_of_best(cfg, directory)
+    return path if cfg.checkpoint.monitor is not None and path.is_file() else None
 
 
 def _source(cfg: DictConfig, canvas: Canvas) -> Dataset[tuple[Any, int]]:

@@ -231,7 +231,7 @@ def _refuse_unused(cfg: Any) -> None:
     if not all(isinstance(entry, Mapping) and "crop_size" in entry for entry in entries):
         return
     chosen = _unresolved(cfg).get("invariance")
-    if isinstance(chosen, str):
+    if isinstance(chosen, str | list):
         raise UserError(
             f"invariance={chosen}: there is no such configuration; `solo-invariance doctor` checks the search path"
         )

@@ -7,9 +7,9 @@ from typing import Any, Literal
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
-from solo_invariance.backbones import InputSpec
 from solo_invariance.data.sources import Images, image_source
 from solo_invariance.errors import UserError
+from solo_invariance.hosts.lightning.arguments import input_from, require_place
 from solo_invariance.hosts.lightning.either_package import OtherCallback
 from solo_invariance.hosts.lightning.monitor import MonitorWatcher
 from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
@@ -26,8 +26,9 @@ class InvarianceMonitor(WatchingCallback, OtherCallback):
     """Measure what a backbone becomes invariant to while it trains, in a Trainer of Lightning's.
 
     Every few epochs and after the last, a copy of the backbone as it is then is measured on a few images.
-    ``invariance/TRANSFORM/similarity`` (1: invariant) and the means ``invariance/mean_spatial/similarity`` and
-    ``invariance/mean_appearance/similarity`` go to the run's loggers and to ``trainer.callback_metrics``, where
+    ``invariance/TRANSFORM/similarity`` (1: invariant), the means ``invariance/mean_spatial/similarity`` and
+    ``invariance/mean_appearance/similarity``, and of the same features ``health/rankme`` and ``health/alpha_req``,
+    where the images are enough for them, go to the run's loggers and to ``trainer.callback_metrics``, where
     ``ModelCheckpoint(monitor="invariance/hue/similarity", mode="max")`` finds the number of the weights that it saves.
     In epochs in which nothing is measured, the number is NaN, which it takes for the worst, and for an
     ``EarlyStopping`` that would stop at that, the worst number.
@@ -35,7 +36,7 @@ class InvarianceMonitor(WatchingCallback, OtherCallback):
     The run stays what it is: the same weights, metrics, checkpoints and random states, bit for bit. What is wrong is
     said before training begins, in every process; what goes wrong while it trains is said once, and training goes on.
     Of several processes the first measures, while the others wait for it. Trainers of ``lightning.pytorch`` and of
-    ``pytorch_lightning`` take it alike, and one of them may have several of other names.
+    ``pytorch_lightning`` take it alike, and one of them may have several with other prefixes.
 
     Args:
         backbone: Where the module has its backbone: an attribute, dotted where it lies deeper (``model.encoder``). It
@@ -55,7 +56,7 @@ class InvarianceMonitor(WatchingCallback, OtherCallback):
             ``lambda output: output.last_hidden_state[:, 0]``.
         batch_size: Views in one forward pass.
         seed: Of the choice of images and of parameters.
-        name: What the numbers' names begin with.
+        prefix: What the numbers' names begin with, such as ``teacher/``.
 
     Raises:
         UserError: An argument is not what it should be; the message names it.
@@ -82,17 +83,15 @@ class InvarianceMonitor(WatchingCallback, OtherCallback):
         features: Callable[[Any], Tensor] | None = None,
         batch_size: int = 64,
         seed: int = 0,
-        name: str = "invariance",
+        prefix: str = "",
     ) -> None:
         super().__init__()
-        _require_name("backbone", backbone)
-        _require_name("name", name)
-        if features is not None and not callable(features):
-            raise UserError(f"{_LABEL}: features={features!r}: expected a callable")
+        require_place(_LABEL, backbone, prefix, features)
         settings = MonitorSettings(every, transforms, k, num_images, reference_images, data, batch_size, seed)
         settings.require_counts(f"{_LABEL}: ")
         _require_images(data)
-        self._arguments: tuple[Any, ...] = (settings, _input(crop_size, mean, std), _LABEL, backbone, name, features)
+        spec = input_from(_LABEL, crop_size, mean, std)
+        self._arguments: tuple[Any, ...] = (settings, spec, _LABEL, backbone, prefix, features)
         self._watcher()  # which refuses unknown transforms
 
     @property
@@ -103,8 +102,8 @@ class InvarianceMonitor(WatchingCallback, OtherCallback):
     @property
     def state_key(self) -> str:
         """Return a key by which one is told from others; none has a state."""
-        _, _, label, backbone, name, _ = self._arguments
-        return f"{label}({backbone!r}, {name!r})"
+        _, _, label, backbone, prefix, _ = self._arguments
+        return f"{label}({backbone!r}, {prefix!r})"
 
     def watch(self, trainer: Trainer, pl_module: LightningModule) -> Watch:
         """Watch every run."""
@@ -112,28 +111,6 @@ class InvarianceMonitor(WatchingCallback, OtherCallback):
 
     def _watcher(self) -> MonitorWatcher:
         return MonitorWatcher(*self._arguments)
-
-
-def _input(crop_size: Any, mean: Any, std: Any) -> InputSpec:
-    statistics = {"mean": (0.0, 0.0, 0.0) if mean is None else mean, "std": (1.0, 1.0, 1.0) if std is None else std}
-    plain = {key: list(value) if isinstance(value, Sequence) else value for key, value in statistics.items()}
-    if crop_size is None:
-        raise UserError(f"{_LABEL}: crop_size is None, expected the side of the backbone's images, in pixels")
-    try:
-        spec = InputSpec.from_mapping({"crop_size": crop_size, **plain})
-    except ValueError as error:
-        raise UserError(f"{_LABEL}: {error}") from error
-    for key, statistic in (("mean", spec.mean), ("std", spec.std)):
-        if not 0 <= min(statistic) <= max(statistic) <= 1:
-            raise UserError(f"{_LABEL}: {key} is {list(statistic)}, expected numbers in [0, 1]; divide by 255, perhaps")
-    return spec
-
-
-def _require_name(argument: str, value: Any) -> None:
-    if not isinstance(value, str) or not value.strip("./ ") or "" in value.split("."):
-        given = f"{value!r}" if isinstance(value, str) else f"a {type(value).__name__}"
-        example = "an attribute of the module, such as 'backbone'" if argument == "backbone" else "such as 'invariance'"
-        raise UserError(f"{_LABEL}: {argument} is {given}, expected a name, {example}")
 
 
 def _require_images(data: Any) -> None:

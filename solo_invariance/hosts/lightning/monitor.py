@@ -19,7 +19,8 @@ from solo_invariance.hosts.lightning.flat_features import FlatFeatures
 from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
 from solo_invariance.hosts.lightning.run_images import run_images
 from solo_invariance.hosts.lightning.watching import TrainerProcesses, Watcher, copy_of
-from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings, Transform
+from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings, Transform, health_of
+from solo_invariance.measure.health import HEALTH
 from solo_invariance.measure.loop.plan import grids_of
 from solo_invariance.measure.transforms.transform import centre_crop
 from solo_invariance.plugins import discover, load_plugin
@@ -79,16 +80,21 @@ class Monitor:
         )
 
     def measure(self, network: nn.Module) -> dict[str, float]:
-        """Return ``TRANSFORM/similarity`` of a copy of a network, in single precision.
+        """Return ``invariance/TRANSFORM/similarity`` of a copy of a network, in single precision.
 
-        With them goes ``mean_KIND/similarity``, over the spatial transforms and over those of appearance.
+        With them go ``invariance/mean_KIND/similarity``, over the spatial transforms and over those of appearance, and
+        ``health/METRIC`` of the reference images' features, where these are enough for it to say something.
         """
         measurement = InvarianceMeasurement(self.backbone_of(network), self.reference, self.settings)
         measured = measurement.measure(self.transforms, self.images)
         means = {name: one.summary["similarity"]["mean"] for name, one in measured[""].items()}
         for mean, names in _kinds(self.transforms).items():
             means[mean] = sum(means[name] for name in names) / len(names)
-        return {f"{name}/similarity": value for name, value in means.items()}
+        health = health_of(measurement.moments[""])
+        return {
+            **{f"invariance/{name}/similarity": value for name, value in means.items()},
+            **{f"health/{name}": value for name, value in health.items()},
+        }
 
 
 class MonitorWatcher(Watcher):
@@ -99,7 +105,7 @@ class MonitorWatcher(Watcher):
         input_spec: The input that the backbone is trained on.
         label: How messages begin; ``invariance.monitor`` is a configuration's key.
         backbone: Where the module has its backbone.
-        name: What the numbers' names begin with.
+        prefix: What the numbers' names begin with.
         features: Makes features (N, D) of what the backbone returns, where these are none.
 
     Raises:
@@ -112,20 +118,21 @@ class MonitorWatcher(Watcher):
         input_spec: InputSpec,
         label: str = "invariance.monitor",
         backbone: str = "backbone",
-        name: str = "invariance",
+        prefix: str = "",
         features: Callable[[Any], Tensor] | None = None,
     ) -> None:
         self.settings, self.input_spec = settings, input_spec
         self.label, self.backbone, self.every = label, backbone, settings.every
-        self.name, self.features = name, features
+        self.prefix, self.features = prefix, features
         self._of = f"{label}." if label.startswith("invariance.") else f"{label}: "
         self.transforms = _transforms(settings.transforms, self._of)
         self._monitor: Monitor | None = None
 
     @property
     def names(self) -> Sequence[str]:
-        """Of the transforms' similarities and of their means."""
-        return [f"{self.name}/{one}/similarity" for one in (*self.transforms, *_kinds(self.transforms))]
+        """Of the transforms' similarities, of their means, and of the features' health."""
+        measured = [f"invariance/{one}/similarity" for one in (*self.transforms, *_kinds(self.transforms))]
+        return [self._named(name) for name in (*measured, *(f"health/{one}" for one in HEALTH))]
 
     def prepare(self, trainer: Trainer, module: LightningModule, network: nn.Module, processes: Processes) -> str:
         """Read the images, and see whether the backbone takes them.
@@ -148,7 +155,10 @@ class MonitorWatcher(Watcher):
         if self._monitor is None:
             return {}
         numbers = self._monitor.measure(FlatFeatures(network, self.features, self._of))
-        return {f"{self.name}/{name}": value for name, value in numbers.items()}
+        return {self._named(name): value for name, value in numbers.items()}
+
+    def _named(self, name: str) -> str:
+        return f"{self.prefix}{name}"
 
     def _source(self, trainer: Trainer, resize: int) -> ImageSource:
         if self.settings.data is not None:

@@ -12,7 +12,7 @@ from torchvision.datasets.folder import default_loader
 
 from solo_invariance.data.decoding import reading, resize_short_side, to_rgb, to_tensor
 from solo_invariance.data.images import ImageSource, SelectedImages
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 from solo_invariance.families import Canvas
 
 
@@ -24,23 +24,19 @@ def run_images(trainer: Trainer, resize: int) -> ImageSource | None:
         resize: Short side in pixels.
     """
     for dataset in datasets_of([trainer.val_dataloaders, trainer.train_dataloader]):
-        inner, indices = _with_transform(dataset)
-        if inner is not None and len(images := RunImages(inner, resize)):
-            source: ImageSource = images if indices is None else SelectedImages(images, indices)
-            try:
-                source[0]
-            except UserError:
-                continue
-            return source
+        for inner, indices in _with_transform(dataset):
+            images = RunImages(inner, resize)
+            if len(images) and images.has(0):
+                return images if indices is None else SelectedImages(images, indices)
     return None
 
 
 class RunImages:
-    """The images of a run's dataset, without the run's transform.
+    """The images of a run's dataset: what it gives its transform, of which it gets nothing to learn from.
 
     Args:
-        dataset: Gives samples with an image, to which its ``transform`` is applied, or to all of the sample, if that is
-            a mapping; it is copied, and stays as it is.
+        dataset: Applies its ``transform`` to an image, or to a sample that is a mapping with one; it is copied, and
+            stays as it is.
         resize: Short side in pixels.
     """
 
@@ -50,39 +46,51 @@ class RunImages:
             self._dataset.loader = default_loader  # which the families' canvas has taken the place of
         self._dataset.transform = self._resized
         self._resize = resize
+        self._image: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self._dataset)
 
     def __getitem__(self, index: int) -> Tensor:
-        sample = self._dataset[index]
-        for part in _parts(sample):
-            if _is_pixels(part):
-                return part
-        raise UserError(f"{self.name_of(index)}: there is no image without the dataset's transform")
+        if not self.has(index):
+            raise UserError(f"{self.name_of(index)}: the dataset gives its transform no image")
+        assert self._image is not None
+        return self._image
+
+    def has(self, index: int) -> bool:
+        """Return whether the dataset gives its transform an image.
+
+        Raises:
+            UserError: It cannot be read.
+        """
+        self._image = None
+        try:
+            self._dataset[index]
+        except UserError:
+            raise
+        except Exception as error:  # after its transform it may expect what only the run's own would have made
+            if self._image is None:
+                raise UserError(f"{self.name_of(index)}: cannot be read ({reason_of(error)})") from error
+        return self._image is not None
 
     def name_of(self, index: int) -> str:
         """Return the dataset's name and the index."""
         return f"{type(self._dataset).__name__} image {index}"
 
     def _resized(self, given: Any) -> Any:
-        image = next((part for part in _parts(given) if isinstance(part, Image.Image) or _is_pixels(part)), None)
+        parts = given.values() if isinstance(given, Mapping) else [given]
+        image = next((part for part in parts if isinstance(part, Image.Image) or _is_pixels(part)), None)
         if image is None:
             return given
         if isinstance(image, Tensor):  # uint8, as the embedded data are
             image = Image.fromarray(image.permute(1, 2, 0).numpy())
         with reading("an image of the dataset"):
-            return to_tensor(resize_short_side(to_rgb(image), self._resize))
+            self._image = to_tensor(resize_short_side(to_rgb(image), self._resize))
+        return self._image
 
 
 def _is_pixels(part: Any) -> bool:
-    return isinstance(part, Tensor) and part.dtype == uint8 and part.ndim == 3
-
-
-def _parts(sample: Any) -> list[Any]:
-    if isinstance(sample, Mapping):
-        return list(sample.values())
-    return list(sample) if isinstance(sample, tuple | list) else [sample]
+    return isinstance(part, Tensor) and part.dtype == uint8 and part.ndim == 3 and part.shape[0] == 3
 
 
 def datasets_of(held: Any) -> Iterator[Any]:
@@ -96,17 +104,17 @@ def datasets_of(held: Any) -> Iterator[Any]:
             yield from datasets_of(one)
 
 
-def _with_transform(dataset: Any) -> tuple[Any, list[int] | None]:
-    """Look through subsets and wrappers at the dataset that transforms the images; None where there is none.
+def _with_transform(dataset: Any) -> Iterator[tuple[Any, list[int] | None]]:
+    """Look through subsets and wrappers at the datasets that transform images, and at which of theirs the run has.
 
     A property hands on a transform that another dataset has, and that the run goes on with.
     """
     indices: list[int] | None = None
-    while not hasattr(dataset, "transform") or isinstance(inspect.getattr_static(dataset, "transform", None), property):
-        if not hasattr(dataset, "dataset"):
-            return None, None
+    while dataset is not None:
+        is_own = not isinstance(inspect.getattr_static(dataset, "transform", None), property)
+        if hasattr(dataset, "transform") and is_own and hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__"):
+            yield dataset, indices
         if hasattr(dataset, "indices"):
             own = [int(index) for index in dataset.indices]
             indices = own if indices is None else [own[index] for index in indices]
-        dataset = dataset.dataset
-    return (dataset if hasattr(dataset, "__getitem__") and hasattr(dataset, "__len__") else None), indices
+        dataset = getattr(dataset, "dataset", None)

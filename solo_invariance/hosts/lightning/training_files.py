@@ -43,6 +43,8 @@ def _path_in(sample: Any) -> str | None:
 
 
 def _place(path: str) -> str:
+    if os.path.islink(path):
+        return os.path.realpath(path)
     folder, name = os.path.split(path)
     return os.path.join(_real(folder), name)
 

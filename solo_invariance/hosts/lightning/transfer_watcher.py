@@ -18,6 +18,8 @@ from solo_invariance.hosts.lightning.flat_features import FlatFeatures
 from solo_invariance.hosts.lightning.training_files import count_trained_on
 from solo_invariance.hosts.lightning.watching import TrainerProcesses, Watcher, copy_of
 from solo_invariance.hosts.refusals import say
+from solo_invariance.measure import feature_statistics, health_of
+from solo_invariance.measure.health import HEALTH
 from solo_invariance.processes import Processes
 from solo_invariance.progress import bytes_in_words
 from solo_invariance.transfer.held_tasks import HeldTask, HeldTasks
@@ -32,7 +34,7 @@ class TransferWatcher(Watcher):
         input_spec: The input that the backbone is trained on.
         label: How messages begin; ``invariance.transfer`` is a configuration's key.
         backbone: Where the module has its backbone.
-        name: What the numbers' names begin with.
+        prefix: What the numbers' names begin with.
         features: Makes features (N, D) of what the backbone returns, where these are none.
 
     Raises:
@@ -45,12 +47,12 @@ class TransferWatcher(Watcher):
         input_spec: InputSpec,
         label: str = WATCH_TRANSFER,
         backbone: str = "backbone",
-        name: str = "transfer",
+        prefix: str = "",
         features: Callable[[Any], Tensor] | None = None,
     ) -> None:
         self.config, self.input_spec = config, input_spec
         self.label, self.backbone, self.every = label, backbone, config.every
-        self.name, self.features = name, features
+        self.prefix, self.features = prefix, features
         self._of = f"{label}." if label == WATCH_TRANSFER else f"{label}: "
         try:
             self.tasks = watched_tasks(config)
@@ -60,8 +62,10 @@ class TransferWatcher(Watcher):
 
     @property
     def names(self) -> Sequence[str]:
-        """Of the scores: ``transfer/TASK/METRIC``."""
-        return [f"{self.name}/{task.number}" for task in self.tasks]
+        """Of the scores, ``transfer/TASK/METRIC``, and of the features' health, ``health/TASK/METRIC``."""
+        scores = [f"transfer/{task.number}" for task in self.tasks]
+        health = [f"health/{task.chosen.label}/{one}" for task in self.tasks for one in HEALTH]
+        return [f"{self.prefix}{name}" for name in (*scores, *health)]
 
     def prepare(self, trainer: Trainer, module: LightningModule, network: nn.Module, processes: Processes) -> str:
         """Read the tasks' images, and see whether the backbone takes them.
@@ -85,11 +89,13 @@ class TransferWatcher(Watcher):
         """Score a copy of the first process's backbone, together."""
         assert self._held is not None  # ``prepare`` comes before
         (backbone, *_) = [self._backbone_of(network)] if processes.count == 1 else self._the_same(network, processes)
-        scores = self._held.score(backbone)
+        scored = self._held.score(backbone, lambda features: health_of(feature_statistics(features)))
         if backbone.mean.device.type == "cuda":
             del backbone
             torch.cuda.empty_cache()  # the run goes on with the memory that it had
-        return {f"{self.name}/{number}": score for number, score in scores.items()}
+        scores = {f"transfer/{one.number}": one.score for one in scored}
+        health = {f"health/{one.label}/{name}": number for one in scored for name, number in one.described.items()}
+        return {f"{self.prefix}{name}": number for name, number in (scores | health).items()}
 
     def _the_same(self, network: nn.Module, processes: Processes) -> list[Backbone]:
         """Return a copy of the first process's backbone, whose statistics each process has its own of."""

@@ -14,6 +14,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
 from solo_invariance.errors import UserError
+from solo_invariance.features.shared_work import in_each
 from solo_invariance.hosts.refusals import say
 from solo_invariance.processes import Item, Processes
 
@@ -51,24 +52,12 @@ class TrainerProcesses(Processes):
         leaves nobody waiting.
 
         Args:
-            work: Waits for no other process.
+            work: Waits for no other process, but by this.
 
         Raises:
             UserError: The work failed in a process, in whichever; the first that did says why in all of them.
         """
-        wrong: str | None = None
-        mine: list[Outcome] = []
-        try:
-            mine = [work()]
-        except Exception as error:
-            wrong = str(error) if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            if self.count == 1:
-                raise
-        every = self.gather([(wrong, mine)])
-        for wrong, _ in every:
-            if wrong is not None:
-                raise UserError(wrong)
-        return [outcome for _, (outcome,) in every]
+        return in_each(self, work)
 
 
 class Watcher(ABC):
@@ -142,7 +131,7 @@ class Watch:
         both = next((name for other in others for name in other.watcher.names if name in self.watcher.names), None)
         if both is not None:
             raise UserError(
-                f"{self.watcher.label}: two callbacks of this Trainer log {both}; give one of them another name"
+                f"{self.watcher.label}: two callbacks of this Trainer log {both}; give one of them a prefix"
             )
         # A module may have its layers from ``configure_model``, which comes after this.
         if ".core." in type(module).configure_model.__module__:
@@ -189,10 +178,10 @@ class Watch:
 
     def _measure(self, trainer: Trainer, module: LightningModule, epochs: int) -> None:
         self._measured = epochs
-        network, processes = backbone_of(module, self.watcher), TrainerProcesses(trainer)
+        processes = TrainerProcesses(trainer)
         try:
             with _as_if_nothing_was_done():
-                parts = processes.together(lambda: self.watcher.measure(network, processes))
+                parts = processes.together(lambda: self.watcher.measure(backbone_of(module, self.watcher), processes))
             numbers = {name: value for part in parts for name, value in part.items()}
             _metrics_of(trainer).update({name: torch.tensor(float(value)) for name, value in numbers.items()})
             for logger in trainer.loggers:

@@ -121,6 +121,13 @@ _CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any], Callable[[Any], An
         _pooled,
         "its pooled output",
     ),
+    "beit without its pooler": (
+        lambda: T.BeitModel(T.BeitConfig(**_VIT), add_pooling_layer=False),
+        lambda: T.BeitImageProcessor(**_WHOLE),
+        lambda m: m,
+        lambda m, pixels: m(pixels).last_hidden_state[:, 1:].mean(1),
+        "the mean of its patches' tokens, since its pooler was not published",
+    ),
     "deit": (
         lambda: T.DeiTForImageClassificationWithTeacher(T.DeiTConfig(**_VIT)),
         lambda: T.DeiTImageProcessor(**_CROPPED),

@@ -133,7 +133,9 @@ def test_the_run_is_that_of_one_that_is_not_watched(tmp_path: Path, validated: b
         content = torch.load(tmp_path / name / "saved" / "end.ckpt", weights_only=True)
         states = content.pop("callbacks")
         assert [key.split("{")[0] for key in states] == ["ModelCheckpoint"]
-        metrics = {key: float(value) for key, value in trainer.callback_metrics.items() if "invariance" not in key}
+        own = {key: value for key, value in trainer.callback_metrics.items() if "loss" in key}
+        metrics = {key: float(value) for key, value in own.items()}
+        assert len(trainer.callback_metrics) == len(own) + (6 if monitors else 0)
         ends.append([content, metrics, torch.get_rng_state(), np.random.get_state()[2]])  # noqa: NPY002
     assert str(ends[0]) == str(ends[1])
     for part in ("state_dict", "optimizer_states"):
@@ -204,7 +206,7 @@ def test_early_stopping_is_patient_in_epochs_that_are_not_measured(
     tmp_path: Path, validated: bool, divergence: float | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = iter([0.1, 0.2, 0.3, 0.25, 0.2, 0.1])
-    monkeypatch.setattr(Monitor, "measure", lambda *_: {"hue/similarity": next(numbers)})
+    monkeypatch.setattr(Monitor, "measure", lambda *_: {HUE: next(numbers)})
     early = EarlyStopping(HUE, mode="max", patience=3, divergence_threshold=divergence)
     best = ModelCheckpoint(tmp_path / "saved", "best", HUE, mode="max")
     monitor = InvarianceMonitor(**{**WATCH, "every": 2})
@@ -331,13 +333,15 @@ class Recording(Callback):
         self.images = monitor._runs[trainer].watcher._monitor.reference.images  # type: ignore[attr-defined]
 
 
-def _read(tmp_path: Path, *loaders: Any, **keywords: Any) -> Tensor:
+def _read(tmp_path: Path, *loaders: Any, **arguments: Any) -> Tensor:
     """Train for an epoch, and return the images that the monitor chose, in the order of the dataset's."""
     seen = Recording()
     watch = {**WATCH, "data": None, "num_images": 6, "reference_images": 100}
     quiet = dict.fromkeys(("logger", "enable_progress_bar", "enable_model_summary", "enable_checkpointing"), False)
-    trainer = Trainer(max_epochs=1, accelerator="cpu", callbacks=[InvarianceMonitor(**watch), seen], **quiet)
-    trainer.fit(Method(), *loaders, **keywords)
+    trainer = Trainer(
+        max_epochs=1, accelerator="cpu", callbacks=[InvarianceMonitor(**watch), seen], **quiet, **arguments
+    )
+    trainer.fit(Method(), *loaders)
     assert seen.images is not None
     order = np.random.default_rng(0).permutation(len(seen.images))
     return torch.stack(
@@ -394,7 +398,7 @@ def test_a_wrappers_transform_stays_the_runs(photo_folder: Path) -> None:
     dataset = lightly_data.LightlyDataset(str(photo_folder / "val"), transform=ToTensor())
     from solo_invariance.hosts.lightning.run_images import RunImages, _with_transform
 
-    inner, indices = _with_transform(dataset)
+    ((inner, indices),) = _with_transform(dataset)
     assert isinstance(inner, ImageFolder)
     assert indices is None
     images = RunImages(inner, 37)
@@ -412,11 +416,59 @@ class Dictionaries(Photographs):
         return sample if self.transform is None else self.transform(sample)
 
 
-def test_samples_that_are_mappings_are_read(tmp_path: Path) -> None:
-    def transform(sample: Any) -> Any:
-        return [sample["image"][:, :32, :32] / 255, sample["label"]]
+class TwoViews(Photographs):
+    """Calls its transform twice, and works with what it gives."""
 
-    assert torch.equal(_read(tmp_path, DataLoader(Dictionaries(IMAGES, transform), batch_size=6)), IMAGES)
+    def __getitem__(self, index: int) -> Any:
+        views = [self.transform(self.images[index]) for _ in range(2)]
+        return torch.stack([view["view"] for view in views]), 0
+
+
+class Named(Dataset[Any]):
+    """Wraps a dataset whose own transform it hands on, and has one, too, that is given no image."""
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset, self.transform = dataset, None
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        image, label = self.dataset[index]
+        sample = {"image": (image, "extent"), "label": label}
+        return [image, label] if self.transform is None else self.transform(sample)
+
+
+@pytest.mark.parametrize(
+    "dataset",
+    [
+        Dictionaries(IMAGES, lambda sample: [sample["image"][:, :32, :32] / 255, sample["label"]]),
+        Named(Photographs(IMAGES, _refuse)),
+        Named(Subset(Photographs(torch.cat([IMAGES, IMAGES]), _refuse), range(24, 48))),  # type: ignore[arg-type]
+    ],
+)
+def test_samples_of_other_kinds_are_read(tmp_path: Path, dataset: Any) -> None:
+    assert torch.equal(_read(tmp_path, DataLoader(dataset, batch_size=6)), IMAGES)
+
+
+def test_what_a_dataset_does_after_its_transform_is_nothing_to_the_images() -> None:
+    from solo_invariance.hosts.lightning.run_images import RunImages
+
+    dataset = TwoViews(IMAGES, lambda image: {"view": image / 255})
+    assert torch.equal(RunImages(dataset, 37)[5], IMAGES[5])
+    assert dataset[5][0].shape == (2, 3, 37, 37)
+
+
+def test_an_image_of_the_run_that_is_broken_is_named(tmp_path: Path) -> None:
+    class Broken(Photographs):
+        def __getitem__(self, index: int) -> Any:
+            if index == 3:
+                raise OSError("image file is truncated")
+            return super().__getitem__(index)
+
+    train = DataLoader(Photographs(), batch_size=6)
+    with pytest.raises(UserError, match=r"^Broken image 3: cannot be read \(image file is truncated\)$"):
+        _read(tmp_path, train, DataLoader(Broken()), num_sanity_val_steps=0)
 
 
 class Views(Dataset[Any]):
@@ -438,9 +490,9 @@ def test_images_that_cannot_be_read_are_asked_for(tmp_path: Path, dataset: Any) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"backbone": nn.Identity()}, "backbone is a Identity, expected a name, an attribute of the module"),
-        ({"backbone": "model."}, "backbone is 'model.', expected a name"),
-        ({"name": ""}, "name is '', expected a name"),
+        ({"backbone": nn.Identity()}, "backbone is a Identity, expected the name of an attribute of the module"),
+        ({"backbone": "model."}, "backbone is 'model.', expected the name"),
+        ({"prefix": 3}, "prefix is 3, expected a text"),
         ({"every": 0}, "every=0: expected a whole number of at least 1"),
         ({"k": 2.5}, r"k=2\.5: expected a whole number"),
         ({"seed": -1}, "seed=-1: expected a whole number of at least 0"),
@@ -468,23 +520,25 @@ def test_statistics_of_none_leave_images_as_they_are() -> None:
     assert (spec.mean, spec.std) == ((0, 0, 0), (1, 1, 1))
 
 
-def test_two_monitors_take_two_names(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="two callbacks of this Trainer log invariance/rotation/similarity; give one"):
+def test_two_monitors_take_two_prefixes(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match="two callbacks of this Trainer log invariance/rotation/similarity; give one of them a prefix"
+    ):
         fit(tmp_path, InvarianceMonitor(**WATCH), InvarianceMonitor(**WATCH))
-    head = InvarianceMonitor(**WATCH, name="again", features=lambda features: features[:, :4])
+    head = InvarianceMonitor(**WATCH, prefix="again/", features=lambda features: features[:, :4])
     trainer = fit(tmp_path, InvarianceMonitor(**WATCH), head)
-    both = [float(trainer.callback_metrics[name]) for name in (HUE, "again/hue/similarity")]
+    both = [float(trainer.callback_metrics[name]) for name in (HUE, "again/invariance/hue/similarity")]
     assert both[0] != both[1]
 
 
 def test_one_beside_the_dormant_one_and_beside_one_that_is_not(tmp_path: Path) -> None:
-    """Whoever has a host's configuration and a monitor of their own is told, or gives another name."""
+    """Whoever has a host's configuration and a monitor of their own is told, or gives that a prefix."""
     module = Method()
     module.cfg = {"augmentations": [{"crop_size": 32}], "invariance": {"monitor": {"transforms": ["hue"], "k": 2}}}  # type: ignore[assignment]
     with pytest.raises(UserError, match="two callbacks of this Trainer log invariance/hue/similarity"):
         fit(tmp_path, InvarianceMonitor(**WATCH), module=module)
-    trainer = fit(tmp_path, InvarianceMonitor(**WATCH, name="mine"), module=module)
-    assert {HUE, "mine/hue/similarity"} <= trainer.callback_metrics.keys()
+    trainer = fit(tmp_path, InvarianceMonitor(**WATCH, prefix="mine/"), module=module)
+    assert {HUE, "mine/invariance/hue/similarity"} <= trainer.callback_metrics.keys()
 
 
 def test_trainers_of_the_other_package_take_it(tmp_path: Path) -> None:
@@ -500,7 +554,7 @@ def test_trainers_of_the_other_package_take_it(tmp_path: Path) -> None:
             self.backbone, self.head = Method().backbone, Method().head
 
     best = other.callbacks.ModelCheckpoint(tmp_path / "saved", "best", HUE, mode="max")
-    monitors = [InvarianceMonitor(**WATCH), InvarianceMonitor(**WATCH, name="again")]
+    monitors = [InvarianceMonitor(**WATCH), InvarianceMonitor(**WATCH, prefix="again/")]
     logger = other.loggers.CSVLogger(tmp_path)
     trainer = fit(
         tmp_path, *monitors, best, module=Theirs(), kind=other.Trainer, logger=logger, enable_checkpointing=True
@@ -509,7 +563,7 @@ def test_trainers_of_the_other_package_take_it(tmp_path: Path) -> None:
     backbone = Theirs()
     backbone.load_state_dict(torch.load(best.best_model_path, weights_only=True)["state_dict"])
     assert hue_of(backbone.backbone) == pytest.approx(float(best.best_model_score), abs=1e-5)
-    assert trainer.callback_metrics[HUE] == trainer.callback_metrics["again/hue/similarity"]
+    assert trainer.callback_metrics[HUE] == trainer.callback_metrics["again/invariance/hue/similarity"]
 
 
 def test_it_is_pickled_and_copied() -> None:
@@ -580,8 +634,8 @@ for validated in (True, False):
                                 if name.startswith("invariance")},
                     "best": best.best_model_path, "score": float(best.best_model_score)},
                    OUT / f"{validated}-{trainer.global_rank}.pt")
-    fit(InvarianceMonitor(**WATCH), ModelCheckpoint(OUT / f"saved{validated}", "best", HUE, mode="max"), validated=validated,
-        on_end=write)
+    best = ModelCheckpoint(OUT / f"saved{validated}", "best", HUE, mode="max")
+    fit(InvarianceMonitor(**WATCH), best, validated=validated, on_end=write)
 
 real = MonitorWatcher.prepare, MonitorWatcher.measure
 

@@ -88,3 +88,29 @@ def test_a_job_that_fails_beside_others_is_said_once(cli: Any, small: list[str])
     assert "1 of 2 jobs failed: task.name=nothing" in err
     assert "failed" in printed
     assert os.listdir() == ["runs"]
+
+
+_MORTAL = """
+import os, torch
+def network(dies=False):
+    if dies:
+        os._exit(9)
+    return torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(4), torch.nn.Flatten())
+"""
+
+
+def test_a_job_that_dies_without_a_word_is_one_line(
+    cli: Any, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _require(LAUNCHERS["submitit_local"])
+    (tmp_path / "mortal.py").write_text(_MORTAL)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])]))
+    backbone = ["backbone.name=python:mortal:network", "backbone.trust=true", "backbone.kwargs.dies=false,true"]
+    code, printed, err = cli("transfer", *small[1:], "-m", "hydra/launcher=submitit_local", *backbone)
+    assert (code, printed) == (2, "")
+    *_, kept, said = err.splitlines()
+    assert said.startswith("solo-invariance: error: the launcher gave up (UncompletedJobError: ")
+    assert "what is done (1) is kept" in said
+    assert len(_scores()) == 1
+    (logs,) = (name for name in os.listdir() if name != "runs")  # which say of what it has died
+    assert kept.endswith(logs)

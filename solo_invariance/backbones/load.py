@@ -22,7 +22,7 @@ from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layouts import FoundWeights, find_weights, has_small_stem, looks_like
 from solo_invariance.backbones.mean_embedding import mean_embedding
-from solo_invariance.backbones.moco import moco_architecture, names_its_arch
+from solo_invariance.backbones.moco import is_moco_v3, moco_architecture, names_its_arch
 from solo_invariance.backbones.seeded_init import seeded
 from solo_invariance.backbones.sources import OWN_BUILDERS, PublishedWeights, source_of
 from solo_invariance.backbones.tokens import Pooling
@@ -244,8 +244,9 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     architecture, network = network_in_file(architecture, content, sha256)
     found = find_weights(network, content, path, config.weights, config.heads)
     load_weights(network, found.weights, path)
+    is_named = config.name is not None or (architecture.name.startswith("timm:") and not is_moco_v3(content))
     asked = replace(architecture, kwargs={**architecture.kwargs, **config.kwargs})
-    own = asked.input_of(network, sha256) if config.name is not None else InputSpec()
+    own = asked.input_of(network, sha256) if is_named else InputSpec()
     spec = _with_own_keys(own, config) if args is None else _input_from_args(args, config, path)
     source, rest = source_of(architecture.name)
     remarks = (*source.remarks_on(rest, network), *_remarks(found, architecture, args, path))
@@ -293,13 +294,18 @@ def _architecture_of(
     if args is None:
         raise UserError(
             f"checkpoint {path}: no args.json beside it says which backbone it holds; set backbone.name "
-            f"(and backbone.kwargs, backbone.crop_size){looks_like(content)}"
+            f"(and backbone.kwargs, backbone.crop_size){_folder_says_it(path)}{looks_like(content)}"
         )
     section = _mapping(args.get("backbone"), path, "backbone")
     name, kwargs = section.get("name"), _mapping(section.get("kwargs") or {}, path, "backbone.kwargs")
     if not isinstance(name, str):
         raise UserError(f"{path.parent / 'args.json'}: no backbone.name in it")
     return Architecture(name, {**kwargs, **config.kwargs}, method=args.get("method"), trusted=config.trust)
+
+
+def _folder_says_it(path: Path) -> str:
+    """Return that the folder of a file says what it holds, where it does."""
+    return f", or backbone.checkpoint={path.parent}, which says it" if (path.parent / CONFIG).is_file() else ""
 
 
 def _mapping(value: Any, path: Path, key: str) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ import re
 import shlex
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -136,7 +137,10 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path) 
     ]
     if any(problems):
         raise UserError(f"checkpoint {path} does not fit the backbone: {'; '.join(p for p in problems if p)}")
-    network.load_state_dict({name: _numbers(value, expected[name], name, path) for name, value in weights.items()})
+    state = OrderedDict((name, _numbers(value, expected[name], name, path)) for name, value in weights.items())
+    # Of which version the names and shapes are: the network's own, whose they are.
+    state._metadata = expected._metadata  # type: ignore[attr-defined]
+    network.load_state_dict(state)
 
 
 def of_another_shape(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:

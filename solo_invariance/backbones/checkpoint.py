@@ -6,7 +6,6 @@ import re
 import shlex
 import warnings
 import zipfile
-from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -137,10 +136,9 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path) 
     ]
     if any(problems):
         raise UserError(f"checkpoint {path} does not fit the backbone: {'; '.join(p for p in problems if p)}")
-    state = OrderedDict((name, _numbers(value, expected[name], name, path)) for name, value in weights.items())
-    # Of which version the names and shapes are: the network's own, whose they are.
-    state._metadata = expected._metadata  # type: ignore[attr-defined]
-    network.load_state_dict(state)
+    numbers = {name: _numbers(value, expected[name], name, path) for name, value in weights.items()}
+    expected.update(numbers)  # of the network's own, for that says by which version of its layers it is
+    network.load_state_dict(expected)
 
 
 def of_another_shape(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:

@@ -294,13 +294,18 @@ def _architecture_of(
     if args is None:
         raise UserError(
             f"checkpoint {path}: no args.json beside it says which backbone it holds; set backbone.name "
-            f"(and backbone.kwargs, backbone.crop_size){looks_like(content)}"
+            f"(and backbone.kwargs, backbone.crop_size){_folder_says_it(path)}{looks_like(content)}"
         )
     section = _mapping(args.get("backbone"), path, "backbone")
     name, kwargs = section.get("name"), _mapping(section.get("kwargs") or {}, path, "backbone.kwargs")
     if not isinstance(name, str):
         raise UserError(f"{path.parent / 'args.json'}: no backbone.name in it")
     return Architecture(name, {**kwargs, **config.kwargs}, method=args.get("method"), trusted=config.trust)
+
+
+def _folder_says_it(path: Path) -> str:
+    """Return that the folder of a file says what it holds, where it does."""
+    return f", or backbone.checkpoint={path.parent}, which says it" if (path.parent / CONFIG).is_file() else ""
 
 
 def _mapping(value: Any, path: Path, key: str) -> Mapping[str, Any]:

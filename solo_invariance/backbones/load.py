@@ -22,7 +22,7 @@ from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layouts import FoundWeights, find_weights, has_small_stem, looks_like
 from solo_invariance.backbones.mean_embedding import mean_embedding
-from solo_invariance.backbones.moco import moco_architecture, names_its_arch
+from solo_invariance.backbones.moco import is_moco_v3, moco_architecture, names_its_arch
 from solo_invariance.backbones.seeded_init import seeded
 from solo_invariance.backbones.sources import OWN_BUILDERS, PublishedWeights, source_of
 from solo_invariance.backbones.tokens import Pooling
@@ -110,18 +110,12 @@ def load_backbone(
     changes = {key: value for key, value in given.items() if value is not None}
     config = replace(source if isinstance(source, BackboneConfig) else config_of(source), **changes)
     require_backbone(config)
-    folder = None if config.checkpoint is None or not Path(config.checkpoint).is_dir() else Path(config.checkpoint)
-    if folder is not None:
-        config = of_folder(config)
-    if config.checkpoint is not None:
-        path = Path(config.checkpoint)
-        is_folder = os.path.isdir(path)
-        backbone = _with_chosen(read_exported(path, config), config) if is_folder else _from_checkpoint(path, config)
-    elif folder is not None:
-        backbone = _published_in(folder, config)
+    if config.checkpoint is None:
+        backbone = _from_name(str(config.name), config, seed)
+    elif os.path.isdir(config.checkpoint):
+        backbone = _from_folder(Path(config.checkpoint), config)
     else:
-        assert config.name is not None
-        backbone = _from_name(config.name, config, seed)
+        backbone = _from_checkpoint(Path(config.checkpoint), config)
     if config.label is not None:
         backbone.provenance = replace(backbone.provenance, label=config.label)
     if config.views.family is None:
@@ -163,8 +157,18 @@ def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
     if source.runs_code and not random_init:
         provenance = replace(provenance, sha256=_sha256_of_weights(network))
     architecture, network, on_size = resized(architecture, network, spec.crop_size)
-    provenance = replace(provenance, remarks=provenance.remarks + on_size)
+    remarks = (*source.remarks_on(rest, network), *provenance.remarks, *on_size)
+    provenance = replace(provenance, remarks=remarks)
     return Backbone(_chosen(network, config), architecture, spec, provenance)
+
+
+def _from_folder(folder: Path, config: BackboneConfig) -> Backbone:
+    """Return what a folder holds: one that ``export`` wrote, a run of a host's, or one of timm's or transformers'."""
+    config = of_folder(config)
+    if config.checkpoint is None:
+        return _published_in(folder, config)
+    path = Path(config.checkpoint)
+    return _with_chosen(read_exported(path, config), config) if path.is_dir() else _from_checkpoint(path, config)
 
 
 def _published_in(folder: Path, config: BackboneConfig) -> Backbone:
@@ -240,10 +244,12 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     architecture, network = network_in_file(architecture, content, sha256)
     found = find_weights(network, content, path, config.weights, config.heads)
     load_weights(network, found.weights, path)
+    is_named = config.name is not None or (architecture.name.startswith("timm:") and not is_moco_v3(content))
     asked = replace(architecture, kwargs={**architecture.kwargs, **config.kwargs})
-    own = asked.input_of(network, sha256) if config.name is not None else InputSpec()
+    own = asked.input_of(network, sha256) if is_named else InputSpec()
     spec = _with_own_keys(own, config) if args is None else _input_from_args(args, config, path)
-    remarks = tuple(_remarks(found, architecture, args, path))
+    source, rest = source_of(architecture.name)
+    remarks = (*source.remarks_on(rest, network), *_remarks(found, architecture, args, path))
     architecture, network, on_size = resized(architecture, network, spec.crop_size)
     provenance = Provenance(_label_of(path, args), str(path), sha256, found.key or None, remarks + on_size)
     return Backbone(_chosen(network, config), architecture, spec, provenance)
@@ -288,13 +294,18 @@ def _architecture_of(
     if args is None:
         raise UserError(
             f"checkpoint {path}: no args.json beside it says which backbone it holds; set backbone.name "
-            f"(and backbone.kwargs, backbone.crop_size){looks_like(content)}"
+            f"(and backbone.kwargs, backbone.crop_size){_folder_says_it(path)}{looks_like(content)}"
         )
     section = _mapping(args.get("backbone"), path, "backbone")
     name, kwargs = section.get("name"), _mapping(section.get("kwargs") or {}, path, "backbone.kwargs")
     if not isinstance(name, str):
         raise UserError(f"{path.parent / 'args.json'}: no backbone.name in it")
     return Architecture(name, {**kwargs, **config.kwargs}, method=args.get("method"), trusted=config.trust)
+
+
+def _folder_says_it(path: Path) -> str:
+    """Return that the folder of a file says what it holds, where it does."""
+    return f", or backbone.checkpoint={path.parent}, which says it" if (path.parent / CONFIG).is_file() else ""
 
 
 def _mapping(value: Any, path: Path, key: str) -> Mapping[str, Any]:

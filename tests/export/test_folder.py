@@ -58,6 +58,7 @@ _BACKBONES: dict[str, Callable[[], Backbone]] = {
     "small stem, another input": _other,
     "ViT of timm": lambda: load_backbone("random:timm:vit_tiny_patch16_224", **_VIT),
     "timm": lambda: load_backbone("random:timm:resnet10t", crop_size=32),
+    "torchvision, of several versions": lambda: load_backbone("random:torchvision:mnasnet0_5", crop_size=32),
     "torchvision": lambda: load_backbone("random:torchvision:mobilenet_v3_small", crop_size=32),
     "a layer": lambda: _resnet(layer="layer3"),
     "layers": lambda: _resnet(layer=["layer4", "layer2"]),
@@ -223,6 +224,40 @@ def test_a_strangers_folder_names_no_code_to_run(name: str, tmp_path: Path, monk
     with pytest.raises(UserError, match=rf"config\.json: solo_invariance\.backbone: .*{name.rpartition(':')[0]}"):
         load_backbone(folder)
     assert not (tmp_path / "ran").exists()
+
+
+def test_code_of_ones_own_is_exported_and_read_where_it_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\ndef network():\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    torch.manual_seed(0)
+    backbone = load_backbone("python:mine:network", crop_size=8, trust=True)
+    folder = export(backbone, tmp_path / "exported")
+    with pytest.raises(UserError, match=r"python:mine:network.*backbone\.trust=true allows it"):
+        load_backbone(folder)
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.equal(load_backbone(folder, trust=True)(images), backbone(images))
+    card = (folder / "README.md").read_text()
+    assert 'load_backbone("exported", trust=True)' in card
+    assert "backbone.trust=true" in card
+    assert "to build it would run" in card
+
+
+def test_names_that_are_no_text_are_written_out(tmp_path: Path) -> None:
+    folder = export(_resnet(label="caf\udce9"), tmp_path / "exported")
+    assert load_backbone(folder).provenance.label == "caf\\udce9"
+    assert "caf\\udce9" in (folder / "README.md").read_text()
+
+
+def test_the_file_of_weights_alone_leads_to_its_folder(tmp_path: Path) -> None:
+    folder = export(_resnet(), tmp_path / "exported")
+    with pytest.raises(UserError, match=rf"set backbone\.name .*or backbone\.checkpoint={folder}, which says it"):
+        load_backbone(folder / "model.safetensors")
+    assert load_backbone(folder / "model.safetensors", name="resnet10", kwargs={"width": 0.125}).num_features == 64
 
 
 def test_weights_that_are_not_those_that_were_written(tmp_path: Path) -> None:

@@ -132,7 +132,6 @@ class Transformers(Source):
         Raises:
             UserError: Some of the network's are missing or of another shape, or some are left over that are of no head.
         """
-        transformers = _library()
         folder, path = weights_in(name, f"backbone.name=hf:{name}")
         parsed = _parsed(kwargs["config"], name)
         safetensors = ".safetensors" in path.name
@@ -164,10 +163,9 @@ class Transformers(Source):
         pooler = bool(kwargs.get("pooler", True)) and not unpublished
         _prepare(network, kwargs.get("processor"), pooler)
         revision = revision_of(folder)
-        how = f"hf:{name}: the features are {network.features_are}"
-        why = "" if not unpublished else ", since its pooler was not published"
-        of = f"transformers {transformers.__version__}"
-        remarks = [f"{how}{why} ({of}{f', commit {revision}' if revision else ''})"]
+        remarks = [f"hf:{name}: commit {revision}"] if revision else []
+        if unpublished:
+            remarks.append(f"hf:{name}: its pooler was not published")
         if kwargs.get("processor") is None:
             remarks.append(
                 f"hf:{name}: no preprocessor_config.json says how its images are normalised: ImageNet's mean and std "
@@ -185,6 +183,11 @@ class Transformers(Source):
     def asks_for(self, name: str, kwargs: Mapping[str, Any]) -> str | None:
         """Return that a folder or a hub would be read, where there is no configuration among the arguments."""
         return None if "config" in kwargs else f"read {'a folder' if is_local(name) else 'from a hub'}"
+
+    def remarks_on(self, name: str, network: nn.Module) -> tuple[str, ...]:
+        """Return which of its outputs a network gives as features."""
+        given, by = getattr(network, "features_are", "features"), f"transformers {_library().__version__}"
+        return (f"hf:{name}: gives {given} ({by}), where backbone.pool and backbone.layer choose nothing else",)
 
     def input_of(self, name: str, kwargs: Mapping[str, Any], network: nn.Module, sha256: str | None) -> InputSpec:
         """Return the input that the image processor gives the network.
@@ -369,7 +372,7 @@ def _processor_in(folder: Path) -> dict[str, Any] | None:
             f"{folder / 'preprocessor_config.json'}: is none of an image processor ({reason_of(error)})"
         ) from error
     # As JSON has it: numbers, texts and lists, as fused checkpoints keep them.
-    values = json.loads(processor.to_json_string())
+    values = json.loads(json.dumps(processor.to_dict(), default=vars))
     return {key: values[key] for key in _PROCESSED if values.get(key) is not None}
 
 

@@ -274,7 +274,7 @@ def _when(every: int) -> str:
 def _loggers(trainer: Trainer) -> str:
     """Where the numbers go, for a reader."""
     places = [
-        " in ".join(filter(None, (type(logger).__name__, logger.log_dir or logger.save_dir)))
+        " in ".join(str(part) for part in (type(logger).__name__, logger.log_dir or logger.save_dir) if part)
         for logger in trainer.loggers
     ]
     return ", ".join(places) or "callback_metrics alone: the run has no logger"

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from solo_invariance.backbones import Backbone, load_backbone
-from solo_invariance.backbones.chosen import layers_of, pooling_of
+from solo_invariance.backbones.chosen import choice_of
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_text, require_texts
 from solo_invariance.config.export import is_program, require_license, require_place

@@ -70,7 +70,13 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (site / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     examples = [
         str(_wheel(ROOT / "examples" / name, tmp_path_factory.mktemp(name)))
-        for name in ("third_party_family", "third_party_measure", "third_party_transfer", "third_party_backbone")
+        for name in (
+            "third_party_backbone",
+            "third_party_family",
+            "third_party_layout",
+            "third_party_measure",
+            "third_party_transfer",
+        )
     ]
     options = ["--no-deps", "--no-index", "--force-reinstall"]
     _pip(home / "bin" / "python", "install", *options, str(wheel), *examples)
@@ -117,6 +123,7 @@ def test_a_new_environment_finds_configurations_and_entry_points(environment: Pa
     assert {"similarity", "distance", "length_ratio"} <= set(found["plugins"]["metrics"])
     assert {"concat", "sum", "mean", "standardized", "projected", "maximum"} <= set(found["plugins"]["fusions"])
     assert {"shape", "hue", "position", "rotation", "cifar10", "stripes"} <= set(found["plugins"]["tasks"])
+    assert {"numbered_children", "transformers_vit", "studio"} <= set(found["plugins"]["layouts"])
 
 
 def test_a_third_partys_family_trains_by_its_name(environment: Path) -> None:
@@ -166,7 +173,7 @@ assert main(["transfer", f"backbone.checkpoint={fused}", *task, f"out={out}/out"
 def test_a_third_partys_backbone_is_measured_by_its_name(environment: Path) -> None:
     script = """
 import sys, torch
-from solo_invariance import load_backbone, random_init_of
+from solo_invariance.backbones import load_backbone, random_init_of
 from solo_invariance.cli import main
 out = sys.argv[1]
 edges = load_backbone("edges", kwargs={"directions": 4})

@@ -22,7 +22,7 @@ from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layouts import FoundWeights, find_weights, has_small_stem, looks_like
 from solo_invariance.backbones.mean_embedding import mean_embedding
-from solo_invariance.backbones.moco import moco_architecture, names_its_arch
+from solo_invariance.backbones.moco import is_moco_v3, moco_architecture, names_its_arch
 from solo_invariance.backbones.seeded_init import seeded
 from solo_invariance.backbones.sources import OWN_BUILDERS, PublishedWeights, source_of
 from solo_invariance.backbones.tokens import Pooling
@@ -157,7 +157,8 @@ def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
     if source.runs_code and not random_init:
         provenance = replace(provenance, sha256=_sha256_of_weights(network))
     architecture, network, on_size = resized(architecture, network, spec.crop_size)
-    provenance = replace(provenance, remarks=provenance.remarks + on_size)
+    remarks = (*source.remarks_on(rest, network), *provenance.remarks, *on_size)
+    provenance = replace(provenance, remarks=remarks)
     return Backbone(_chosen(network, config), architecture, spec, provenance)
 
 
@@ -243,10 +244,12 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     architecture, network = network_in_file(architecture, content, sha256)
     found = find_weights(network, content, path, config.weights, config.heads)
     load_weights(network, found.weights, path)
+    is_named = config.name is not None or (architecture.name.startswith("timm:") and not is_moco_v3(content))
     asked = replace(architecture, kwargs={**architecture.kwargs, **config.kwargs})
-    own = asked.input_of(network, sha256) if config.name is not None else InputSpec()
+    own = asked.input_of(network, sha256) if is_named else InputSpec()
     spec = _with_own_keys(own, config) if args is None else _input_from_args(args, config, path)
-    remarks = tuple(_remarks(found, architecture, args, path))
+    source, rest = source_of(architecture.name)
+    remarks = (*source.remarks_on(rest, network), *_remarks(found, architecture, args, path))
     architecture, network, on_size = resized(architecture, network, spec.crop_size)
     provenance = Provenance(_label_of(path, args), str(path), sha256, found.key or None, remarks + on_size)
     return Backbone(_chosen(network, config), architecture, spec, provenance)

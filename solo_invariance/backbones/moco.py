@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import timm
 import torchvision
 
 from solo_invariance.backbones.architecture import Architecture
@@ -21,6 +22,11 @@ _ARCHITECTURES: dict[str, tuple[str, dict[str, Any]]] = {
     "resnet18w3": ("resnet18", {"width": 3}),
     "resnet50w3": ("resnet50", {"width": 3}),
 }
+_MOCO_V3S: dict[str, tuple[str, dict[str, Any]]] = {
+    "vit_small": ("timm:vit_small_patch16_224", {"num_heads": 12}),
+    "vit_base": ("timm:vit_base_patch16_224", {}),
+}
+"""MoCo v3's ViTs, of which the small one has more heads than others': shapes do not show that (``vits.py``)."""
 
 
 def names_its_arch(content: Mapping[str, Any]) -> bool:
@@ -41,17 +47,27 @@ def moco_architecture(content: Mapping[str, Any], kwargs: Mapping[str, Any], pat
         path: Of the file, for messages.
 
     Raises:
-        UserError: The name is missing or unknown. MoCo v3's ViTs are among the unknown: they differ from timm's of
-            the same name in their heads, which the weights' shapes do not show.
+        UserError: The name is missing or unknown. MoCo v3's ViTs with a convolutional stem are among the unknown.
     """
     arch = content.get("arch")
-    if isinstance(arch, str) and arch in _ARCHITECTURES:
-        name, own = _ARCHITECTURES[arch]
+    known = {**_ARCHITECTURES, **(_MOCO_V3S if is_moco_v3(content) else {})}
+    if isinstance(arch, str) and arch in known:
+        name, own = known[arch]
         return Architecture(name, {**own, **kwargs})
     if isinstance(arch, str) and arch in torchvision.models.list_models(module=torchvision.models):
         return Architecture(f"torchvision:{arch}", {"weights": None, **kwargs})
-    known = ", ".join(_ARCHITECTURES)
+    if isinstance(arch, str) and timm.is_model(arch):
+        return Architecture(f"timm:{arch}", {"pretrained": False, **kwargs})
     raise UserError(
-        f"checkpoint {path}: its arch is {arch!r}, expected one of {known} or a name of torchvision's; set "
-        f"backbone.name (and backbone.kwargs)"
+        f"checkpoint {path}: its arch is {arch!r}, expected one of {', '.join(known)} or a name of torchvision's or "
+        f"timm's; set backbone.name (and backbone.kwargs)"
     )
+
+
+def is_moco_v3(content: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is one of MoCo v3's code.
+
+    Args:
+        content: What the file holds.
+    """
+    return any(".base_encoder." in f".{name}" for name in names_of(content))

@@ -165,3 +165,29 @@ def test_nothing_but_plain_data_is_read(tmp_path: Path) -> None:
     torch.save({"arch": "resnet18", "state_dict": state, "optimizer": Evil()}, tmp_path / "evil.pth.tar")
     with pytest.raises(UserError, match=r"evil\.pth\.tar: refused"):
         load_backbone(BackboneConfig(checkpoint=str(tmp_path / "evil.pth.tar")))
+
+
+@pytest.mark.parametrize(("arch", "heads"), [("vit_small", 12), ("vit_base", 12)])
+def test_moco_v3s_vits_have_their_heads(tmp_path: Path, arch: str, heads: int) -> None:
+    """https://github.com/facebookresearch/moco-v3, ``vits.py``: vit_small has 12 heads, where timm's has 6."""
+    name = f"timm:{arch}_patch16_224"
+    network = Architecture(name, {"pretrained": False, "depth": 1, "num_heads": heads}).build().eval()
+    state = {f"module.base_encoder.{key}": value for key, value in network.state_dict().items()}
+    state |= {"module.base_encoder.head.0.weight": torch.zeros(4, 4), "module.predictor.0.weight": torch.zeros(4, 4)}
+    torch.save({"arch": arch, "state_dict": state}, tmp_path / "a.pth.tar")
+    backbone = load_backbone(tmp_path / "a.pth.tar", kwargs={"depth": 1})
+    images = torch.rand(2, 3, 224, 224)
+    with torch.no_grad():  # normalised as MoCo v3 does, not as timm's network of that name
+        expected = network(_normalized(images))
+    torch.testing.assert_close(backbone(images), expected, atol=1e-4, rtol=1e-4)
+
+
+def test_an_arch_of_timms(tmp_path: Path) -> None:
+    network = Architecture("timm:test_vit", {"pretrained": False}).build().eval()
+    other = {key: value + 1 for key, value in network.state_dict().items()}
+    content = {"arch": "test_vit", "state_dict": other, "state_dict_ema": network.state_dict(), "version": 2}
+    torch.save(content, tmp_path / "a.pth.tar")
+    backbone = load_backbone(tmp_path / "a.pth.tar")
+    assert backbone.architecture.name == "timm:test_vit"
+    assert backbone.input_spec.crop_size == 160
+    assert _holds(backbone.network, network)

@@ -7,9 +7,11 @@ import decimal
 import functools
 import io
 import json
+import logging
 import os
 import pathlib
 import pickle
+import re
 import shlex
 import types
 import zipfile
@@ -23,6 +25,7 @@ import torch
 from omegaconf import OmegaConf
 from safetensors.torch import save_file
 from torch import Tensor
+from torchvision.transforms import ToTensor
 
 from solo_invariance.backbones import Architecture, Backbone, load_backbone
 from solo_invariance.backbones.checkpoint import read_checkpoint
@@ -66,6 +69,16 @@ HARMLESS: dict[str, Any] = {
     "ordered dict": collections.OrderedDict(a=1),
     "counter": collections.Counter("aab"),
     "deque": collections.deque([1, 2], maxlen=3),
+    "masked array": np.ma.array([1, 2], mask=[0, 1]),
+    "user dict": collections.UserDict(a=1),
+    "pattern": re.compile("a+"),
+    "logger": logging.getLogger("training"),
+    "partial": functools.partial(int, base=2),
+    "gradient scaler": torch.amp.GradScaler("cpu"),
+    "transform": ToTensor(),
+    "largest": torch.eye(2).max(0),
+    "optimizer": torch.optim.SGD([torch.zeros(2)], lr=0.1),
+    "ellipsis": ...,
     "date": datetime.datetime(2024, 6, 1),
     "duration": datetime.timedelta(1),
     "decimal": decimal.Decimal("0.1"),

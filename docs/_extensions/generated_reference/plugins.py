@@ -13,6 +13,7 @@ _SAID = {
     "metrics": ("Classes of metrics over views: each a `ViewMetric`", "measure.metrics"),
     "fusions": ("Ways to combine members' features: each a function of these, or a `FusionHead`", "fuse"),
     "tasks": ("Downstream tasks: each a `Task`", "transfer.tasks"),
+    "layouts": ("Names that codes have for a network's weights in checkpoints: each a `Layout`", "backbones.namings"),
     "backbones": ("Functions that return a backbone's network and its input: each a `DescribedNetwork`", "backbones"),
 }
 _INTRODUCTION = """
@@ -47,6 +48,8 @@ def _says(plugin: Any) -> str:
     """Return what an object says of itself in a line."""
     if invariant_to := getattr(plugin, "invariant_to", None):
         return f"teaches invariance to {invariant_to}"
+    if source := getattr(plugin, "source", None):
+        return f"{source}"
     first = from_docstring((inspect.getdoc(plugin) or "").split("\n\n")[0])
     unit, kind = getattr(plugin, "unit", ""), getattr(plugin, "kind", "")
     facts = [fact for fact in (kind, f"in {unit}" if unit else "") if isinstance(fact, str) and fact]

@@ -242,13 +242,36 @@ def _hydra(command: str, run: Callable[[Any], None], arguments: list[str]) -> in
             _compose_and_run(job, arguments, usual_of_hydra(arguments, sweep))
         except _Hopeless as hopeless:
             return _fail(str(hopeless))
-        except Exception as error:  # of the first job that failed elsewhere, as its launcher brings it back
-            found = sweep.found()
-            told = bool(found) and all("error" in record for record in found.values())  # no trial has succeeded
-            if not found or (_in_one_line(error, command) is None and not told):
-                raise
+        except Exception as error:
+            _require_told(job, error, sweep.found())
         found = sweep.found()  # nothing, where a flag asks for something else: --cfg, --info
         return _say_sweep(sweep, found, {str(error) for error in job.refused}) if found else 0
+
+
+def _require_told(job: _Job, error: Exception, found: dict[int, dict[str, Any]]) -> None:
+    """Pass over an error that a sweep ends with where its jobs have said why: there is a table of them all.
+
+    Args:
+        job: As it was given to Hydra.
+        error: Of the first job that failed elsewhere, as its launcher brings it back; or of the sweeper, where no trial
+            has succeeded; or of the launcher, where a job has died.
+        found: What the jobs have told.
+
+    Raises:
+        UserError: A job has died without a word, or the launcher cannot begin them.
+        Exception: The error itself, where it is nobody's input.
+    """
+    told = [record["error"] for record in found.values() if "error" in record]
+    no_trial = isinstance(error, ValueError) and bool(found) and len(told) == len(found)
+    if _in_one_line(error, job.command) is not None:
+        if not found:
+            raise error
+    elif f"{type(error).__name__}: {error}" in told or (job.begun and not no_trial):
+        raise error
+    elif not no_trial:
+        first = next(iter(str(error).splitlines()), "")
+        kept = f"; what is done ({len(found) - len(told)}) is kept, and the same sweep goes on"
+        raise UserError(f"the launcher gave up ({type(error).__name__}: {first}){kept}") from error
 
 
 def _say_sweep(sweep: Sweep, found: dict[int, dict[str, Any]], said: set[str]) -> int:

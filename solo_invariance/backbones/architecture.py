@@ -1,6 +1,7 @@
 """From an architecture's name to a network without a classifier."""
 
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -157,7 +158,9 @@ class Architecture:
         source, _ = source_of(self.name)
         fresh = self.without_weights().build()
         try:
-            fresh.load_state_dict(source.interpolated(network, fresh))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what makes torch slower
+                fresh.load_state_dict(source.interpolated(network, fresh))
         except Exception as error:  # a network of a kind that its package resizes not at all, or otherwise
             raise UserError(
                 f"backbone.crop_size={self.fixed_size(fresh)}: {self.name} has weights for images of one size, "

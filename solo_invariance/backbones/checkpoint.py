@@ -136,7 +136,9 @@ def load_weights(network: nn.Module, weights: Mapping[str, Tensor], path: Path) 
     ]
     if any(problems):
         raise UserError(f"checkpoint {path} does not fit the backbone: {'; '.join(p for p in problems if p)}")
-    network.load_state_dict({name: _numbers(value, expected[name], name, path) for name, value in weights.items()})
+    numbers = {name: _numbers(value, expected[name], name, path) for name, value in weights.items()}
+    expected.update(numbers)  # of the network's own, for that says by which version of its layers it is
+    network.load_state_dict(expected)
 
 
 def of_another_shape(expected: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> list[str]:

@@ -157,7 +157,8 @@ def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
     if source.runs_code and not random_init:
         provenance = replace(provenance, sha256=_sha256_of_weights(network))
     architecture, network, on_size = resized(architecture, network, spec.crop_size)
-    provenance = replace(provenance, remarks=provenance.remarks + on_size)
+    remarks = (*source.remarks_on(rest, network), *provenance.remarks, *on_size)
+    provenance = replace(provenance, remarks=remarks)
     return Backbone(_chosen(network, config), architecture, spec, provenance)
 
 
@@ -178,7 +179,7 @@ def _published_in(folder: Path, config: BackboneConfig) -> Backbone:
         if str(folder) in str(error) and isinstance(error, UserError):
             raise
         raise UserError(f"{folder / CONFIG}: {reason_of(error)}") from error
-    backbone.provenance = replace(backbone.provenance, checkpoint=str(folder))
+    backbone.provenance = replace(backbone.provenance, label=str(config.label), checkpoint=str(folder))
     return backbone
 
 
@@ -247,7 +248,8 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     asked = replace(architecture, kwargs={**architecture.kwargs, **config.kwargs})
     own = asked.input_of(network, sha256) if is_named else InputSpec()
     spec = _with_own_keys(own, config) if args is None else _input_from_args(args, config, path)
-    remarks = tuple(_remarks(found, architecture, args, path))
+    source, rest = source_of(architecture.name)
+    remarks = (*source.remarks_on(rest, network), *_remarks(found, architecture, args, path))
     architecture, network, on_size = resized(architecture, network, spec.crop_size)
     provenance = Provenance(_label_of(path, args), str(path), sha256, found.key or None, remarks + on_size)
     return Backbone(_chosen(network, config), architecture, spec, provenance)
@@ -292,13 +294,18 @@ def _architecture_of(
     if args is None:
         raise UserError(
             f"checkpoint {path}: no args.json beside it says which backbone it holds; set backbone.name "
-            f"(and backbone.kwargs, backbone.crop_size){looks_like(content)}"
+            f"(and backbone.kwargs, backbone.crop_size){_folder_says_it(path)}{looks_like(content)}"
         )
     section = _mapping(args.get("backbone"), path, "backbone")
     name, kwargs = section.get("name"), _mapping(section.get("kwargs") or {}, path, "backbone.kwargs")
     if not isinstance(name, str):
         raise UserError(f"{path.parent / 'args.json'}: no backbone.name in it")
     return Architecture(name, {**kwargs, **config.kwargs}, method=args.get("method"), trusted=config.trust)
+
+
+def _folder_says_it(path: Path) -> str:
+    """Return that the folder of a file says what it holds, where it does."""
+    return f", or backbone.checkpoint={path.parent}, which says it" if (path.parent / CONFIG).is_file() else ""
 
 
 def _mapping(value: Any, path: Path, key: str) -> Mapping[str, Any]:

@@ -53,36 +53,22 @@ def output_of(arguments: list[str]) -> Iterator[list[str]]:
     modes = {_FLAGS[argument] for argument in arguments if argument in _FLAGS}
     if len(modes) > 1:
         raise UserError("--quiet and --json: one of them, --json is quiet but for its document")
-    before = os.environ.get(_MODE)
-    try:
-        if modes:
-            os.environ[_MODE] = modes.pop()
+    with _for_a_while(_MODE, modes.pop() if modes else os.environ.get(_MODE)):
         yield [argument for argument in arguments if argument not in _FLAGS]
-    finally:
-        _set(_MODE, before)
 
 
 @contextmanager
 def recorded_to(path: Path) -> Iterator[None]:
     """For a while, write what is delivered to a file in place of saying it: whoever runs the sweep does."""
-    before = os.environ.get(_RECORD)
-    os.environ[_RECORD] = str(path)
-    try:
+    with _for_a_while(_RECORD, str(path)):
         yield
-    finally:
-        _set(_RECORD, before)
 
 
 @contextmanager
 def aside(one_of_several: bool) -> Iterator[None]:
     """For a while, print nothing of a job that runs beside others: whoever runs the sweep prints one table of all."""
-    before = os.environ.get(_MODE)
-    if one_of_several:
-        os.environ[_MODE] = "quiet"
-    try:
+    with _for_a_while(_MODE, "quiet" if one_of_several else os.environ.get(_MODE)):
         yield
-    finally:
-        _set(_MODE, before)
 
 
 def deliver(outcome: Outcome) -> None:
@@ -107,6 +93,16 @@ def print_json(document: Any) -> None:
     """Print one JSON document to standard output."""
     json.dump(document, sys.stdout, indent=2, allow_nan=False)
     sys.stdout.write("\n")
+
+
+@contextmanager
+def _for_a_while(name: str, value: str | None) -> Iterator[None]:
+    before = os.environ.get(name)
+    try:
+        _set(name, value)
+        yield
+    finally:
+        _set(name, before)
 
 
 def _set(name: str, value: str | None) -> None:

@@ -139,16 +139,17 @@ def sweep_of(command: str, arguments: Sequence[str]) -> Iterator[Sweep | None]:
     if "--multirun" not in arguments:
         yield None
         return
-    records = _folder()
+    records, kept = _folder(), False
     try:
         yield Sweep(command, frozenset(_fixed(arguments)), records, Path.cwd())
     except BaseException:  # of a launcher, whose jobs may still be at work, or have died: its logs say of what
-        if any(one.is_dir() and any(one.iterdir()) for one in records.glob(".*")):
+        kept = any(one.is_dir() and any(one.iterdir()) for one in records.glob(".*"))
+        if kept:
             print(f"solo-invariance: what the launcher has logged: {records}", file=sys.stderr)
-        else:
-            shutil.rmtree(records, ignore_errors=True)
         raise
-    shutil.rmtree(records, ignore_errors=True)
+    finally:
+        if not kept:
+            shutil.rmtree(records, ignore_errors=True)
 
 
 def usual_of_hydra(arguments: Sequence[str], sweep: Sweep) -> list[str]:
@@ -182,8 +183,8 @@ def _require_storage(arguments: Sequence[str]) -> None:
                 if found["optuna"].startswith("2.") and not found["sqlalchemy"].startswith("1."):
                     raise UserError(
                         f"{argument}: Optuna {found['optuna']}, which Hydra's sweeper needs, keeps no study with "
-                        f"SQLAlchemy {found['sqlalchemy']}: pip install 'sqlalchemy<2' 'alembic<1.16', or leave it out: "
-                        f"with hydra.sweeper.sampler.seed=1 the same sweep finds again what is done"
+                        f"SQLAlchemy {found['sqlalchemy']}: pip install 'sqlalchemy<2' 'alembic<1.16'; or leave it "
+                        f"out: with hydra.sweeper.sampler.seed=1 the same sweep finds again what is done"
                     )
 
 

@@ -8,9 +8,11 @@ from typing import Any
 
 from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.backbones.exported import WEIGHTS
+from solo_invariance.backbones.sources import source_of
 from solo_invariance.export.written import Written
 from solo_invariance.results import InvarianceResult, TransferResult
 from solo_invariance.results.estimate import Estimate
+from solo_invariance.results.files import as_text
 
 _TASK = "image-feature-extraction"
 _UNKNOWN = "unknown"
@@ -47,7 +49,7 @@ def card_of(
         "## License",
         _license(license),
     ]
-    card = "\n\n".join(sections) + "\n"
+    card = str(as_text("\n\n".join(sections))) + "\n"
     for path in _paths(backbone):  # of whoever exported it: they say nothing to others
         card = card.replace(path, Path(path).name)
     return card
@@ -84,13 +86,16 @@ def _facts(written: Written) -> Iterator[tuple[str, str]]:
             yield "made of" if number == 0 else "", fact
     if list(backbone.layers) != [""]:
         yield "layers", ", ".join(f"{_code(name)} ({width})" for name, width in backbone.layers.items())
-    views = backbone.describe()["views"]
+    described = backbone.describe()
+    if described["pool"] is not None:
+        yield "of its tokens", _code(" ".join(filter(None, (described["pool"], described["tokens"]))))
+    views = described["views"]
     if views is not None:
         yield "averaged over", f"{views['num_views']} views of each image by {_code(views['family'])}"
     yield "input", _input(backbone)
     yield "parameters", f"{sum(one.numel() for one in backbone.whole_network.parameters()):,}"
     yield _code(WEIGHTS), f"sha256 {_code(written.content['sha256'])}"
-    for remark in backbone.describe()["remarks"]:
+    for remark in described["remarks"]:
         yield "remark", _text(remark)
     yield "written by", f"solo-invariance {written.content['versions']['solo-invariance']}"
 
@@ -105,8 +110,10 @@ def _about(backbone: Backbone) -> Iterator[str]:
         key = f", {_code(origin.key)} in it" if origin.key else ""
         sha256 = f", sha256 {_code(origin.sha256)}" if origin.sha256 else ""
         yield f"weights from {_code(Path(origin.checkpoint).name)}{key}{sha256}"
-    elif architecture.name != origin.label:
-        yield f"weights of {_code(origin.label)}"
+    elif any(architecture.kwargs.get(key) for key in ("pretrained", "weights")):
+        yield "weights as its package publishes them"
+    elif origin.label.startswith("random:"):
+        yield "random weights, untrained"
 
 
 def _written(kwargs: Mapping[str, Any]) -> str:
@@ -127,20 +134,35 @@ def _input(backbone: Backbone) -> str:
 def _use(folder: str, backbone: Backbone, for_timm: bool) -> str:
     name = re.sub(r"[^\w./+ -]", "", folder) or "FOLDER"
     shell = f"'backbone.checkpoint={name}'" if " " in name else f"backbone.checkpoint={name}"
+    asked = list(dict.fromkeys(filter(None, map(_asks_for, (backbone, *backbone.members)))))
+    trust, key = (", trust=True", " backbone.trust=true") if asked else ("", "")
     python = [
         "from solo_invariance import load_backbone",
         "",
-        f'backbone = load_backbone("{name}")  # this folder',
+        f'backbone = load_backbone("{name}"{trust})  # this folder',
         f"features = backbone(images)  # (N, 3, H, W) in [0, 1] to (N, {backbone.num_features})",
     ]
     parts = [
         _block("python", python),
-        _block("sh", ["pip install solo-invariance", f"solo-invariance measure {shell} data.path=photos"]),
+        _block("sh", ["pip install solo-invariance", f"solo-invariance measure {shell}{key} data.path=photos"]),
     ]
+    if asked:
+        parts.append(
+            f"Its network is not of a package alone, hence the trust: to build it would {' and '.join(asked)}."
+        )
     if for_timm:
         timm = ["import timm", "", f'network = timm.create_model("local-dir:{name}", pretrained=True)']
         parts += ["timm reads it, too; images are then normalised by its caller:", _block("python", timm)]
     return "\n\n".join(parts)
+
+
+def _asks_for(backbone: Backbone) -> str | None:
+    """Return what to build a backbone's network would do beyond what packages do, in Markdown."""
+    if backbone.members:
+        return None
+    source, name = source_of(backbone.architecture.name)
+    asks = source.asks_for(name, backbone.architecture.without_weights().kwargs)
+    return None if asks is None else _text(asks)
 
 
 def _results(measured: Sequence[InvarianceResult | TransferResult]) -> Iterator[str]:

@@ -12,7 +12,7 @@ from torch import Tensor
 from solo_invariance.backbones.backbone import Backbone
 from solo_invariance.backbones.description import describe
 from solo_invariance.backbones.exported import EXPORT_SCHEMA
-from solo_invariance.results.files import fingerprint_of, versions
+from solo_invariance.results.files import as_text, fingerprint_of, versions
 
 _TOLERANCE = 1e-4  # of the largest feature
 
@@ -30,7 +30,7 @@ class Written:
         self.backbone = backbone
         self.content = {
             "schema": EXPORT_SCHEMA,
-            "backbone": _plain(describe(backbone)),
+            "backbone": as_text(_plain(describe(backbone))),
             "sha256": sha256(self.weights).hexdigest(),
             "versions": versions(),
         }

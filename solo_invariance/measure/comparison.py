@@ -219,7 +219,8 @@ def require_common(
     """
     there = InvarianceResult.read(against / layer / INVARIANCE_FILE)
     shared = [name for name in transforms if name in there.transforms]
-    if not shared and not any(name in there.views for name in views) and not any(one in there.health for one in health):
+    compared = {*there.views} & {*views} or {*there.health} & {*health}
+    if not shared and not compared:
         raise UserError(f"against={against}: has no transform and no view set in common with what is to be measured")
     for name in shared:
         measured = per_image(against / layer / f"{name}.npz")["names"]

@@ -1,9 +1,9 @@
-"""Sweeps that seek the best values, and sweeps whose jobs run side by side."""
+"""Sweeps that seek the best values."""
 
 import json
 import os
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -203,52 +203,6 @@ def test_a_database_that_optuna_cannot_keep_is_refused_at_once(cli: Any, small: 
         assert os.listdir() == []
 
 
-# Jobs side by side
-
-
-@pytest.mark.parametrize("launcher", LAUNCHERS)
-def test_jobs_side_by_side_give_what_they_give_in_turn(cli: Any, small: list[str], launcher: str) -> None:
-    _require(LAUNCHERS[launcher])
-    jobs = [*small, "-m", "backbone.kwargs.width=0.125,0.25"]
-    assert cli("transfer", *jobs, "out=serial")[0] == 0
-    at_once = {"joblib": ["hydra.launcher.n_jobs=2"], "ray": ["+hydra.launcher.ray.init.num_cpus=2"]}
-    code, printed, err = cli("transfer", *jobs, "out=both", f"hydra/launcher={launcher}", *at_once.get(launcher, []))
-    assert code == 0, err
-    assert _scores("both") == _scores("serial")
-    assert len(_scores("both")) == 2
-    assert sorted(os.listdir()) == ["both", "serial"]  # and no folder of the launcher's
-    assert {path.name for path in Path("both").rglob("*") if path.is_file()} == {
-        "run.json", "transfer.json", "transfer.npz",
-    }  # fmt: skip
-    rows = [line.split()[0] for line in printed.splitlines() if line.startswith("0.")]
-    assert rows == ["0.125", "0.25"]  # in order, whoever is first
-    assert printed.startswith("2 jobs")  # no job's own table, which others' would mix with
-    assert cli("report", "runs=[both]", "out=page.html")[0] == 0
-
-
-def test_the_same_values_at_the_same_time_wait_for_each_other(cli: Any, small: list[str]) -> None:
-    _require(LAUNCHERS["joblib"])
-    parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]
-    sweep = [*_optuna(2, "maximize"), *parallel, "backbone.kwargs.width=choice(0.125)", "objective=score"]
-    code, printed, err = cli("transfer", *small, *sweep)
-    assert code == 0, err
-    assert len(_scores()) == 1
-    assert printed.count("*") == 1
-
-
-def test_a_job_that_fails_beside_others_is_said_once(cli: Any, small: list[str]) -> None:
-    _require(LAUNCHERS["joblib"])
-    others = [one for one in small if not one.startswith("task.name")]
-    sweep = ["-m", "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "task.name=hue,nothing"]
-    code, printed, err = cli("transfer", *others, *sweep, "backbone.kwargs.width=0.125")
-    assert code == 2
-    assert set(_scores()) == {"task.name=hue"}
-    assert err.count("there is no 'nothing'") == 1
-    assert "1 of 2 jobs failed: task.name=nothing" in err
-    assert "failed" in printed
-    assert os.listdir() == ["runs"]
-
-
 # What may be sought
 
 
@@ -368,13 +322,3 @@ def test_what_a_command_will_not_have_is_refused_before_anything_is_loaded(
     assert "there is no such number" in err
     assert said in err
     assert os.listdir() == []
-
-
-def test_what_was_skipped_is_known() -> None:
-    """The plugins that are named here are called so."""
-    for plugin in (OPTUNA, *LAUNCHERS.values()):
-        try:
-            version(plugin.replace("_", "-"))
-        except PackageNotFoundError:
-            continue
-        assert find_spec(f"hydra_plugins.{plugin}") is not None

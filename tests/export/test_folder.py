@@ -58,9 +58,12 @@ _BACKBONES: dict[str, Callable[[], Backbone]] = {
     "small stem, another input": _other,
     "ViT of timm": lambda: load_backbone("random:timm:vit_tiny_patch16_224", **_VIT),
     "timm": lambda: load_backbone("random:timm:resnet10t", crop_size=32),
+    "torchvision, of several versions": lambda: load_backbone("random:torchvision:mnasnet0_5", crop_size=32),
     "torchvision": lambda: load_backbone("random:torchvision:mobilenet_v3_small", crop_size=32),
     "a layer": lambda: _resnet(layer="layer3"),
     "layers": lambda: _resnet(layer=["layer4", "layer2"]),
+    "mean of tokens": lambda: load_backbone("random:timm:vit_tiny_patch16_224", pool="mean", **_VIT),
+    "class token beside the mean": lambda: load_backbone("random:timm:vit_tiny_patch16_224", pool="both", **_VIT),
     "views": lambda: _resnet(views=ViewsConfig(["ventral", "dorsal"], 3)),
     "views of layers": lambda: _resnet(layer=["layer2"], views=ViewsConfig("dorsal", 2)),
     "concat": lambda: _fused("concat"),
@@ -105,7 +108,8 @@ def test_a_folder_is_read_back_as_the_same_backbone(kind: str, tmp_path: Path) -
     assert again.scales_features == backbone.scales_features
     assert again.width_factor == backbone.width_factor
     assert [member.provenance for member in again.members] == [member.provenance for member in backbone.members]
-    assert again.describe()["views"] == backbone.describe()["views"]
+    for key in ("views", "pool", "tokens"):
+        assert again.describe()[key] == backbone.describe()[key]
     assert again.provenance.label == backbone.provenance.label
     assert again.provenance.remarks == backbone.provenance.remarks
     assert again.provenance.checkpoint == str(folder)
@@ -151,7 +155,11 @@ def test_keys_that_an_exported_backbone_reads_and_others(tmp_path: Path) -> None
         (plain, {"name": "resnet18"}, r"backbone\.name=resnet18: .*plain says itself that it is resnet10"),
         (plain, {"kwargs": {"width": 1}}, r"backbone\.kwargs: .*plain says itself how it is built"),
         (plain, {"heads": ["fc"]}, r"backbone\.heads: .*plain says itself"),
-        (layers, {"layer": "layer1"}, r"backbone\.layer=layer1: .* give features of layer2 alone; export it without"),
+        (
+            layers,
+            {"layer": "layer1"},
+            r"backbone\.layer=layer1: .* give features of layer=\['layer2'\] alone; export it without",
+        ),
         (views, {"layer": "layer1"}, r"backbone\.layer=layer1: .* features of views of images; export it without"),
         (views, {"views": ViewsConfig("dorsal")}, "averaged over views already"),
         (fused, {"mean": [0.5] * 3}, r"backbone\.mean: .*f is a fused one, whose members say this"),
@@ -225,6 +233,40 @@ def test_a_strangers_folder_names_no_code_to_run(name: str, tmp_path: Path, monk
     assert not (tmp_path / "ran").exists()
 
 
+def test_code_of_ones_own_is_exported_and_read_where_it_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.py").write_text(
+        "import torch\ndef network():\n"
+        "    return torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    torch.manual_seed(0)
+    backbone = load_backbone("python:mine:network", crop_size=8, trust=True)
+    folder = export(backbone, tmp_path / "exported")
+    with pytest.raises(UserError, match=r"python:mine:network.*backbone\.trust=true allows it"):
+        load_backbone(folder)
+    images = torch.rand(2, 3, 8, 8)
+    assert torch.equal(load_backbone(folder, trust=True)(images), backbone(images))
+    card = (folder / "README.md").read_text()
+    assert 'load_backbone("exported", trust=True)' in card
+    assert "backbone.trust=true" in card
+    assert "to build it would run" in card
+
+
+def test_names_that_are_no_text_are_written_out(tmp_path: Path) -> None:
+    folder = export(_resnet(label="caf\udce9"), tmp_path / "exported")
+    assert load_backbone(folder).provenance.label == "caf\\udce9"
+    assert "caf\\udce9" in (folder / "README.md").read_text()
+
+
+def test_the_file_of_weights_alone_leads_to_its_folder(tmp_path: Path) -> None:
+    folder = export(_resnet(), tmp_path / "exported")
+    with pytest.raises(UserError, match=rf"set backbone\.name .*or backbone\.checkpoint={folder}, which says it"):
+        load_backbone(folder / "model.safetensors")
+    assert load_backbone(folder / "model.safetensors", name="resnet10", kwargs={"width": 0.125}).num_features == 64
+
+
 def test_weights_that_are_not_those_that_were_written(tmp_path: Path) -> None:
     folder = export(_fused("standardized"), tmp_path / "exported")
     file = folder / "model.safetensors"
@@ -293,7 +335,8 @@ def test_timm_reads_the_folder_of_a_network_of_its_own(name: str, tmp_path: Path
 def test_timm_is_not_told_of_what_it_would_not_give(tmp_path: Path) -> None:
     layers = load_backbone("random:timm:resnet10t", crop_size=32, layer=["layer3"])
     averaged = load_backbone("random:timm:resnet10t", crop_size=32, views=ViewsConfig("ventral", 2))
-    for number, backbone in enumerate((layers, averaged, _fused("concat"))):
+    pooled = load_backbone("random:timm:vit_tiny_patch16_224", pool="mean", **_VIT)
+    for number, backbone in enumerate((layers, averaged, pooled, _fused("concat"))):
         folder = export(backbone, tmp_path / str(number))
         assert list(json.loads((folder / "config.json").read_text())) == ["solo_invariance"]
         assert "library_name: solo-invariance\n" in (folder / "README.md").read_text()

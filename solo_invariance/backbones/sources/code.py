@@ -10,10 +10,12 @@ from torch import Tensor, nn
 
 from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.sources.source import Builder, Source
+from solo_invariance.backbones.sources.torchvision import without_classifier
 from solo_invariance.config.backbone import INPUT_CHECKS
 from solo_invariance.errors import UserError, reason_of
 
-_INPUT = "solo_invariance_input"
+_INPUT, _TAKEN_OFF = "solo_invariance_input", "solo_invariance_classifier"
+_CLASSIFIERS = ("fc", "classifier", "head", "heads")
 
 
 class DescribedNetwork(NamedTuple):
@@ -67,11 +69,17 @@ class CodeSource(Source):
             )
         if spec is not None:
             setattr(network, _INPUT, _as_spec(spec, called))
-        return network
+        return _without_classifier(network)
 
     def weights(self, name: str, pretrained: bool) -> dict[str, Any]:
         """Return ``pretrained`` where the function takes it."""
         return {"pretrained": pretrained} if "pretrained" in _parameters(self.function(name)) else {}
+
+    def remarks_on(self, name: str, network: nn.Module) -> tuple[str, ...]:
+        """Return that a classifier was taken off, where one was."""
+        package = getattr(network, _TAKEN_OFF, None)
+        called = self.called(name)
+        return (f"{called}: its classifier, as {package} has it, is taken off",) if isinstance(package, str) else ()
 
     def input_of(self, name: str, kwargs: Mapping[str, Any], network: nn.Module, sha256: str | None) -> InputSpec:
         """Return the input that the function returned with the network; ImageNet's usual one where it did not."""
@@ -100,6 +108,20 @@ class CodeSource(Source):
                 f"take pretrained, and leave them as they are drawn where it is false"
             )
         return network
+
+
+def _without_classifier(network: nn.Module) -> nn.Module:
+    """Return a network of torchvision's or timm's own without its classifier; any other one is as its code wants it."""
+    package = type(network).__module__.partition(".models.")[0]
+    layers = [name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    if package == "torchvision" and layers and layers[-1].partition(".")[0] in _CLASSIFIERS:
+        network = without_classifier(network, hidden=True)
+    elif package == "timm" and getattr(network, "num_classes", None):
+        network.reset_classifier(0)  # type: ignore[operator]
+    else:
+        return network
+    setattr(network, _TAKEN_OFF, package)
+    return network
 
 
 def made_by(function: Callable[..., Any], kwargs: Mapping[str, Any], called: str) -> Any:

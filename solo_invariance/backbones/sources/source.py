@@ -112,6 +112,15 @@ class Source(ABC):
         """
         return build()
 
+    def remarks_on(self, name: str, network: nn.Module) -> tuple[str, ...]:
+        """Return what is to be said of the features that a network gives; nothing where it can be no others.
+
+        Args:
+            name: Of the network, without the prefix of the source.
+            network: Its own.
+        """
+        return ()
+
     def input_of(self, name: str, kwargs: Mapping[str, Any], network: nn.Module, sha256: str | None) -> InputSpec:
         """Return the input that a network is trained on, as its package has it; ImageNet's usual one where it does not.
 

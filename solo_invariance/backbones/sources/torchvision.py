@@ -50,7 +50,7 @@ class Torchvision(Source):
         def build(**kwargs: Any) -> nn.Module:
             _require_weights_at_hand(name, kwargs.get("weights"))
             hidden = kwargs.pop(HIDDEN, False)
-            return _without_classifier(torchvision.models.get_model(name, **kwargs), hidden)
+            return without_classifier(torchvision.models.get_model(name, **kwargs), hidden)
 
         return build
 
@@ -125,8 +125,13 @@ def _require_weights_at_hand(name: str, named: Any) -> None:
         require_reachable(url, f"backbone torchvision:{name}: its weights")
 
 
-def _without_classifier(network: nn.Module, hidden: bool) -> nn.Module:
-    """Return a network whose output is what its last layer of weights was given, or the first of its classifier's."""
+def without_classifier(network: nn.Module, hidden: bool) -> nn.Module:
+    """Return a network whose output is what its last layer of weights was given, or the first of its classifier's.
+
+    Args:
+        network: With a classifier.
+        hidden: Whether the classifier's layers before its last one are kept.
+    """
     last = [name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)][-1]
     if hidden:
         holder, _, name = last.rpartition(".")

@@ -121,10 +121,9 @@ class Transformers(Source):
         with _quiet():
             tower = _parsed(config, name)
             _network_class(tower, name)
-            described = {"model_type": tower.model_type, **_without_no_part(tower.to_diff_dict())}
             processor = _processor_in(folder)
         pooler = kwargs.get("pooler", True)
-        return name, {"config": described, "processor": processor, "pooler": pooler}
+        return name, {"config": config, "processor": processor, "pooler": pooler}
 
     def published(self, name: str, kwargs: Mapping[str, Any]) -> PublishedWeights | None:
         """Return a folder's weights, by the names that transformers gives them today.
@@ -132,7 +131,6 @@ class Transformers(Source):
         Raises:
             UserError: Some of the network's are missing or of another shape, or some are left over that are of no head.
         """
-        transformers = _library()
         folder, path = weights_in(name, f"backbone.name=hf:{name}")
         parsed = _parsed(kwargs["config"], name)
         safetensors = ".safetensors" in path.name
@@ -164,10 +162,9 @@ class Transformers(Source):
         pooler = bool(kwargs.get("pooler", True)) and not unpublished
         _prepare(network, kwargs.get("processor"), pooler)
         revision = revision_of(folder)
-        how = f"hf:{name}: the features are {network.features_are}"
-        why = "" if not unpublished else ", since its pooler was not published"
-        of = f"transformers {transformers.__version__}"
-        remarks = [f"{how}{why} ({of}{f', commit {revision}' if revision else ''})"]
+        remarks = [f"hf:{name}: commit {revision}"] if revision else []
+        if unpublished:
+            remarks.append(f"hf:{name}: its pooler was not published")
         if kwargs.get("processor") is None:
             remarks.append(
                 f"hf:{name}: no preprocessor_config.json says how its images are normalised: ImageNet's mean and std "
@@ -178,13 +175,18 @@ class Transformers(Source):
             sha256_of_weights(path),
             revision,
             {**kwargs, "pooler": pooler},
-            {key: value.float() if value.is_floating_point() else value for key, value in network.state_dict().items()},
+            network.state_dict(),
             tuple(remarks),
         )
 
     def asks_for(self, name: str, kwargs: Mapping[str, Any]) -> str | None:
         """Return that a folder or a hub would be read, where there is no configuration among the arguments."""
         return None if "config" in kwargs else f"read {'a folder' if is_local(name) else 'from a hub'}"
+
+    def remarks_on(self, name: str, network: nn.Module) -> tuple[str, ...]:
+        """Return which of its outputs a network gives as features."""
+        given, by = getattr(network, "features_are", "features"), f"transformers {_library().__version__}"
+        return (f"hf:{name}: gives {given} ({by}), where backbone.pool and backbone.layer choose nothing else",)
 
     def input_of(self, name: str, kwargs: Mapping[str, Any], network: nn.Module, sha256: str | None) -> InputSpec:
         """Return the input that the image processor gives the network.
@@ -199,14 +201,13 @@ class Transformers(Source):
 class _Features:
     """What is added to a class of transformers': it maps images to features, and tells its tokens."""
 
-    pooler_is_used = True
     flips_channels = False
     features_are = ""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features (N, D) of images (N, 3, S, S)."""
         outputs = self._outputs(images)
-        pooled = outputs.get("pooler_output") if self.pooler_is_used else None
+        pooled = outputs.get("pooler_output")
         if pooled is not None:
             return pooled.flatten(1)
         last: Tensor = outputs["last_hidden_state"]
@@ -257,13 +258,12 @@ def _prepare(network: Any, processor: Mapping[str, Any] | None, pooler: bool) ->
     network.__class__ = _features_class(base)  # type: ignore[arg-type]
     network.eval().float()
     network.flips_channels = bool((processor or {}).get("do_flip_channel_order"))
-    network.pooler_is_used = pooler
     if not pooler and isinstance(getattr(network, "pooler", None), nn.Module):
         network.pooler = None  # its weights are none that were trained
     side = _input_of(processor, network.config.to_dict(), "").crop_size
     with torch.no_grad():
         outputs = network._outputs(torch.zeros(1, 3, side, side))
-    if pooler and outputs.get("pooler_output") is not None:
+    if outputs.get("pooler_output") is not None:
         network.features_are = "its pooled output"
     elif outputs["last_hidden_state"].ndim == 4:
         network.features_are = "the mean of its last maps"
@@ -369,7 +369,7 @@ def _processor_in(folder: Path) -> dict[str, Any] | None:
             f"{folder / 'preprocessor_config.json'}: is none of an image processor ({reason_of(error)})"
         ) from error
     # As JSON has it: numbers, texts and lists, as fused checkpoints keep them.
-    values = json.loads(processor.to_json_string())
+    values = json.loads(json.dumps(processor.to_dict(), default=vars))
     return {key: values[key] for key in _PROCESSED if values.get(key) is not None}
 
 

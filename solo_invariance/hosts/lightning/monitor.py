@@ -143,7 +143,7 @@ class MonitorWatcher(Watcher):
         if processes.rank > 0:
             return ""
         resize = resize_for(self.input_spec.crop_size)
-        images = _some_images(self._source(trainer, resize), self.settings, resize)
+        images = self._images(trainer, resize)
         if len(images) < _FEWEST:
             raise UserError(f"{self._of}data: {len(images)} images, at least {_FEWEST} are needed")
         self._monitor = Monitor(images, self.transforms, self.input_spec, self.settings)
@@ -160,15 +160,18 @@ class MonitorWatcher(Watcher):
     def _named(self, name: str) -> str:
         return f"{self.prefix}{name}"
 
-    def _source(self, trainer: Trainer, resize: int) -> ImageSource:
+    def _images(self, trainer: Trainer, resize: int) -> Tensor:
         if self.settings.data is not None:
-            return image_source(self.settings.data, resize)
+            try:
+                return _some_images(image_source(self.settings.data, resize), self.settings, resize)
+            except UserError as error:
+                raise UserError(f"{self._of}data: {error}") from error
         images = run_images(trainer, resize)
         if images is None:
             raise UserError(
                 f"{self._of}data is needed: the run's own images cannot be read without its transforms; give a folder"
             )
-        return images
+        return _some_images(images, self.settings, resize)
 
 
 def _kinds(transforms: Mapping[str, Transform]) -> dict[str, list[str]]:

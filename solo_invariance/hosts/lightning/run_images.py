@@ -5,6 +5,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 from lightning.pytorch import Trainer
 from PIL import Image
 from torch import Tensor, uint8
@@ -13,7 +14,7 @@ from torchvision.datasets.folder import default_loader
 from solo_invariance.data.decoding import reading, resize_short_side, to_rgb, to_tensor
 from solo_invariance.data.images import ImageSource, SelectedImages
 from solo_invariance.errors import UserError, reason_of
-from solo_invariance.families import Canvas
+from solo_invariance.families import Canvas, CanvasImage
 
 
 def run_images(trainer: Trainer, resize: int) -> ImageSource | None:
@@ -68,8 +69,8 @@ class RunImages:
             self._dataset[index]
         except UserError:
             raise
-        except Exception as error:  # after its transform it may expect what only the run's own would have made
-            if self._image is None:
+        except Exception as error:  # of any kind, after a transform that did not do what the run's own does
+            if self._image is None and isinstance(error, OSError):
                 raise UserError(f"{self.name_of(index)}: cannot be read ({reason_of(error)})") from error
         return self._image is not None
 
@@ -77,20 +78,27 @@ class RunImages:
         """Return the dataset's name and the index."""
         return f"{type(self._dataset).__name__} image {index}"
 
-    def _resized(self, given: Any) -> Any:
-        parts = given.values() if isinstance(given, Mapping) else [given]
-        image = next((part for part in parts if isinstance(part, Image.Image) or _is_pixels(part)), None)
+    def _resized(self, *given: Any, **named: Any) -> Any:
+        """Keep the image among what the dataset gives its transform."""
+        parts = [*given, *named.values()]
+        parts += [part for one in parts if isinstance(one, Mapping) for part in one.values()]
+        parts += [part for one in parts if isinstance(one, CanvasImage) for part in one]  # as the embedded host reads
+        image = next(filter(None, map(_picture, parts)), None)
         if image is None:
-            return given
-        if isinstance(image, Tensor):  # uint8, as the embedded data are
-            image = Image.fromarray(image.permute(1, 2, 0).numpy())
+            return given[0] if given else named
         with reading("an image of the dataset"):
             self._image = to_tensor(resize_short_side(to_rgb(image), self._resize))
         return self._image
 
 
-def _is_pixels(part: Any) -> bool:
-    return isinstance(part, Tensor) and part.dtype == uint8 and part.ndim == 3 and part.shape[0] == 3
+def _picture(part: Any) -> Image.Image | None:
+    """Return what is an image: of Pillow's, or bytes (3, H, W) of torch's or (H, W, 3) of NumPy's."""
+    if isinstance(part, Image.Image):
+        return part
+    if isinstance(part, Tensor) and part.dtype == uint8 and part.ndim == 3 and part.shape[0] == 3:
+        part = part.permute(1, 2, 0).numpy()
+    is_array = isinstance(part, np.ndarray) and part.dtype == np.uint8 and part.ndim == 3 and part.shape[2] == 3
+    return Image.fromarray(part) if is_array else None
 
 
 def datasets_of(held: Any) -> Iterator[Any]:

@@ -232,8 +232,8 @@ def unchanged_random_states() -> Iterator[None]:
 
 @contextmanager
 def _as_if_nothing_was_done() -> Iterator[None]:
-    """Work as between two training steps, also within a validation, which runs in inference mode."""
-    with unchanged_random_states(), torch.inference_mode(False), torch.enable_grad():
+    """Work as between two training steps, also within a validation, which runs without gradients."""
+    with unchanged_random_states(), torch.enable_grad():
         yield
 
 
@@ -274,7 +274,7 @@ def _when(every: int) -> str:
 def _loggers(trainer: Trainer) -> str:
     """Where the numbers go, for a reader."""
     places = [
-        " in ".join(filter(None, (type(logger).__name__, logger.log_dir or logger.save_dir)))
+        " in ".join(str(part) for part in (type(logger).__name__, logger.log_dir or logger.save_dir) if part)
         for logger in trainer.loggers
     ]
     return ", ".join(places) or "callback_metrics alone: the run has no logger"

@@ -208,6 +208,24 @@ def _refuse(url: str, what: str) -> None:
     raise UserError(f"{what} cannot be reached")
 
 
+@pytest.mark.parametrize("package", ["torchvision.models", "timm.models.resnet"])
+def test_classifiers_of_the_two_packages_are_taken_off(here: Path, package: str) -> None:
+    code = f"from {package} import resnet18\n\ndef net():\n    return resnet18(num_classes=5)\n"
+    (here / "classify.py").write_text(code)
+    backbone = load_backbone("python:classify:net")
+    assert backbone.num_features == 512
+    first = package.partition(".")[0]
+    assert backbone.describe()["remarks"] == [f"python:classify:net: its classifier, as {first} has it, is taken off"]
+    del sys.modules["classify"]
+    (here / "classify.py").write_text(
+        f"from {package} import resnet18\nfrom torch import nn\n\ndef net():\n    net = resnet18(num_classes=5)\n"
+        "    net.fc = nn.Identity()\n    net.num_classes = 0\n    return net\n"
+    )
+    own = load_backbone("python:classify:net")
+    assert (own.num_features, own.describe()["remarks"]) == (512, [])
+    del sys.modules["classify"]
+
+
 def test_two_repositories_have_a_module_of_the_same_name_each(repository: Path) -> None:
     other = repository.parent / "other"
     other.mkdir()

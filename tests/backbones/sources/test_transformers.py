@@ -98,7 +98,7 @@ _CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any], Callable[[Any], An
         lambda: T.ViTImageProcessor(**_WHOLE),
         lambda m: m.vit,
         _first,
-        "its class token, since its pooler was not published",
+        "its class token",
     ),
     "dinov2 of another size": (
         lambda: _dinov2(T.Dinov2Config, T.Dinov2Model, image_size=56),
@@ -126,14 +126,14 @@ _CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any], Callable[[Any], An
         lambda: T.BeitImageProcessor(**_WHOLE),
         lambda m: m,
         lambda m, pixels: m(pixels).last_hidden_state[:, 1:].mean(1),
-        "the mean of its patches' tokens, since its pooler was not published",
+        "the mean of its patches' tokens",
     ),
     "deit": (
         lambda: T.DeiTForImageClassificationWithTeacher(T.DeiTConfig(**_VIT)),
         lambda: T.DeiTImageProcessor(**_CROPPED),
         lambda m: m.deit,
         _first,
-        "its class token, since its pooler was not published",
+        "its class token",
     ),
     "swin": (
         lambda: T.SwinModel(T.SwinConfig(**_SWIN)),
@@ -188,6 +188,9 @@ _CASES: dict[str, tuple[Callable[[], Any], Callable[[], Any], Callable[[Any], An
 }
 
 
+_WITHOUT_POOLER = ("vit with a classifier", "beit without its pooler", "deit")
+
+
 def _drawn(model: Any) -> Any:
     """Weights as different from each other as trained ones, so that nothing is the same by chance."""
     generator = torch.Generator().manual_seed(0)
@@ -239,7 +242,9 @@ def test_features_are_those_of_transformers(kind: str, published: Callable[..., 
     crop = pixels * backbone.std + backbone.mean
     torch.testing.assert_close(backbone(crop.clamp(0, 1)), expected, atol=2e-5, rtol=1e-4)
     assert spec.crop_size == 32
-    assert said in backbone.describe()["remarks"][0]
+    remarks = backbone.describe()["remarks"]
+    assert remarks[0].startswith(f"hf:{folder}: gives {said} (transformers {T.__version__}), where backbone.pool and")
+    assert (f"hf:{folder}: its pooler was not published" in remarks) == (kind in _WITHOUT_POOLER)
     assert torch.equal(backbone(image[None]), backbone(image[None]))
 
 
@@ -434,6 +439,19 @@ def test_layers_by_their_names(published: Callable[..., tuple[Path, Any]]) -> No
     with torch.no_grad():
         hidden = model((images - 0.5) / 0.5, output_hidden_states=True).hidden_states[1]
     torch.testing.assert_close(load_backbone(f"hf:{folder}", layer="layers.0")(images), hidden.mean(1))
+
+
+@pytest.mark.parametrize(("kind", "prefix"), [("vit", 1), ("dinov2 with registers", 4), ("clip", 1), ("mae", 1)])
+def test_tokens_are_pooled_as_is_asked_for(kind: str, prefix: int, published: Callable[..., tuple[Path, Any]]) -> None:
+    folder, _ = published(kind)
+    images = torch.rand(2, 3, 32, 32)
+    own = load_backbone(f"hf:{folder}")
+    with torch.no_grad():
+        tokens = own.network.forward_features((images - own.mean) / own.std)  # type: ignore[operator]
+    assert tokens.shape == (2, prefix + 16, 32)
+    first, patches = tokens[:, 0], tokens[:, prefix:].mean(1)
+    for pool, expected in (("cls", first), ("mean", patches), ("both", torch.cat([first, patches], 1))):
+        torch.testing.assert_close(load_backbone(f"hf:{folder}", pool=pool)(images), expected)
 
 
 def test_features_are_kept_by_the_weights(published: Callable[..., tuple[Path, Any]]) -> None:

@@ -128,7 +128,7 @@ def saved_backbone(path: str | Path) -> nn.Module:
 def test_the_run_is_that_of_one_that_is_not_watched(tmp_path: Path, validated: bool) -> None:
     ends = []
     for name, monitors in (("plain", []), ("watched", [InvarianceMonitor(**WATCH)])):
-        checkpoint = ModelCheckpoint(tmp_path / name / "saved", filename="end")
+        checkpoint = ModelCheckpoint(str(tmp_path / name / "saved"), filename="end")
         trainer = fit(tmp_path / name, *monitors, checkpoint, validated=validated)
         content = torch.load(tmp_path / name / "saved" / "end.ckpt", weights_only=True)
         states = content.pop("callbacks")
@@ -153,8 +153,8 @@ def test_the_run_is_that_of_one_that_is_not_watched(tmp_path: Path, validated: b
 def test_a_checkpoint_is_chosen_by_the_number_of_the_weights_in_it(
     tmp_path: Path, every: int, validated: bool, arguments: Any, on_train_epoch_end: bool | None
 ) -> None:
-    best = ModelCheckpoint(tmp_path / "saved", "best", HUE, mode="max", save_on_train_epoch_end=on_train_epoch_end)
-    three = ModelCheckpoint(tmp_path / "three", "{epoch}", HUE, mode="min", save_top_k=3)
+    best = ModelCheckpoint(str(tmp_path / "saved"), "best", HUE, mode="max", save_on_train_epoch_end=on_train_epoch_end)
+    three = ModelCheckpoint(str(tmp_path / "three"), "{epoch}", HUE, mode="min", save_top_k=3)
     fit(
         tmp_path,
         best,
@@ -208,7 +208,7 @@ def test_early_stopping_is_patient_in_epochs_that_are_not_measured(
     numbers = iter([0.1, 0.2, 0.3, 0.25, 0.2, 0.1])
     monkeypatch.setattr(Monitor, "measure", lambda *_: {HUE: next(numbers)})
     early = EarlyStopping(HUE, mode="max", patience=3, divergence_threshold=divergence)
-    best = ModelCheckpoint(tmp_path / "saved", "best", HUE, mode="max")
+    best = ModelCheckpoint(str(tmp_path / "saved"), "best", HUE, mode="max")
     monitor = InvarianceMonitor(**{**WATCH, "every": 2})
     trainer = fit(tmp_path, early, monitor, best, validated=validated, max_epochs=20)
     # Measured after 2, 4 and 6; 7, 8 and 9 are no better; the last weights are measured, too.
@@ -224,6 +224,30 @@ def test_the_last_weights_are_measured_however_a_run_ends(tmp_path: Path) -> Non
     assert float(trainer.callback_metrics[HUE]) == pytest.approx(hue_of(trainer.lightning_module.backbone), abs=1e-5)
 
 
+def test_the_last_weights_are_measured_in_time_for_a_checkpoint(tmp_path: Path) -> None:
+    """Of a run that ends by steps, at the end of an epoch and before."""
+    for steps in (6, 8):
+        best = ModelCheckpoint(str(tmp_path / f"{steps}"), "best", HUE, mode="max")
+        monitor = InvarianceMonitor(**{**WATCH, "every": 100})
+        fit(tmp_path / f"logs{steps}", monitor, best, max_epochs=-1, max_steps=steps)
+        assert hue_of(saved_backbone(best.best_model_path)) == pytest.approx(float(best.best_model_score), abs=1e-5)  # type: ignore[arg-type]
+
+
+def test_what_is_measured_in_a_validation_may_need_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Validation runs without them, and a probe is fitted by them."""
+
+    def fitted(self: Monitor, network: nn.Module) -> dict[str, float]:
+        kept.append(torch.zeros(2, requires_grad=True))
+        for one in kept:
+            (one.square().sum() + one.sum()).backward()
+        return {HUE: float(kept[0].grad.sum())}  # type: ignore[union-attr]
+
+    kept: list[Tensor] = []
+    monkeypatch.setattr(Monitor, "measure", fitted)
+    trainer = fit(tmp_path, InvarianceMonitor(**WATCH), validated=True)
+    assert float(trainer.callback_metrics[HUE]) == 6
+
+
 def test_what_fails_leaves_nothing_that_a_checkpoint_could_be_chosen_by(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -235,7 +259,7 @@ def test_what_fails_leaves_nothing_that_a_checkpoint_could_be_chosen_by(
         return real(self, network)
 
     monkeypatch.setattr(Monitor, "measure", second_fails)
-    every = ModelCheckpoint(tmp_path / "saved", "{epoch}", HUE, mode="max", save_top_k=2)
+    every = ModelCheckpoint(str(tmp_path / "saved"), "{epoch}", HUE, mode="max", save_top_k=2)
     with pytest.warns(UserWarning, match="InvarianceMonitor: nothing measured after 2 epochs: OSError: the disk is f"):
         fit(tmp_path, InvarianceMonitor(**WATCH), every)
     assert {Path(path).name for path in every.best_k_models} == {"epoch=0.ckpt", "epoch=2.ckpt"}
@@ -439,9 +463,17 @@ class Named(Dataset[Any]):
         return [image, label] if self.transform is None else self.transform(sample)
 
 
+class Arrays(Photographs):
+    """Gives its transform arrays by name, as albumentations wants them."""
+
+    def __getitem__(self, index: int) -> Any:
+        return self.transform(image=self.images[index].permute(1, 2, 0).numpy())["image"], 0
+
+
 @pytest.mark.parametrize(
     "dataset",
     [
+        Arrays(IMAGES, lambda image: {"image": torch.from_numpy(image).permute(2, 0, 1) / 255}),
         Dictionaries(IMAGES, lambda sample: [sample["image"][:, :32, :32] / 255, sample["label"]]),
         Named(Photographs(IMAGES, _refuse)),
         Named(Subset(Photographs(torch.cat([IMAGES, IMAGES]), _refuse), range(24, 48))),  # type: ignore[arg-type]
@@ -481,7 +513,17 @@ class Views(Dataset[Any]):
         return [torch.rand(3, 32, 32), torch.rand(3, 32, 32)]
 
 
-@pytest.mark.parametrize("dataset", [Views(), Photographs(torch.rand(8, 4))])
+class Streamed(Photographs):
+    """Has a transform and a length, and no images by their number."""
+
+    def __getitem__(self, index: int) -> Any:
+        raise NotImplementedError
+
+    def __getitems__(self, indices: list[int]) -> list[Tensor]:
+        return [torch.rand(3, 32, 32) for _ in indices]
+
+
+@pytest.mark.parametrize("dataset", [Views(), Photographs(torch.rand(8, 4)), Streamed()])
 def test_images_that_cannot_be_read_are_asked_for(tmp_path: Path, dataset: Any) -> None:
     with pytest.raises(UserError, match=r"^InvarianceMonitor: data is needed: the run's own images cannot be read"):
         _read(tmp_path, DataLoader(dataset, batch_size=4))
@@ -553,7 +595,7 @@ def test_trainers_of_the_other_package_take_it(tmp_path: Path) -> None:
             other.LightningModule.__init__(self)
             self.backbone, self.head = Method().backbone, Method().head
 
-    best = other.callbacks.ModelCheckpoint(tmp_path / "saved", "best", HUE, mode="max")
+    best = other.callbacks.ModelCheckpoint(str(tmp_path / "saved"), "best", HUE, mode="max")
     monitors = [InvarianceMonitor(**WATCH), InvarianceMonitor(**WATCH, prefix="again/")]
     logger = other.loggers.CSVLogger(tmp_path)
     trainer = fit(
@@ -634,7 +676,7 @@ for validated in (True, False):
                                 if name.startswith("invariance")},
                     "best": best.best_model_path, "score": float(best.best_model_score)},
                    OUT / f"{validated}-{trainer.global_rank}.pt")
-    best = ModelCheckpoint(OUT / f"saved{validated}", "best", HUE, mode="max")
+    best = ModelCheckpoint(str(OUT / f"saved{validated}"), "best", HUE, mode="max")
     fit(InvarianceMonitor(**WATCH), best, validated=validated, on_end=write)
 
 real = MonitorWatcher.prepare, MonitorWatcher.measure

@@ -178,6 +178,13 @@ def test_the_best_checkpoint_is_that_of_a_number_that_is_logged(tmp_path: Path) 
     assert torch.load(next(tmp_path.rglob("*best.ckpt")), weights_only=True)["epoch"] == ends.index(min(ends))
 
 
+def test_faiss_that_is_missing_is_said_before_training(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(UserError, match=r"^invariance\.transfer: probe=knn needs faiss: pip install"):
+        _pretrain(tmp_path, *_WATCH, "invariance.transfer.tasks=[shape]", "invariance.transfer.probe=knn")
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
 class _Images(Dataset[Tensor]):
     """Augmented in the workers by draws from all global random states."""
 

@@ -173,7 +173,7 @@ assert main(["transfer", f"backbone.checkpoint={fused}", *task, f"out={out}/out"
 def test_a_third_partys_backbone_is_measured_by_its_name(environment: Path) -> None:
     script = """
 import sys, torch
-from solo_invariance import load_backbone, random_init_of
+from solo_invariance.backbones import load_backbone, random_init_of
 from solo_invariance.cli import main
 out = sys.argv[1]
 edges = load_backbone("edges", kwargs={"directions": 4})

@@ -82,12 +82,9 @@ def _require_nothing_else(folder: Path, backbone: Backbone, config: BackboneConf
     asked = {key: value for key in ("layer", "pool") if (value := getattr(config, key)) is not None}
     if asked and (backbone.network is not backbone.whole_network or backbone.views is not None):
         key, value = next(iter(asked.items()))
-        gives = "views of images" if backbone.views is not None else _in_words(choice_of(backbone.network))
+        names = ", ".join(filter(None, backbone.layers)) or f"its tokens, pool={choice_of(backbone.network)['pool']},"
+        gives = "views of images" if backbone.views is not None else f"{names} alone"
         raise UserError(f"backbone.{key}={value}: {folder} was exported to give features of {gives}; export it without")
-
-
-def _in_words(choice: Mapping[str, Any]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in choice.items() if value is not None) + " alone"
 
 
 def _with_input(backbone: Backbone, config: BackboneConfig) -> Backbone:

@@ -179,7 +179,7 @@ def _published_in(folder: Path, config: BackboneConfig) -> Backbone:
         if str(folder) in str(error) and isinstance(error, UserError):
             raise
         raise UserError(f"{folder / CONFIG}: {reason_of(error)}") from error
-    backbone.provenance = replace(backbone.provenance, checkpoint=str(folder))
+    backbone.provenance = replace(backbone.provenance, label=str(config.label), checkpoint=str(folder))
     return backbone
 
 

@@ -103,6 +103,9 @@ class BackboneConfig(Checked):
             self.weights = named["weights"]
         super().__post_init__()
         self._check_input()
+        for name, value in (("weights" if key is None else "key", self.weights), ("heads", self.heads)):
+            if self.checkpoint is None and value:
+                raise UserError(f"backbone.{name}: says what of a checkpoint is loaded; set backbone.checkpoint too")
         self._check_pooling()
         if self.layer is None:
             return
@@ -139,9 +142,6 @@ class BackboneConfig(Checked):
             if statistic is not None and not 0 <= min(statistic) <= max(statistic) <= 1:
                 hint = "; these are for 0 to 255, divide them by 255" if min(statistic) > 1 else ""
                 raise UserError(f"backbone.{key}={statistic}: expected numbers between 0 and 1{hint}")
-        for name in ("weights", "heads"):
-            if self.checkpoint is None and getattr(self, name):
-                raise UserError(f"backbone.{name}: says what of a checkpoint is loaded; set backbone.checkpoint too")
 
 
 def config_of(source: Path | str) -> BackboneConfig:

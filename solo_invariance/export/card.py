@@ -86,13 +86,16 @@ def _facts(written: Written) -> Iterator[tuple[str, str]]:
             yield "made of" if number == 0 else "", fact
     if list(backbone.layers) != [""]:
         yield "layers", ", ".join(f"{_code(name)} ({width})" for name, width in backbone.layers.items())
-    views = backbone.describe()["views"]
+    described = backbone.describe()
+    if described["pool"] is not None:
+        yield "of its tokens", _code(" ".join(filter(None, (described["pool"], described["tokens"]))))
+    views = described["views"]
     if views is not None:
         yield "averaged over", f"{views['num_views']} views of each image by {_code(views['family'])}"
     yield "input", _input(backbone)
     yield "parameters", f"{sum(one.numel() for one in backbone.whole_network.parameters()):,}"
     yield _code(WEIGHTS), f"sha256 {_code(written.content['sha256'])}"
-    for remark in backbone.describe()["remarks"]:
+    for remark in described["remarks"]:
         yield "remark", _text(remark)
     yield "written by", f"solo-invariance {written.content['versions']['solo-invariance']}"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from solo_invariance.backbones import Backbone, load_backbone
-from solo_invariance.backbones.chosen import layers_of, pooling_of
+from solo_invariance.backbones.chosen import choice_of
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_text, require_texts
 from solo_invariance.config.export import is_program, require_license, require_place
@@ -141,17 +141,14 @@ def _results_of(backbone: Backbone, measured: Sequence[Path | str]) -> Iterator[
 
 def _is_of(result: _Result, backbone: Backbone) -> bool:
     """Return whether a result is of these weights, of the layers that are exported and in the same way."""
-    said, now = result.backbone, backbone.describe()
-    keys = ("sha256", "key") if said.sha256 else ("sha256", "name")
-    names = layers_of(backbone.network)
-    layers = [names] if names is None or isinstance(names, str) else names
+    said, now, chosen = result.backbone, backbone.describe(), choice_of(backbone.network)
+    layers = chosen["layer"] if isinstance(chosen["layer"], list) else [chosen["layer"]]
     width = backbone.layers.get(said.layer or "", backbone.num_features)
     return (
         not said.untrained
-        and all(getattr(said, key) == now[key] for key in keys)
+        and all(getattr(said, key) == now[key] for key in (("sha256", "key") if said.sha256 else ("sha256", "name")))
         and (said.layer in layers and said.num_features == width)
+        # Older results do not say how tokens became features: it could not be chosen.
+        and all(getattr(said, key) in (now[key], chosen[key]) for key in ("pool", "tokens"))
         and json.dumps(said.views) == json.dumps(now["views"])
-        # Older results do not say how the network itself pools its tokens.
-        and said.pool in (now["pool"], pooling_of(backbone.network).pool)
-        and said.tokens == now["tokens"]
     )

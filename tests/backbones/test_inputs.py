@@ -140,7 +140,7 @@ def test_values_that_are_none(keys: dict[str, Any], message: str) -> None:
 
 
 def test_keys_of_a_checkpoint_are_not_read_without_one() -> None:
-    for keys in ({"key": "teacher"}, {"heads": ["g"]}):
+    for keys in ({"weights": "teacher"}, {"key": "teacher"}, {"heads": ["g"]}):
         with pytest.raises(UserError, match=rf"backbone\.{next(iter(keys))}: .*set backbone\.checkpoint"):
             BackboneConfig(name="random:resnet10", **keys)
 

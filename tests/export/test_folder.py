@@ -62,6 +62,8 @@ _BACKBONES: dict[str, Callable[[], Backbone]] = {
     "torchvision": lambda: load_backbone("random:torchvision:mobilenet_v3_small", crop_size=32),
     "a layer": lambda: _resnet(layer="layer3"),
     "layers": lambda: _resnet(layer=["layer4", "layer2"]),
+    "mean of tokens": lambda: load_backbone("random:timm:vit_tiny_patch16_224", pool="mean", **_VIT),
+    "class token beside the mean": lambda: load_backbone("random:timm:vit_tiny_patch16_224", pool="both", **_VIT),
     "views": lambda: _resnet(views=ViewsConfig(["ventral", "dorsal"], 3)),
     "views of layers": lambda: _resnet(layer=["layer2"], views=ViewsConfig("dorsal", 2)),
     "concat": lambda: _fused("concat"),
@@ -106,7 +108,8 @@ def test_a_folder_is_read_back_as_the_same_backbone(kind: str, tmp_path: Path) -
     assert again.scales_features == backbone.scales_features
     assert again.width_factor == backbone.width_factor
     assert [member.provenance for member in again.members] == [member.provenance for member in backbone.members]
-    assert again.describe()["views"] == backbone.describe()["views"]
+    for key in ("views", "pool", "tokens"):
+        assert again.describe()[key] == backbone.describe()[key]
     assert again.provenance.label == backbone.provenance.label
     assert again.provenance.remarks == backbone.provenance.remarks
     assert again.provenance.checkpoint == str(folder)
@@ -152,7 +155,11 @@ def test_keys_that_an_exported_backbone_reads_and_others(tmp_path: Path) -> None
         (plain, {"name": "resnet18"}, r"backbone\.name=resnet18: .*plain says itself that it is resnet10"),
         (plain, {"kwargs": {"width": 1}}, r"backbone\.kwargs: .*plain says itself how it is built"),
         (plain, {"heads": ["fc"]}, r"backbone\.heads: .*plain says itself"),
-        (layers, {"layer": "layer1"}, r"backbone\.layer=layer1: .* give features of layer2 alone; export it without"),
+        (
+            layers,
+            {"layer": "layer1"},
+            r"backbone\.layer=layer1: .* give features of layer=\['layer2'\] alone; export it without",
+        ),
         (views, {"layer": "layer1"}, r"backbone\.layer=layer1: .* features of views of images; export it without"),
         (views, {"views": ViewsConfig("dorsal")}, "averaged over views already"),
         (fused, {"mean": [0.5] * 3}, r"backbone\.mean: .*f is a fused one, whose members say this"),
@@ -328,7 +335,8 @@ def test_timm_reads_the_folder_of_a_network_of_its_own(name: str, tmp_path: Path
 def test_timm_is_not_told_of_what_it_would_not_give(tmp_path: Path) -> None:
     layers = load_backbone("random:timm:resnet10t", crop_size=32, layer=["layer3"])
     averaged = load_backbone("random:timm:resnet10t", crop_size=32, views=ViewsConfig("ventral", 2))
-    for number, backbone in enumerate((layers, averaged, _fused("concat"))):
+    pooled = load_backbone("random:timm:vit_tiny_patch16_224", pool="mean", **_VIT)
+    for number, backbone in enumerate((layers, averaged, pooled, _fused("concat"))):
         folder = export(backbone, tmp_path / str(number))
         assert list(json.loads((folder / "config.json").read_text())) == ["solo_invariance"]
         assert "library_name: solo-invariance\n" in (folder / "README.md").read_text()

@@ -121,10 +121,9 @@ class Transformers(Source):
         with _quiet():
             tower = _parsed(config, name)
             _network_class(tower, name)
-            described = {"model_type": tower.model_type, **_without_no_part(tower.to_diff_dict())}
             processor = _processor_in(folder)
         pooler = kwargs.get("pooler", True)
-        return name, {"config": described, "processor": processor, "pooler": pooler}
+        return name, {"config": config, "processor": processor, "pooler": pooler}
 
     def published(self, name: str, kwargs: Mapping[str, Any]) -> PublishedWeights | None:
         """Return a folder's weights, by the names that transformers gives them today.
@@ -176,7 +175,7 @@ class Transformers(Source):
             sha256_of_weights(path),
             revision,
             {**kwargs, "pooler": pooler},
-            {key: value.float() if value.is_floating_point() else value for key, value in network.state_dict().items()},
+            network.state_dict(),
             tuple(remarks),
         )
 
@@ -202,14 +201,13 @@ class Transformers(Source):
 class _Features:
     """What is added to a class of transformers': it maps images to features, and tells its tokens."""
 
-    pooler_is_used = True
     flips_channels = False
     features_are = ""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the features (N, D) of images (N, 3, S, S)."""
         outputs = self._outputs(images)
-        pooled = outputs.get("pooler_output") if self.pooler_is_used else None
+        pooled = outputs.get("pooler_output")
         if pooled is not None:
             return pooled.flatten(1)
         last: Tensor = outputs["last_hidden_state"]
@@ -260,13 +258,12 @@ def _prepare(network: Any, processor: Mapping[str, Any] | None, pooler: bool) ->
     network.__class__ = _features_class(base)  # type: ignore[arg-type]
     network.eval().float()
     network.flips_channels = bool((processor or {}).get("do_flip_channel_order"))
-    network.pooler_is_used = pooler
     if not pooler and isinstance(getattr(network, "pooler", None), nn.Module):
         network.pooler = None  # its weights are none that were trained
     side = _input_of(processor, network.config.to_dict(), "").crop_size
     with torch.no_grad():
         outputs = network._outputs(torch.zeros(1, 3, side, side))
-    if pooler and outputs.get("pooler_output") is not None:
+    if outputs.get("pooler_output") is not None:
         network.features_are = "its pooled output"
     elif outputs["last_hidden_state"].ndim == 4:
         network.features_are = "the mean of its last maps"

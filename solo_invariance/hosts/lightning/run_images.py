@@ -14,7 +14,7 @@ from torchvision.datasets.folder import default_loader
 from solo_invariance.data.decoding import reading, resize_short_side, to_rgb, to_tensor
 from solo_invariance.data.images import ImageSource, SelectedImages
 from solo_invariance.errors import UserError, reason_of
-from solo_invariance.families import Canvas
+from solo_invariance.families import Canvas, CanvasImage
 
 
 def run_images(trainer: Trainer, resize: int) -> ImageSource | None:
@@ -82,6 +82,7 @@ class RunImages:
         """Keep the image among what the dataset gives its transform."""
         parts = [*given, *named.values()]
         parts += [part for one in parts if isinstance(one, Mapping) for part in one.values()]
+        parts += [part for one in parts if isinstance(one, CanvasImage) for part in one]  # as the embedded host reads
         image = next(filter(None, map(_picture, parts)), None)
         if image is None:
             return given[0] if given else named

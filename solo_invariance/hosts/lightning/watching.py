@@ -232,8 +232,8 @@ def unchanged_random_states() -> Iterator[None]:
 
 @contextmanager
 def _as_if_nothing_was_done() -> Iterator[None]:
-    """Work as between two training steps, also within a validation, which runs in inference mode."""
-    with unchanged_random_states(), torch.inference_mode(False), torch.enable_grad():
+    """Work as between two training steps, also within a validation, which runs without gradients."""
+    with unchanged_random_states(), torch.enable_grad():
         yield
 
 

@@ -234,7 +234,7 @@ def test_the_last_weights_are_measured_in_time_for_a_checkpoint(tmp_path: Path) 
 
 
 def test_what_is_measured_in_a_validation_may_need_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Validation runs in inference mode, whose tensors no later step may change or differentiate."""
+    """Validation runs without them, and a probe is fitted by them."""
 
     def fitted(self: Monitor, network: nn.Module) -> dict[str, float]:
         kept.append(torch.zeros(2, requires_grad=True))

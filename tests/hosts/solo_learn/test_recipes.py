@@ -12,6 +12,7 @@ import yaml
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 
+from solo_invariance.backbones import load_backbone
 from solo_invariance.hosts.augmentations import crop_pipeline_from_config
 
 RECIPES = Path(__file__).parents[3] / "examples" / "solo_learn"
@@ -122,6 +123,41 @@ def test_a_recipe_runs(file: Path, solo_learn: Path, photo_folder: Path, tmp_pat
     assert [entry["num_crops"] for entry in args["augmentations"]] == [
         int(n) for n in re.findall(r"(\d) x", fingerprint)
     ]
+
+
+@pytest.mark.host
+@pytest.mark.filterwarnings("ignore")  # solo-learn imports timm by older names
+@pytest.mark.parametrize("any_size", [False, True])
+def test_a_vision_transformer_with_small_crops(
+    solo_learn: Path, photo_folder: Path, tmp_path: Path, run_host: Any, any_size: bool
+) -> None:
+    """solo-learn builds them for images of one size, unless timm is told otherwise (solo-learn, issue 154)."""
+    done = run_host(
+        "main_pretrain.py",
+        f"--config-path={RECIPES / 'cifar'}",
+        "--config-name=dino_multicrop",
+        "data.dataset=custom",
+        f"data.train_path={photo_folder / 'train'}",
+        "data.val_path=null",
+        "+invariance.crop_size=32",
+        "+invariance.small_crop_size=16",
+        "backbone.name=vit_tiny",
+        "+backbone.kwargs.img_size=32",
+        *(["+backbone.kwargs.dynamic_img_size=True"] if any_size else []),
+        "method_kwargs.proj_hidden_dim=32",
+        "method_kwargs.proj_output_dim=16",
+        "++method_kwargs.warmup_teacher_temperature_epochs=0",
+        "max_epochs=1",
+        "+limit_train_batches=2",
+        f"checkpoint.dir={tmp_path}",
+        fails=not any_size,
+    )
+    if not any_size:
+        assert "Input height (16) doesn't match model (32)" in done.stderr
+        return
+    checkpoint = next(tmp_path.rglob("*.ckpt"))
+    features = [load_backbone(checkpoint, crop_size=size, pool="both") for size in (32, 16)]
+    assert [backbone.num_features for backbone in features] == [2 * 192] * 2
 
 
 def test_the_readme_has_commands() -> None:

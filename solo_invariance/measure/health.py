@@ -87,8 +87,8 @@ def measure_health(metric: FeatureMetric, moments: Moments) -> Health:
         ValueError: The features are too few, or do not vary enough.
     """
     value = metric.value(moments)
-    if moments.sample is None or len(moments.sample) < 2:
-        raise ValueError("of single images nothing is kept")
+    if moments.sample is None or moments.num_images < 3:
+        raise ValueError("an error is told by leaving out images, of which two at least are left")
     count = min(_BLOCKS, len(moments.sample))
     size = len(moments.sample) // count
     blocks = moments.sample[: count * size].split(size)

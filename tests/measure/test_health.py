@@ -82,6 +82,15 @@ def test_what_a_block_leaves_are_the_moments_of_the_others(monkeypatch: pytest.M
         torch.testing.assert_close(tuple(found[:3]), tuple(feature_statistics(others)[:3]), rtol=1e-9, atol=1e-9)
 
 
+def test_what_is_left_of_two_images_says_no_error() -> None:
+    features = _draw(3, 4, 0)
+    assert measure_health(RankMe(1), _moments(features)).estimate.standard_error > 0
+    with pytest.raises(ValueError, match="two at least are left"):
+        measure_health(RankMe(1), _moments(features[:2]))
+    with pytest.raises(ValueError, match="two at least are left"):
+        measure_health(RankMe(1), feature_statistics(features))  # of which no single image is known
+
+
 def test_an_interval_of_few_blocks_is_students() -> None:
     low, high = estimate_by_blocks(1.0, 0.1, 16)[2:4]
     assert (low, high) == pytest.approx((1 - 0.2131449, 1 + 0.2131449))  # t of 15 degrees of freedom, from tables

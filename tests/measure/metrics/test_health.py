@@ -73,6 +73,14 @@ def test_streamed_in_batches_it_is_the_functional_twin(metric: Any, twin: Any, s
         assert running.compute().item() == pytest.approx(twin(features).item(), rel=1e-6)
 
 
+def test_streamed_it_keeps_its_range() -> None:
+    features = _features(300, 40)
+    running = AlphaReQ(40, first=3, last=20)
+    running.update(features)
+    assert running.compute().item() == pytest.approx(alpha_req(features, 3, 20).item(), rel=1e-6)
+    assert running.compute().item() != pytest.approx(alpha_req(features).item(), rel=1e-3)
+
+
 @BOTH
 def test_an_origin_and_what_it_saw_before_a_reset_change_nothing(metric: Any, twin: Any) -> None:
     features = _features(300, 40)

@@ -9,6 +9,7 @@ _FOLDER = "reference/api"
 PACKAGES = (
     "solo_invariance",
     "solo_invariance.backbones",
+    "solo_invariance.backbones.namings",
     "solo_invariance.backbones.sources",
     "solo_invariance.data",
     "solo_invariance.families",

@@ -313,7 +313,7 @@ def _parsed(config: Mapping[str, Any], name: str) -> Any:
             f"backbone.name=hf:{name}: its config.json says model_type {kind!r}, which transformers "
             f"{transformers.__version__} does not have; code that comes with a model is not run"
         )
-    if any(plain.get(key) for key in _OF_ANOTHER_NETWORK):
+    if kind.startswith("timm_") or any(plain.get(key) for key in _OF_ANOTHER_NETWORK):
         raise UserError(f"backbone.name=hf:{name}: a {kind} is built around another network; name that one")
     try:
         parsed = known[kind](**plain)

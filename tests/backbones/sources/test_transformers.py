@@ -373,6 +373,7 @@ def test_no_code_of_a_folder_runs(published: Callable[..., tuple[Path, Any]], tm
     [
         ({"model_type": "bert"}, "a bert is no network of colour images"),
         ({"model_type": "dpt", "backbone": "org/other"}, "a dpt is built around another network"),
+        ({"model_type": "timm_wrapper", "architecture": "hf-hub:org/other"}, "a timm_wrapper is built around another"),
         ({"architecture": "resnet18", "pretrained_cfg": {}}, r"is timm's; write backbone\.name=timm:local-dir:"),
         ({"model_type": "vit", "hidden_size": "wide"}, r"its config\.json is none of a vit's"),
         ({"model_type": "vit", "num_channels": 1}, "no network of colour images"),

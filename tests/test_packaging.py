@@ -184,7 +184,7 @@ assert fine[0] > 20 * fine[1] and fine[2] > 20 * fine[3], fine
 assert edges.input_spec.crop_size == 64
 assert not torch.allclose(random_init_of(edges, 0)(stripes), edges(stripes))
 assert main(["fuse", "members=[edges,random:resnet10]", f"out={out}/edges.ckpt"]) == 0
-data = ["data.name=latent_scenes", "data.num_images=20", "num_images=4", "k=4", "transforms=[rotation]", "cache=false"]
+data = ["data.name=latent_scenes", "data.num_images=20", "num_images=4", "k=4", "transforms=[rotation]"]
 file = f"backbone.checkpoint={out}/edges.ckpt"
 assert main(["measure", "backbone.name=edges", "twin=true", *data, f"out={out}/edges"]) == 0
 try:

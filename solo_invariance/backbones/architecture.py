@@ -194,5 +194,7 @@ def num_features_of(network: nn.Module, crop_size: int) -> int:
         ) from error
     network.train(training)
     if not isinstance(features, torch.Tensor) or features.ndim != 2:
-        raise UserError(f"the backbone returns {getattr(features, 'shape', type(features))}, expected features (N, D)")
+        found = getattr(features, "shape", type(features))
+        hint = "; of its tokens, backbone.pool=mean takes the mean" if getattr(features, "ndim", 0) == 3 else ""
+        raise UserError(f"the backbone returns {found}, expected features (N, D){hint}")
     return int(features.shape[1])

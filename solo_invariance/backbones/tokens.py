@@ -145,9 +145,9 @@ class PooledTokens(nn.Module):
         head = getattr(self.network, "forward_head", None)
         if head is None or getattr(self.network, "attn_pool", None) is not None:
             return pooled
-        # Tokens that are all equal: whichever way the network pools them, the pooled token comes out.
+        # Tokens that are all equal: whichever way the network pools them, if it does, the pooled token comes out.
         rest: Tensor = head(pooled[:, None].expand(tokens.shape), pre_logits=True)
-        return rest
+        return rest if rest.ndim == 2 else rest[:, 0]
 
     def _no_tokens(self) -> UserError:
         return UserError(

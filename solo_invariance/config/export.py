@@ -83,7 +83,8 @@ def require_place(out: str | os.PathLike[str], key: str) -> None:
     if not is_program(out) and os.path.isdir(out):
         # What is hidden does not count: the folder of a hub's repository has some.
         names = sorted(name for name in os.listdir(out) if not name.startswith("."))
-        if names and "config.json" not in names:
+        # The weights are written first: of an export that was interrupted, they are compared later.
+        if names and not {"config.json", "model.safetensors"} & {*names}:
             raise holds_others(out, names, key)
 
 

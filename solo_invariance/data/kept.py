@@ -12,42 +12,35 @@ _BATCH = 64
 
 
 class KeptImages:
-    """Images of a source of which some are kept in memory.
+    """Some of a source's images, in memory; the source itself is let go.
 
     Args:
-        source: N images of any size.
+        source: N images.
+        indices: Which of them are kept: no other can be asked for.
+        num_workers: Threads that read them, now.
+
+    Raises:
+        UserError: An image cannot be read; the message names it.
     """
 
-    def __init__(self, source: ImageSource) -> None:
-        self.source = source
+    def __init__(self, source: ImageSource, indices: Iterable[int], num_workers: int = 0) -> None:
+        self._names = [source.name_of(index) for index in range(len(source))]
         self._kept: dict[int, Tensor] = {}
+        for batch, images in load_batches(source, list(indices), _BATCH, num_workers):
+            # Copies, since one that was cut out of an image would keep all of that.
+            self._kept.update(zip(batch, (image.clone() for image in images), strict=True))
 
     def __len__(self) -> int:
-        return len(self.source)
+        return len(self._names)
 
     def __getitem__(self, index: int) -> Tensor | Unreadable:
-        kept = self._kept.get(index)
-        return self.source[index] if kept is None else kept
+        return self._kept[index]
 
     def name_of(self, index: int) -> str:
         """Return what the source calls the image."""
-        return self.source.name_of(index)
+        return self._names[index]
 
     @property
     def num_bytes(self) -> int:
-        """How many bytes the images in memory take."""
+        """How many bytes the images take."""
         return sum(image.nbytes for image in self._kept.values())
-
-    def keep(self, indices: Iterable[int], num_workers: int = 0) -> None:
-        """Read images into memory.
-
-        Args:
-            indices: Which.
-            num_workers: Threads that read.
-
-        Raises:
-            UserError: An image cannot be read; the message names it.
-        """
-        for batch, images in load_batches(self.source, list(indices), _BATCH, num_workers):
-            # Copies, since one that was cut out of an image would keep all of that.
-            self._kept.update(zip(batch, (image.clone() for image in images), strict=True))

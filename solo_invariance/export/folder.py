@@ -26,7 +26,7 @@ from solo_invariance.export.written import (
     weights_of,
 )
 from solo_invariance.results import InvarianceResult, TransferResult
-from solo_invariance.results.files import directories, read_json, write_bytes, write_json
+from solo_invariance.results.files import IN_THE_MAKING, directories, read_json, write_bytes, write_json
 
 _NOT_OF_THE_NETWORK = ("pretrained", "num_classes")
 # Of timm's description of a network: how it takes images and what its layers are called. What else it says is of the
@@ -62,6 +62,8 @@ def write_folder(
     files = {folder / name for name in (WEIGHTS, CARD, CONFIG)}
     before = {path for path in files if path.exists()}
     with directories(folder):
+        for unfinished in IN_THE_MAKING.below(folder):
+            unfinished.unlink(missing_ok=True)
         try:
             write_bytes(folder / WEIGHTS, written.weights)
             write_bytes(folder / CARD, card.encode())
@@ -81,11 +83,14 @@ def require_free_folder(folder: Path, key: str, written: Written | None = None) 
         key: That names it, for messages.
         written: What is to be written; None where that is not known yet.
     """
-    if not (folder / CONFIG).is_file():
+    others = holds_others(folder, sorted(os.listdir(folder)) if folder.is_dir() else [], key)
+    if not (folder / CONFIG).is_file():  # of an export that was interrupted, perhaps
+        if written is not None and (folder / WEIGHTS).is_file() and not written.has_weights(folder / WEIGHTS):
+            raise others
         return
     content = read_json(folder / CONFIG)
     if not is_exported(content):
-        raise holds_others(folder, sorted(os.listdir(folder)), key)
+        raise others
     before = content[OURS] if isinstance(content[OURS], dict) else {}
     if written is not None and fingerprint_of_content(before) != written.fingerprint:
         raise UserError(
@@ -119,7 +124,8 @@ def _timms_configuration(backbone: Backbone) -> dict[str, Any]:
         return {}
     said = dict(network.pretrained_cfg)  # type: ignore[arg-type]
     architecture = said.get("architecture")
-    arguments = {key: one for key, one in backbone.architecture.kwargs.items() if key not in _NOT_OF_THE_NETWORK}
+    kwargs = backbone.architecture.without_weights().kwargs
+    arguments = {key: one for key, one in kwargs.items() if key not in _NOT_OF_THE_NETWORK}
     if not isinstance(architecture, str) or not _timm_builds(architecture, arguments, backbone):
         return {}
     spec = backbone.input_spec

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from solo_invariance.backbones.backbone import Backbone
+from solo_invariance.backbones.checkpoint import sha256_of
 from solo_invariance.backbones.description import describe
 from solo_invariance.backbones.exported import EXPORT_SCHEMA
 from solo_invariance.results.files import as_text, fingerprint_of, versions
@@ -44,6 +46,10 @@ class Written:
     def fingerprint(self) -> str:
         """A hash of what decides the features, whoever wrote it where and when."""
         return fingerprint_of_content(self.content)
+
+    def has_weights(self, file: Path) -> bool:
+        """Return whether a file holds these weights."""
+        return sha256_of(file) == self.content["sha256"]
 
     def __str__(self) -> str:
         return in_words(self.content)

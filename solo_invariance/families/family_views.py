@@ -121,13 +121,15 @@ class FamilyViews(nn.Module):
         """Return the views of a batch that were drawn before; the same for the same parameters.
 
         Args:
-            images: As for a call. A module has an ``apply`` of functions, too, which initialises weights for instance;
-                of this one, which has none, a single function is that.
+            images: uint8 (N, 3, C, C), or floating point in [0, 1]; or collated canvases with their extents. A module
+                has an ``apply`` of a function to all modules, too, which initialises weights for instance; a function
+                alone is given to that.
             parameters: What ``draw(N, sizes)`` returned.
-            sizes: As for a call.
+            sizes: Heights and widths (N, 2) in pixels that the parameters were drawn for, on the CPU; those of the
+                extents, or else square, by default.
 
         Returns:
-            Tensors (N, 3, S, S), as for a call.
+            Tensors (N, 3, S, S), normalised, on the images' device.
 
         Raises:
             UserError: The images are no such ones, or the parameters were not drawn for them.

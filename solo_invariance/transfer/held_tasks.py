@@ -1,7 +1,7 @@
 """Tasks whose images are decoded once, to score a backbone on them again and again."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 import torch
@@ -34,10 +34,10 @@ class HeldTask:
 
     Args:
         number: What the score is called: ``TASK/METRIC``.
-        data: Its images as they are, and its targets.
+        data: Its images, the squares of them that a network sees, and its targets.
         probing: How it is probed.
-        train: The squares of the training images that a network sees.
-        test: Those of the test images.
+        train: The images of ``data`` for training.
+        test: Those for the test.
     """
 
     number: str
@@ -45,6 +45,11 @@ class HeldTask:
     probing: ProbeSettings
     train: KeptImages
     test: KeptImages
+
+    @property
+    def names(self) -> list[str]:
+        """What its images are called; of files, their paths."""
+        return [images.name_of(index) for images in (self.train, self.test) for index in range(len(images))]
 
     @property
     def chance(self) -> float:
@@ -119,15 +124,16 @@ class HeldTasks:
         train, test = (
             self._kept(FramedImages(data.known_images(split), framing), settings.num_workers) for split in _SPLITS
         )
-        return HeldTask(task.number, data, probing, train, test)
+        held = replace(data, train=replace(data.train, images=train), test=replace(data.test, images=test))
+        return HeldTask(task.number, held, probing, train, test)
 
     def _kept(self, squares: FramedImages, num_workers: int) -> KeptImages:
         """Return the squares of a split, of which this process keeps its share; the same for the same images."""
         key = fingerprint_of({"squares": [digest_of(squares, index) for index in range(len(squares))]})
         if key not in self._kept_by_digests:
-            kept = self._kept_by_digests[key] = KeptImages(squares)
             share = share_of(len(squares), self._extraction.batch_size or 1, self._processes)
-            kept.keep((index for rows in share for index in rows), num_workers)
+            kept = KeptImages(squares, (index for rows in share for index in rows), num_workers)
+            self._kept_by_digests[key] = kept
         return self._kept_by_digests[key]
 
     @property

@@ -63,7 +63,9 @@ def test_own_keys_win_over_those_of_a_folder(tmp_path: Path) -> None:
     assert (backbone.input_spec.crop_size, backbone.input_spec.std) == (40, (0.5,) * 3)
     assert backbone.input_spec.mean == pytest.approx(timm.data.IMAGENET_DEFAULT_MEAN)
     assert backbone.provenance.label == "mine"
-    assert load_backbone(tmp_path, name="timm:resnet10t", crop_size=40).input_spec.crop_size == 40
+    _change(tmp_path, architecture="resnet18")
+    named = load_backbone(tmp_path, name="timm:resnet10t", crop_size=40)
+    assert (named.input_spec.crop_size, named.architecture.name) == (40, "timm:resnet10t")
 
 
 def test_an_older_folder_of_timms_has_all_in_one(tmp_path: Path) -> None:

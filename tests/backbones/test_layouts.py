@@ -201,6 +201,8 @@ def test_no_network_is_loaded_in_part(
     torch.save(ONE[code](state), tmp_path / "part.pth")
     with pytest.raises(UserError, match=rf"part\.pth does not fit the backbone: {message}") as error:
         _load(tmp_path / "part.pth")
+    assert "; it holds " in str(error.value)
+    assert "; tried: as named, timm, " in str(error.value)
     assert "\n" not in str(error.value)
 
 

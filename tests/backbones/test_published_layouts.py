@@ -628,3 +628,11 @@ def test_what_is_wrong_is_said_with_what_the_file_holds_and_what_was_tried(tmp_p
     assert re.search(r"tried: as named, timm, .*numbered_children, .*transformers_vit;", said)
     assert said.endswith("it looks like backbone.name=resnet10 backbone.kwargs={width: 0.125}")
     assert len(said) < 1200
+
+
+@pytest.mark.parametrize("name", ["fc_norm.weight", "pre_logits.fc.weight"])
+def test_what_belongs_to_the_features_is_no_head(tmp_path: Path, name: str) -> None:
+    """timm: a norm behind pooling, and the layer before a classifier of older ViTs, change the features."""
+    torch.save({**_network("ViT", 0).state_dict(), name: torch.rand(48)}, tmp_path / "a.pth")
+    with pytest.raises(UserError, match=rf"1 left over \({re.escape(name)}\)"):
+        _load(tmp_path / "a.pth", "ViT")

@@ -133,6 +133,8 @@ def test_nothing_is_downloaded(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: Any, **kwargs: Any) -> None:
         raise AssertionError("a download")
 
+    for place in ("online", "timm"):  # as where there is a network
+        monkeypatch.setattr(f"solo_invariance.backbones.sources.{place}.why_unreachable", lambda url: None)
     monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", refuse)
     monkeypatch.setattr("timm.models._builder.load_pretrained", refuse)
     cases = {"torchvision:mnasnet0_5": {"weights": "DEFAULT"}, "timm:test_vit": {"pretrained": True}}

@@ -327,3 +327,14 @@ def test_positions_that_nobody_interpolates(tmp_path: Path) -> None:
     message = r"backbone\.crop_size=96: timm:mixer_s32_224 has weights for images of one size"
     with pytest.raises(UserError, match=message):
         load_backbone(path, name="timm:mixer_s32_224", crop_size=96)
+
+
+def test_a_network_that_pools_nothing() -> None:
+    """As timm's encoders of language models do, which give all tokens."""
+    keys: dict[str, Any] = {"kwargs": {"global_pool": "", **TINY}, "crop_size": 64}
+    with pytest.raises(UserError, match=r"expected features \(N, D\); of its tokens, backbone\.pool=mean takes"):
+        load_backbone("random:timm:vit_tiny_patch16_224", **keys)
+    backbone = load_backbone("random:timm:vit_tiny_patch16_224", **keys, pool="mean")
+    images = torch.rand(2, 3, 64, 64)
+    tokens = backbone.network.network((images - backbone.mean) / backbone.std)
+    torch.testing.assert_close(backbone(images), tokens[:, 1:].mean(1))

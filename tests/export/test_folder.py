@@ -135,6 +135,7 @@ def test_what_was_exported_before_is_exported_again(tmp_path: Path) -> None:
     assert (first / "model.safetensors").read_bytes() == (second / "model.safetensors").read_bytes()
     before, after = (json.loads((folder / "config.json").read_text())["solo_invariance"] for folder in (first, second))
     assert before["backbone"]["fusion"] == after["backbone"]["fusion"]
+    assert load_backbone(first).provenance.checkpoint == str(first)
     assert after["backbone"]["provenance"]["sha256"] == before["sha256"]
 
 
@@ -158,7 +159,7 @@ def test_keys_that_an_exported_backbone_reads_and_others(tmp_path: Path) -> None
         (
             layers,
             {"layer": "layer1"},
-            r"backbone\.layer=layer1: .* give features of layer=\['layer2'\] alone; export it without",
+            r"backbone\.layer=layer1: .* give features of layer2 alone; export it without",
         ),
         (views, {"layer": "layer1"}, r"backbone\.layer=layer1: .* features of views of images; export it without"),
         (views, {"views": ViewsConfig("dorsal")}, "averaged over views already"),
@@ -332,6 +333,18 @@ def test_timm_reads_the_folder_of_a_network_of_its_own(name: str, tmp_path: Path
     assert "library_name: timm\n" in (folder / "README.md").read_text()
 
 
+def test_a_network_from_a_folder_of_timms_goes_to_another_one(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    network = timm.create_model("vit_tiny_patch16_224", num_classes=7, **_VIT["kwargs"])
+    timm.models._hub.save_for_hf(network, str(tmp_path / "theirs"), model_args=_VIT["kwargs"])
+    backbone = load_backbone(tmp_path / "theirs", crop_size=32)
+    folder = export(backbone, tmp_path / "ours")
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.equal(load_backbone(folder)(images), backbone(images))
+    theirs = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    torch.testing.assert_close(theirs((images - backbone.mean) / backbone.std), backbone(images), atol=1e-5, rtol=1e-5)
+
+
 def test_timm_is_not_told_of_what_it_would_not_give(tmp_path: Path) -> None:
     layers = load_backbone("random:timm:resnet10t", crop_size=32, layer=["layer3"])
     averaged = load_backbone("random:timm:resnet10t", crop_size=32, views=ViewsConfig("ventral", 2))
@@ -373,6 +386,17 @@ def test_other_folders_and_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "repository" / ".git").mkdir(parents=True)
     export(_resnet(), tmp_path / "repository")
     assert load_backbone(tmp_path / "repository").num_features == 64
+
+
+def test_what_was_interrupted_is_done_again(tmp_path: Path) -> None:
+    folder = export(_resnet(), tmp_path / "exported")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / "config.json").unlink()
+    (folder / ".README.md.0123abcd.part").write_text("")
+    with pytest.raises(UserError, match=r"holds what export did not write \(.*model\.safetensors"):
+        export(_resnet(1), folder)
+    export(_resnet(), folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_nothing_is_left_of_a_folder_that_could_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,9 +125,6 @@ class Timm(Networks):
         arguments = _mapping(config.get("model_args") or {}, "model_args", name)
         known = {field.name for field in fields(PretrainedCfg)} - {"url", "file", "state_dict", "hf_hub_id", "source"}
         own = {key: value for key, value in own.items() if key in known}
-        side = arguments.get("img_size")
-        if isinstance(side, int):
-            own["input_size"] = (3, side, side)
         kept = {key: value for key, value in arguments.items() if key != "num_classes"}
         return architecture, {**kept, "pretrained_cfg": own, **kwargs}
 

@@ -195,7 +195,7 @@ class Transformers(Source):
         """
         if "config" not in kwargs:
             kwargs = self.settled(name, kwargs)[1]
-        return _input_of(kwargs.get("processor"), kwargs["config"], name)
+        return _input_of(kwargs.get("processor"), _parsed(kwargs["config"], name).to_dict(), name)
 
 
 class _Features:

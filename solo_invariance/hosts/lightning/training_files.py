@@ -1,7 +1,7 @@
 """Which files a run is trained on."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -12,15 +12,18 @@ from solo_invariance.hosts.lightning.run_images import datasets_of
 _LISTS = ("samples", "imgs", "paths", "images", "files")
 
 
-def count_trained_on(trainer: Trainer, names: Iterable[str]) -> int:
-    """Return how many images are among those that a run is trained on, as far as both are known by files.
+def count_trained_on(trainer: Trainer, tasks: Sequence[Sequence[str]]) -> list[int]:
+    """Return how many images of each task are among those that a run is trained on, as far as both are files.
 
     Args:
         trainer: Has its loaders by now.
-        names: What the images are called; of files, their paths.
+        tasks: What the images of each are called; of files, their paths.
     """
+    places = [[_place(name) for name in names if os.path.lexists(name)] for names in tasks]
+    if not any(places):
+        return [0] * len(tasks)
     trained_on = {_place(path) for dataset in datasets_of([trainer.train_dataloader]) for path in _files(dataset)}
-    return sum(_place(name) in trained_on for name in names) if trained_on else 0
+    return [sum(place in trained_on for place in of_task) for of_task in places]
 
 
 def _files(dataset: Any) -> Iterator[str]:

@@ -88,7 +88,7 @@ class TransferWatcher(Watcher):
     def measure(self, network: nn.Module, processes: TrainerProcesses) -> Mapping[str, float]:
         """Score a copy of the first process's backbone, together."""
         assert self._held is not None  # ``prepare`` comes before
-        (backbone, *_) = [self._backbone_of(network)] if processes.count == 1 else self._the_same(network, processes)
+        backbone = self._the_same(network, processes)
         scored = self._held.score(backbone, lambda features: health_of(feature_statistics(features)))
         if backbone.mean.device.type == "cuda":
             del backbone
@@ -97,15 +97,15 @@ class TransferWatcher(Watcher):
         health = {f"health/{one.label}/{name}": number for one in scored for name, number in one.described.items()}
         return {f"{self.prefix}{name}": number for name, number in (scores | health).items()}
 
-    def _the_same(self, network: nn.Module, processes: Processes) -> list[Backbone]:
-        """Return a copy of the first process's backbone, whose statistics each process has its own of."""
+    def _the_same(self, network: nn.Module, processes: Processes) -> Backbone:
+        """Return a copy of the first process's backbone: of batch statistics, each process has its own."""
         copies: list[Backbone] = []
         in_each(processes, lambda: copies.append(self._backbone_of(network)))
-        for tensor in chain(copies[0].parameters(), copies[0].buffers()):
+        for tensor in chain(copies[0].parameters(), copies[0].buffers()) if processes.count > 1 else ():
             whole = tensor.detach().contiguous()
             torch.distributed.broadcast(whole, src=0)
             tensor.detach().copy_(whole)
-        return copies
+        return copies[0]
 
     def _backbone_of(self, network: nn.Module) -> Backbone:
         """Return a copy of a network as a backbone, in single precision, on the network's device."""
@@ -114,13 +114,12 @@ class TransferWatcher(Watcher):
         return Backbone(flat, Architecture("watched"), self.input_spec, provenance).to(device_of(network))
 
     def _caution(self, held: HeldTasks, trainer: Trainer) -> None:
-        for task in held.tasks:
-            names = [images.name_of(index) for images in (task.train, task.test) for index in range(len(images))]
-            seen = count_trained_on(trainer, names)
+        counts = count_trained_on(trainer, [task.names for task in held.tasks])
+        for task, seen in zip(held.tasks, counts, strict=True):
             if seen:
                 say(
-                    f"caution: {seen} of the {len(names)} images of {task.data.label} are pre-trained on, too: its "
-                    f"score says how well these are told apart, and not what transfers to others"
+                    f"caution: {seen} of the {len(task.names)} images of {task.data.label} are pre-trained on, too: "
+                    f"its score says how well these are told apart, and not what transfers to others"
                 )
 
     def _summary(self, held: HeldTasks, processes: Processes) -> str:

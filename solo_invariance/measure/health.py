@@ -159,7 +159,7 @@ def cautions_of_health(num_images: int, num_features: int) -> list[str]:
     most = f" and is {num_images} at most" if num_images < num_features else ""
     return [
         f"health: {num_images} images are few for {num_features} features: RankMe grows with the images{most}, and "
-        f"alpha_req is too large; compare them on the same images, or with {ENOUGH_IMAGES * num_features} "
+        f"alpha_req may be too large; compare them on the same images, or with {ENOUGH_IMAGES * num_features} "
         f"(reference.path)."
     ]
 

@@ -1,7 +1,7 @@
 """Plain data of configurations as what it stands for: a task in a list of tasks, and how a run is scored on some."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 from omegaconf import OmegaConf
@@ -27,9 +27,10 @@ def task_from(entry: Any, usual: TaskConfig | None = None) -> TaskConfig:
     entry = {"name": entry} if isinstance(entry, str) else entry
     if not isinstance(entry, dict) or not isinstance(entry.get("name"), str):
         raise UserError(f"tasks: {entry} is neither a task's name nor a mapping with a name")
-    unknown = next((key for key in entry if key not in TaskConfig.__dataclass_fields__), None)
+    known = [key.name for key in fields(TaskConfig)]
+    unknown = next((key for key in entry if key not in known), None)
     if unknown is not None:
-        there = none_of(str(unknown), TaskConfig.__dataclass_fields__)
+        there = none_of(str(unknown), known)
         raise UserError(f"tasks: {entry['name']}: there is no key {unknown!r}{there}")
     try:
         defaults = literal(asdict(usual or TaskConfig()))
@@ -65,7 +66,7 @@ def watch_transfer_from(values: Any) -> WatchTransferConfig:
         raise UserError(
             f"{WATCH_TRANSFER}={values}: expected keys and values; +{WATCH_TRANSFER.replace('.', '=')} has them"
         )
-    known = WatchTransferConfig.__dataclass_fields__
+    known = [key.name for key in fields(WatchTransferConfig)]
     for key in values:
         if key not in known:
             hint = did_you_mean(str(key), known) or f"; there are {', '.join(known)}"

@@ -307,8 +307,8 @@ class _Job:
         settings, backbone = self.bench.settings, self.bench.backbone
         data = self.chosen.load(backbone.input_spec.crop_size, settings.protocol, settings.num_workers)
         scorable = probe_settings(settings, data.task, backbone)
-        require_sound(data, scorable)
         data.require_unseen_by_fusion(backbone.fitted_on)
+        require_sound(data, scorable)
         if self.against is not None:
             here = {"task": data.label, "num_test": len(data.test.images), "test_images": data.test_fingerprint}
             place = Path(self.chosen.place_in(self.against))
@@ -328,7 +328,8 @@ class _Job:
     @property
     def record(self) -> dict[str, Any]:
         """The configuration of this task alone, as results hold it."""
-        return {**self.bench.record, "task": task_record(self.chosen.config), "tasks": None, "out": self.out}
+        record = {key: value for key, value in self.bench.record.items() if key != "objective"}  # which is of a sweep
+        return {**record, "task": task_record(self.chosen.config), "tasks": None, "out": self.out}
 
     def features(
         self, data: TaskData, split: Literal["train", "test"], processes: Processes | None = None

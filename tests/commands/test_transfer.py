@@ -158,7 +158,7 @@ def test_kernel_ridge_of_numbers(cli, host_checkpoint, tmp_path: Path) -> None:
         (["tasks=[hue,hue]"], "tasks: hue is there twice"),
         (["tasks=hue"], "tasks=hue: expected a list, 'tasks=[hue]'"),
         (["tasks=[{path: x}]"], "is neither a task's name nor a mapping with a name"),
-        (["tasks=[{name: hue, pth: x}]"], "tasks: hue: Key 'pth' not in 'TaskConfig'"),
+        (["tasks=[{name: hue, pth: x}]"], "tasks: hue: there is no key 'pth'; did you mean 'path'? known: name, path"),
         (["task.name=cifar10", "task.path=nowhere"], "nowhere"),
         (["task.name=shape", "folds=100"], "folds=100 for 80 images"),
         (["task.name=shape", "knn.k=5"], "knn: is read by probe=knn alone"),

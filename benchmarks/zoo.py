@@ -19,7 +19,7 @@ import torchvision
 from torch import Tensor, nn
 
 from solo_invariance.backbones import Architecture, load_backbone
-from solo_invariance.backbones.layouts import find_weights
+from solo_invariance.backbones.files.layouts import find_weights
 from solo_invariance.backbones.sources import source_of
 
 

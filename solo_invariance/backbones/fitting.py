@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from solo_invariance.backbones.architecture import Architecture
-from solo_invariance.backbones.checkpoint_tensors import shapes_of
+from solo_invariance.backbones.files.checkpoint_tensors import shapes_of
 
 
 def network_in_file(

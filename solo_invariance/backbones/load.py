@@ -12,17 +12,17 @@ from torch import nn
 
 from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, Provenance
-from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights, read_args, read_checkpoint, sha256_of
 from solo_invariance.backbones.chosen import with_features
-from solo_invariance.backbones.exported import CONFIG, read_exported
+from solo_invariance.backbones.files.checkpoint import FUSION_KEY, load_weights, read_args, read_checkpoint, sha256_of
+from solo_invariance.backbones.files.exported import CONFIG, read_exported
+from solo_invariance.backbones.files.folders import of_folder
+from solo_invariance.backbones.files.fused_checkpoint import fused_from_content
+from solo_invariance.backbones.files.layouts import FoundWeights, find_weights, has_small_stem, looks_like
+from solo_invariance.backbones.files.moco import is_moco_v3, moco_architecture, names_its_arch
 from solo_invariance.backbones.fitting import network_in_file, resized
-from solo_invariance.backbones.folders import of_folder
 from solo_invariance.backbones.fused import as_backbone
-from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.input_spec import InputSpec
-from solo_invariance.backbones.layouts import FoundWeights, find_weights, has_small_stem, looks_like
 from solo_invariance.backbones.mean_embedding import mean_embedding
-from solo_invariance.backbones.moco import is_moco_v3, moco_architecture, names_its_arch
 from solo_invariance.backbones.seeded_init import seeded
 from solo_invariance.backbones.sources import OWN_BUILDERS, PublishedWeights, source_of
 from solo_invariance.backbones.tokens import Pooling

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from solo_invariance.backbones.backbone import Backbone
-from solo_invariance.backbones.exported import WEIGHTS
+from solo_invariance.backbones.files.exported import WEIGHTS
 from solo_invariance.backbones.sources import source_of
 from solo_invariance.export.written import Written
 from solo_invariance.results import InvarianceResult, TransferResult

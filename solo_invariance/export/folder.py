@@ -11,9 +11,9 @@ from safetensors.torch import load
 from torch import nn
 
 from solo_invariance.backbones.backbone import Backbone
-from solo_invariance.backbones.checkpoint import load_weights
-from solo_invariance.backbones.description import build
-from solo_invariance.backbones.exported import CARD, CONFIG, OURS, WEIGHTS, is_exported
+from solo_invariance.backbones.files.checkpoint import load_weights
+from solo_invariance.backbones.files.description import build
+from solo_invariance.backbones.files.exported import CARD, CONFIG, OURS, WEIGHTS, is_exported
 from solo_invariance.config.export import holds_others
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.export.card import card_of

@@ -11,9 +11,9 @@ from safetensors.torch import save
 from torch import Tensor
 
 from solo_invariance.backbones.backbone import Backbone
-from solo_invariance.backbones.checkpoint import sha256_of
-from solo_invariance.backbones.description import describe
-from solo_invariance.backbones.exported import EXPORT_SCHEMA
+from solo_invariance.backbones.files.checkpoint import sha256_of
+from solo_invariance.backbones.files.description import describe
+from solo_invariance.backbones.files.exported import EXPORT_SCHEMA
 from solo_invariance.results.files import as_text, fingerprint_of, versions
 
 _TOLERANCE = 1e-4  # of the largest feature

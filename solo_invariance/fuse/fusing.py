@@ -6,9 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from solo_invariance.backbones.backbone import Backbone
-from solo_invariance.backbones.description import build_fusion
+from solo_invariance.backbones.files.description import build_fusion
+from solo_invariance.backbones.files.fused_checkpoint import require_single
 from solo_invariance.backbones.fused import FusedNetwork, as_backbone
-from solo_invariance.backbones.fused_checkpoint import require_single
 from solo_invariance.backbones.fusion import FusionPlugin
 from solo_invariance.errors import UserError
 

@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from solo_invariance.backbones import Backbone, load_backbone
-from solo_invariance.backbones.checkpoint import FUSION_KEY, read_checkpoint
-from solo_invariance.backbones.description import build_fusion
+from solo_invariance.backbones.files.checkpoint import FUSION_KEY, read_checkpoint
+from solo_invariance.backbones.files.description import build_fusion
+from solo_invariance.backbones.files.fused_checkpoint import describe_fused, require_single, save_fused
 from solo_invariance.backbones.fused import network_of
-from solo_invariance.backbones.fused_checkpoint import describe_fused, require_single, save_fused
 from solo_invariance.backbones.fusion import FusionPlugin, is_head
 from solo_invariance.backbones.knn_arguments import write_knn_arguments
 from solo_invariance.backbones.load import config_of

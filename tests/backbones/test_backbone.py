@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from solo_invariance.backbones import Backbone, load_backbone
-from solo_invariance.backbones.fused_checkpoint import save_fused
+from solo_invariance.backbones.files.fused_checkpoint import save_fused
 from solo_invariance.backbones.load import config_of
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import Standardized, Weighted, concatenate, fit_fusion

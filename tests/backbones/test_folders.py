@@ -12,7 +12,7 @@ from torch import nn
 
 from solo_invariance import load_backbone
 from solo_invariance.backbones import BackboneConfig
-from solo_invariance.backbones.folders import of_folder
+from solo_invariance.backbones.files.folders import of_folder
 from solo_invariance.errors import UserError
 
 _VIT = {"depth": 1, "img_size": 32}

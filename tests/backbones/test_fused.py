@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from solo_invariance.backbones import Architecture, Backbone, BackboneConfig, InputSpec, Provenance, load_backbone
+from solo_invariance.backbones.files.fused_checkpoint import save_fused
 from solo_invariance.backbones.fused import FusedNetwork, network_of
-from solo_invariance.backbones.fused_checkpoint import save_fused
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import Standardized, add, average, concatenate, fit_fusion
 

@@ -11,7 +11,7 @@ import yaml
 from torch import Tensor, nn
 
 from solo_invariance.backbones import Architecture, load_backbone
-from solo_invariance.backbones.layouts import looks_like
+from solo_invariance.backbones.files.layouts import looks_like
 from solo_invariance.errors import UserError
 
 State = dict[str, Tensor]

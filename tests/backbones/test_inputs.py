@@ -13,7 +13,7 @@ from PIL import Image
 from torchvision.transforms import functional as F
 
 from solo_invariance.backbones import Backbone, BackboneConfig, InputSpec, load_backbone
-from solo_invariance.backbones.fused_checkpoint import save_fused
+from solo_invariance.backbones.files.fused_checkpoint import save_fused
 from solo_invariance.data.images import ImageFiles, TensorImages
 from solo_invariance.data.sources import DatasetImages, with_interpolation, with_short_side
 from solo_invariance.errors import UserError

@@ -17,7 +17,7 @@ from solo_invariance.backbones import (
     Provenance,
     load_backbone,
 )
-from solo_invariance.backbones.fused_checkpoint import save_fused
+from solo_invariance.backbones.files.fused_checkpoint import save_fused
 from solo_invariance.config.measure import MeasureConfig
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import concatenate, fit_fusion

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18, resnet34, resnet50, resnet101
 
 from solo_invariance.backbones import Architecture, Backbone, load_backbone
-from solo_invariance.backbones.checkpoint_tensors import names_of
+from solo_invariance.backbones.files.checkpoint_tensors import names_of
 from solo_invariance.errors import UserError
 
 State = Mapping[str, Tensor]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from solo_invariance import TaskConfig, TransferSettings, load_backbone, mean_embedding, measure, transfer
 from solo_invariance.backbones import Backbone, BackboneConfig, LayerFeatures, ViewsConfig, random_init_of
-from solo_invariance.backbones.fused_checkpoint import require_single
+from solo_invariance.backbones.files.fused_checkpoint import require_single
 from solo_invariance.data.latent_scenes.dataset import LatentScenes
 from solo_invariance.data.sources import image_source
 from solo_invariance.errors import UserError

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torchvision.models import resnet18
 
 from solo_invariance.backbones import Architecture, BackboneConfig, load_backbone
-from solo_invariance.backbones.moco import moco_architecture
+from solo_invariance.backbones.files.moco import moco_architecture
 from solo_invariance.errors import UserError
 
 NARROW = {"width": 0.125}

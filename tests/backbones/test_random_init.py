@@ -15,8 +15,8 @@ from solo_invariance.backbones import (
     load_backbone,
     random_init_of,
 )
+from solo_invariance.backbones.files.fused_checkpoint import save_fused
 from solo_invariance.backbones.fused import FusedNetwork, network_of
-from solo_invariance.backbones.fused_checkpoint import save_fused
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import average, concatenate, fit_fusion
 

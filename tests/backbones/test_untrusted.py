@@ -28,7 +28,7 @@ from torch import Tensor
 from torchvision.transforms import ToTensor
 
 from solo_invariance.backbones import Architecture, Backbone, load_backbone
-from solo_invariance.backbones.checkpoint import read_checkpoint
+from solo_invariance.backbones.files.checkpoint import read_checkpoint
 from solo_invariance.errors import UserError
 
 NARROW = {"width": 0.125}
@@ -121,7 +121,7 @@ def test_stand_ins_import_and_run_nothing(tmp_path: Path, monkeypatch: pytest.Mo
     loaded = read_checkpoint(tmp_path / "a.ckpt")
     monkeypatch.undo()
     for name in ("namespace", "path", "OmegaConf mapping", "numpy array", "date", "numpy scalar"):
-        assert type(loaded[name]).__mro__[1].__module__ == "solo_invariance.backbones.stand_ins", name
+        assert type(loaded[name]).__mro__[1].__module__ == "solo_invariance.backbones.files.stand_ins", name
 
 
 class _Calls:

@@ -12,7 +12,7 @@ from torchvision.models.convnext import CNBlockConfig, ConvNeXt
 from torchvision.models.maxvit import MaxVit
 
 from solo_invariance.backbones import BackboneConfig, load_backbone
-from solo_invariance.backbones.fused_checkpoint import save_fused
+from solo_invariance.backbones.files.fused_checkpoint import save_fused
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import fuse
 

@@ -29,7 +29,9 @@ def dino(tmp_path: Path) -> Path:
 
 def test_it_is_said_which_of_two_networks_was_measured(cli: Cli, dino: Path, tmp_path: Path) -> None:
     code, said, _ = cli("measure", *NETWORK, f"backbone.checkpoint={dino}", *SMALL, f"out={tmp_path / 'a'}")
-    remark = "dino.pth: the weights are those of teacher.module.backbone; backbone.weights chooses student.module.backbone"
+    remark = (
+        "dino.pth: the weights are those of teacher.module.backbone; backbone.weights chooses student.module.backbone"
+    )
     assert code == 0
     assert said.count(remark) == 1
     record = read_result(tmp_path / "a" / "invariance.json").backbone

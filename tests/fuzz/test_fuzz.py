@@ -43,7 +43,7 @@ def test_a_hundred_cases_are_clean(tmp_path: Path) -> None:
 
 _PLANTED = """
 import json, jinja2, torch
-from solo_invariance.backbones import checkpoint
+from solo_invariance.backbones.files import checkpoint
 from solo_invariance.results import document, files, reading
 from solo_invariance.report import page
 # Without its except for what is no JSON.

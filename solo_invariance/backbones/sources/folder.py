@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from solo_invariance.backbones.checkpoint import sha256_of
+from solo_invariance.backbones.files.checkpoint import sha256_of
 from solo_invariance.backbones.sources.online import hub_folder
 from solo_invariance.config.backbone_names import is_local, require_folder
 from solo_invariance.errors import UserError

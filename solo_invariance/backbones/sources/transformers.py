@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from solo_invariance.backbones.checkpoint import listed
+from solo_invariance.backbones.files.checkpoint import listed
 from solo_invariance.backbones.input_spec import InputSpec, known_interpolation
 from solo_invariance.backbones.sources.folder import (
     config_in,

@@ -7,7 +7,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
-from solo_invariance.backbones.checkpoint import read_checkpoint
+from solo_invariance.backbones.files.checkpoint import read_checkpoint
 from solo_invariance.errors import UserError, none_of
 
 

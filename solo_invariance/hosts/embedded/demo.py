@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from solo_invariance.backbones.checkpoint import read_checkpoint
-from solo_invariance.backbones.fused_checkpoint import describe_fused
+from solo_invariance.backbones.files.checkpoint import read_checkpoint
+from solo_invariance.backbones.files.fused_checkpoint import describe_fused
 from solo_invariance.config.composed import compose_command
 from solo_invariance.config.demo import DemoConfig
 from solo_invariance.config.measure import DataConfig

@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
 
 from solo_invariance.backbones import InputSpec
-from solo_invariance.backbones.checkpoint import odd_kind_of, read_checkpoint
+from solo_invariance.backbones.files.checkpoint import odd_kind_of, read_checkpoint
 from solo_invariance.config.composed import compose_command, plain
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.config.task_entries import watch_transfer_from

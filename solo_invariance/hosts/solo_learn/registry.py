@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import nn
 
-from solo_invariance.backbones.checkpoint import read_checkpoint
+from solo_invariance.backbones.files.checkpoint import read_checkpoint
+from solo_invariance.backbones.files.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.fused import FusedNetwork
-from solo_invariance.backbones.fused_checkpoint import fused_from_content
 from solo_invariance.backbones.resnet import WideResNet
 from solo_invariance.backbones.solo_learn import METHODS_MODULE
 from solo_invariance.errors import UserError

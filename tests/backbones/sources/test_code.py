@@ -12,7 +12,7 @@ import torch
 
 from solo_invariance import plugins
 from solo_invariance.backbones import Architecture, BackboneConfig, InputSpec, load_backbone, random_init_of
-from solo_invariance.backbones.fused_checkpoint import save_fused
+from solo_invariance.backbones.files.fused_checkpoint import save_fused
 from solo_invariance.backbones.sources import DescribedNetwork, torch_hub
 from solo_invariance.errors import UserError
 from solo_invariance.features.digests import digest_of_backbone

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from solo_invariance.backbones import Architecture, BackboneConfig, load_backbone
-from solo_invariance.backbones.fused_checkpoint import save_fused
+from solo_invariance.backbones.files.fused_checkpoint import save_fused
 from solo_invariance.backbones.solo_learn import find_solo_learn
 from solo_invariance.errors import UserError
 from solo_invariance.fuse import concatenate, fit_fusion, fuse

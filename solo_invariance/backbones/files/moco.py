@@ -12,7 +12,7 @@ import timm
 import torchvision
 
 from solo_invariance.backbones.architecture import Architecture
-from solo_invariance.backbones.checkpoint_tensors import names_of
+from solo_invariance.backbones.files.checkpoint_tensors import names_of
 from solo_invariance.errors import UserError
 
 _ENCODERS = (".encoder_q.", ".base_encoder.")

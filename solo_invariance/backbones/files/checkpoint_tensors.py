@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor
 
-from solo_invariance.backbones.checkpoint import shape_of
-from solo_invariance.backbones.stand_ins import entries_of
+from solo_invariance.backbones.files.checkpoint import shape_of
+from solo_invariance.backbones.files.stand_ins import entries_of
 
 _DEEPEST = 100
 _WRAPPERS = {

@@ -9,10 +9,10 @@ from torch import nn
 from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, Provenance
 from solo_invariance.backbones.chosen import choice_of, with_choice
+from solo_invariance.backbones.files.stand_ins import entries_of
 from solo_invariance.backbones.fused import FusedNetwork, widths_of
 from solo_invariance.backbones.fusion import FunctionHead, Fusion, FusionHead, FusionPlugin, is_head
 from solo_invariance.backbones.input_spec import InputSpec
-from solo_invariance.backbones.stand_ins import entries_of
 from solo_invariance.backbones.views import DrawnViews
 from solo_invariance.errors import UserError
 from solo_invariance.families.from_config import family_from_config

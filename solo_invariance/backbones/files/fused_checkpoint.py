@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from solo_invariance.backbones.backbone import Backbone
-from solo_invariance.backbones.checkpoint import FUSION_KEY, load_weights
-from solo_invariance.backbones.description import build_fused, describe_fusion
+from solo_invariance.backbones.files.checkpoint import FUSION_KEY, load_weights
+from solo_invariance.backbones.files.description import build_fused, describe_fusion
+from solo_invariance.backbones.files.stand_ins import entries_of
 from solo_invariance.backbones.fused import FusedNetwork, network_of
-from solo_invariance.backbones.stand_ins import entries_of
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.results.files import versions, write_bytes
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from solo_invariance.backbones.backbone import Backbone
-from solo_invariance.backbones.checkpoint import load_weights, read_checkpoint, sha256_of
 from solo_invariance.backbones.chosen import choice_of, with_choice
-from solo_invariance.backbones.description import build
+from solo_invariance.backbones.files.checkpoint import load_weights, read_checkpoint, sha256_of
+from solo_invariance.backbones.files.description import build
 from solo_invariance.backbones.fitting import resized
 from solo_invariance.backbones.fused import FusedNetwork
 from solo_invariance.backbones.input_spec import InputSpec

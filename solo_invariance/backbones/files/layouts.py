@@ -19,12 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from solo_invariance.backbones.checkpoint import listed, odd_kind_of, of_another_shape, shape_of
-from solo_invariance.backbones.checkpoint_tensors import Held, state_dicts_of, tensors_of, without_wrappers
-from solo_invariance.backbones.guessing import is_transformers, resembles
-from solo_invariance.backbones.names_in_files import is_beside, is_computed, is_head, rank_of
+from solo_invariance.backbones.files.checkpoint import listed, odd_kind_of, of_another_shape, shape_of
+from solo_invariance.backbones.files.checkpoint_tensors import Held, state_dicts_of, tensors_of, without_wrappers
+from solo_invariance.backbones.files.guessing import is_transformers, resembles
+from solo_invariance.backbones.files.names_in_files import is_beside, is_computed, is_head, rank_of
+from solo_invariance.backbones.files.summary import groups_of
 from solo_invariance.backbones.namings import RENAMINGS, Layout, converted_by_timm, numbered_children
-from solo_invariance.backbones.summary import groups_of
 from solo_invariance.errors import UserError
 from solo_invariance.plugins import discover
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from solo_invariance.backbones.checkpoint import shape_of
+from solo_invariance.backbones.files.checkpoint import shape_of
 
 _GROUPS = 8
 """How many groups a line has room for."""

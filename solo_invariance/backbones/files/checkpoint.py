@@ -15,13 +15,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from solo_invariance.backbones.stand_ins import StandIn, entries_of, is_zip, stand_ins_for
+from solo_invariance.backbones.files.stand_ins import StandIn, entries_of, is_zip, stand_ins_for
 from solo_invariance.config.checks import require_checkpoint
 from solo_invariance.errors import UserError
 from solo_invariance.results.files import as_text, read_json
 
 FUSION_KEY = "fusion"
-"""The entry of a checkpoint that makes it a fused one; see ``solo_invariance.backbones.fused_checkpoint``."""
+"""The entry of a checkpoint that makes it a fused one; see ``solo_invariance.backbones.files.fused_checkpoint``."""
 
 LISTED = 6
 """How many names a message lists."""

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from solo_invariance.backbones.exported import CONFIG, is_exported
+from solo_invariance.backbones.files.exported import CONFIG, is_exported
 from solo_invariance.config.backbone import BackboneConfig, checkpoint_in
 from solo_invariance.errors import UserError
 from solo_invariance.results.files import read_json

@@ -135,7 +135,7 @@ def test_a_name_that_is_missing_is_told(tmp_path: Path) -> None:
     )
     with pytest.raises(UserError, match=r"set backbone\.name") as error:
         load_backbone(tmp_path / "a.pth")
-    name, told = _keys("; it looks like" + str(error.value).rpartition("; it looks like")[2])
+    name, told = _keys("; it looks like" + str(error.value).rpartition("; it looks like")[2].partition("; it holds")[0])
     assert (name, told) == ("timm:vit_tiny_patch16_224", {**kwargs})
     backbone = load_backbone(tmp_path / "a.pth", name=name, kwargs=told, crop_size=32)
     assert torch.equal(backbone.network.pos_embed, network.pos_embed)

@@ -235,7 +235,7 @@ def test_another_network_is_known_by_its_look(tmp_path: Path, build: Any, asked:
     torch.save({"state_dict": _below(build().state_dict(), "module.")}, tmp_path / "other.pth")
     with pytest.raises(UserError) as error:
         load_backbone(tmp_path / "other.pth", name=asked)
-    assert str(error.value).endswith(f"it looks like {hint}")
+    assert f"; it looks like {hint}; it holds " in str(error.value)
     assert "\n" not in str(error.value)
     with pytest.raises(UserError, match=r"no args\.json beside it says which backbone it holds") as error:
         load_backbone(tmp_path / "other.pth")

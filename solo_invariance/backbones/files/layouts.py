@@ -42,6 +42,9 @@ _RESNET = nn.ModuleDict(
 _FEWEST = 20
 """No network has fewer tensors."""
 
+_NEARLY = 3
+"""What differs in no more weights is the network that was asked for, of which something is wrong."""
+
 _LEAST = 4
 """A layout is asked of what may be a network: what has at least one in so many of its weights."""
 
@@ -428,9 +431,9 @@ def _complaint(search: _Search, places: Sequence[_Place], tried: list[str]) -> s
     meant = search.meant(places) or places
     nearest = max(meant, key=lambda place: (place.fit, -len(place.beside), -search.rank(place)), default=None)
     holds = f"it holds {groups_of(search.values)}; tried: {', '.join(dict.fromkeys(tried))}"
-    hint = _looks(search.tensors)
     if nearest is None or not nearest.fit:
-        return f": no weights of the backbone in it; {holds}{hint or '; set backbone.name to what was trained'}"
+        hint = _looks(search.tensors) or "; set backbone.name to what was trained"
+        return f": no weights of the backbone in it{hint}; {holds}"
     left_over = search.left_over(nearest, places)
     problems = [
         listed("missing", nearest.missing),
@@ -440,7 +443,10 @@ def _complaint(search: _Search, places: Sequence[_Place], tried: list[str]) -> s
     wrong = "; ".join(filter(None, problems))
     where = f" (its weights in {nearest.key})" if nearest.key else ""
     keys = "".join(f"; {key}" for key in _keys(search, nearest, left_over, places))
-    return f" does not fit the backbone: {wrong}{where}; {holds}{keys}{hint}"
+    is_nearly_it = len(nearest.missing) + len(nearest.misshapen) + len(left_over) <= _NEARLY
+    hint = "" if is_nearly_it else _looks(search.tensors)
+    # What to set stands before what is only to be looked through.
+    return f" does not fit the backbone: {wrong}{where}{keys}{hint}; {holds}"
 
 
 def _keys(search: _Search, nearest: _Place, left_over: list[str], places: Sequence[_Place]) -> Iterator[str]:

@@ -144,7 +144,7 @@ def _use(folder: str, backbone: Backbone, for_timm: bool) -> str:
     ]
     parts = [
         _block("python", python),
-        _block("sh", ["pip install solo-invariance", f"solo-invariance measure {shell}{key} data.path=photos"]),
+        _block("sh", [f"solo-invariance measure {shell}{key} data.path=photos"]),
     ]
     if asked:
         parts.append(

@@ -114,9 +114,12 @@ def _is_resampled(name: str, value: Tensor, state: Mapping[str, Tensor]) -> bool
     if "pos" in name:
         sizes = {one.numel() for own, one in state.items() if "pos" in own}
         return sizes.isdisjoint(value.numel() + tokens * value.shape[-1] for tokens in range(3))
-    return "patch" in name and all(
-        one.numel() != value.numel() for one in state.values() if one.ndim in (value.ndim, 2)
-    )
+    # The same numbers in whatever order: as a convolution or as a linear layer, of pixels first or of channels.
+    return "patch" in name and not any(_has_numbers_of(one, value) for one in state.values())
+
+
+def _has_numbers_of(one: Tensor, other: Tensor) -> bool:
+    return one.numel() == other.numel() and torch.equal(one.flatten().sort().values, other.flatten().sort().values)
 
 
 cifar = Renaming(

@@ -199,3 +199,12 @@ def test_google_wants_other_statistics_of_its_own_weights(tmp_path: Path, monkey
     fused = fuse([member, member])
     save_fused(fused, tmp_path / "fused.ckpt")
     torch.testing.assert_close(load_backbone(tmp_path / "fused.ckpt")(images), fused(images))
+
+
+@pytest.mark.parametrize("patch", [8, 14, 32])
+def test_patches_of_another_size_are_another_network(tmp_path: Path, patch: int) -> None:
+    # timm's conversion would resample them; 48 x 3 x 8 x 8 is also how many numbers a hidden layer has.
+    small = {"depth": 2, "embed_dim": 48, "num_heads": 2}
+    torch.save(timm.create_model("vit_tiny_patch16_224", img_size=96, **small).state_dict(), tmp_path / "vit.pth")
+    with pytest.raises(UserError, match=r"1 of another shape \(patch_embed\.proj\.weight \(48, 3, 16, 16\)"):
+        load_backbone(tmp_path / "vit.pth", name="timm:vit_tiny_patch16_224", kwargs={**small, "patch_size": patch})

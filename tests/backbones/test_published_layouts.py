@@ -636,3 +636,15 @@ def test_what_belongs_to_the_features_is_no_head(tmp_path: Path, name: str) -> N
     torch.save({**_network("ViT", 0).state_dict(), name: torch.rand(48)}, tmp_path / "a.pth")
     with pytest.raises(UserError, match=rf"1 left over \({re.escape(name)}\)"):
         _load(tmp_path / "a.pth", "ViT")
+
+
+def test_a_head_that_is_named_and_what_a_network_computes_are_no_weights_of_it(tmp_path: Path) -> None:
+    state = _network("ResNet", 0).state_dict()
+    torch.save({**state, "adapter.weight": torch.ones(4, 4)}, tmp_path / "a.pth")
+    keys = {"name": "resnet10", "kwargs": {"width": 0.125}, "crop_size": 32}
+    with pytest.raises(UserError, match=r"backbone\.heads=\[adapter\]"):
+        load_backbone(tmp_path / "a.pth", **keys)
+    load_backbone(tmp_path / "a.pth", heads=["adapter"], **keys)
+    beside = {"text.rope_embed.periods": torch.ones(8)}
+    torch.save({"state_dict": {**_pre("image.", state), **beside}}, tmp_path / "b.pth")
+    load_backbone(tmp_path / "b.pth", **keys)

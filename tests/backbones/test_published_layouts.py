@@ -645,6 +645,6 @@ def test_a_head_that_is_named_and_what_a_network_computes_are_no_weights_of_it(t
     with pytest.raises(UserError, match=r"backbone\.heads=\[adapter\]"):
         load_backbone(tmp_path / "a.pth", **keys)
     load_backbone(tmp_path / "a.pth", heads=["adapter"], **keys)
-    beside = {"text.rope_embed.periods": torch.ones(8)}
+    beside = {"gate.rope_embed.periods": torch.ones(8)}
     torch.save({"state_dict": {**_pre("image.", state), **beside}}, tmp_path / "b.pth")
     load_backbone(tmp_path / "b.pth", **keys)

@@ -103,7 +103,7 @@ def test_files_that_are_no_checkpoints(host_checkpoint: Callable[..., Path], tmp
         "text.ckpt": "refused|cannot be read",
         "empty.ckpt": r"cannot be read \(truncated",
         "list.ckpt": "expected a mapping",
-        "foreign.ckpt": r"no weights of the backbone in it; it holds state_dict\.projector",
+        "foreign.ckpt": r"no weights of the backbone in it; .*it holds state_dict\.projector",
     }
     for name, message in messages.items():
         with pytest.raises(UserError, match=f"{name}.*({message})") as error:
@@ -257,7 +257,7 @@ def test_an_input_that_the_network_does_not_take() -> None:
 def test_a_state_dict_that_is_none(tmp_path: Path) -> None:
     for content in ({"state_dict": None}, {"state_dict": [1]}, {1: torch.zeros(1)}, {}):
         torch.save(content, tmp_path / "odd.ckpt")
-        with pytest.raises(UserError, match=r"odd\.ckpt: no weights of the backbone in it; it holds no tensors"):
+        with pytest.raises(UserError, match=r"odd\.ckpt: no weights of the backbone in it; .*it holds no tensors"):
             load_backbone(BackboneConfig(checkpoint=str(tmp_path / "odd.ckpt"), name="resnet10"))
     with pytest.raises(UserError, match="is a directory"):
         load_backbone(BackboneConfig(checkpoint=str(Path(__file__).parent)))

@@ -152,7 +152,7 @@ def test_another_runs_args_beside_it_do_not_count(moco_checkpoint: Callable[...,
 
 def test_a_head_alone_is_no_encoder(tmp_path: Path) -> None:
     torch.save({"arch": "resnet18", "state_dict": {"module.encoder_q.fc.weight": torch.zeros(2)}}, tmp_path / "a.tar")
-    with pytest.raises(UserError, match=r"a\.tar: no weights of the backbone in it; it holds state_dict\.module"):
+    with pytest.raises(UserError, match=r"a\.tar: no weights of the backbone in it; .*it holds state_dict\.module"):
         load_backbone(BackboneConfig(checkpoint=str(tmp_path / "a.tar")))
 
 

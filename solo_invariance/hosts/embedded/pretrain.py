@@ -28,6 +28,7 @@ from solo_invariance.backbones.files.checkpoint import odd_kind_of, read_checkpo
 from solo_invariance.config.composed import compose_command, plain
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.config.task_entries import watch_transfer_from
+from solo_invariance.config.watch_transfer import WATCH_TRANSFER
 from solo_invariance.data.class_folders import read_class_folders
 from solo_invariance.data.listing import contents_of_folder, list_images, require_directory
 from solo_invariance.data.parts import parts_of
@@ -401,8 +402,10 @@ def _require_scored(cfg: DictConfig) -> None:
     if scored is None:
         return
     from solo_invariance.hosts.lightning.transfer_watcher import TransferWatcher
+    from solo_invariance.hosts.lightning.watched import Watched
 
-    names = TransferWatcher(watch_transfer_from(plain(cfg)["invariance"]["transfer"]), InputSpec()).names
+    config = watch_transfer_from(plain(cfg)["invariance"]["transfer"])
+    names = TransferWatcher(config, Watched(WATCH_TRANSFER, InputSpec())).names
     if asked is not None and asked.startswith("transfer/") and asked not in names:
         raise UserError(f"checkpoint.monitor={asked}: nothing logs it{none_of(asked, names)}")
 

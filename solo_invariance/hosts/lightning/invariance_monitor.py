@@ -1,20 +1,18 @@
 """Watching what a backbone becomes invariant to, in any Lightning program."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from solo_invariance.data.sources import Images, image_source
 from solo_invariance.errors import UserError
-from solo_invariance.hosts.lightning.arguments import input_from, require_place
-from solo_invariance.hosts.lightning.either_package import OtherCallback
+from solo_invariance.hosts.lightning.given_monitor import GivenMonitor
 from solo_invariance.hosts.lightning.monitor import MonitorWatcher
 from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
-from solo_invariance.hosts.lightning.per_trainer import WatchingCallback
-from solo_invariance.hosts.lightning.watching import Watch
+from solo_invariance.hosts.lightning.watched import Watched, input_from
 from solo_invariance.known_datasets import IMAGENET
 from solo_invariance.measure import Transform
 
@@ -22,7 +20,7 @@ _LABEL = "InvarianceMonitor"
 TRANSFORMS = ("rotation", "resized_crop", "h_flip", "hue", "brightness", "grayscale", "blur")
 
 
-class InvarianceMonitor(WatchingCallback, OtherCallback):
+class InvarianceMonitor(GivenMonitor):
     """Measure what a backbone becomes invariant to while it trains, in a Trainer of Lightning's.
 
     Every few epochs and after the last, a copy of the backbone as it is then is measured on a few images.
@@ -85,32 +83,11 @@ class InvarianceMonitor(WatchingCallback, OtherCallback):
         seed: int = 0,
         prefix: str = "",
     ) -> None:
-        super().__init__()
-        require_place(_LABEL, backbone, prefix, features)
         settings = MonitorSettings(every, transforms, k, num_images, reference_images, data, batch_size, seed)
-        settings.require_counts(f"{_LABEL}: ")
+        watched = Watched(_LABEL, input_from(_LABEL, crop_size, mean, std), backbone, prefix, features)
+        settings.require_counts(watched.where)
         _require_images(data)
-        spec = input_from(_LABEL, crop_size, mean, std)
-        self._arguments: tuple[Any, ...] = (settings, spec, _LABEL, backbone, prefix, features)
-        self._watcher()  # which refuses unknown transforms
-
-    @property
-    def names(self) -> list[str]:
-        """What the numbers are called, in loggers and in ``callback_metrics``."""
-        return list(self._watcher().names)
-
-    @property
-    def state_key(self) -> str:
-        """Return a key by which one is told from others; none has a state."""
-        _, _, label, backbone, prefix, _ = self._arguments
-        return f"{label}({backbone!r}, {prefix!r})"
-
-    def watch(self, trainer: Trainer, pl_module: LightningModule) -> Watch:
-        """Watch every run."""
-        return Watch(self._watcher())
-
-    def _watcher(self) -> MonitorWatcher:
-        return MonitorWatcher(*self._arguments)
+        super().__init__(partial(MonitorWatcher, settings, watched))
 
 
 def _require_images(data: Any) -> None:

@@ -1,6 +1,6 @@
 """What the monitor measures: a copy of the backbone, on a few images of the run."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,17 +8,16 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 
-from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
+from solo_invariance.backbones import Backbone, InputSpec
 from solo_invariance.data.decoding import readable
 from solo_invariance.data.framing import resize_for
 from solo_invariance.data.images import ImageSource, TensorImages
 from solo_invariance.data.sources import image_source
-from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
-from solo_invariance.hosts.lightning.flat_features import FlatFeatures
 from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
 from solo_invariance.hosts.lightning.run_images import run_images
-from solo_invariance.hosts.lightning.watching import TrainerProcesses, Watcher, copy_of
+from solo_invariance.hosts.lightning.watched import Watched
+from solo_invariance.hosts.lightning.watching import TrainerProcesses, Watcher
 from solo_invariance.measure import Geometry, InvarianceMeasurement, MeasureSettings, Transform, health_of
 from solo_invariance.measure.health import HEALTH
 from solo_invariance.measure.loop.plan import grids_of
@@ -49,7 +48,6 @@ class Monitor:
         self.reference = TensorImages(images, name="monitored image")
         self.images = TensorImages(images[: settings.num_images], name="monitored image")
         self.transforms = transforms
-        self.input_spec = input_spec
         geometry = Geometry(images.shape[-1], input_spec.crop_size)
         self.settings = MeasureSettings(
             k=settings.k,
@@ -68,24 +66,13 @@ class Monitor:
         images = f"{there} images{few}, whitened by {len(self.reference)}"
         return f"similarity under {names}; k {self.settings.k}; {images}"
 
-    def backbone_of(self, network: nn.Module) -> Backbone:
-        """Return a copy of a network as a backbone, in single precision, on the network's device.
-
-        Raises:
-            UserError: The network takes no such images, or gives no features (N, D).
-        """
-        copied = copy_of(network)
-        return Backbone(copied, Architecture("monitored"), self.input_spec, Provenance("monitored")).to(
-            device_of(network)
-        )
-
-    def measure(self, network: nn.Module) -> dict[str, float]:
-        """Return ``invariance/TRANSFORM/similarity`` of a copy of a network, in single precision.
+    def measure(self, backbone: Backbone) -> dict[str, float]:
+        """Return ``invariance/TRANSFORM/similarity`` of a backbone.
 
         With them go ``invariance/mean_KIND/similarity``, over the spatial transforms and over those of appearance, and
         ``health/METRIC`` of the reference images' features, where these are enough for it to say something.
         """
-        measurement = InvarianceMeasurement(self.backbone_of(network), self.reference, self.settings)
+        measurement = InvarianceMeasurement(backbone, self.reference, self.settings)
         measured = measurement.measure(self.transforms, self.images)
         means = {name: one.summary["similarity"]["mean"] for name, one in measured[""].items()}
         for mean, names in _kinds(self.transforms).items():
@@ -102,37 +89,22 @@ class MonitorWatcher(Watcher):
 
     Args:
         settings: What is measured, and when.
-        input_spec: The input that the backbone is trained on.
-        label: How messages begin; ``invariance.monitor`` is a configuration's key.
-        backbone: Where the module has its backbone.
-        prefix: What the numbers' names begin with.
-        features: Makes features (N, D) of what the backbone returns, where these are none.
+        watched: The backbone.
 
     Raises:
         UserError: A transform is unknown.
     """
 
-    def __init__(
-        self,
-        settings: MonitorSettings,
-        input_spec: InputSpec,
-        label: str = "invariance.monitor",
-        backbone: str = "backbone",
-        prefix: str = "",
-        features: Callable[[Any], Tensor] | None = None,
-    ) -> None:
-        self.settings, self.input_spec = settings, input_spec
-        self.label, self.backbone, self.every = label, backbone, settings.every
-        self.prefix, self.features = prefix, features
-        self._of = f"{label}." if label.startswith("invariance.") else f"{label}: "
-        self.transforms = _transforms(settings.transforms, self._of)
+    def __init__(self, settings: MonitorSettings, watched: Watched) -> None:
+        self.settings, self.watched, self.every = settings, watched, settings.every
+        self.transforms = _transforms(settings.transforms, self.watched.where)
         self._monitor: Monitor | None = None
 
     @property
     def names(self) -> Sequence[str]:
         """Of the transforms' similarities, of their means, and of the features' health."""
         measured = [f"invariance/{one}/similarity" for one in (*self.transforms, *_kinds(self.transforms))]
-        return [self._named(name) for name in (*measured, *(f"health/{one}" for one in HEALTH))]
+        return [f"{self.watched.prefix}{name}" for name in (*measured, *(f"health/{one}" for one in HEALTH))]
 
     def prepare(self, trainer: Trainer, module: LightningModule, network: nn.Module, processes: Processes) -> str:
         """Read the images, and see whether the backbone takes them.
@@ -142,34 +114,31 @@ class MonitorWatcher(Watcher):
         """
         if processes.rank > 0:
             return ""
-        resize = resize_for(self.input_spec.crop_size)
+        resize = resize_for(self.watched.input_spec.crop_size)
         images = self._images(trainer, resize)
         if len(images) < _FEWEST:
-            raise UserError(f"{self._of}data: {len(images)} images, at least {_FEWEST} are needed")
-        self._monitor = Monitor(images, self.transforms, self.input_spec, self.settings)
-        self._monitor.backbone_of(FlatFeatures(network, self.features, self._of))
+            raise UserError(f"{self.watched.where}data: {len(images)} images, at least {_FEWEST} are needed")
+        self._monitor = Monitor(images, self.transforms, self.watched.input_spec, self.settings)
+        self.watched.copied(network)
         return self._monitor.summary()
 
     def measure(self, network: nn.Module, processes: TrainerProcesses) -> Mapping[str, float]:
         """Measure in the first process."""
         if self._monitor is None:
             return {}
-        numbers = self._monitor.measure(FlatFeatures(network, self.features, self._of))
-        return {self._named(name): value for name, value in numbers.items()}
-
-    def _named(self, name: str) -> str:
-        return f"{self.prefix}{name}"
+        return self.watched.named(self._monitor.measure(self.watched.copied(network)))
 
     def _images(self, trainer: Trainer, resize: int) -> Tensor:
         if self.settings.data is not None:
             try:
                 return _some_images(image_source(self.settings.data, resize), self.settings, resize)
             except UserError as error:
-                raise UserError(f"{self._of}data: {error}") from error
+                raise UserError(f"{self.watched.where}data: {error}") from error
         images = run_images(trainer, resize)
         if images is None:
             raise UserError(
-                f"{self._of}data is needed: the run's own images cannot be read without its transforms; give a folder"
+                f"{self.watched.where}data is needed: the run's own images cannot be read without its transforms; "
+                f"give a folder"
             )
         return _some_images(images, self.settings, resize)
 

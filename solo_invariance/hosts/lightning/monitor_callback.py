@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningModule, Trainer
 
-from solo_invariance.errors import UserError
 from solo_invariance.hosts.lightning.monitor_settings import MonitorSettings
 from solo_invariance.hosts.lightning.per_trainer import WatchingCallback, acts, section_of
 
@@ -33,16 +32,9 @@ class MonitorCallback(WatchingCallback):
         chosen = section_of(cfg, "monitor")
         if chosen is None:
             return None
-        from omegaconf import OmegaConf
-
-        from solo_invariance.backbones.load import input_spec_of
         from solo_invariance.hosts.lightning.monitor import MonitorWatcher
+        from solo_invariance.hosts.lightning.watched import Watched
         from solo_invariance.hosts.lightning.watching import Watch
 
         settings = MonitorSettings.from_mapping(chosen)
-        content: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
-        try:
-            spec = input_spec_of(content)
-        except ValueError as error:
-            raise UserError(f"invariance.monitor: {error}") from error
-        return Watch(MonitorWatcher(settings, spec))
+        return Watch(MonitorWatcher(settings, Watched.by_config("invariance.monitor", cfg)))

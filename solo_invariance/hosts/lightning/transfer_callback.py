@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import LightningModule, Trainer
 
-from solo_invariance.errors import UserError
 from solo_invariance.hosts.lightning.per_trainer import WatchingCallback, acts, section_of
 
 if TYPE_CHECKING:
@@ -32,17 +31,10 @@ class TransferCallback(WatchingCallback):
         chosen = section_of(cfg, "transfer")
         if chosen is None:
             return None
-        from omegaconf import OmegaConf
-
-        from solo_invariance.backbones.load import input_spec_of
         from solo_invariance.config.task_entries import watch_transfer_from
         from solo_invariance.hosts.lightning.transfer_watcher import TransferWatcher
+        from solo_invariance.hosts.lightning.watched import Watched
         from solo_invariance.hosts.lightning.watching import Watch
 
         config = watch_transfer_from(chosen)
-        content: Any = OmegaConf.to_container(cfg, resolve=True) if OmegaConf.is_config(cfg) else cfg
-        try:
-            spec = input_spec_of(content)
-        except ValueError as error:
-            raise UserError(f"invariance.transfer: {error}") from error
-        return Watch(TransferWatcher(config, spec))
+        return Watch(TransferWatcher(config, Watched.by_config("invariance.transfer", cfg)))

@@ -1,26 +1,24 @@
 """Scoring a backbone on labelled images while it trains, in any Lightning program."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from solo_invariance.config.transfer import FewShotConfig, KNNConfig
 from solo_invariance.config.watch_transfer import WATCH_TRANSFER, WatchTransferConfig
 from solo_invariance.errors import UserError
-from solo_invariance.hosts.lightning.arguments import input_from, require_place
-from solo_invariance.hosts.lightning.either_package import OtherCallback
-from solo_invariance.hosts.lightning.per_trainer import WatchingCallback
+from solo_invariance.hosts.lightning.given_monitor import GivenMonitor
 from solo_invariance.hosts.lightning.transfer_watcher import TransferWatcher
-from solo_invariance.hosts.lightning.watching import Watch
+from solo_invariance.hosts.lightning.watched import Watched, input_from
 from solo_invariance.known_datasets import IMAGENET
 from solo_invariance.transfer.chosen_tasks import TaskChoice
 
 _LABEL = "TransferMonitor"
 
 
-class TransferMonitor(WatchingCallback, OtherCallback):
+class TransferMonitor(GivenMonitor):
     """Score a backbone on labelled images while it trains, in a Trainer of Lightning's.
 
     Every few epochs and after the last, a copy of the backbone as it is then is scored on tasks, as ``transfer`` scores
@@ -91,9 +89,7 @@ class TransferMonitor(WatchingCallback, OtherCallback):
         seed: int = 0,
         prefix: str = "",
     ) -> None:
-        super().__init__()
-        require_place(_LABEL, backbone, prefix, features)
-        spec = input_from(_LABEL, crop_size, mean, std)
+        watched = Watched(_LABEL, input_from(_LABEL, crop_size, mean, std), backbone, prefix, features)
         counts = {"every": every, "folds": folds, "num_workers": num_workers, "seed": seed}
         for key, value in {**counts, "num_images": num_images, "batch_size": batch_size}.items():
             if isinstance(value, bool) or not isinstance(value, int if key in counts else int | None):
@@ -115,26 +111,7 @@ class TransferMonitor(WatchingCallback, OtherCallback):
             )
         except UserError as error:
             raise UserError(f"{_LABEL}: {str(error).removeprefix(f'{WATCH_TRANSFER}.')}") from error
-        self._arguments: tuple[Any, ...] = (config, spec, _LABEL, backbone, prefix, features)
-        self._watcher()  # which refuses unknown tasks
-
-    @property
-    def names(self) -> list[str]:
-        """What the numbers are called, in loggers and in ``callback_metrics``."""
-        return list(self._watcher().names)
-
-    @property
-    def state_key(self) -> str:
-        """Return a key by which one is told from others; none has a state."""
-        _, _, label, backbone, prefix, _ = self._arguments
-        return f"{label}({backbone!r}, {prefix!r})"
-
-    def watch(self, trainer: Trainer, pl_module: LightningModule) -> Watch:
-        """Watch every run."""
-        return Watch(self._watcher())
-
-    def _watcher(self) -> TransferWatcher:
-        return TransferWatcher(*self._arguments)
+        super().__init__(partial(TransferWatcher, config, watched))
 
 
 def _listed(tasks: Any) -> list[Any]:

@@ -1,22 +1,20 @@
 """Scoring a run on labelled images while it trains."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
-from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor, nn
+from torch import nn
 
-from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
-from solo_invariance.config.watch_transfer import WATCH_TRANSFER, WatchTransferConfig
-from solo_invariance.device import device_of
+from solo_invariance.backbones import Backbone
+from solo_invariance.config.watch_transfer import WatchTransferConfig
 from solo_invariance.errors import UserError
 from solo_invariance.features.neighbours import load_faiss
 from solo_invariance.features.shared_work import in_each
-from solo_invariance.hosts.lightning.flat_features import FlatFeatures
 from solo_invariance.hosts.lightning.training_files import count_trained_on
-from solo_invariance.hosts.lightning.watching import TrainerProcesses, Watcher, copy_of
+from solo_invariance.hosts.lightning.watched import Watched
+from solo_invariance.hosts.lightning.watching import TrainerProcesses, Watcher
 from solo_invariance.hosts.refusals import say
 from solo_invariance.measure import feature_statistics, health_of
 from solo_invariance.measure.health import HEALTH
@@ -31,33 +29,18 @@ class TransferWatcher(Watcher):
 
     Args:
         config: Which tasks, how they are scored, and when.
-        input_spec: The input that the backbone is trained on.
-        label: How messages begin; ``invariance.transfer`` is a configuration's key.
-        backbone: Where the module has its backbone.
-        prefix: What the numbers' names begin with.
-        features: Makes features (N, D) of what the backbone returns, where these are none.
+        watched: The backbone.
 
     Raises:
         UserError: There is no such task, or a setting does not suit it.
     """
 
-    def __init__(
-        self,
-        config: WatchTransferConfig,
-        input_spec: InputSpec,
-        label: str = WATCH_TRANSFER,
-        backbone: str = "backbone",
-        prefix: str = "",
-        features: Callable[[Any], Tensor] | None = None,
-    ) -> None:
-        self.config, self.input_spec = config, input_spec
-        self.label, self.backbone, self.every = label, backbone, config.every
-        self.prefix, self.features = prefix, features
-        self._of = f"{label}." if label == WATCH_TRANSFER else f"{label}: "
+    def __init__(self, config: WatchTransferConfig, watched: Watched) -> None:
+        self.config, self.watched, self.every = config, watched, config.every
         try:
             self.tasks = watched_tasks(config)
         except UserError as error:
-            raise UserError(f"{self._of}{error}") from error
+            raise UserError(f"{self.watched.where}{error}") from error
         self._held: HeldTasks | None = None
 
     @property
@@ -65,7 +48,7 @@ class TransferWatcher(Watcher):
         """Of the scores, ``transfer/TASK/METRIC``, and of the features' health, ``health/TASK/METRIC``."""
         scores = [f"transfer/{task.number}" for task in self.tasks]
         health = [f"health/{task.chosen.label}/{one}" for task in self.tasks for one in HEALTH]
-        return [f"{self.prefix}{name}" for name in (*scores, *health)]
+        return [f"{self.watched.prefix}{name}" for name in (*scores, *health)]
 
     def prepare(self, trainer: Trainer, module: LightningModule, network: nn.Module, processes: Processes) -> str:
         """Read the tasks' images, and see whether the backbone takes them.
@@ -75,12 +58,12 @@ class TransferWatcher(Watcher):
                 gives no features of them.
         """
         if any(task.settings.probe == "knn" for task in self.tasks):
-            load_faiss(f"{self.label}: probe=knn")
-        backbone = self._backbone_of(network)
+            load_faiss(f"{self.watched.label}: probe=knn")
+        backbone = self.watched.copied(network)
         try:
             self._held = HeldTasks(self.tasks, backbone, self.config.num_images, processes)
         except UserError as error:
-            raise UserError(f"{self._of}tasks: {error}") from error
+            raise UserError(f"{self.watched.where}tasks: {error}") from error
         if processes.rank == 0:
             self._caution(self._held, trainer)
         return self._summary(self._held, processes)
@@ -95,23 +78,17 @@ class TransferWatcher(Watcher):
             torch.cuda.empty_cache()  # the run goes on with the memory that it had
         scores = {f"transfer/{one.number}": one.score for one in scored}
         health = {f"health/{one.label}/{name}": number for one in scored for name, number in one.described.items()}
-        return {f"{self.prefix}{name}": number for name, number in (scores | health).items()}
+        return self.watched.named(scores | health)
 
     def _the_same(self, network: nn.Module, processes: Processes) -> Backbone:
         """Return a copy of the first process's backbone: of batch statistics, each process has its own."""
         copies: list[Backbone] = []
-        in_each(processes, lambda: copies.append(self._backbone_of(network)))
+        in_each(processes, lambda: copies.append(self.watched.copied(network)))
         for tensor in chain(copies[0].parameters(), copies[0].buffers()) if processes.count > 1 else ():
             whole = tensor.detach().contiguous()
             torch.distributed.broadcast(whole, src=0)
             tensor.detach().copy_(whole)
         return copies[0]
-
-    def _backbone_of(self, network: nn.Module) -> Backbone:
-        """Return a copy of a network as a backbone, in single precision, on the network's device."""
-        flat = FlatFeatures(copy_of(network), self.features, self._of)
-        provenance = Provenance("watched")
-        return Backbone(flat, Architecture("watched"), self.input_spec, provenance).to(device_of(network))
 
     def _caution(self, held: HeldTasks, trainer: Trainer) -> None:
         counts = count_trained_on(trainer, [task.names for task in held.tasks])
@@ -123,7 +100,7 @@ class TransferWatcher(Watcher):
                 )
 
     def _summary(self, held: HeldTasks, processes: Processes) -> str:
-        side = self.input_spec.crop_size
+        side = self.watched.input_spec.crop_size
         memory = f"{held.num_images:,} images of {side} px in {bytes_in_words(held.num_bytes)} of memory"
         shared = f" of each of {processes.count} processes, which share the work" if processes.count > 1 else ""
         return f"{', '.join(map(_in_words, held.tasks))}; {memory}{shared}"

@@ -1,6 +1,5 @@
 """Watching a run: something is measured of a copy of its backbone every few epochs, and the run stays what it is."""
 
-import copy
 import random
 import warnings
 from abc import ABC, abstractmethod
@@ -15,6 +14,7 @@ from torch import nn
 
 from solo_invariance.errors import UserError
 from solo_invariance.features.shared_work import in_each
+from solo_invariance.hosts.lightning.watched import Watched
 from solo_invariance.hosts.refusals import say
 from solo_invariance.processes import Item, Processes
 
@@ -63,10 +63,8 @@ class TrainerProcesses(Processes):
 class Watcher(ABC):
     """What is measured of a run, again and again. Every process has one, with the same arguments."""
 
-    label: str
-    """How messages begin: ``InvarianceMonitor``, or the key of a configuration, such as ``invariance.monitor``."""
-    backbone: str
-    """Where the module has its backbone: a dotted attribute, such as ``model.encoder``."""
+    watched: Watched
+    """The module's backbone."""
     every: int
     """Epochs between measurements; after the last epoch there is always one."""
 
@@ -94,7 +92,7 @@ class Watcher(ABC):
         """Return numbers by their names, in whichever process: those of all processes are put together.
 
         Args:
-            network: The module's backbone, which stays as it is; ``copy_of`` copies it.
+            network: The module's backbone, which stays as it is; ``watched.copied`` copies it.
             processes: Those of the run, which all call this; what waits for another goes through ``together``.
         """
 
@@ -131,7 +129,7 @@ class Watch:
         both = next((name for other in others for name in other.watcher.names if name in self.watcher.names), None)
         if both is not None:
             raise UserError(
-                f"{self.watcher.label}: two callbacks of this Trainer log {both}; give one of them a prefix"
+                f"{self.watcher.watched.label}: two callbacks of this Trainer log {both}; give one of them a prefix"
             )
         # A module may have its layers from ``configure_model``, which comes after this.
         if ".core." in type(module).configure_model.__module__:
@@ -148,7 +146,7 @@ class Watch:
             words = processes.together(lambda: self.watcher.prepare(trainer, module, network, processes))
         self.expect(trainer)
         if trainer.is_global_zero:
-            name = self.watcher.label.removeprefix("invariance.")
+            name = self.watcher.watched.label.removeprefix("invariance.")
             say(f"{name}: {_when(self.watcher.every)}: {words[0]}; -> {_loggers(trainer)}")
 
     def expect(self, trainer: Trainer) -> None:
@@ -190,7 +188,9 @@ class Watch:
             if not self._has_warned and trainer.is_global_zero:
                 # Of this module: of the caller's, a host that silences Lightning's warnings would silence it.
                 said = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-                warnings.warn(f"{self.watcher.label}: nothing measured after {epochs} epochs: {said}", stacklevel=1)
+                warnings.warn(
+                    f"{self.watcher.watched.label}: nothing measured after {epochs} epochs: {said}", stacklevel=1
+                )
             self._has_warned = True
 
 
@@ -201,20 +201,15 @@ def backbone_of(module: LightningModule, watcher: Watcher) -> nn.Module:
         UserError: It has none there; the message lists what it has.
     """
     found: nn.Module = module
-    for name in watcher.backbone.split("."):
+    for name in watcher.watched.backbone.split("."):
         child = getattr(found, name, None)
         if not isinstance(child, nn.Module):
             there = ", ".join(one for one, _ in found.named_children()) or "none"
             raise UserError(
-                f"{watcher.label}: {type(found).__name__} has no {name} to measure; its modules are: {there}"
+                f"{watcher.watched.label}: {type(found).__name__} has no {name} to measure; its modules are: {there}"
             )
         found = child
     return found
-
-
-def copy_of(network: nn.Module) -> nn.Module:
-    """Return a copy of a network, in single precision and evaluation mode; of a compiled one, what was compiled."""
-    return copy.deepcopy(getattr(network, "_orig_mod", network)).float().eval().requires_grad_(False)
 
 
 @contextmanager

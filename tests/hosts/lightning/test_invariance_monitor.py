@@ -558,7 +558,7 @@ def test_wrong_arguments_are_refused_where_they_are_written(arguments: dict[str,
 
 
 def test_statistics_of_none_leave_images_as_they_are() -> None:
-    spec = InvarianceMonitor(mean=None, std=None)._watcher().input_spec
+    spec = InvarianceMonitor(mean=None, std=None)._make().watched.input_spec
     assert (spec.mean, spec.std) == ((0, 0, 0), (1, 1, 1))
 
 

@@ -125,7 +125,7 @@ def test_the_means_are_those_of_a_kind(tiny_backbone: Backbone) -> None:
     names = ["rotation", "scale", "hue"]
     transforms = {name: load_plugin("transforms", name) for name in names}
     monitor = Monitor(images, transforms, InputSpec(32), MonitorSettings(k=2, num_images=6))
-    measured = monitor.measure(tiny_backbone.network)
+    measured = monitor.measure(tiny_backbone)
     numbers = {name.split("/")[1]: value for name, value in measured.items() if name.startswith("invariance/")}
     assert numbers.keys() == {*names, "mean_spatial", "mean_appearance"}
     assert numbers["mean_spatial"] == pytest.approx((numbers["rotation"] + numbers["scale"]) / 2)

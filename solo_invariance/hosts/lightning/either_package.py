@@ -1,4 +1,4 @@
-"""Lightning goes by two packages, whose Trainers refuse each other's callbacks."""
+"""Lightning goes by two packages, whose Trainers of version 2.1 refuse each other's callbacks."""
 
 from typing import TYPE_CHECKING
 

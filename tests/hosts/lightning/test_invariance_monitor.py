@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -570,6 +571,7 @@ def test_two_monitors_take_two_prefixes(tmp_path: Path) -> None:
     head = InvarianceMonitor(**WATCH, prefix="again/", features=lambda features: features[:, :4])
     trainer = fit(tmp_path, InvarianceMonitor(**WATCH), head)
     both = [float(trainer.callback_metrics[name]) for name in (HUE, "again/invariance/hue/similarity")]
+    assert all(map(math.isfinite, both))
     assert both[0] != both[1]
 
 
@@ -597,6 +599,9 @@ def test_trainers_of_the_other_package_take_it(tmp_path: Path) -> None:
 
     best = other.callbacks.ModelCheckpoint(str(tmp_path / "saved"), "best", HUE, mode="max")
     monitors = [InvarianceMonitor(**WATCH), InvarianceMonitor(**WATCH, prefix="again/")]
+    # What Trainers of 2.1 ask of each callback, and of several of one kind; later ones ask less.
+    assert all(isinstance(monitor, other.Callback) for monitor in monitors)
+    assert monitors[0].state_key != monitors[1].state_key
     logger = other.loggers.CSVLogger(tmp_path)
     trainer = fit(
         tmp_path, *monitors, best, module=Theirs(), kind=other.Trainer, logger=logger, enable_checkpointing=True

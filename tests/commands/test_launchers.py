@@ -23,23 +23,6 @@ def _require(plugin: str) -> None:
         pytest.skip(f"Hydra's {plugin.replace('_', '-')} is not installed")
 
 
-@pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Arguments of a quick scoring but for its width, in an empty folder."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    backbone = ["backbone.name=random:resnet10", "backbone.crop_size=32"]
-    return [
-        *backbone,
-        "task.name=hue",
-        "task.num_train=40",
-        "task.num_test=20",
-        "task.size=32",
-        "folds=2",
-        "device=cpu",
-    ]
-
-
 def _scores(root: str = "runs/transfer") -> dict[str, dict[str, Any]]:
     found = {path.parent.name: json.loads(path.read_text()) for path in Path(root).rglob("transfer.json")}
     return {name: {key: one[key] for key in ("score", "ci95", "backbone", "details")} for name, one in found.items()}

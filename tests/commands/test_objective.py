@@ -23,33 +23,11 @@ from solo_invariance.results import FusionResult, InvarianceResult, TransferResu
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 OPTUNA = "hydra_optuna_sweeper"
-LAUNCHERS = {
-    "joblib": "hydra_joblib_launcher",
-    "submitit_local": "hydra_submitit_launcher",
-    "ray": "hydra_ray_launcher",
-}
 
 
 def _require(plugin: str) -> None:
     if find_spec(f"hydra_plugins.{plugin}") is None:
         pytest.skip(f"Hydra's {plugin.replace('_', '-')} is not installed")
-
-
-@pytest.fixture
-def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Arguments of a quick scoring but for its width, in an empty folder."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    backbone = ["backbone.name=random:resnet10", "backbone.crop_size=32"]
-    return [
-        *backbone,
-        "task.name=hue",
-        "task.num_train=40",
-        "task.num_test=20",
-        "task.size=32",
-        "folds=2",
-        "device=cpu",
-    ]
 
 
 def _optuna(trials: int, *directions: str) -> list[str]:

@@ -367,47 +367,19 @@ def test_random_states_are_given_back_after_an_error_too() -> None:
     assert _equal(_random_states(), before)
 
 
-SPIED = Path(__file__).parents[1] / "solo_learn" / "spied_pretrain.py"
-
-
 @pytest.mark.host
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_host_run_that_is_watched_is_the_same_run(
-    run_host: Any, photo_folder: Path, tmp_path: Path, processes: int
-) -> None:
+def test_a_host_run_that_is_watched_is_the_same_run(run_spied: Any, tmp_path: Path, processes: int) -> None:
     """Of the unmodified main_pretrain.py, with validation, to the last bit of weights, batches and metrics."""
-    seen, ends = [], []
-    for name, overrides in (("plain", []), ("watched", [*_WATCH, "invariance.monitor.every=1"])):
-        out = tmp_path / name
-        out.mkdir()
-        run_host(
-            SPIED,
-            "--config-path=scripts/pretrain/cifar",
-            "--config-name=mocov2plus",
-            f"name={name}",
-            "data.dataset=custom",
-            f"data.train_path={photo_folder / 'train'}",
-            f"data.val_path={photo_folder / 'val'}",
-            "augmentations=invariance/default",
-            "+invariance.crop_size=32",
-            "method_kwargs.proj_hidden_dim=32",
-            "method_kwargs.proj_output_dim=16",
-            "method_kwargs.queue_size=64",
-            "max_epochs=2",
-            "auto_resume.enabled=False",
-            f"checkpoint.dir={out / 'checkpoints'}",
-            *(["devices='2'", "strategy=ddp", "data.num_workers=0"] if processes == 2 else []),
-            *overrides,
-            SPY_OUT=str(out),
-        )
-        seen.append([torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(processes)])
-        ends.append(torch.load(next((out / "checkpoints").rglob("*ep=1.ckpt")), weights_only=True))
+    _, plain, first = run_spied("plain", processes)
+    _, watched, last = run_spied("watched", processes, *[*_WATCH, "invariance.monitor.every=1"])
+    seen, ends = (plain, watched), (first, last)
     for rank in seen[1]:
         taken = [_take_measured(metrics) for metrics in rank["metrics"]]
         assert taken[-1].keys() == _NAMES
     assert {"train_nce_loss", "val_loss"} <= set(seen[0][0]["metrics"][-1])
     assert _equal(*seen)
-    assert _equal(*(end["state_dict"] for end in ends))
+    assert _equal(*(torch.load(end, weights_only=True)["state_dict"] for end in ends))
     logs = [_rows(path) for path in (tmp_path / "lightning_logs").rglob("metrics.csv")]
-    watched = [[row for row in log if row.get("invariance/rotation/similarity")] for log in logs]
-    assert sorted(map(len, watched)) == [0, 2]
+    measured = [[row for row in log if row.get("invariance/rotation/similarity")] for log in logs]
+    assert sorted(map(len, measured)) == [0, 2]

@@ -435,42 +435,16 @@ def _take_ours(metrics: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in taken.items() if np.isfinite(value)}
 
 
-SPIED = Path(__file__).parents[1] / "solo_learn" / "spied_pretrain.py"
-
-
 @pytest.mark.host
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_run_of_solo_learns_that_is_scored_is_the_same_run(
-    run_host: Any, photo_folder: Path, tmp_path: Path, processes: int
+    run_spied: Any, photo_folder: Path, tmp_path: Path, processes: int
 ) -> None:
     """Of the unmodified main_pretrain.py, with validation, to the last bit of weights, batches and metrics."""
     photos = f"{{name:folder,path:{photo_folder},label:photos,probe:knn}}"
-    seen, ends = [], []
-    for name, overrides in (("plain", []), ("watched", [*_WATCH, f"invariance.transfer.tasks=[shape,{photos}]"])):
-        out = tmp_path / name
-        out.mkdir()
-        done = run_host(
-            SPIED,
-            "--config-path=scripts/pretrain/cifar",
-            "--config-name=mocov2plus",
-            f"name={name}",
-            "data.dataset=custom",
-            f"data.train_path={photo_folder / 'train'}",
-            f"data.val_path={photo_folder / 'val'}",
-            "augmentations=invariance/default",
-            "+invariance.crop_size=32",
-            "method_kwargs.proj_hidden_dim=32",
-            "method_kwargs.proj_output_dim=16",
-            "method_kwargs.queue_size=64",
-            "max_epochs=2",
-            "auto_resume.enabled=False",
-            f"checkpoint.dir={out / 'checkpoints'}",
-            *(["devices='2'", "strategy=ddp", "data.num_workers=0"] if processes == 2 else []),
-            *overrides,
-            SPY_OUT=str(out),
-        )
-        seen.append([torch.load(out / f"rank{rank}.pt", weights_only=True) for rank in range(processes)])
-        ends.append(next((out / "checkpoints").rglob("*ep=1.ckpt")))
+    _, plain, first = run_spied("plain", processes)
+    done, watched, last = run_spied("watched", processes, *[*_WATCH, f"invariance.transfer.tasks=[shape,{photos}]"])
+    seen, ends = (plain, watched), (first, last)
     assert "solo-invariance: caution: 48 of the 72 images" not in done.stderr  # 24 of 48 are drawn
     assert "solo-invariance: caution: 24 of the 48 images of photos are pre-trained on, too" in done.stderr
     ours = [[_take_ours(metrics) for metrics in rank["metrics"]] for rank in seen[1]]
@@ -484,8 +458,8 @@ def test_a_run_of_solo_learns_that_is_scored_is_the_same_run(
     assert sorted(map(len, scored)) == [0, 2]
     backbone = load_backbone(BackboneConfig(checkpoint=str(ends[1])))
     found = transfer(backbone, TaskConfig("shape", num_train=_FEW, num_test=_FEW), device="cpu").only
-    last = max(scored, key=len)[-1]
-    assert float(last["transfer/shape/accuracy"]) == pytest.approx(found.score.mean, abs=1e-6)
+    logged = max(scored, key=len)[-1]
+    assert float(logged["transfer/shape/accuracy"]) == pytest.approx(found.score.mean, abs=1e-6)
 
 
 @pytest.mark.host

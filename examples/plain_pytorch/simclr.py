@@ -44,6 +44,8 @@ if __name__ == "__main__":
     dataset = torchvision.datasets.ImageFolder(args.photos, transform=views.canvas, loader=views.canvas.load)
     loader = DataLoader(dataset, args.batch_size, shuffle=True, drop_last=True, num_workers=2)
 
+    if not len(loader):
+        parser.error(f"{len(dataset)} images make no batch of {args.batch_size}: set --batch-size")
     batches = chain.from_iterable(repeat(loader))
     for step, (canvases, _) in enumerate(islice(batches, args.steps)):
         first, second = views([canvases.pixels.to(device), canvases.extent])

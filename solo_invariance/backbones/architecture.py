@@ -189,9 +189,7 @@ def num_features_of(network: nn.Module, crop_size: int) -> int:
             features = network(torch.zeros(1, 3, crop_size, crop_size, device=device))
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = reason_of(error)
-        raise UserError(
-            f"the backbone takes no images of {crop_size} pixels ({reason}); set backbone.crop_size"
-        ) from error
+        raise UserError(f"the backbone takes no images of {crop_size} pixels ({reason}); set crop_size") from error
     network.train(training)
     if not isinstance(features, torch.Tensor) or features.ndim != 2:
         found = getattr(features, "shape", type(features))

@@ -1,6 +1,7 @@
 """From a batch of canvases to the list of crops that a self-supervised method trains on."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +31,21 @@ class CropEntry:
 def generator_of(seed: Sequence[int]) -> torch.Generator:
     """Return a CPU generator that depends on all of several non-negative integers, of any size."""
     state = np.random.SeedSequence(list(seed)).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
+    return torch.Generator().manual_seed(int(state) >> 1)
+
+
+@contextmanager
+def _in_single_precision() -> Iterator[None]:
+    """Make numbers of 32 bits, also where a trainer of half-precision weights has others made meanwhile."""
+    before = torch.get_default_dtype()
+    if before == torch.float32:
+        yield
+        return
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 @dataclass(frozen=True)
@@ -81,7 +96,8 @@ class CropPipeline:
             What the family of each crop draws for the batch, in the order of the crops.
         """
         generator = generator_of(seed)
-        return [entry.family.draw(n, generator, sizes) for entry in self._crops]
+        with _in_single_precision():
+            return [entry.family.draw(n, generator, sizes) for entry in self._crops]
 
     def apply(
         self,
@@ -93,7 +109,8 @@ class CropPipeline:
         """Make the crops of one batch with parameters that were drawn for it.
 
         Args:
-            images: uint8 (N, 3, C, C), or floating point in [0, 1]; they stay as they are.
+            images: uint8 (N, 3, C, C), or floating point in [0, 1], which are computed with in single precision; they
+                stay as they are.
             parameters: What ``draw(N, ..., sizes)`` returned.
             memory_format: Of the crops.
             sizes: Those that the parameters were drawn for.
@@ -106,12 +123,12 @@ class CropPipeline:
         """
         if len(parameters) != len(self._crops):
             raise ValueError(f"parameters of {len(parameters)} crops, expected those of {len(self._crops)}")
-        if images.dtype == torch.uint8:
-            images = images.to(torch.float32, copy=True).div_(255)
+        images = images.to(torch.float32, copy=True).div_(255) if images.dtype == torch.uint8 else images.float()
         crops = []
-        for entry, drawn in zip(self._crops, parameters, strict=True):
-            views = self._normalize(entry.family.apply(images, drawn, entry.crop_size, sizes))
-            crops.append(views.contiguous(memory_format=memory_format))
+        with _in_single_precision():
+            for entry, drawn in zip(self._crops, parameters, strict=True):
+                views = self._normalize(entry.family.apply(images, drawn, entry.crop_size, sizes))
+                crops.append(views.contiguous(memory_format=memory_format))
         return crops
 
     @property

@@ -1,6 +1,7 @@
 """The views of a batch as a module, for any training loop."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -95,13 +96,14 @@ class FamilyViews(nn.Module):
                 else square, by default.
 
         Returns:
-            Tensors (N, 3, S, S), normalised, on the images' device.
+            Tensors (N, 3, S, S), normalised, on the images' device, in their floating-point type; of bytes, in torch's
+            default one.
 
         Raises:
-            UserError: The images are no such ones.
+            UserError: The images, or their sizes, are no such ones; or this is a data worker.
         """
         pixels, sizes = self._taken(images, sizes)
-        return self.pipeline.apply(pixels, self.draw(len(pixels), sizes), sizes=sizes)
+        return self._made(pixels, self.draw(len(pixels), sizes), sizes)
 
     def draw(self, n: int, sizes: Tensor | None = None) -> list[list[Parameters]]:
         """Draw the parameters of the views of the next batch, and count it.
@@ -112,8 +114,14 @@ class FamilyViews(nn.Module):
 
         Returns:
             For each view what its family draws, on the CPU.
+
+        Raises:
+            UserError: The sizes are none of N images; or this is a data worker, each of which would draw the same.
         """
-        parameters = self.pipeline.draw(n, self._name_of_batch(), sizes)
+        if torch.utils.data.get_worker_info() is not None:
+            raise UserError("FamilyViews: makes views of batches, not in data workers, which would all draw the same")
+        with _refusing():
+            parameters = self.pipeline.draw(n, self._name_of_batch(), sizes)
         self._step += 1
         return parameters
 
@@ -137,10 +145,12 @@ class FamilyViews(nn.Module):
         if parameters is None and callable(images):
             return super().apply(images)
         pixels, sizes = self._taken(images, sizes)
-        try:
-            return self.pipeline.apply(pixels, parameters, sizes=sizes)
-        except (TypeError, ValueError) as error:
-            raise UserError(f"FamilyViews: {error}") from error
+        return self._made(pixels, parameters, sizes)
+
+    def _made(self, pixels: Tensor, parameters: Any, sizes: Tensor | None) -> list[Tensor]:
+        kind = pixels.dtype if pixels.is_floating_point() else torch.get_default_dtype()
+        with _refusing():
+            return [view.to(kind) for view in self.pipeline.apply(pixels, parameters, sizes=sizes)]
 
     def extra_repr(self) -> str:
         """Return the families and their numbers."""
@@ -167,8 +177,10 @@ class FamilyViews(nn.Module):
         if not isinstance(images, Tensor):
             if not isinstance(images, Sequence) or len(images) != 2 or not isinstance(images[0], Tensor):
                 raise UserError(f"FamilyViews: a {type(images).__name__}, expected images (N, 3, C, C) or canvases")
-            sizes = sizes_of(images[1])
-            images = images[0]
+            images, extents = images
+            sizes = sizes_of(extents) if len(extents) else None
+        if not len(images):
+            raise UserError("FamilyViews: a batch of no images")
         if images.ndim != 4 or images.shape[1] != 3 or images.shape[2] != images.shape[3]:
             raise UserError(
                 f"FamilyViews: images {tuple(images.shape)}, expected canvases, which are square, (N, 3, C, C): the "
@@ -190,6 +202,14 @@ class FamilyViews(nn.Module):
                     f"that is done with the views"
                 )
             self._has_looked = True
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        raise UserError(f"FamilyViews: {error}") from error
 
 
 def _entries(family: Any, crop_size: Any, num_views: Any) -> tuple[CropEntry, ...]:

@@ -223,3 +223,54 @@ def test_parameters_of_another_batch_are_refused() -> None:
         views.apply(IMAGES, views.draw(6)[:1])
     with pytest.raises(UserError, match="FamilyViews: "):
         views.apply(IMAGES)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("family", ["ventral", "photometric"])
+def test_half_precision_is_only_what_goes_in_and_comes_out(kind: torch.dtype, family: str) -> None:
+    images = torch.randint(0, 256, (4, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    expected = FamilyViews(family, 32)(images)
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(kind)  # as a trainer of half-precision weights does within a step
+    try:
+        of_bytes = FamilyViews(family, 32)(images)
+        of_floats = FamilyViews(family, 32)((images.float() / 255).to(kind))
+    finally:
+        torch.set_default_dtype(before)
+    for one, view, other in zip(expected, of_bytes, of_floats, strict=True):
+        assert view.dtype == other.dtype == kind
+        assert torch.equal(view, one.to(kind))
+        assert (other.float() - one).abs().max() < 0.1  # what rounding the images makes
+
+
+def test_views_are_made_in_compiled_code_too() -> None:
+    images = torch.rand(4, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    views, compiled = FamilyViews("ventral", 32), torch.compile(FamilyViews("ventral", 32), backend="eager")
+    for _ in range(2):
+        assert all(map(torch.equal, compiled(images), views(images)))
+
+
+def test_data_workers_would_all_draw_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.utils.data, "get_worker_info", object)
+    with pytest.raises(UserError, match="not in data workers"):
+        FamilyViews("ventral", 32)(torch.rand(2, 3, 40, 40))
+
+
+def test_every_batch_on_the_cpu_is_looked_at() -> None:
+    views = FamilyViews("ventral", 32)
+    views(torch.rand(2, 3, 40, 40))
+    with pytest.raises(UserError, match="values from"):
+        views(torch.rand(2, 3, 40, 40) * 255)
+
+
+@pytest.mark.parametrize(
+    ("images", "sizes", "message"),
+    [
+        (torch.rand(6, 3, 40, 40), torch.tensor([[40, 40]]), "FamilyViews: "),
+        (torch.rand(0, 3, 40, 40), None, "a batch of no images"),
+        ([torch.zeros(0, 3, 40, 40, dtype=torch.uint8), []], None, "a batch of no images"),
+    ],
+)
+def test_sizes_and_numbers_of_images_are_refused_by_a_call_too(images: Any, sizes: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        FamilyViews("ventral", 32)(images, sizes)

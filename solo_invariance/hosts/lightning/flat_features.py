@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, reason_of
 
 
 class FlatFeatures(nn.Module):
@@ -30,7 +30,11 @@ class FlatFeatures(nn.Module):
             UserError: The network gives others.
         """
         given = self.network(images)
-        given = given if self.features is None else self.features(given)
+        if self.features is not None:
+            try:
+                given = self.features(given)
+            except Exception as error:  # of somebody's own function
+                raise UserError(f"{self.where}features: {type(error).__name__}: {reason_of(error)}") from error
         if isinstance(given, Tensor) and given.shape[2:] == (1, 1):
             given = given.flatten(1)
         if not isinstance(given, Tensor) or given.ndim != 2:

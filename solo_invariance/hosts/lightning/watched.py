@@ -82,14 +82,23 @@ class Watched:
         Raises:
             UserError: The network takes no such images, or gives no features (N, D).
         """
-        flat = FlatFeatures(_copy_of(network), self.features, self.where)
-        backbone = Backbone(flat, Architecture("watched"), self.input_spec, Provenance("watched"))
+        # A part of the module that trains may be what makes features: it is frozen, too.
+        features = _copy_of(self.features) if isinstance(self.features, nn.Module) else self.features
+        flat = FlatFeatures(_copy_of(network), features, self.where)
+        try:
+            backbone = Backbone(flat, Architecture("watched"), self.input_spec, Provenance("watched"))
+        except UserError as error:
+            raise UserError(f"{self.where}{str(error).removeprefix(self.where)}") from error
         return backbone.to(device_of(network))
 
 
 def _copy_of(network: nn.Module) -> nn.Module:
     """Return a copy of a network, in single precision and evaluation mode; of a compiled one, what was compiled."""
-    return copy.deepcopy(getattr(network, "_orig_mod", network)).float().eval().requires_grad_(False)
+    network = getattr(network, "_orig_mod", network)
+    kept = (value for module in network.modules() for value in vars(module).values() if isinstance(value, Tensor))
+    # What a forward pass has left is part of a graph, which is not copied.
+    detached = {id(value): value.detach() for value in kept if not value.is_leaf}
+    return copy.deepcopy(network, detached).float().eval().requires_grad_(False)
 
 
 def input_from(label: str, crop_size: Any, mean: Any, std: Any) -> InputSpec:

@@ -132,7 +132,7 @@ class Watch:
                 f"{self.watcher.watched.label}: two callbacks of this Trainer log {both}; give one of them a prefix"
             )
         # A module may have its layers from ``configure_model``, which comes after this.
-        if ".core." in type(module).configure_model.__module__:
+        if type(module).configure_model.__module__.partition(".")[0] in ("lightning", "pytorch_lightning"):
             backbone_of(module, self.watcher)
 
     def begin(self, trainer: Trainer, module: LightningModule) -> None:
@@ -170,7 +170,8 @@ class Watch:
 
     def _measure_in_time(self, trainer: Trainer, module: LightningModule) -> None:
         epochs = trainer.current_epoch + 1
-        is_last = epochs == trainer.max_epochs or 0 <= trainer.max_steps <= trainer.global_step
+        ends = epochs == trainer.max_epochs or 0 <= trainer.max_steps <= trainer.global_step
+        is_last = ends or trainer.should_stop
         if (epochs % self.watcher.every == 0 or is_last) and self._measured != epochs:
             self._measure(trainer, module, epochs)
 

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from solo_invariance.config.checks import require_text
 from solo_invariance.report import groups as grouping
-from solo_invariance.report.association import FEWEST, associations, clouds, clouds_of_views
+from solo_invariance.report.association import FEWEST, Cloud, associations, clouds, clouds_of_views
 from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import Results, Row, collect_results
 from solo_invariance.report.complementarity import MOST, complementarity_matrix
@@ -141,7 +141,7 @@ def render_page(results: Results, directory: Path, made: Made | None = None) -> 
         notes=notes(results),
         health=health_grid(results),
         **_invariance(results, groups, rows),
-        **_transfer(results),
+        **_transfer(results, groups),
     )
 
 
@@ -171,13 +171,26 @@ def _invariance(results: Results, groups: Sequence[Group], rows: tuple[Row, ...]
         ],
         "flat": list(map(readable, curves.hardly_changing(results))),
         "complementarity": complementarity_matrix(Results(rows if len(rows) <= MOST_IN_FULL else leaders(results))),
-        "views_against_transforms": [
-            (cloud, svg.markup(scatter.draw(cloud, f"views-{i}"))) for i, cloud in enumerate(clouds_of_views(results))
+        "views_against_transforms": _drawn(clouds_of_views(results), groups, "views"),
+        "markers": [
+            (label, svg.markup(curves.draw_sample(style, is_line=False)), style.switch)
+            for label, style in _styles_of_clouds(groups).items()
         ],
     }
 
 
-def _transfer(results: Results) -> dict[str, Any]:
+def _drawn(found: Sequence[Cloud], groups: Sequence[Group], of: str) -> list[tuple[Cloud, Markup]]:
+    """Clouds with their pictures."""
+    styles = _styles_of_clouds(groups)
+    return [(cloud, svg.markup(scatter.draw(cloud, f"{of}-{i}", styles))) for i, cloud in enumerate(found)]
+
+
+def _styles_of_clouds(groups: Sequence[Group]) -> Mapping[str, curves.Style]:
+    """The styles of groups as the curves have them; none where each has one backbone, which is a dot as any other."""
+    return curves.line_styles(groups) if any(group.is_folded for group in groups) else {}
+
+
+def _transfer(results: Results, groups: Sequence[Group]) -> dict[str, Any]:
     """What the sections on transfer are made of."""
     grid = transfer_grid(results)
     both = sum(1 for row in results.rows if row.transfer and row.transforms)
@@ -186,7 +199,7 @@ def _transfer(results: Results) -> dict[str, Any]:
         "whiskers": whiskers.whiskers(grid),
         "ranks": mean_ranks(grid),
         "associations": associations(results),
-        "clouds": [(cloud, svg.markup(scatter.draw(cloud, f"cloud-{i}"))) for i, cloud in enumerate(clouds(results))],
+        "clouds": _drawn(clouds(results), groups, "cloud"),
         "num_with_both": both,
     }
 

@@ -15,12 +15,13 @@ from markupsafe import Markup
 
 from solo_invariance.config.checks import require_text
 from solo_invariance.report import groups as grouping
+from solo_invariance.report import verdicts
 from solo_invariance.report.association import FEWEST, Cloud, associations, clouds, clouds_of_views
 from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import Results, Row, collect_results
 from solo_invariance.report.complementarity import MOST, complementarity_matrix
 from solo_invariance.report.differences import difference_tables, known_comparisons
-from solo_invariance.report.drawing import colours, curves, depth, scatter, svg, whiskers
+from solo_invariance.report.drawing import colours, curves, depth, effects, scatter, svg, whiskers
 from solo_invariance.report.drawing.axis import tick_text
 from solo_invariance.report.export import write_export
 from solo_invariance.report.grids import (
@@ -114,7 +115,7 @@ def write_report(
 
 def render_page(results: Results, directory: Path, made: Made | None = None) -> str:
     """The page's HTML, with the paths of the result files relative to the directory that the page will lie in."""
-    environment = _environment()
+    environment = page_environment()
     css = environment.get_template("page.css.j2").render(
         light=colours.LIGHT, dark=colours.DARK, figures=Markup(figure_style(None))
     )
@@ -204,9 +205,10 @@ def _transfer(results: Results, groups: Sequence[Group]) -> dict[str, Any]:
     }
 
 
-def _environment() -> Environment:
+def page_environment(*folders: Path) -> Environment:
+    """Return what templates of pages are rendered by; ``folders`` have further templates than the report's own."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -230,6 +232,18 @@ def _environment() -> Environment:
         whisker=lambda of, estimate: svg.markup(whiskers.draw(of, estimate)),
         whisker_axis=lambda of: svg.markup(whiskers.draw_axis(of)),
         rows_of=_rows_of,
+        verdict_signs=verdicts.VERDICTS,
+        verdict_rule=verdicts.RULE,
+        comparison=verdicts.comparison,
+        signed_effect=verdicts.signed,
+        bounds=verdicts.bounds,
+        probability=verdicts.probability,
+        named=verdicts.named,
+        unit=verdicts.unit_shown,
+        effect=lambda scale, one: svg.markup(effects.draw_effect(scale, one)),
+        effect_axis=lambda scale: svg.markup(effects.draw_axis(scale)),
+        effect_interval=lambda scale, ends: svg.markup(effects.draw_interval(scale, ends)),
+        small_effect=lambda scale, one: svg.markup(effects.draw_small(scale, one)),
         signed=Scale(-1.0, 1.0, ("opposite ranks", "the same ranks")),
         complementary=Scale(0.0, MOST, ("sees nothing more", "sees what it ignores")),
     )

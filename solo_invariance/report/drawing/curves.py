@@ -75,7 +75,7 @@ class Line(NamedTuple):
 class Style(NamedTuple):
     """How the lines of one backbone look: a colour, a dash and a marker, each of which says the same.
 
-    ``switch`` is the number of what hides them, if something does.
+    ``dash`` is the number of the dash and of the marker; ``switch`` is the number of what hides them, if something does.
     """
 
     colour: int
@@ -204,7 +204,7 @@ def draw(figure: Figure, ident: str) -> ET.Element:
     for line in figure.lines:
         svg.path(root, svg.through(line.points), line.style.stroke, line.summary)
         if len(line.points) <= MAX_MARKERS and not line.style.is_baseline:
-            svg.path(root, svg.markers(line.points, line.style.colour), f"marker {line.style.fill}")
+            svg.path(root, svg.markers(line.points, line.style.dash), f"marker {line.style.fill}")
     return root
 
 
@@ -254,7 +254,7 @@ def draw_legend(drawn: ET.Element, styles: Mapping[str, Style], sample: Sample) 
 
 def draw_marker(root: ET.Element, style: Style, x: float, y: float) -> None:
     """The marker of a style in the middle of 32."""
-    svg.path(root, svg.markers([(x + 16, y)], style.colour), f"marker {style.fill}")
+    svg.path(root, svg.markers([(x + 16, y)], style.dash), f"marker {style.fill}")
 
 
 def _draw_line(root: ET.Element, style: Style, x: float, y: float) -> None:

@@ -60,7 +60,7 @@ def draw(cloud: Cloud, ident: str, styles: Mapping[str, Style] | None = None) ->
         if style is None:
             svg.path(root, svg.dots([at]), "dots", said)
         else:
-            svg.path(root, svg.markers([at], style.colour), f"marker seen {style.fill}", said)
+            svg.path(root, svg.markers([at], style.dash), f"marker seen {style.fill}", said)
     return root
 
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 from scipy.stats import rankdata
 
@@ -84,7 +84,7 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> Correlation | None:
     """
     if len(x) < FEWEST:
         return None
-    first, second = (_standardised(rankdata(values)) for values in (x, y))
+    first, second = standardised_ranks(x), standardised_ranks(y)
     if not first.any() or not second.any():
         return None
     rho = min(max(float(first @ second), -1.0), 1.0)
@@ -96,12 +96,25 @@ def _p_of(rho: float, first: Array, second: Array) -> float:
     if count > MOST_PERMUTED:
         t = abs(rho) * math.sqrt((count - 2) / max(1 - rho**2, 1e-300))
         return float(2 * stdtr(count - 2, -t))
-    reached = int((np.abs(second[_orders(count)] @ first) >= abs(rho) - 1e-12).sum())
+    reached = int((np.abs(second[orders(count)] @ first) >= abs(rho) - 1e-12).sum())
     return (1 + reached) / (1 + _PERMUTATIONS)
 
 
+def standardised_ranks(values: ArrayLike, axis: int = -1) -> Array:
+    """Return ranks about their mean, of length 1 along an axis: products of two sum to Spearman's rank correlation.
+
+    Those of numbers that are all the same are 0.
+    """
+    ranks = rankdata(values, axis=axis)
+    centred = ranks - ranks.mean(axis=axis, keepdims=True)
+    length = np.linalg.norm(centred, axis=axis, keepdims=True)
+    found: Array = centred / np.where(length > 0, length, 1)
+    return found
+
+
 @lru_cache(maxsize=8)
-def _orders(count: int) -> NDArray[np.int64]:
+def orders(count: int) -> NDArray[np.int64]:
+    """Return random orders of so many things, (9999, count): always the same ones."""
     return np.random.default_rng(_SEED).permuted(np.tile(np.arange(count), (_PERMUTATIONS, 1)), axis=1)
 
 
@@ -191,9 +204,3 @@ def _corrected(
         task: {change: one and one._replace(is_sure=bool(one.p < limit)) for change, one in of_task.items()}
         for task, of_task in entries.items()
     }
-
-
-def _standardised(ranks: Array) -> Array:
-    centred = ranks - ranks.mean()
-    length = float(np.linalg.norm(centred))
-    return centred / length if length else np.zeros_like(centred)

@@ -1,0 +1,7 @@
+"""The paper's findings with seeds, controls and verdicts."""
+
+from solo_invariance.config.claims import Claim
+from solo_invariance.study.judging import judge
+from solo_invariance.study.table import Instance, Table
+
+__all__ = ["Claim", "Instance", "Table", "judge"]

@@ -115,7 +115,7 @@ def render_study(result: StudyResult, report: str | None = None) -> str:
         findings=findings(result),
         facts=list(_facts(result)),
         report=report,
-        scales=claim_scales(result),
+        scales=effects.scales_of(result),
         own_scale=_own_scale,
         sections=_sections(result, numbers),
         numbers=all_numbers(result),
@@ -125,14 +125,6 @@ def render_study(result: StudyResult, report: str | None = None) -> str:
             if result.arms[arm].role != "ensemble"
         ],
     )
-
-
-def claim_scales(result: StudyResult) -> dict[str, effects.Scale]:
-    """Return an axis for each unit of the claims, on which all claims of that unit lie."""
-    units = dict.fromkeys(claim.unit for claim in result.claims)
-    return {
-        unit: effects.scale_of([claim for claim in result.claims if claim.unit == unit], unit) for unit in units
-    }
 
 
 def all_numbers(result: StudyResult) -> str:

@@ -122,10 +122,27 @@ def estimates(terms: Tensor, seed: int = 0, resamples: int = 2000, images: Tenso
     Returns:
         R estimates.
     """
+    values, samples, count = resampled_columns(terms, seed, resamples, images)
+    return [_estimate(value, of_column, count) for value, of_column in zip(values, samples.T, strict=True)]
+
+
+def resampled_columns(
+    terms: Tensor, seed: int = 0, resamples: int = 2000, images: Tensor | None = None
+) -> tuple[Tensor, Tensor, int]:
+    """Return the mean over images of each column, and the means of bootstrap samples, of the same images for all.
+
+    Args:
+        terms: (N, R), one row an image, one column a backbone, or a difference between two.
+        seed: Of the resampling.
+        resamples: B.
+        images: Of which image each row is, (N,), where some have several, which are drawn together then.
+
+    Returns:
+        The means (R,), those of the samples (B, R), and the number of images.
+    """
     terms, statistic = _one_row_an_image(terms, lambda means: means, images)
     samples = statistic(resampled_means(terms, seed, resamples))
-    values = statistic(terms.double().cpu().mean(dim=0))
-    return [_estimate(value, of_column, len(terms)) for value, of_column in zip(values, samples.T, strict=True)]
+    return statistic(terms.double().cpu().mean(dim=0)), samples, len(terms)
 
 
 def estimate_difference(

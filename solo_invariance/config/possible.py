@@ -66,6 +66,11 @@ def _measure(settings: MeasureConfig, plain: Mapping[str, Any]) -> None:
     if settings.data.name is None:
         _require_folders(settings.data.path)
     _require_folders(settings.reference.path)
+    of_features = {*names_chosen("metrics", plain["metrics"], METRICS_EXAMPLE)} - {*ALWAYS_MEASURED}
+    if settings.transforms == [] and (settings.data.name is None or settings.views == []) and not of_features:
+        raise UserError(
+            "transforms and views are both empty: nothing to measure; metrics=[rankme] is of features alone"
+        )
     require_objective(settings.objective, *_numbers_of_measuring(settings, plain))
 
 

@@ -491,7 +491,9 @@ def _or_all(
     """Return the transforms that were chosen; where none were, all of them, or none on images that are for views."""
     transforms = ({} if data.for_views else transforms_named("all")) if chosen is None else chosen
     if not transforms and not data.views and not health:
-        raise UserError("transforms and views are both empty: nothing to measure")
+        raise UserError(
+            "transforms and views are both empty: nothing to measure; metrics=[rankme] is of features alone"
+        )
     return transforms
 
 

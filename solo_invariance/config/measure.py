@@ -102,6 +102,9 @@ class DataConfig(Checked):
         require_at_least(2, self, "num_views", prefix=self.section)
 
 
+NOTHING_TO_MEASURE = "transforms and views are both empty: nothing to measure; metrics=[rankme] is of features alone"
+"""What is said where nothing is asked for."""
+
 _RENDERED = ("num_images", "size", "seed", "num_groups", "num_views")
 """Keys of ``data`` that say how much of the embedded dataset is rendered, and how."""
 

@@ -21,6 +21,7 @@ from solo_invariance.config.measure import (
     EMBEDDED_VIEWS,
     KINDS,
     METRICS_EXAMPLE,
+    NOTHING_TO_MEASURE,
     OF_FEATURES,
     TRANSFORMS_EXAMPLE,
     MeasureConfig,
@@ -68,9 +69,7 @@ def _measure(settings: MeasureConfig, plain: Mapping[str, Any]) -> None:
     _require_folders(settings.reference.path)
     of_features = {*names_chosen("metrics", plain["metrics"], METRICS_EXAMPLE)} - {*ALWAYS_MEASURED}
     if settings.transforms == [] and (settings.data.name is None or settings.views == []) and not of_features:
-        raise UserError(
-            "transforms and views are both empty: nothing to measure; metrics=[rankme] is of features alone"
-        )
+        raise UserError(NOTHING_TO_MEASURE)
     require_objective(settings.objective, *_numbers_of_measuring(settings, plain))
 
 

@@ -30,7 +30,7 @@ def test_a_module_of_ones_own_is_copied_frozen_and_normalised_for() -> None:
     message = r"^Conv2d: the backbone returns a tensor \(1, 5, 14, 14\), expected features \(N, D\)"
     with pytest.raises(UserError, match=message):
         Backbone.of(nn.Conv2d(3, 5, 3), crop_size=16)
-    with pytest.raises(UserError, match="^mine: the backbone returns a tuple, expected features"):
+    with pytest.raises(UserError, match=r"^mine: the backbone returns a tuple, expected features \(N, D\)"):
         Backbone.of(nn.AdaptiveMaxPool2d(1, return_indices=True), crop_size=16, label="mine")
 
 

@@ -326,7 +326,7 @@ def _require_arms(arms: Mapping[str, StudyArmConfig]) -> None:
 
 def _require_names(of: Mapping[str, Mapping[str, Any]], arms: Iterable[str]) -> None:
     """Refuse names of fusions and ensembles that are no names, or those of arms or of each other."""
-    taken = {name: "study.arms" for name in arms}
+    taken = dict.fromkeys(arms, "study.arms")
     for kind, named in of.items():
         for name in named:
             if not _NAME.fullmatch(str(name)) or name.endswith(" "):

@@ -1,5 +1,6 @@
 """Pre-training with the embedded host: data, trainer, checkpoints and resuming."""
 
+import copy
 import io
 import logging
 import re
@@ -37,7 +38,7 @@ from solo_invariance.families import Canvas
 from solo_invariance.hosts.augmentations import RESOLVED, crop_pipeline_from_config, record_run
 from solo_invariance.hosts.embedded.ahead import Pretrained, PretrainingAhead
 from solo_invariance.hosts.embedded.best_checkpoint import BestCheckpoint
-from solo_invariance.hosts.embedded.methods import Diverged, build_method
+from solo_invariance.hosts.embedded.methods import Diverged, build_method, fill_in
 from solo_invariance.progress import Announce, Doing, Progress, no_progress, say_nothing
 from solo_invariance.results.files import directories, read_json, require_file, write_bytes, write_json
 from solo_invariance.results.run_directory import locked
@@ -127,6 +128,23 @@ def pretrain(
         best = _best_path(cfg, directory)
         announce(Pretrained(checkpoint, families, cfg.max_epochs, *reporter.summary(), best=best))
         return checkpoint
+
+
+def finished_run(settings: DictConfig) -> Path | None:
+    """Return the last checkpoint of a run that was finished before; None where something is left to do.
+
+    Args:
+        settings: A run's configuration, as ``compose_command("pretrain", [...])`` gives it; it is left as it is.
+
+    Raises:
+        UserError: A key is wrong.
+    """
+    cfg = copy.deepcopy(settings)
+    record_run(cfg, *crop_pipeline_from_config(cfg))
+    fill_in(cfg)
+    directory = _begun(Path(cfg.checkpoint.dir) / cfg.method, plain(cfg))
+    last = None if directory is None else _last_readable(directory)
+    return last if last is not None and _epoch_of(last) == cfg.max_epochs - 1 else None
 
 
 def _train(

@@ -17,6 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.config.checks import require_text
 from solo_invariance.config.kinds import (
+    SHORT_FOR,
+    command_behind,
     is_path,
     is_section,
     is_text,
@@ -70,6 +72,18 @@ def hydra_arguments(arguments: Sequence[str], schema: type[Any]) -> list[str]:
     sweeps = "multirun" in flags or "hydra.mode=MULTIRUN" in overrides
     written = [f"--{name}" if value is True else f"--{name}={value}" for name, value in flags.items()]
     return [*written, *(_override(one, schema, sweeps) for one in overrides)]
+
+
+def written_out(command: str, arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """Return a command that is short for another one with some keys as that one, with its arguments.
+
+    Example:
+        >>> written_out("demo", ["out=runs/small"]), written_out("fuse", [])
+        (('study', ['study=demo', 'out=runs/small']), ('fuse', []))
+    """
+    typed = {argument.partition("=")[0] for argument in arguments}
+    implied = SHORT_FOR[command][1] if command in SHORT_FOR else ()
+    return command_behind(command), [*(one for one in implied if one.partition("=")[0] not in typed), *arguments]
 
 
 def quoted(text: str) -> str:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from importlib.resources import files
 from typing import Annotated, Any, ClassVar, TypeVar
 
 from omegaconf import OmegaConf
@@ -218,12 +219,25 @@ class StudyTransferConfig(Checked):
 
 @dataclass
 class StudyCostConfig(Checked):
-    """What ``dry_run`` reckons by where this machine cannot be asked, and whose figure that is."""
+    """What ``dry_run`` reckons by where this machine cannot be asked, and whose figure that is.
+
+    Args:
+        images_per_second: That a device trains on.
+        num_images: In the training data, where that is not here to be counted.
+        source: Of the first, in a sentence.
+    """
 
     section: ClassVar[str] = "study.cost."
 
     images_per_second: float | None = None
+    num_images: int | None = None
     source: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "num_images", prefix=self.section)
+        if self.images_per_second is not None and not self.images_per_second > 0:
+            raise UserError(f"{self.section}images_per_second={self.images_per_second}: expected a positive number")
 
 
 @dataclass
@@ -318,6 +332,12 @@ class StudyConfig(Checked):
         if own is None or self.seeds is None:
             return self.chosen_seeds if own is None else own
         return [seed for seed in own if seed in self.seeds]
+
+
+def presets() -> list[str]:
+    """Return the names of the presets that this package has."""
+    folder = files(__package__) / "study"
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
 def require_something_to_do(settings: StudyConfig) -> None:

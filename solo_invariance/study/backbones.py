@@ -11,7 +11,7 @@ from solo_invariance.features import ExtractionSettings
 from solo_invariance.fuse import FuseSettings, fuse
 from solo_invariance.study.images import StudyImages
 from solo_invariance.study.plan import Plan, Pretraining, label_of
-from solo_invariance.study.table import Instance
+from solo_invariance.study.instances import Instance
 
 _KEPT = 512
 

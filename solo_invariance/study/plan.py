@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +16,7 @@ from solo_invariance.config.study import StudyArmConfig, StudyConfig
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.config.task_entries import task_from
 from solo_invariance.errors import UserError, none_of, reason_of
-from solo_invariance.study.table import Instance
+from solo_invariance.study.instances import Instance
 
 EVALUATION = "evaluation"
 """The job that measures and scores all backbones."""
@@ -166,9 +167,7 @@ class Plan:
         own = _merged(self.settings.study.pretrain, arm.pretrain)
         recipe = own.pop("recipe", None)
         try:
-            overrides = ["augmentations=invariance/family", *([] if recipe is None else [f"+recipe={recipe}"])]
-            composed = compose_command("pretrain", overrides)
-            config = OmegaConf.merge(composed, literal(own), literal(_of_arm(arm)))
+            config = OmegaConf.merge(_composed(recipe), literal(own), literal(_of_arm(arm)))
             config.name, config.seed, config.accelerator = pretraining.arm, pretraining.seed, accelerator
             config.checkpoint.dir = str(self.out / pretraining.job)
             OmegaConf.to_object(config)  # checks the values
@@ -185,15 +184,22 @@ def label_of(instance: Instance) -> str:
     """Return what results call a backbone.
 
     Example:
-        >>> label_of(Instance("V+V+V", (0, 1, 2)))
-        'V+V+V 0-1-2'
+        >>> label_of(Instance("ventral", (3,))), label_of(Instance("V+V+V", (0, 1, 2)))
+        ('ventral seed 3', 'V+V+V seeds 0-1-2')
     """
-    return f"{instance.arm} {seeds_in_words(instance)}"
+    return f"{instance.arm} {'seed' if len(instance.seeds) == 1 else 'seeds'} {seeds_in_words(instance)}"
 
 
 def seeds_in_words(instance: Instance) -> str:
     """Return an instance's seeds, as folders are called."""
     return "-".join(map(str, instance.seeds))
+
+
+@lru_cache
+def _composed(recipe: str | None) -> DictConfig:
+    """Return what ``pretrain`` does with a recipe; not to be changed, for it is composed once for all pre-trainings."""
+    chosen = [] if recipe is None else [f"+recipe={recipe}"]
+    return compose_command("pretrain", ["augmentations=invariance/family", *chosen])
 
 
 def _merged(*mappings: Mapping[str, Any]) -> dict[str, Any]:

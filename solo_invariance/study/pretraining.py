@@ -114,7 +114,7 @@ def _pretrain(plan: Plan, one: Pretraining, progress: Progress) -> None:
 
     accelerator = accelerator_of(plan.settings)
     try:
-        with _one_thread() if accelerator == "cpu" else nullcontext():
+        with one_thread() if accelerator == "cpu" else nullcontext():
             pretrain(plan.config_of(one, accelerator), progress, announce)
     except UserError as error:
         raise UserError(f"{one.job}: {error}") from error
@@ -125,7 +125,7 @@ def _pretrain(plan: Plan, one: Pretraining, progress: Progress) -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Compute in one thread for a while: sums over several come out differently, and so would the weights."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)

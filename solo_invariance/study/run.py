@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from hydra.errors import HydraException
 
 from solo_invariance.config.claims import claims_from, require_judgeable
 from solo_invariance.config.composed import as_object, compose_command
-from solo_invariance.config.study import StudyConfig, require_something_to_do
+from solo_invariance.config.study import StudyConfig, presets, require_something_to_do
 from solo_invariance.device import choose_device
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, none_of
 from solo_invariance.families.named import family_named
 from solo_invariance.measure.named import transforms_named
 from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
 from solo_invariance.report import build_report
 from solo_invariance.results import InvarianceResult, StudyResult, TransferResult
-from solo_invariance.results.files import SCHEMA, read_json, versions
+from solo_invariance.results.files import read_json, versions
 from solo_invariance.results.study import STUDY_FILE, StudyArm
 from solo_invariance.study.ahead import StudyAhead
 from solo_invariance.study.checkpoints import plan_of
@@ -29,7 +30,8 @@ from solo_invariance.study.judging import judge
 from solo_invariance.study.page import write_study_page
 from solo_invariance.study.plan import EVALUATION, Plan, Pretraining
 from solo_invariance.study.pretraining import checkpoint_of, processes_of, run_pretrainings, seconds_of
-from solo_invariance.study.table import Instance, Runs, Table
+from solo_invariance.study.instances import Instance, Runs
+from solo_invariance.study.table import Table
 
 PAGE, REPORT = "study.html", "report.html"
 """The files, besides ``study.json``, that a study ends with."""
@@ -56,8 +58,7 @@ def study(
     Raises:
         UserError: A setting is wrong, something cannot be trained, measured or scored, or ``out`` holds other results.
     """
-    if isinstance(settings, str):
-        settings = as_object(compose_command("study", [f"study={settings}", f"out=runs/{settings}"]), StudyConfig)
+    settings = preset_named(settings) if isinstance(settings, str) else settings
     plan = checked_plan(settings)
     chosen = plan.chosen_jobs
     here = [one for one in plan.to_train if one.job in chosen]
@@ -80,6 +81,23 @@ def study(
     return result
 
 
+def preset_named(name: str, out: str | None = None) -> StudyConfig:
+    """Return the configuration of a preset.
+
+    Args:
+        name: ``demo``, ``rendered``, ``photos`` or ``paper``.
+        out: Where results go, ``runs/NAME`` by default.
+
+    Raises:
+        UserError: There is none of that name.
+    """
+    try:
+        composed = compose_command("study", [f"study={name}", f"out={out or f'runs/{name}'}"])
+    except HydraException as error:
+        raise UserError(f"study={name}: there is no such preset{none_of(name, presets())}") from error
+    return as_object(composed, StudyConfig)
+
+
 def checked_plan(settings: StudyConfig) -> Plan:
     """Return what a study consists of, when all that can be refused before anything is trained has been.
 
@@ -98,7 +116,9 @@ def checked_plan(settings: StudyConfig) -> Plan:
                 raise UserError(f"study.arms.{name}.family: {error}") from error
     for name in plan.members:
         if not any(instance.arm == name for instance in plan.instances):
-            raise UserError(f"study: {name} has no seed that all of its members have, or fewer than three of an ensemble")
+            raise UserError(
+                f"study: {name} has no seed that all of its members have, or fewer than three of an ensemble"
+            )
     require_judgeable(claims_from(settings.study.claims), plan.roles, quantities_of(plan))
     return plan
 
@@ -110,7 +130,9 @@ def quantities_of(plan: Plan) -> dict[str, str]:
 
     preset = plan.settings.study
     transforms = {f"invariance/{name}": one.kind for name, one in transforms_named(preset.measure.transforms).items()}
-    views: dict[str, str] = {f"views/{name}": VIEW_KINDS[name] for name in preset.measure.views if isinstance(name, str)}
+    views: dict[str, str] = {
+        f"views/{name}": VIEW_KINDS[name] for name in preset.measure.views if isinstance(name, str)
+    }
     for label, entry in StudyImages(preset).view_sets.items():
         views[f"views/{label}"] = "spatial" if entry.data.kind is None else entry.data.kind.name
     tasks = [str(task.label or task.name) for task in plan.tasks]
@@ -130,7 +152,7 @@ def _result(plan: Plan, runs: Sequence[Runs], evaluation: Evaluation) -> StudyRe
     table = Table.from_results(runs, plan.roles, preset.measure.seed)
     hours = {name: seconds / 3600 for name, seconds in _seconds(plan, runs).items()}
     return StudyResult(
-        schema=SCHEMA,
+        file=plan.out / STUDY_FILE,
         name=preset.name,
         says=preset.says,
         config=_config(plan),

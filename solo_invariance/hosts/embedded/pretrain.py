@@ -147,6 +147,63 @@ def finished_run(settings: DictConfig) -> Path | None:
     return last if last is not None and _epoch_of(last) == cfg.max_epochs - 1 else None
 
 
+def trained_per_second(settings: DictConfig, steps: int = 4) -> tuple[float, int]:
+    """Return how many images a second a run would train on here, by a few steps of it, and how many it has an epoch.
+
+    Nothing is written. The first step, which loads and warms up, does not count.
+
+    Args:
+        settings: A run's configuration, as ``compose_command("pretrain", [...])`` gives it; it is left as it is.
+        steps: How many are timed.
+
+    Raises:
+        UserError: A key is wrong, or the data cannot be found.
+    """
+    cfg = copy.deepcopy(settings)
+    pipeline, canvas = crop_pipeline_from_config(cfg)
+    record_run(cfg, pipeline, canvas)
+    seed_everything(cfg.seed)
+    module, batch = build_method(cfg), cfg.optimizer.batch_size
+    whole = int(cfg.data.num_images)
+    if cfg.data.dataset == "latent_scenes":  # which is rendered
+        cfg.data.num_images = min(whole, (steps + 1) * batch)
+    dataset = IndexedDataset(_source(cfg, canvas))
+    if cfg.data.dataset != "latent_scenes":
+        whole = len(dataset)
+    clock = _Clock()
+    trainer = Trainer(
+        max_steps=steps + 1,
+        accelerator=cfg.accelerator,
+        devices=1,
+        precision=cfg.precision,
+        logger=False,
+        callbacks=[clock],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader: DataLoader[Any] = DataLoader(dataset, batch_size=batch, num_workers=cfg.data.num_workers, drop_last=True)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        trainer.fit(module, loader)
+    if len(clock.times) < 2:
+        raise UserError(f"optimizer.batch_size={batch} is larger than half of the data, {len(dataset)} images")
+    return batch * (len(clock.times) - 1) / (clock.times[-1] - clock.times[0]), whole
+
+
+class _Clock(Callback):
+    """Looks at the clock after every step, when the device is done with it."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        outputs["loss"].item()
+        self.times.append(time.perf_counter())
+
+
 def _train(
     cfg: DictConfig,
     module: LightningModule,

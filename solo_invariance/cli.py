@@ -98,7 +98,7 @@ def _run(command: str, arguments: list[str]) -> int:
     from hydra.core.config_store import ConfigStore
 
     from solo_invariance.config.older import demo_in_todays_words, in_todays_words
-    from solo_invariance.config.overrides import hydra_arguments, quoted, split_off_flags, written_out
+    from solo_invariance.config.overrides import hydra_arguments, split_off_flags, written_out
     from solo_invariance.config.own_files import check_own_files
     from solo_invariance.config.typed import require_meant, require_no_dashes
 
@@ -128,6 +128,8 @@ def _run(command: str, arguments: list[str]) -> int:
 
 def _spread(command: str, arguments: list[str]) -> int:
     """Let a launcher do a study's pre-trainings, each as a job of its own, and then do the rest here."""
+    from solo_invariance.config.overrides import quoted
+
     jobs: list[str] = []
     code = _hydra(command, partial(_collect_jobs, jobs), arguments)
     if code == 0 and jobs:

@@ -351,7 +351,7 @@ def input_spec_of(args: Mapping[str, Any], own: Mapping[str, Any] | None = None)
 
 
 def families_of(args: Mapping[str, Any] | None) -> str:
-    """Return the families that a run's backbone was trained with, by the run's configuration; empty where it names none.
+    """Return the families that a backbone was trained with, by the run's configuration; empty where it names none.
 
     Example:
         >>> families_of({"augmentations": [{"family": "ventral", "crop_size": 64}]})

@@ -13,7 +13,6 @@ from solo_invariance.progress import about
 
 if TYPE_CHECKING:
     from solo_invariance.results import StudyResult
-    from solo_invariance.study.estimate import DryRun
 
 __all__ = ["Config", "jobs_left", "run"]
 

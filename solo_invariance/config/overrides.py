@@ -44,6 +44,7 @@ _CHOICE = re.compile(r"choice\((.*)\)", re.DOTALL)
 _SWEEP = re.compile(r"(?:range|interval|glob|shuffle|sort|tag)\(.*\)", re.DOTALL)
 _OPENING, _CLOSING = "([{", ")]}"
 _LISTED = 8
+_PRESETS = "study"  # a group of configurations, each of which is a section of that name
 _GROUP, _OF_GROUP = "+invariance", ("monitor", "transfer")  # configurations of a group that has a section's name
 
 
@@ -164,6 +165,8 @@ def _override(argument: str, schema: type[Any], sweeps: bool) -> str:
             return argument  # takes a key away
         raise UserError(f"{argument!r}: expected key=value")
     sign, key, value = parts.group("sign", "key", "value")
+    if key == _PRESETS and not value.lstrip().startswith("{"):
+        return argument  # chooses a configuration, whose name is plain
     if sign == "~" or (sign + key == _GROUP and all(one in _OF_GROUP for one in split_items(value.strip("[] ")))):
         return argument
     whole = HydraConf if key == "hydra" or key.startswith("hydra.") else schema

@@ -9,8 +9,8 @@ from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from solo_invariance.config.backbone import BackboneConfig, config_of, require_backbone
 from solo_invariance.config.checks import require_device, require_directory, require_runs
-from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.claims import claims_from
+from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.export import ExportConfig, require_place
 from solo_invariance.config.families import FamiliesConfig
 from solo_invariance.config.fuse import FuseConfig, in_keys_of_members, require_members

@@ -135,10 +135,8 @@ def clouds(results: Results) -> list[Cloud]:
     invariance, scores = invariance_grid(results, comparable_similarity(results.rows)), transfer_grid(results)
     found = [
         _cloud(
-            results,
-            f"{task.title}, {kind}",
-            (invariance, change, f"invariance to {kind} changes"),
-            (scores, task, task.note),
+            results, f"{task.title}, {kind}", (invariance, change, f"invariance to {kind} changes"),
+            (scores, task, task.note)
         )
         for task in scores.columns
         for kind, change in _summaries(invariance).items()

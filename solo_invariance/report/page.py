@@ -140,6 +140,7 @@ def render_page(results: Results, directory: Path, made: Made | None = None) -> 
         differences=difference_tables(results),
         known=known_comparisons(results),
         notes=notes(results),
+        studies=[(study, verdicts.findings(study), effects.scales_of(study)) for study in results.studies],
         health=health_grid(results),
         **_invariance(results, groups, rows),
         **_transfer(results, groups),

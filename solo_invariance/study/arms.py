@@ -43,9 +43,7 @@ class Numbers:
     def values(self, arm: str, name: str) -> dict[Seeds, float]:
         """Return the number of each backbone of an arm, of a kind of quantities their mean, by its seeds."""
         numbers = self._study.numbers.get(arm, {})
-        members = [
-            {one.seeds: one.value for one in numbers.get(member, ())} for member in members_of(name, self._kinds)
-        ]
+        members = [{one.seeds: one.value for one in numbers.get(member, ())} for member in members_of(name, self._kinds)]
         shared = [seeds for seeds in (members[0] if members else {}) if all(seeds in one for one in members)]
         return {seeds: statistics.fmean(one[seeds] for one in members) for seeds in shared}
 

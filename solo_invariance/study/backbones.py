@@ -1,4 +1,4 @@
-"""The backbones of a study: single ones from checkpoints, fusions and ensembles of these, all of them at one width, too."""
+"""The backbones of a study: from checkpoints, fusions and ensembles of these, and all of them at one width, too."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -10,8 +10,8 @@ from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings
 from solo_invariance.fuse import FuseSettings, fuse
 from solo_invariance.study.images import StudyImages
-from solo_invariance.study.plan import Plan, Pretraining, label_of
 from solo_invariance.study.instances import Instance
+from solo_invariance.study.plan import Plan, Pretraining, label_of
 
 _KEPT = 512
 

@@ -21,9 +21,9 @@ from solo_invariance.measure import MeasureSettings, ResizeCrop, measure
 from solo_invariance.progress import about
 from solo_invariance.results import InvarianceResult, TransferResult
 from solo_invariance.study.evaluation import is_measured, runs_of
+from solo_invariance.study.instances import Instance
 from solo_invariance.study.plan import EVALUATION, Plan, Pretraining
 from solo_invariance.study.pretraining import accelerator_of, checkpoint_of, one_thread, processes_of
-from solo_invariance.study.instances import Instance
 from solo_invariance.transfer import OwnTask, transfer
 from solo_invariance.transfer.task_data import resolved_task
 
@@ -238,7 +238,7 @@ def _seconds_of_probe(kind: str, width: int, train: int, test: int, device: torc
 
 
 def _solo_learn(plan: Plan, one: Pretraining) -> Iterator[str]:
-    """Yield the command by which solo-learn does a pre-training; none where it does not read the data, or has no recipe.
+    """Yield the command by which solo-learn does a pre-training; none where it cannot read the data or has no recipe.
 
     Its own recipe for the method is what the keys of ours change; several GPUs are for it to say (``devices``).
     """

@@ -18,8 +18,8 @@ from solo_invariance.measure.record import config_of_arguments
 from solo_invariance.progress import Doing, Progress
 from solo_invariance.study.backbones import StudyBackbones
 from solo_invariance.study.images import StudyImages, ToMeasure
-from solo_invariance.study.plan import Plan, Pretraining, label_of, seeds_in_words
 from solo_invariance.study.instances import Instance, Runs
+from solo_invariance.study.plan import Plan, Pretraining, label_of, seeds_in_words
 from solo_invariance.transfer import TransferSettings, transfer
 from solo_invariance.transfer.chosen_tasks import KeptTask
 

@@ -115,7 +115,7 @@ def render_study(result: StudyResult, report: str | None = None) -> str:
         findings=findings(result),
         facts=list(_facts(result)),
         report=report,
-        scales=claim_scales(result),
+        scales=effects.scales_of(result),
         own_scale=_own_scale,
         sections=_sections(result, numbers),
         numbers=all_numbers(result),
@@ -125,12 +125,6 @@ def render_study(result: StudyResult, report: str | None = None) -> str:
             if result.arms[arm].role != "ensemble"
         ],
     )
-
-
-def claim_scales(result: StudyResult) -> dict[str, effects.Scale]:
-    """Return an axis for each unit of the claims, on which all claims of that unit lie."""
-    units = dict.fromkeys(claim.unit for claim in result.claims)
-    return {unit: effects.scale_of([claim for claim in result.claims if claim.unit == unit], unit) for unit in units}
 
 
 def all_numbers(result: StudyResult) -> str:
@@ -180,13 +174,9 @@ def _styles(result: StudyResult) -> dict[str, curves.Style]:
     styles = {name: curves.Style(*curves.line_style(index), None) for index, name in enumerate(own)}
     for index, (name, arm) in enumerate(result.arms.items()):
         if name not in styles:
-            like = next(
-                (one for one in own if one in arm.members or arm.family in (result.arms[one].family, one)), None
-            )
+            like = next((one for one in own if one in arm.members or arm.family in (result.arms[one].family, one)), None)
             style = styles[like] if like else curves.Style(*curves.line_style(index), None)
-            styles[name] = (
-                style if arm.role == "ensemble" else style._replace(dash=(style.dash + 2) % curves.NUM_DASHES)
-            )
+            styles[name] = style if arm.role == "ensemble" else style._replace(dash=(style.dash + 2) % curves.NUM_DASHES)
     return {name: styles[name] for name in result.arms}
 
 

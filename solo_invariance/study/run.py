@@ -26,11 +26,11 @@ from solo_invariance.results.study import STUDY_FILE, StudyArm
 from solo_invariance.study.ahead import StudyAhead
 from solo_invariance.study.checkpoints import plan_of
 from solo_invariance.study.evaluation import Evaluation, is_measured
+from solo_invariance.study.instances import Runs
 from solo_invariance.study.judging import judge
 from solo_invariance.study.page import write_study_page
 from solo_invariance.study.plan import EVALUATION, Plan, Pretraining
 from solo_invariance.study.pretraining import checkpoint_of, processes_of, run_pretrainings, seconds_of
-from solo_invariance.study.instances import Instance, Runs
 from solo_invariance.study.table import Table
 
 PAGE, REPORT = "study.html", "report.html"

@@ -138,7 +138,7 @@ def _over_seeds(effects: Mapping[int, float], level: float = 0.95) -> dict[str, 
         return {"effect": None, "seeds": []}
     mean, error = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
     half = error * float(stats.t.ppf((1 + level) / 2, max(len(values) - 1, 1)))
-    found: dict[str, Any] = {"effect": mean, "seeds": [{"seed": seed, "effect": one} for seed, one in effects.items()]}
+    found: dict[str, Any] = {"effect": mean, "num_seeds": len(values), "seeds": [{"seed": seed, "effect": one} for seed, one in effects.items()]}
     if len(values) > 1:
         found["ci95"] = [mean - half, mean + half]
     return found

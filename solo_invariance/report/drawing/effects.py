@@ -10,7 +10,7 @@ from solo_invariance.report.drawing import svg
 from solo_invariance.report.drawing.axis import Axis, round_domain
 from solo_invariance.report.verdicts import bounds, signed
 from solo_invariance.results.estimate import Interval
-from solo_invariance.results.study import Effect
+from solo_invariance.results.study import Effect, StudyResult
 
 WIDTH, HEIGHT, AXIS_HEIGHT, MARGIN = 420, 26, 22, 14
 SMALL_WIDTH, SMALL_HEIGHT, SMALL_MARGIN = 176, 34, 8
@@ -35,6 +35,12 @@ def scale_of(effects: Iterable[Effect], unit: str, smallest: float | None = None
         for ends in (one.ci95, one.images_ci95, holm):
             values += ends or ()
     return Scale(Axis(*round_domain(values), MARGIN, WIDTH - MARGIN), unit, smallest)
+
+
+def scales_of(study: StudyResult) -> dict[str, Scale]:
+    """Return an axis for each unit of a study's claims, on which all claims of that unit lie."""
+    units = dict.fromkeys(claim.unit for claim in study.claims)
+    return {unit: scale_of([claim for claim in study.claims if claim.unit == unit], unit) for unit in units}
 
 
 def draw_axis(scale: Scale) -> ET.Element:

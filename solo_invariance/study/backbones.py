@@ -72,9 +72,8 @@ class StudyBackbones:
 
     def _like(self, untrained: Pretraining) -> Pretraining:
         """Return a trained arm of the same network, by which an untrained one is built."""
-        arms = self.plan.settings.study.arms
-        network = arms[untrained.arm].backbone
-        same = [one for one in self.checkpoints if arms[one.arm].backbone == network]
+        network = self.plan.config_of(untrained).backbone
+        same = [one for one in self.checkpoints if self.plan.config_of(one).backbone == network]
         if not same:
             raise UserError(f"study.arms.{untrained.arm}: no arm of that network is trained, and so none can be built")
         return same[0]

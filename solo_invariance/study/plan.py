@@ -12,6 +12,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.config.claims import Role
 from solo_invariance.config.composed import compose_command, literal
+from solo_invariance.config.kinds import open_mappings
+from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.config.study import StudyArmConfig, StudyConfig
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.config.task_entries import task_from
@@ -199,7 +201,10 @@ def seeds_in_words(instance: Instance) -> str:
 def _composed(recipe: str | None) -> DictConfig:
     """Return what ``pretrain`` does with a recipe; not to be changed, for it is composed once for all pre-trainings."""
     chosen = [] if recipe is None else [f"+recipe={recipe}"]
-    return compose_command("pretrain", ["augmentations=invariance/family", *chosen])
+    composed = compose_command("pretrain", ["augmentations=invariance/family", *chosen])
+    for name in open_mappings(PretrainConfig):
+        OmegaConf.set_struct(OmegaConf.select(composed, name), False)
+    return composed
 
 
 def _merged(*mappings: Mapping[str, Any]) -> dict[str, Any]:
@@ -209,4 +214,4 @@ def _merged(*mappings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_arm(arm: StudyArmConfig) -> dict[str, Any]:
     named = {} if arm.backbone is None else {"backbone": {"name": arm.backbone}}
-    return {"invariance": {"family": arm.family}, **named}
+    return {"invariance": {"family": arm.family or "identity"}, **named}

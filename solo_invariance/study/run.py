@@ -16,7 +16,7 @@ from solo_invariance.config.composed import as_object, compose_command
 from solo_invariance.config.study import StudyConfig, presets, require_something_to_do
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError, none_of
-from solo_invariance.families.named import family_named
+from solo_invariance.hosts.embedded.pretrain import require_trainable
 from solo_invariance.measure.named import transforms_named
 from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
 from solo_invariance.report import build_report
@@ -106,14 +106,12 @@ def checked_plan(settings: StudyConfig) -> Plan:
     """
     require_something_to_do(settings)
     plan = plan_of(settings)
-    for arm in {one.arm: one for one in reversed(plan.to_train)}.values():
-        plan.config_of(arm)
-    for name, arm in settings.study.arms.items():
-        if isinstance(arm.family, str):
-            try:
-                family_named(arm.family)
-            except UserError as error:
-                raise UserError(f"study.arms.{name}.family: {error}") from error
+    for one in {one.arm: one for one in reversed(plan.to_train)}.values():
+        config = plan.config_of(one)
+        try:
+            require_trainable(config)
+        except UserError as error:
+            raise UserError(f"study.arms.{one.arm}: {error}") from error
     for name in plan.members:
         if not any(instance.arm == name for instance in plan.instances):
             raise UserError(

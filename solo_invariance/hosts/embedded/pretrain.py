@@ -8,7 +8,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -84,8 +84,7 @@ def pretrain(
     _require_scored(cfg)
     if str(cfg.devices) not in ("1", "[0]", "auto"):
         raise UserError(f"devices={cfg.devices}: the embedded host trains on one device; use solo-learn for more")
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _hush_lightning()
     _require_accelerator(cfg)
     seed_everything(cfg.seed)
     if cfg.optimizer.batch_size < 2:
@@ -130,6 +129,25 @@ def pretrain(
         return checkpoint
 
 
+def _hush_lightning() -> None:
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def require_trainable(settings: DictConfig) -> None:
+    """Refuse a run whose families, network, method or optimiser cannot be made, without looking for its data.
+
+    Args:
+        settings: A run's configuration, as ``compose_command("pretrain", [...])`` gives it; it is left as it is.
+
+    Raises:
+        UserError: A key is wrong.
+    """
+    cfg = copy.deepcopy(settings)
+    crop_pipeline_from_config(cfg)
+    build_method(cfg).build_optimizer()
+
+
 def finished_run(settings: DictConfig) -> Path | None:
     """Return the last checkpoint of a run that was finished before; None where something is left to do.
 
@@ -162,6 +180,7 @@ def trained_per_second(settings: DictConfig, steps: int = 4) -> tuple[float, int
     cfg = copy.deepcopy(settings)
     pipeline, canvas = crop_pipeline_from_config(cfg)
     record_run(cfg, pipeline, canvas)
+    _hush_lightning()
     seed_everything(cfg.seed)
     module, batch = build_method(cfg), cfg.optimizer.batch_size
     whole = int(cfg.data.num_images)
@@ -183,7 +202,7 @@ def trained_per_second(settings: DictConfig, steps: int = 4) -> tuple[float, int
         enable_model_summary=False,
     )
     loader: DataLoader[Any] = DataLoader(dataset, batch_size=batch, num_workers=cfg.data.num_workers, drop_last=True)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # of what a run says, there is nothing to keep
         warnings.filterwarnings("ignore", module="lightning")
         trainer.fit(module, loader)
     if len(clock.times) < 2:

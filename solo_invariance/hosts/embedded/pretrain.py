@@ -469,7 +469,7 @@ def _cifar10(root: Path, canvas: Canvas) -> Dataset[tuple[Any, int]]:
     try:
         found = read_cifar10(root, "train")
     except UserError as error:
-        raise UserError(f"data.train_path: {error}") from error
+        raise UserError(f"data.train_path={error}") from error
     labels = found.classes.tolist()
     if isinstance(found.images, ImageFiles):
         return FolderImages(found.images.paths, labels, canvas.load)

@@ -37,7 +37,7 @@ class Cifar10(Task):
             train, test = _split(read_cifar10(root, "train")), _split(read_cifar10(root, "test"))
         except UserError as error:
             hint = "" if settings.download else "; task.download=true fetches it"
-            raise UserError(f"task.path: {error}{hint}") from error
+            raise UserError(f"task.path={error}{hint}") from error
         return draw(train, "num_train", settings), draw(test, "num_test", settings)
 
 

@@ -211,9 +211,7 @@ def keys_of(command: str) -> tuple[Key, ...]:
         if name not in _WATCHES
     ]
     known = {key.name for key in keys}
-    keys += [
-        _configuration(name, line) for name, line in said.items() if line.is_configuration and name not in known
-    ]
+    keys += [_configuration(name, line) for name, line in said.items() if line.is_configuration and name not in known]
     keys.sort(key=lambda key: places[key.name])
     watched = [*_monitor_keys(), *_transfer_keys()] if _WATCHES[0] in said else []
     return (*keys, *watched)

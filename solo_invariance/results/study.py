@@ -32,18 +32,15 @@ class Effect(Record):
         effect: The mean over seeds; above 0 speaks for the claim. None where it was not measured.
         ci95: Its 95 % interval over seeds, by Student's distribution; None of one seed.
         images_ci95: The 95 % interval over test images, of these seeds.
-        seeds: The number of each seed.
+        num_seeds: How many seeds it is of.
+        seeds: The number of each seed, where it is known.
     """
 
     effect: Finite | None = None
     ci95: Interval | None = None
     images_ci95: Interval | None = None
+    num_seeds: Whole = 0
     seeds: tuple[SeedEffect, ...] = ()
-
-    @property
-    def num_seeds(self) -> int:
-        """How many seeds it is of."""
-        return len(self.seeds)
 
 
 class JudgedPart(Effect):

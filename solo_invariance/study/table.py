@@ -1,42 +1,18 @@
 """All numbers of a study: those of each arm and seed, and what they are on other test images."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import NamedTuple
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from solo_invariance.config.claims import Role
-
-
-class Instance(NamedTuple):
-    """A backbone of a study: an arm, and the seeds that it was trained by.
-
-    Attributes:
-        arm: Its name.
-        seeds: One, of single backbones and of fusions of one seed's arms; several, of an ensemble of seeds.
-    """
-
-    arm: str
-    seeds: tuple[int, ...]
-
-
-class Runs(NamedTuple):
-    """Where the results of one instance lie.
-
-    Attributes:
-        instance: Of what they are.
-        measured: Directories with ``invariance.json``.
-        scored: Directories with ``transfer.json``, one a task.
-        projected: The same of features that were projected to the study's width.
-    """
-
-    instance: Instance
-    measured: tuple[Path, ...] = ()
-    scored: tuple[Path, ...] = ()
-    projected: tuple[Path, ...] = ()
+from solo_invariance.results.study import StudyNumber, StudyQuantity, StudyResult
+from solo_invariance.study.instances import Instance, Runs
+from solo_invariance.study.reading import read_columns
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +41,7 @@ class Table:
     num_images: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def from_results(cls, runs: Iterable[Runs], roles: Mapping[str, Role], seed: int = 0) -> "Table":
+    def from_results(cls, runs: Iterable[Runs], roles: Mapping[str, Role], seed: int = 0) -> Table:
         """Read what ``measure`` and ``transfer`` wrote.
 
         Args:
@@ -74,6 +50,62 @@ class Table:
             seed: Of the draws of test images.
 
         Raises:
-            UserError: A file is missing or broken, or instances were measured on other images.
+            UserError: A file is missing or broken, or instances were measured on other images, or in other ways.
         """
-        raise NotImplementedError
+        listed = list(runs)
+        columns = read_columns(listed, seed)
+        return cls(
+            instances=tuple(one.instance for one in listed),
+            quantities=tuple(columns),
+            values=np.stack([one.values for one in columns.values()], axis=-1),
+            draws=np.stack([one.draws for one in columns.values()], axis=-1),
+            roles=roles,
+            kinds={name: one.kind for name, one in columns.items() if one.kind},
+            units={name: one.unit for name, one in columns.items()},
+            num_images={name: one.num_images for name, one in columns.items()},
+        )
+
+    @classmethod
+    def of(cls, result: StudyResult) -> Table:
+        """Return the numbers of a study that was read, without draws."""
+        cells = {
+            (Instance(arm, one.seeds), quantity): one.value
+            for arm, by_quantity in result.numbers.items()
+            for quantity, numbers in by_quantity.items()
+            for one in numbers
+        }
+        instances = tuple(dict.fromkeys(instance for instance, _ in cells))
+        quantities = tuple(result.quantities)
+        known = get_args(Role)
+        return cls(
+            instances=instances,
+            quantities=quantities,
+            values=np.array([[cells.get((one, name), np.nan) for name in quantities] for one in instances]),
+            roles={arm: one.role for arm, one in result.arms.items() if one.role in known},  # type: ignore[misc]
+            kinds={name: one.kind for name, one in result.quantities.items() if one.kind},
+            units={name: one.unit for name, one in result.quantities.items()},
+            num_images={name: one.num_images for name, one in result.quantities.items() if one.num_images},
+        )
+
+    def numbers(self) -> dict[str, dict[str, tuple[StudyNumber, ...]]]:
+        """Return what ``study.json`` has as ``numbers``: by arm and quantity, of each instance that has it."""
+        errors = None if self.draws is None else self.draws.std(axis=0, ddof=1)
+        found: dict[str, dict[str, tuple[StudyNumber, ...]]] = {}
+        for row, (arm, seeds) in enumerate(self.instances):
+            for column, quantity in enumerate(self.quantities):
+                value = float(self.values[row, column])
+                if np.isfinite(value):
+                    error = None if errors is None else float(errors[row, column])
+                    number = StudyNumber(seeds=seeds, value=value, standard_error=error)
+                    of_arm = found.setdefault(arm, {})
+                    of_arm[quantity] = (*of_arm.get(quantity, ()), number)
+        return found
+
+    def quantity_records(self) -> dict[str, StudyQuantity]:
+        """Return what ``study.json`` has as ``quantities``."""
+        return {
+            name: StudyQuantity(
+                unit=self.units.get(name, "units"), kind=self.kinds.get(name), num_images=self.num_images.get(name)
+            )
+            for name in self.quantities
+        }

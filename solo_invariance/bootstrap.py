@@ -122,10 +122,27 @@ def estimates(terms: Tensor, seed: int = 0, resamples: int = 2000, images: Tenso
     Returns:
         R estimates.
     """
+    values, samples, count = resampled_columns(terms, seed, resamples, images)
+    return [_estimate(value, of_column, count) for value, of_column in zip(values, samples.T, strict=True)]
+
+
+def resampled_columns(
+    terms: Tensor, seed: int = 0, resamples: int = 2000, images: Tensor | None = None
+) -> tuple[Tensor, Tensor, int]:
+    """Return the mean over images of each column, and the means of bootstrap samples, of the same images for all.
+
+    Args:
+        terms: (N, R), one row an image, one column a backbone, or a difference between two.
+        seed: Of the resampling.
+        resamples: B.
+        images: Of which image each row is, (N,), where some have several, which are drawn together then.
+
+    Returns:
+        The means (R,), those of the samples (B, R), and the number of images.
+    """
     terms, statistic = _one_row_an_image(terms, lambda means: means, images)
     samples = statistic(resampled_means(terms, seed, resamples))
-    values = statistic(terms.double().cpu().mean(dim=0))
-    return [_estimate(value, of_column, len(terms)) for value, of_column in zip(values, samples.T, strict=True)]
+    return statistic(terms.double().cpu().mean(dim=0)), samples, len(terms)
 
 
 def estimate_difference(
@@ -220,11 +237,11 @@ class ResampledScores(NamedTuple):
 
     def interval(self) -> Interval:
         """Return the 95 % interval of the score."""
-        return _about(self.score, self.samples, self.num_images)
+        return interval_about(self.score, self.samples, self.num_images)
 
     def minus(self, other: "ResampledScores") -> Interval:
         """Return the paired 95 % interval of how much higher the score is than another on the same images."""
-        return _about(self.score - other.score, self.samples - other.samples, self.num_images)
+        return interval_about(self.score - other.score, self.samples - other.samples, self.num_images)
 
 
 def resampled_scores(
@@ -244,6 +261,19 @@ def resampled_scores(
     return ResampledScores(score(predictions, targets, None), samples, len(targets))
 
 
+def interval_about(value: Tensor | float, samples: Tensor, num_images: int) -> Interval:
+    """Return the 95 % interval of a number by those of bootstrap samples, moved until their median is the number.
+
+    Args:
+        value: On all images.
+        samples: (B,), on as many bootstrap samples of them.
+        num_images: N; of few, the interval is of quantiles that are further out.
+    """
+    moved = samples - samples.quantile(0.5)  # below 0 or above, so that rounding does not leave the score outside
+    low, high = _central(moved, *_expanded_tails(num_images))
+    return Interval(float(value) + low, float(value) + high)
+
+
 def _estimate(value: Tensor, samples: Tensor, count: int) -> Estimate:
     samples = samples[samples.isfinite()]
     if len(samples) < 2:
@@ -255,13 +285,6 @@ def _central(samples: Tensor, lower: float, upper: float) -> Interval:
     """Return the interval between two quantiles of samples (B,)."""
     low, high = samples.quantile(torch.tensor([lower, upper], dtype=samples.dtype, device=samples.device)).tolist()
     return Interval(low, high)
-
-
-def _about(value: Tensor, samples: Tensor, count: int) -> Interval:
-    """Return the interval of samples (B,) of a score of so many images, moved until their median is the score's."""
-    moved = samples - samples.quantile(0.5)  # below 0 or above, so that rounding does not leave the score outside
-    low, high = _central(moved, *_expanded_tails(count))
-    return Interval(float(value) + low, float(value) + high)
 
 
 def _one_row_an_image(terms: Tensor, statistic: Statistic, images: Tensor | None) -> tuple[Tensor, Statistic]:

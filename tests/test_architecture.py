@@ -24,6 +24,7 @@ FLOORS = (
     ("fuse", "comparison"),
     ("report",),
     ("hosts",),
+    ("study",),
     ("installation",),
     ("commands",),
     ("cli", "__init__"),

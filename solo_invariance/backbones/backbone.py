@@ -1,6 +1,5 @@
 """A backbone: a frozen network together with the input that it wants."""
 
-import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -13,6 +12,7 @@ from torchvision.transforms import functional as F
 
 from solo_invariance.backbones.architecture import Architecture, num_features_of
 from solo_invariance.backbones.chosen import described_pooling, whole
+from solo_invariance.backbones.copies import copy_of
 from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.views import DrawnViews
@@ -161,9 +161,10 @@ class Backbone(nn.Module):
             >>> Backbone.of(pooled, crop_size=32).num_features
             3
         """
-        name = label or type(module).__name__
+        network = copy_of(module)
+        kind = type(network).__name__
         spec = InputSpec(crop_size, tuple(mean), tuple(std), interpolation)
-        return cls(copy.deepcopy(module), Architecture(type(module).__name__), spec, Provenance(name))
+        return cls(network, Architecture(kind), spec, Provenance(label or kind))
 
     @property
     def members(self) -> "tuple[Backbone, ...]":

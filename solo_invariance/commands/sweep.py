@@ -213,7 +213,7 @@ def objective_of(config: Any, numbers: Mapping[str, float]) -> dict[str, float]:
         numbers: All that its result has.
 
     Raises:
-        ObjectiveError: There is none of that name.
+        UserError: There is none of that name, or it is not finite.
     """
     chosen = _objective(config)
     return dict(zip(names_of_objective(chosen), values_of(chosen, numbers), strict=True))
@@ -241,8 +241,8 @@ def require_an_objective(command: str, config: Any, about: Any) -> None:
     directions = directions_of(about)
     if directions and len(directions) != len(names):
         raise ObjectiveError(
-            f"objective={','.join(names)}: {len(names)} of them, and {len(directions)} directions "
-            f"(hydra.sweeper.direction={','.join(directions)}): expected as many"
+            f"objective=[{','.join(names)}] and hydra.sweeper.direction=[{','.join(directions)}]: {len(names)} and "
+            f"{len(directions)}, expected a direction for each objective"
         )
 
 

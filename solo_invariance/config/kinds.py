@@ -49,8 +49,18 @@ class MonitorKeys(TypedDict, total=False):
     data: FilePath | None
 
 
+SHORT_FOR = {"demo": ("study", ("study=demo", "out=runs/demo"))}
+"""Commands that are others with some keys set."""
+
+
+def command_behind(command: str) -> str:
+    """Return the command whose keys a command has: its own, or that of which it is short."""
+    return SHORT_FOR[command][0] if command in SHORT_FOR else command
+
+
 def schema_of(command: str) -> type[Any]:
     """Return the dataclass of a command's configuration."""
+    command = command_behind(command)
     schema: type[Any] = getattr(import_module(f"solo_invariance.config.{command}"), f"{command.capitalize()}Config")
     return schema
 

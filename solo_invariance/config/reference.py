@@ -17,6 +17,7 @@ from solo_invariance.config.kinds import (
     FamilyChoice,
     MonitorKeys,
     Names,
+    command_behind,
     is_open,
     is_path,
     kinds_of,
@@ -41,10 +42,10 @@ class Command:
 
 COMMANDS = {
     "demo": Command(
-        "the whole story on the embedded data, from pre-training to the report",
+        "the whole story on the embedded data, in minutes: study=demo",
         (
             "solo-invariance demo",
-            "solo-invariance demo 'families=[ventral,dorsal]' max_epochs=4 out=runs/small",
+            "solo-invariance demo study.pretrain.max_epochs=4 out=runs/small",
         ),
     ),
     "doctor": Command(
@@ -98,6 +99,13 @@ COMMANDS = {
             "solo-invariance export backbone.checkpoint=fused.ckpt out=fused.pt2",
         ),
     ),
+    "study": Command(
+        "whether the paper's findings hold, with seeds, controls and verdicts",
+        (
+            "solo-invariance study study=rendered dry_run=true",
+            "solo-invariance study study=rendered 'seeds=[0,1,2]' devices=2 out=runs/rendered",
+        ),
+    ),
     "report": Command(
         "one HTML page of all results",
         (
@@ -134,7 +142,8 @@ _ALSO_IN = ("measure", "transfer")  # which explain the sections that others sha
 _CONFIGURATIONS = {  # the packages of the configurations that keys choose from, and what comes before their names
     "augmentations": ("solo_invariance.plugin_configs.augmentations.invariance", "invariance/"),
     "+invariance": ("solo_invariance.plugin_configs.invariance", ""),
-    "+recipe": ("solo_invariance.config", "recipe/"),
+    "+recipe": ("solo_invariance.config", ""),
+    "study": ("solo_invariance.config", ""),
 }
 _WATCHES = ("invariance.monitor", "invariance.transfer")  # what +invariance=NAME brings
 _PLURALS = {"text": "names", "keys and values": "keys and values"}
@@ -201,7 +210,8 @@ def keys_of(command: str) -> tuple[Key, ...]:
         for name, field, kind, default in _fields(schema_of(command)())
         if name not in _WATCHES
     ]
-    keys += [_configuration(name, line) for name, line in said.items() if name.startswith("+")]
+    known = {key.name for key in keys}
+    keys += [_configuration(name, line) for name, line in said.items() if line.is_configuration and name not in known]
     keys.sort(key=lambda key: places[key.name])
     watched = [*_monitor_keys(), *_transfer_keys()] if _WATCHES[0] in said else []
     return (*keys, *watched)
@@ -300,8 +310,8 @@ def _configuration(name: str, line: _Line) -> Key:
     """Return a key that chooses one of our configurations."""
     package, prefix = _CONFIGURATIONS[name]
     folder = files(package)
-    if name == "+recipe":
-        folder, prefix = folder / "recipe", ""
+    if package == __package__:
+        folder = folder / name.removeprefix("+")
     names = sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
     return Key(name, line.group, "configuration", tuple(f"{prefix}{one}" for one in names), line.value, line.meaning)
 
@@ -347,7 +357,7 @@ def _said_of(command: str) -> dict[str, _Line]:
 
 @lru_cache(maxsize=len(COMMANDS))
 def _lines(command: str) -> dict[str, _Line]:
-    return _read((files("solo_invariance.config") / f"{command}.yaml").read_text(encoding="utf-8"))
+    return _read((files(__package__) / f"{command_behind(command)}.yaml").read_text(encoding="utf-8"))
 
 
 def _read(text: str) -> dict[str, _Line]:
@@ -368,7 +378,9 @@ def _read(text: str) -> dict[str, _Line]:
             is_configuration = sections == ["defaults"] or name.startswith("+")
             dotted = name if is_configuration else ".".join([*sections, name])
             if sections[:1] != ["hydra"]:
-                found[dotted] = _Line(group, " ".join([*above, behind]).strip(), value.strip(), is_configuration)
+                # A section that is chosen from configurations is said to be where it is chosen.
+                if dotted not in found or not found[dotted].is_configuration:
+                    found[dotted] = _Line(group, " ".join([*above, behind]).strip(), value.strip(), is_configuration)
             around.append((indent, name))
             above = []
         elif comment := _COMMENT.fullmatch(line):

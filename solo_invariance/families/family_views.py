@@ -32,7 +32,8 @@ class FamilyViews(nn.Module):
 
     Views are drawn on the CPU by a generator of their own, which depends on the seed, the process and the number of
     batches so far, and on nothing else: the global random state is neither read nor changed, no two processes draw the
-    same, and a run that is resumed with the ``state_dict`` draws what an uninterrupted one draws.
+    same, and a run that is resumed with the ``state_dict`` draws what an uninterrupted one draws. Compiled code calls
+    it as it is: what is drawn anew in every batch is not compiled.
 
     Args:
         family: A family or its name; or a list of ``CropEntry``, for several families or sizes (multi-crop).
@@ -86,6 +87,7 @@ class FamilyViews(nn.Module):
         self._step = 0
         self._has_looked = False
 
+    @torch.compiler.disable
     def forward(self, images: Batch, sizes: Tensor | None = None) -> list[Tensor]:
         """Draw anew and return the views of a batch, in the order of the entries.
 
@@ -105,6 +107,7 @@ class FamilyViews(nn.Module):
         pixels, sizes = self._taken(images, sizes)
         return self._made(pixels, self.draw(len(pixels), sizes), sizes)
 
+    @torch.compiler.disable
     def draw(self, n: int, sizes: Tensor | None = None) -> list[list[Parameters]]:
         """Draw the parameters of the views of the next batch, and count it.
 
@@ -125,6 +128,7 @@ class FamilyViews(nn.Module):
         self._step += 1
         return parameters
 
+    @torch.compiler.disable
     def apply(self, images: Any, parameters: Any = None, sizes: Tensor | None = None) -> Any:
         """Return the views of a batch that were drawn before; the same for the same parameters.
 

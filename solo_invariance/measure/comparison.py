@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from solo_invariance.bootstrap import Estimate, Statistic, estimate_difference, estimates
+from solo_invariance.bootstrap import Estimate, Statistic, estimate_difference, estimates, resampled_columns
 from solo_invariance.errors import UserError
 from solo_invariance.measure.health import health_differences
 from solo_invariance.measure.loop.reference_error import standard_error
@@ -333,6 +333,42 @@ def mean_estimates(measured: Sequence[tuple[Mapping[str, np.ndarray], str]], see
             error = None if influence is None else standard_error(torch.from_numpy(influence))
             found[index] = one if error is None else one.with_reference_error(error)
     return [found[index] for index in range(len(measured))]
+
+
+def resampled_together(
+    runs: Sequence[Path], change: str, metric: str, seed: int, resamples: int
+) -> tuple[np.ndarray, int]:
+    """Return the means of a metric over bootstrap samples of the images that all of some backbones measured.
+
+    Args:
+        runs: M directories with ``invariance.json``.
+        change: A transform or view set.
+        metric: One of one term, by its name.
+        seed: Of the bootstrap.
+        resamples: B.
+
+    Returns:
+        (B, M), with the same images in a sample for all, and the number of images.
+
+    Raises:
+        UserError: A file is missing or broken, or one is of other images or parameters than the first.
+    """
+    files = [run / f"{change}.npz" for run in runs]
+    first, *others = (per_image(file, [metric]) for file in files)
+    places = _pairs(first, first, metric)[0]
+    for file, other in zip(files[1:], others, strict=True):
+        try:
+            places = np.intersect1d(places, _pairs(first, other, metric)[0])
+        except UserError as error:
+            raise UserError(f"{file}: {error}, compared with {files[0]}") from error
+    names = first["names"][places]
+    columns = [
+        one[metric + _SUFFIX][_common(names, _first(one["names"], len(one[metric + _SUFFIX])))[1], 0]
+        for one in (first, *others)
+    ]
+    terms = torch.from_numpy(np.stack(columns, axis=1))
+    _, samples, count = resampled_columns(terms, seed, resamples, _images(first, places))
+    return samples.numpy(), count
 
 
 def averaged(changes: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray] | None:

@@ -9,12 +9,13 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import stdtr
 from scipy.stats import rankdata
 
 from solo_invariance.report.collect import Results
 from solo_invariance.report.grids import Column, Grid, comparable_similarity, invariance_grid, transfer_grid, view_group
+from solo_invariance.report.groups import folded
 
 Array = NDArray[np.float64]
 
@@ -41,12 +42,24 @@ class Correlation(NamedTuple):
 
 @dataclass(frozen=True)
 class Cloud:
-    """Two numbers of each of some backbones, and how their ranks go together."""
+    """Two numbers of each of some backbones, and how their ranks go together.
+
+    Args:
+        title: What it is of.
+        x_label: What the horizontal axis has.
+        y_label: What the vertical one has.
+        labels: Of the backbones.
+        groups: What each is a seed of, its label where it is none.
+        x: A number of each backbone.
+        y: The other one.
+        correlation: Of both.
+    """
 
     title: str
     x_label: str
     y_label: str
     labels: tuple[str, ...]
+    groups: tuple[str, ...]
     x: tuple[float, ...]
     y: tuple[float, ...]
     correlation: Correlation
@@ -71,7 +84,7 @@ def spearman(x: Sequence[float], y: Sequence[float]) -> Correlation | None:
     """
     if len(x) < FEWEST:
         return None
-    first, second = (_standardised(rankdata(values)) for values in (x, y))
+    first, second = standardised_ranks(x), standardised_ranks(y)
     if not first.any() or not second.any():
         return None
     rho = min(max(float(first @ second), -1.0), 1.0)
@@ -83,12 +96,25 @@ def _p_of(rho: float, first: Array, second: Array) -> float:
     if count > MOST_PERMUTED:
         t = abs(rho) * math.sqrt((count - 2) / max(1 - rho**2, 1e-300))
         return float(2 * stdtr(count - 2, -t))
-    reached = int((np.abs(second[_orders(count)] @ first) >= abs(rho) - 1e-12).sum())
+    reached = int((np.abs(second[orders(count)] @ first) >= abs(rho) - 1e-12).sum())
     return (1 + reached) / (1 + _PERMUTATIONS)
 
 
+def standardised_ranks(values: ArrayLike, axis: int = -1) -> Array:
+    """Return ranks about their mean, of length 1 along an axis: products of two sum to Spearman's rank correlation.
+
+    Those of numbers that are all the same are 0.
+    """
+    ranks = rankdata(values, axis=axis)
+    centred = ranks - ranks.mean(axis=axis, keepdims=True)
+    length = np.linalg.norm(centred, axis=axis, keepdims=True)
+    found: Array = centred / np.where(length > 0, length, 1)
+    return found
+
+
 @lru_cache(maxsize=8)
-def _orders(count: int) -> NDArray[np.int64]:
+def orders(count: int) -> NDArray[np.int64]:
+    """Return random orders of so many things, (9999, count): always the same ones."""
     return np.random.default_rng(_SEED).permuted(np.tile(np.arange(count), (_PERMUTATIONS, 1)), axis=1)
 
 
@@ -108,7 +134,10 @@ def clouds(results: Results) -> list[Cloud]:
     """Return, for each task and kind of change, the mean invariance of each backbone beside its score."""
     invariance, scores = invariance_grid(results, comparable_similarity(results.rows)), transfer_grid(results)
     found = [
-        _cloud(f"{task.title}, {kind}", invariance, change, f"invariance to {kind} changes", scores, task, task.note)
+        _cloud(
+            results, f"{task.title}, {kind}", (invariance, change, f"invariance to {kind} changes"),
+            (scores, task, task.note)
+        )
         for task in scores.columns
         for kind, change in _summaries(invariance).items()
     ]
@@ -120,7 +149,7 @@ def clouds_of_views(results: Results) -> list[Cloud]:
     grid = invariance_grid(results, comparable_similarity(results.rows))
     summaries = _summaries(grid)
     found = [
-        _cloud(f"{kind}: {view.title}", grid, change, "synthetic changes", grid, view, "real views")
+        _cloud(results, f"{kind}: {view.title}", (grid, change, "synthetic changes"), (grid, view, "real views"))
         for kind, change in summaries.items()
         for view in grid.columns
         if view.group == view_group(kind)
@@ -135,12 +164,18 @@ def _summaries(grid: Grid) -> dict[str, Column]:
     return {kind: of_kind[-1] for kind, of_kind in columns.items() if of_kind[-1].is_mean or len(of_kind) == 1}
 
 
-def _cloud(title: str, grid: Grid, x: Column, x_label: str, other: Grid, y: Column, y_label: str) -> Cloud | None:
-    labels, first, second = _pairs(grid, x, other, y)
-    correlation = spearman(first, second)
+_Side = tuple[Grid, Column, str]
+"""A table, one of its columns, and what that is called beside an axis."""
+
+
+def _cloud(results: Results, title: str, across: _Side, up: _Side) -> Cloud | None:
+    labels, x, y = _pairs(*across[:2], *up[:2])
+    correlation = spearman(x, y)
     if correlation is None:
         return None
-    return Cloud(title, x_label, y_label, tuple(labels), tuple(first), tuple(second), correlation)
+    of = {row.label: group.label for group in folded(results.rows) for row in group.rows}
+    groups = tuple(of[label] for label in labels)
+    return Cloud(title, across[2], up[2], tuple(labels), groups, tuple(x), tuple(y), correlation)
 
 
 def _between(grid: Grid, x: Column, other: Grid, y: Column) -> Correlation | None:
@@ -169,9 +204,3 @@ def _corrected(
         task: {change: one and one._replace(is_sure=bool(one.p < limit)) for change, one in of_task.items()}
         for task, of_task in entries.items()
     }
-
-
-def _standardised(ranks: Array) -> Array:
-    centred = ranks - ranks.mean()
-    length = float(np.linalg.norm(centred))
-    return centred / length if length else np.zeros_like(centred)

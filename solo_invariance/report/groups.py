@@ -11,8 +11,8 @@ from solo_invariance.report.collect import Results, Row
 from solo_invariance.report.grids import Column, Grid
 from solo_invariance.report.leaders import MOST_IN_FULL, leaders
 
-FEWEST_FOLDED = 9
-"""Of fewer rows, each is shown by itself."""
+FEWEST_FOLDED = 6
+"""Of fewer rows, each is shown by itself; of as many, rank correlations are shown, for which seeds are no backbones."""
 
 _SEED = re.compile(r"[\s_,/(-]*(?<![a-z])seed[\s_=-]*\d+(?![a-z0-9])\)?", re.IGNORECASE)
 
@@ -69,6 +69,9 @@ def spread(grid: Grid, rows: Iterable[Row], column: Column) -> Spread | None:
     """Return the mean and the standard deviation of a column over some rows, None where none of them has it."""
     cells = [grid.cells.get(row.label, {}).get(column) for row in rows]
     means = [cell.estimate.mean for cell in cells if cell]
-    if not means:
-        return None
-    return Spread(statistics.fmean(means), statistics.stdev(means) if len(means) > 1 else 0.0, len(means))
+    return spread_of(means) if means else None
+
+
+def spread_of(values: Sequence[float]) -> Spread:
+    """Return the mean and the standard deviation, with n - 1, of one number or several; the latter of one is 0."""
+    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else 0.0, len(values))

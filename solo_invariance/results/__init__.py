@@ -12,6 +12,7 @@ from solo_invariance.results.fusion import FusionResult, FusionStep
 from solo_invariance.results.invariance import InvarianceResult, ReferenceRecord, TransformResult, ViewResult
 from solo_invariance.results.reading import AnyResult, read_result
 from solo_invariance.results.result import BackboneRecord, Result
+from solo_invariance.results.study import JudgedClaim, StudyResult
 from solo_invariance.results.transfer import TransferResult
 
 __all__ = [
@@ -23,8 +24,10 @@ __all__ = [
     "FusionStep",
     "InvarianceComparison",
     "InvarianceResult",
+    "JudgedClaim",
     "ReferenceRecord",
     "Result",
+    "StudyResult",
     "TransferComparison",
     "TransferResult",
     "TransformResult",

@@ -7,9 +7,10 @@ from solo_invariance.results.document import require_kind
 from solo_invariance.results.files import read_json
 from solo_invariance.results.fusion import FusionResult
 from solo_invariance.results.invariance import InvarianceResult
+from solo_invariance.results.study import StudyResult
 from solo_invariance.results.transfer import TransferResult
 
-AnyResult = InvarianceResult | TransferResult | InvarianceComparison | TransferComparison | FusionResult
+AnyResult = InvarianceResult | TransferResult | InvarianceComparison | TransferComparison | FusionResult | StudyResult
 
 _KINDS: tuple[type[AnyResult], ...] = (
     InvarianceResult,
@@ -17,6 +18,7 @@ _KINDS: tuple[type[AnyResult], ...] = (
     InvarianceComparison,
     TransferComparison,
     FusionResult,
+    StudyResult,
 )
 
 

@@ -65,7 +65,7 @@ class ScoredRun:
         if "episodes" not in self.arrays and self.result.metric in CLASS_METRICS:
             predictions = self.arrays["predictions"], other.arrays["predictions"]
             return difference_interval(*predictions, self.arrays["targets"], self.result.metric)
-        return self._samples(seed).minus(other._samples(seed))
+        return self.resampled(seed).minus(other.resampled(seed))
 
     def require_same(self, other: "ScoredRun", named: Path) -> None:
         """Raise UserError, which says what is not the same, where another run's score cannot be compared with this.
@@ -78,7 +78,14 @@ class ScoredRun:
         here = {key: getattr(self.result, key) for key in same}
         _require_alike(named, other, here, self.result.config, self.arrays["targets"])
 
-    def _samples(self, seed: int) -> ResampledScores:
+    def resampled(self, seed: int) -> ResampledScores:
+        """Return the score with those of bootstrap samples of the test images, or episodes.
+
+        They are the same for every run of these images, so that differences are paired.
+
+        Args:
+            seed: Of the bootstrap.
+        """
         if seed not in self._resampled:  # of many runs, each is compared with several
             if "episodes" in self.arrays:
                 episodes = self.arrays["episodes"]

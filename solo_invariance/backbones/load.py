@@ -350,12 +350,19 @@ def input_spec_of(args: Mapping[str, Any], own: Mapping[str, Any] | None = None)
         raise ValueError(f"augmentations[0]: {error}") from error
 
 
-def _label_of(path: Path, args: Mapping[str, Any] | None) -> str:
+def families_of(args: Mapping[str, Any] | None) -> str:
+    """Return the families that a backbone was trained with, by the run's configuration; empty where it names none.
+
+    Example:
+        >>> families_of({"augmentations": [{"family": "ventral", "crop_size": 64}]})
+        'ventral'
+    """
     chosen = [entry.get("family") or entry.get("families") for entry in _augmentations_of(args)]
-    families = list(dict.fromkeys(_family_label(family) for family in chosen if family))
-    if families:
-        return "/".join(families)
-    return str((args or {}).get("name") or path.stem.removesuffix(".pth"))
+    return "/".join(dict.fromkeys(_family_label(family) for family in chosen if family))
+
+
+def _label_of(path: Path, args: Mapping[str, Any] | None) -> str:
+    return families_of(args) or str((args or {}).get("name") or path.stem.removesuffix(".pth"))
 
 
 def _family_label(chosen: Any) -> str:

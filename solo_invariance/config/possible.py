@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from solo_invariance.config.backbone import BackboneConfig, config_of, require_backbone
-from solo_invariance.config.checks import require_device, require_directory, require_images, require_runs
+from solo_invariance.config.checks import require_device, require_images, require_runs
 from solo_invariance.config.claims import claims_from
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.export import ExportConfig, require_place

@@ -18,6 +18,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from solo_invariance.commands.study_tables import print_study
 from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import Results, Row
 from solo_invariance.report.columns import Column, Quantity
@@ -55,7 +56,11 @@ Draw = Callable[[Grid, str], Table]
 
 
 def print_tables(results: Results, console: Console) -> None:
-    """Print the headline and the tables of invariance and transfer to a terminal."""
+    """Print the verdicts of studies, the headline, and the tables of invariance and transfer to a terminal."""
+    for study in results.studies:
+        print_study(study, console)
+    if not results.rows:
+        return
     for sentence in headline(results):
         console.print(Text.assemble(*((part, "bold" if isinstance(part, Label) else "") for part in sentence)))
     for caveat in caveats(results):

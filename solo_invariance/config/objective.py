@@ -23,11 +23,14 @@ def names_of_objective(chosen: Any) -> list[str]:
     """Return the names that ``objective`` chooses, none where it is null.
 
     Raises:
-        ObjectiveError: It is neither a name nor a list of names.
+        ObjectiveError: It is neither a name nor a list of different names.
     """
     names = [] if chosen is None else [chosen] if isinstance(chosen, str) else chosen
     if not isinstance(names, Sequence) or not all(isinstance(name, str) and name.strip() for name in names):
         raise ObjectiveError(f"objective={chosen}: expected the name of a number in the result, or a list of names")
+    twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+    if twice is not None:
+        raise ObjectiveError(f"objective=[{','.join(names)}]: {twice} is there twice; once is enough")
     return [*names]
 
 
@@ -45,25 +48,26 @@ def require_objective(chosen: Any, known: Iterable[str], beginnings: Sequence[st
     names = [*known]
     for name in names_of_objective(chosen):
         if name not in names and not any(name.startswith(beginning) for beginning in beginnings):
-            raise ObjectiveError(_unknown(name, [*names, *(f"{beginning}..." for beginning in beginnings)]))
+            raise ObjectiveError(_unknown(name, [*names, *(f"{beginning}NAME" for beginning in beginnings)]))
 
 
 def values_of(chosen: Any, numbers: Mapping[str, float]) -> list[float]:
-    """Return the numbers that ``objective`` chooses.
+    """Return the numbers of one result that ``objective`` chooses.
 
     Args:
         chosen: A name, a list of names, or None.
         numbers: All that there are, by name.
 
     Raises:
-        ObjectiveError: There is none of that name, or it is not finite; the message lists what there is.
+        UserError: There is none of that name here, which another result may have, or it is not finite; the message
+            lists what there is.
     """
     names = names_of_objective(chosen)
     for name in names:
         if name not in numbers:
-            raise ObjectiveError(_unknown(name, [*numbers]))
+            raise UserError(_unknown(name, [*numbers]))
         if not math.isfinite(numbers[name]):
-            raise ObjectiveError(f"objective={name}: is {numbers[name]}")
+            raise UserError(f"objective={name}: is {numbers[name]}")
     return [float(numbers[name]) for name in names]
 
 

@@ -16,6 +16,7 @@ from scipy.stats import rankdata
 from solo_invariance.bootstrap import NORMAL_QUANTILE, Interval
 from solo_invariance.report.collect import Results
 from solo_invariance.report.grids import Column, Grid, comparable_similarity, invariance_grid, transfer_grid, view_group
+from solo_invariance.report.groups import folded
 from solo_invariance.report.marks import LEVEL, holm
 
 Array = NDArray[np.float64]
@@ -54,12 +55,24 @@ class Correlation(NamedTuple):
 
 @dataclass(frozen=True)
 class Cloud:
-    """Two numbers of each of some backbones, and how their ranks go together."""
+    """Two numbers of each of some backbones, and how their ranks go together.
+
+    Args:
+        title: What it is of.
+        x_label: What the horizontal axis has.
+        y_label: What the vertical one has.
+        labels: Of the backbones.
+        groups: What each is a seed of, its label where it is none.
+        x: A number of each backbone.
+        y: The other one.
+        correlation: Of both.
+    """
 
     title: str
     x_label: str
     y_label: str
     labels: tuple[str, ...]
+    groups: tuple[str, ...]
     x: tuple[float, ...]
     y: tuple[float, ...]
     correlation: Correlation
@@ -182,7 +195,12 @@ def clouds(results: Results) -> list[Cloud]:
     """Return, for each task and kind of change, the mean invariance of each backbone beside its score."""
     invariance, scores = invariance_grid(results, comparable_similarity(results.rows)), transfer_grid(results)
     found = [
-        _cloud(f"{task.title}, {kind}", invariance, change, f"invariance to {kind} changes", scores, task, task.note)
+        _cloud(
+            results,
+            f"{task.title}, {kind}",
+            (invariance, change, f"invariance to {kind} changes"),
+            (scores, task, task.note),
+        )
         for task in scores.columns
         for kind, change in _summaries(invariance).items()
     ]
@@ -194,7 +212,7 @@ def clouds_of_views(results: Results) -> list[Cloud]:
     grid = invariance_grid(results, comparable_similarity(results.rows))
     summaries = _summaries(grid)
     found = [
-        _cloud(f"{kind}: {view.title}", grid, change, "synthetic changes", grid, view, "real views")
+        _cloud(results, f"{kind}: {view.title}", (grid, change, "synthetic changes"), (grid, view, "real views"))
         for kind, change in summaries.items()
         for view in grid.columns
         if view.group == view_group(kind)
@@ -209,12 +227,18 @@ def _summaries(grid: Grid) -> dict[str, Column]:
     return {kind: of_kind[-1] for kind, of_kind in columns.items() if of_kind[-1].is_mean or len(of_kind) == 1}
 
 
-def _cloud(title: str, grid: Grid, x: Column, x_label: str, other: Grid, y: Column, y_label: str) -> Cloud | None:
-    labels, first, second = _pairs(grid, x, other, y)
-    correlation = spearman(first, second)
+_Side = tuple[Grid, Column, str]
+"""A table, one of its columns, and what that is called beside an axis."""
+
+
+def _cloud(results: Results, title: str, across: _Side, up: _Side) -> Cloud | None:
+    labels, x, y = _pairs(*across[:2], *up[:2])
+    correlation = spearman(x, y)
     if correlation is None:
         return None
-    return Cloud(title, x_label, y_label, tuple(labels), tuple(first), tuple(second), correlation)
+    of = {row.label: group.label for group in folded(results.rows) for row in group.rows}
+    groups = tuple(of[label] for label in labels)
+    return Cloud(title, across[2], up[2], tuple(labels), groups, tuple(x), tuple(y), correlation)
 
 
 def _between(grid: Grid, x: Column, other: Grid, y: Column) -> Correlation | None:

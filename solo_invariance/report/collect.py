@@ -23,6 +23,7 @@ from solo_invariance.results import (
     ViewResult,
 )
 from solo_invariance.results.files import read_json
+from solo_invariance.results.study import STUDY_FILE, StudyResult
 
 _FILES: dict[str, type[InvarianceResult | TransferResult]] = {
     kind.usual_name: kind for kind in (InvarianceResult, TransferResult)
@@ -110,11 +111,13 @@ class Results:
             order of their depth, and untrained twins.
         baseline: The label of the row that differences are from, None for the best of each column.
         comparisons: What ``against=`` wrote beside the results.
+        studies: What ``study`` found, with its verdicts.
     """
 
     rows: tuple[Row, ...]
     baseline: str | None = None
     comparisons: tuple[Comparison, ...] = ()
+    studies: tuple[StudyResult, ...] = ()
 
     @property
     def competitors(self) -> tuple[Row, ...]:
@@ -128,7 +131,7 @@ class Results:
 
 
 def collect_results(runs: Sequence[Path | str], baseline: str | None = None) -> Results:
-    """Read every ``invariance.json`` and ``transfer.json`` below ``runs``, and the comparisons beside them.
+    """Read every ``invariance.json`` and ``transfer.json`` below ``runs``, the comparisons beside them, and studies.
 
     Files with the same label make one row. Where they cannot (the same transform or task twice, or another checkpoint),
     each run gets a row of its own and its directory is added to the label.
@@ -150,7 +153,13 @@ def collect_results(runs: Sequence[Path | str], baseline: str | None = None) -> 
     rows = _with_roles([row for label, of_label in by_label.items() for row in _rows(label, of_label)])
     if baseline is not None and baseline not in {row.label for row in rows}:
         raise UserError(f"baseline={baseline}: no such backbone; there are {', '.join(row.label for row in rows)}")
-    return Results(tuple(rows), baseline, tuple(_comparisons(files)))
+    return Results(tuple(rows), baseline, tuple(_comparisons(files)), tuple(_studies([Path(run) for run in runs])))
+
+
+def _studies(runs: Sequence[Path]) -> list[StudyResult]:
+    """Read every ``study.json`` below some directories."""
+    found = {file.resolve(): file for run in runs for file in sorted(run.rglob(STUDY_FILE)) if file.is_file()}
+    return [StudyResult.read(file) for file in found.values()]
 
 
 def _comparisons(files: Sequence[Path]) -> list[Comparison]:
@@ -213,7 +222,7 @@ def find_results(runs: Sequence[Path]) -> list[Path]:
     """The result files below ``runs``, in the order of ``runs`` and by path within each; none of them twice.
 
     Raises:
-        UserError: One of them holds no result.
+        UserError: One of them holds no result, nor that of a study.
     """
     found: dict[Path, Path] = {}
     for run in runs:
@@ -224,7 +233,7 @@ def find_results(runs: Sequence[Path]) -> list[Path]:
 
 def _results_below(run: Path) -> list[Path]:
     files = sorted(file for name in _FILES for file in run.rglob(name) if file.is_file())
-    if not files:
+    if not files and not any(run.rglob(STUDY_FILE)):
         raise UserError(f"{run}: holds no {' and no '.join(_FILES)}. Run `measure` or `transfer` first.")
     return files
 

@@ -6,21 +6,22 @@ import base64
 import hashlib
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from solo_invariance.config.checks import require_text
 from solo_invariance.report import groups as grouping
-from solo_invariance.report.association import FEWEST, associations, clouds, clouds_of_views
+from solo_invariance.report import verdicts
+from solo_invariance.report.association import FEWEST, Cloud, associations, clouds, clouds_of_views
 from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import Results, Row, collect_results
 from solo_invariance.report.complementarity import MOST, complementarity_matrix
 from solo_invariance.report.differences import difference_tables, known_comparisons
-from solo_invariance.report.drawing import colours, curves, depth, scatter, svg, whiskers
+from solo_invariance.report.drawing import colours, curves, depth, effects, scatter, svg, whiskers
 from solo_invariance.report.drawing.axis import tick_text
 from solo_invariance.report.export import write_export
 from solo_invariance.report.grids import (
@@ -43,11 +44,15 @@ from solo_invariance.report.marks import SYMBOLS, WORDS
 from solo_invariance.report.metrics import LEGEND_WIDTH, Scale, panels
 from solo_invariance.report.notes import notes
 from solo_invariance.report.numbers import all_numbers
-from solo_invariance.report.provenance import sources
+from solo_invariance.report.provenance import address, sources
 from solo_invariance.report.styles import FONTS, figure_style
 from solo_invariance.results.files import write_bytes
+from solo_invariance.results.study import StudyResult
 
 PAGE_NAME = "report.html"
+STUDY_PAGE = "study.html"
+"""What a study's own page is called."""
+
 MOST_UNFOLDED = 100
 """So many backbones can be unfolded under each metric; of more, under the first alone, as bare numbers."""
 
@@ -114,7 +119,7 @@ def write_report(
 
 def render_page(results: Results, directory: Path, made: Made | None = None) -> str:
     """The page's HTML, with the paths of the result files relative to the directory that the page will lie in."""
-    environment = _environment()
+    environment = page_environment()
     css = environment.get_template("page.css.j2").render(
         light=colours.LIGHT, dark=colours.DARK, figures=Markup(figure_style(None))
     )
@@ -139,10 +144,26 @@ def render_page(results: Results, directory: Path, made: Made | None = None) -> 
         differences=difference_tables(results),
         known=known_comparisons(results),
         notes=notes(results),
+        studies=[_study(study, directory) for study in results.studies],
         health=health_grid(results),
         **_invariance(results, groups, rows),
-        **_transfer(results),
+        **_transfer(results, groups),
     )
+
+
+class _Study(NamedTuple):
+    """A study, its claims by finding, the axes of their effects, and where its own page is, if it is beside it."""
+
+    result: StudyResult
+    findings: Sequence[verdicts.Finding]
+    scales: Mapping[str, effects.Scale]
+    href: str
+
+
+def _study(study: StudyResult, directory: Path) -> _Study:
+    page = study.file.with_name(STUDY_PAGE)
+    href = address(page, directory) if page.is_file() else ""
+    return _Study(study, verdicts.findings(study), effects.scales_of(study), href)
 
 
 def _invariance(results: Results, groups: Sequence[Group], rows: tuple[Row, ...]) -> dict[str, Any]:
@@ -171,13 +192,26 @@ def _invariance(results: Results, groups: Sequence[Group], rows: tuple[Row, ...]
         ],
         "flat": list(map(readable, curves.hardly_changing(results))),
         "complementarity": complementarity_matrix(Results(rows if len(rows) <= MOST_IN_FULL else leaders(results))),
-        "views_against_transforms": [
-            (cloud, svg.markup(scatter.draw(cloud, f"views-{i}"))) for i, cloud in enumerate(clouds_of_views(results))
+        "views_against_transforms": _drawn(clouds_of_views(results), groups, "views"),
+        "markers": [
+            (label, svg.markup(curves.draw_sample(style, is_line=False)), style.switch)
+            for label, style in _styles_of_clouds(groups).items()
         ],
     }
 
 
-def _transfer(results: Results) -> dict[str, Any]:
+def _drawn(found: Sequence[Cloud], groups: Sequence[Group], of: str) -> list[tuple[Cloud, Markup]]:
+    """Clouds with their pictures."""
+    styles = _styles_of_clouds(groups)
+    return [(cloud, svg.markup(scatter.draw(cloud, f"{of}-{i}", styles))) for i, cloud in enumerate(found)]
+
+
+def _styles_of_clouds(groups: Sequence[Group]) -> Mapping[str, curves.Style]:
+    """The styles of groups as the curves have them; none where each has one backbone, which is a dot as any other."""
+    return curves.line_styles(groups) if any(group.is_folded for group in groups) else {}
+
+
+def _transfer(results: Results, groups: Sequence[Group]) -> dict[str, Any]:
     """What the sections on transfer are made of."""
     grid = transfer_grid(results)
     both = sum(1 for row in results.rows if row.transfer and row.transforms)
@@ -186,14 +220,15 @@ def _transfer(results: Results) -> dict[str, Any]:
         "whiskers": whiskers.whiskers(grid),
         "ranks": mean_ranks(grid),
         "associations": associations(results),
-        "clouds": [(cloud, svg.markup(scatter.draw(cloud, f"cloud-{i}"))) for i, cloud in enumerate(clouds(results))],
+        "clouds": _drawn(clouds(results), groups, "cloud"),
         "num_with_both": both,
     }
 
 
-def _environment() -> Environment:
+def page_environment(*folders: Path) -> Environment:
+    """Return what templates of pages are rendered by; ``folders`` have further templates than the report's own."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
+        loader=FileSystemLoader([*folders, Path(__file__).parent]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -217,6 +252,19 @@ def _environment() -> Environment:
         whisker=lambda of, estimate: svg.markup(whiskers.draw(of, estimate)),
         whisker_axis=lambda of: svg.markup(whiskers.draw_axis(of)),
         rows_of=_rows_of,
+        verdict_signs=verdicts.VERDICTS,
+        verdict_rule=verdicts.RULE,
+        verdict_sentence=verdicts.sentence,
+        comparison=verdicts.comparison,
+        signed_effect=verdicts.signed,
+        bounds=verdicts.bounds,
+        probability=verdicts.probability,
+        named=verdicts.named,
+        unit=verdicts.unit_shown,
+        effect=lambda scale, one: svg.markup(effects.draw_effect(scale, one)),
+        effect_axis=lambda scale: svg.markup(effects.draw_axis(scale)),
+        effect_interval=lambda scale, ends: svg.markup(effects.draw_interval(scale, ends)),
+        small_effect=lambda scale, one: svg.markup(effects.draw_small(scale, one)),
         signed=Scale(-1.0, 1.0, ("opposite ranks", "the same ranks")),
         complementary=Scale(0.0, MOST, ("sees nothing more", "sees what it ignores")),
     )

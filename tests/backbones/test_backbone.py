@@ -31,6 +31,29 @@ def test_a_module_of_ones_own_is_copied_frozen_and_normalised_for() -> None:
         Backbone.of(nn.Conv2d(3, 5, 3))
 
 
+def test_a_module_that_is_in_use_is_copied_too() -> None:
+    """Compiled, or with what its last pass made: tensors, and containers of them."""
+
+    class Keeping(nn.Sequential):
+        kept: Any = None
+
+        def forward(self, images: Tensor) -> Tensor:
+            features: Tensor = super().forward(images)
+            self.kept = {"last": [features]}
+            return features
+
+    module = Keeping(nn.Conv2d(3, 5, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    images = torch.rand(2, 3, 16, 16)
+    expected = module(images)
+    statistics: dict[str, Any] = {"crop_size": 16, "mean": (0.0,) * 3, "std": (1.0,) * 3}
+    torch.testing.assert_close(Backbone.of(module, **statistics)(images), expected)
+    compiled = torch.compile(module, backend="eager")
+    backbone = Backbone.of(compiled, **statistics)  # type: ignore[arg-type]
+    assert backbone.provenance.label == "Keeping"
+    torch.testing.assert_close(backbone(images), expected)
+    assert module.kept["last"][0] is expected
+
+
 def test_a_plain_backbone_has_no_members() -> None:
     backbone = load_backbone("random:resnet10", **TINY)
     assert (backbone.members, backbone.fitted_on, backbone.open_widths) == ((), frozenset(), None)

@@ -200,7 +200,8 @@ def test_correlations_are_a_table_and_figures(
     assert (group["group"], group["tasks: shape (accuracy)"]) == ("b", "0.025")
     assert float(group["tasks: shape (accuracy) sd"]) == pytest.approx(0.0187083, rel=1e-4)
     figure = ElementTree.fromstring((tmp_path / "export" / "figure-association-shape-spatial-accuracy.svg").read_text())
-    assert sum(one.get("class") == "dots" for one in figure.iter()) == 6
+    marks = [str(one.get("class")).split()[0] for one in figure.iter()]
+    assert (marks.count("marker"), marks.count("spread")) == (6 + 1, 2)  # each seed, the legend's, and their cross
 
 
 def test_a_failure_leaves_an_old_file_whole(paper_runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,6 +95,19 @@ def test_a_probe_that_fails_in_one_process_fails_in_all(
     assert in_threads(2, work) == ["ValueError: shape"] * 2
 
 
+def test_a_task_has_its_own_probe_and_metric_and_else_the_configurations(photo_folder: Path) -> None:
+    photos = {"name": "folder", "path": str(photo_folder)}
+    own = {**photos, "label": "own", "probe": "logistic", "metric": "mean_per_class_accuracy"}
+    config = WatchTransferConfig(
+        tasks=[{**photos, "label": "usual"}, own], probe="knn", metric="accuracy", seed=3, folds=4, batch_size=7
+    )
+    usual, other = watched_tasks(config)
+    assert (usual.number, other.number) == ("usual/accuracy", "own/mean_per_class_accuracy")
+    shared = {"folds": 4, "seed": 3, "batch_size": 7, "num_workers": 4}
+    assert usual.settings == TransferSettings("knn", metric="accuracy", **shared)
+    assert other.settings == TransferSettings("logistic", metric="mean_per_class_accuracy", **shared)
+
+
 def test_images_are_read_once_and_each_draw_is_the_same(tiny_backbone: Backbone, tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     for name in ("dark", "light"):

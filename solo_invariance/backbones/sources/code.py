@@ -1,6 +1,5 @@
 """Networks that somebody's code builds: a function, what it is given, and what of it is kept."""
 
-import copy
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -8,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from solo_invariance.backbones.copies import copy_of
 from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.sources.source import Builder, Source
 from solo_invariance.backbones.sources.torchvision import without_classifier
@@ -61,7 +61,7 @@ class CodeSource(Source):
         Raises:
             UserError: The function returns something else.
         """
-        made = copy.deepcopy(function) if isinstance(function, nn.Module) else made_by(function, kwargs, called)
+        made = copy_of(function) if isinstance(function, nn.Module) else made_by(function, kwargs, called)
         network, spec = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
         if not isinstance(network, nn.Module):
             raise UserError(

@@ -19,7 +19,7 @@ class FlatFeatures(nn.Module):
 
     def __init__(self, network: nn.Module, features: Callable[[Any], Tensor] | None, where: str) -> None:
         super().__init__()
-        self.network = getattr(network, "_orig_mod", network)
+        self.network = network
         self.features = features
         self.where = where
 

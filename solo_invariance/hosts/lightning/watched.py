@@ -1,6 +1,5 @@
 """The backbone that is watched: where a module has it, what it is given and gives, and what its numbers are called."""
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +8,7 @@ from omegaconf import OmegaConf
 from torch import Tensor, nn
 
 from solo_invariance.backbones import Architecture, Backbone, InputSpec, Provenance
+from solo_invariance.backbones.copies import copy_of
 from solo_invariance.backbones.load import input_spec_of
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
@@ -93,12 +93,8 @@ class Watched:
 
 
 def _copy_of(network: nn.Module) -> nn.Module:
-    """Return a copy of a network, in single precision and evaluation mode; of a compiled one, what was compiled."""
-    network = getattr(network, "_orig_mod", network)
-    kept = (value for module in network.modules() for value in vars(module).values() if isinstance(value, Tensor))
-    # What a forward pass has left is part of a graph, which is not copied.
-    detached = {id(value): value.detach() for value in kept if not value.is_leaf}
-    return copy.deepcopy(network, detached).float().eval().requires_grad_(False)
+    """Return a copy of a network, in single precision and evaluation mode."""
+    return copy_of(network).float().eval().requires_grad_(False)
 
 
 def input_from(label: str, crop_size: Any, mean: Any, std: Any) -> InputSpec:

@@ -75,7 +75,7 @@ class Line(NamedTuple):
 class Style(NamedTuple):
     """How the lines of one backbone look: a colour, a dash and a marker, each of which says the same.
 
-    ``switch`` is the number of what hides them, if something does.
+    ``dash`` is the number of the dash and of the marker; ``switch`` that of what hides them, if something does.
     """
 
     colour: int
@@ -204,7 +204,7 @@ def draw(figure: Figure, ident: str) -> ET.Element:
     for line in figure.lines:
         svg.path(root, svg.through(line.points), line.style.stroke, line.summary)
         if len(line.points) <= MAX_MARKERS and not line.style.is_baseline:
-            svg.path(root, svg.markers(line.points, line.style.colour), f"marker {line.style.fill}")
+            svg.path(root, svg.markers(line.points, line.style.dash), f"marker {line.style.fill}")
     return root
 
 
@@ -221,31 +221,46 @@ def draw_axes(root: ET.Element, x_ticks: Iterable[Tick], y_axis: Axis, x_label: 
     svg.text(root, x_label, ((LEFT + RIGHT) / 2, HEIGHT - 5))
 
 
-def draw_sample(style: Style) -> ET.Element:
-    """A short piece of a backbone's line, for a legend."""
+def draw_sample(style: Style, *, is_line: bool = True) -> ET.Element:
+    """A short piece of a backbone's line, or its marker alone, for a legend."""
     root = ET.Element("svg", {"viewBox": "0 0 32 12", "aria-hidden": "true"})
-    _sample(root, style, 0, 6)
+    (_draw_line if is_line else draw_marker)(root, style, 0, 6)
     return root
 
 
 def with_legend(figure: Figure, drawn: ET.Element) -> ET.Element:
     """The figure, with the names of its lines below it: for a file of its own."""
-    columns = 2 if all(len(line.label) <= _SHORT for line in figure.lines) else 1
-    longest = 2 * _SHORT + 8
-    for index, line in enumerate(figure.lines):
-        down, across = divmod(index, columns)
-        x, y = 10 + across * WIDTH / 2, HEIGHT + 12 + 16 * down
-        _sample(drawn, line.style, x, y)
-        label = line.label if len(line.label) <= longest else f"{line.label[: longest - 1]}…"
-        svg.text(drawn, label, (x + 38, y + 3.5), "start", "ink")
-    drawn.set("viewBox", f"0 0 {WIDTH} {HEIGHT + 10 + 16 * math.ceil(len(figure.lines) / columns)}")
+    below = draw_legend(drawn, {line.label: line.style for line in figure.lines}, _draw_line)
+    drawn.set("viewBox", f"0 0 {WIDTH} {HEIGHT + below}")
     return drawn
 
 
-def _sample(root: ET.Element, style: Style, x: float, y: float) -> None:
+Sample = Callable[[ET.Element, Style, float, float], None]
+"""Draws what a style looks like, 32 wide from a point on."""
+
+
+def draw_legend(drawn: ET.Element, styles: Mapping[str, Style], sample: Sample) -> int:
+    """Write names with samples of their styles below a figure; return how much higher it is for that."""
+    columns = 2 if all(len(label) <= _SHORT for label in styles) else 1
+    longest = 2 * _SHORT + 8
+    for index, (label, style) in enumerate(styles.items()):
+        down, across = divmod(index, columns)
+        x, y = 10 + across * WIDTH / 2, HEIGHT + 12 + 16 * down
+        sample(drawn, style, x, y)
+        shown = label if len(label) <= longest else f"{label[: longest - 1]}…"
+        svg.text(drawn, shown, (x + 38, y + 3.5), "start", "ink")
+    return 10 + 16 * math.ceil(len(styles) / columns) if styles else 0
+
+
+def draw_marker(root: ET.Element, style: Style, x: float, y: float) -> None:
+    """The marker of a style in the middle of 32."""
+    svg.path(root, svg.markers([(x + 16, y)], style.dash), f"marker {style.fill}")
+
+
+def _draw_line(root: ET.Element, style: Style, x: float, y: float) -> None:
     svg.path(root, svg.through([(x, y), (x + 32, y)]), style.stroke)
     if not style.is_baseline:
-        svg.path(root, svg.markers([(x + 16, y)], style.colour), f"marker {style.fill}")
+        draw_marker(root, style, x, y)
 
 
 def hardly_changing(results: Results) -> list[str]:

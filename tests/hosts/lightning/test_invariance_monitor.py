@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import ToTensor
 
-from solo_invariance import InvarianceMonitor, MeasureSettings, UserError, measure
+from solo_invariance import InvarianceMonitor, MeasureSettings, OwnTask, TransferMonitor, UserError, measure
 from solo_invariance.hosts.lightning.monitor import Monitor
 from solo_invariance.measure import Geometry
 
@@ -234,6 +234,19 @@ def test_the_last_weights_are_measured_in_time_for_a_checkpoint(tmp_path: Path) 
         assert hue_of(saved_backbone(best.best_model_path)) == pytest.approx(float(best.best_model_score), abs=1e-5)  # type: ignore[arg-type]
 
 
+def test_the_last_weights_are_measured_in_time_where_a_callback_stops_the_run(tmp_path: Path) -> None:
+    """As those of ``max_time`` do, within an epoch."""
+
+    class Stopping(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *arguments: Any) -> None:
+            trainer.should_stop = trainer.global_step == 6
+
+    best = ModelCheckpoint(str(tmp_path / "saved"), "best", HUE, mode="max")
+    trainer = fit(tmp_path, InvarianceMonitor(**{**WATCH, "every": 100}), best, Stopping(), max_epochs=20)
+    assert trainer.global_step == 6
+    assert hue_of(saved_backbone(best.best_model_path)) == pytest.approx(float(best.best_model_score), abs=1e-5)  # type: ignore[arg-type]
+
+
 def test_what_is_measured_in_a_validation_may_need_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Validation runs without them, and a probe is fitted by them."""
 
@@ -288,6 +301,7 @@ def test_a_module_may_make_its_backbone_late(tmp_path: Path) -> None:
             if self.backbone is None:
                 self.backbone = self.made
 
+    Late.configure_model.__module__ = "mylab.core.module"  # wherever it is written
     module = Late()
     module.made, module.backbone = module.backbone, None  # type: ignore[assignment]
     fit(tmp_path, InvarianceMonitor(**WATCH), module=module)
@@ -346,6 +360,63 @@ def test_other_outputs_are_refused_before_training_and_made_features_by_a_functi
             return features(self.network(images))  # type: ignore[no-any-return]
 
     assert float(rows(tmp_path / "made")[-1][HUE]) == pytest.approx(hue_of(Made()), abs=1e-5)
+
+
+@pytest.mark.parametrize("monitor", [InvarianceMonitor, TransferMonitor])
+def test_a_part_of_the_run_that_makes_features_goes_on_training(tmp_path: Path, monitor: Any) -> None:
+    class Projected(Method):
+        def __init__(self) -> None:
+            super().__init__()
+            self.project = nn.Sequential(nn.Linear(32, 16), nn.Dropout(0.2))
+            self.head = nn.Linear(16, 1)
+
+        def _features(self, images: Tensor) -> Tensor:
+            features = super()._features(images)
+            return self.project(features) if hasattr(self, "project") else features
+
+    def trained(name: str, *monitors: Any) -> tuple[Any, Any]:
+        trainer = fit(tmp_path / name, *monitors, module=module)
+        return module.project, trainer.callback_metrics
+
+    torch.manual_seed(1)
+    module = Projected()
+    before = copy.deepcopy(module)
+    plain = copy.deepcopy(trained("plain")[0].state_dict())
+    module = before
+    first = before.project[0].weight.detach().clone()
+    task = OwnTask.of(IMAGES[:12], torch.arange(12.0), IMAGES[12:], torch.arange(12.0), label="own")
+    own = WATCH if monitor is InvarianceMonitor else {"tasks": [task], "every": 1, "crop_size": 32}
+    watched, metrics = trained("watched", monitor(**own, features=module.project))
+    assert any(name.startswith(("transfer/own", HUE)) and value.isfinite() for name, value in metrics.items())
+    torch.testing.assert_close(dict(watched.state_dict()), dict(plain), atol=0, rtol=0)
+    assert not torch.equal(watched[0].weight, first)
+    assert all(weight.requires_grad for weight in watched.parameters())
+
+
+def test_what_a_forward_pass_leaves_on_the_backbone_stops_no_measurement(tmp_path: Path) -> None:
+    class Keeping(nn.Sequential):
+        kept: dict[str, list[Tensor]]
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.kept = {"features": [super().forward(images)]}
+            return self.kept["features"][0]
+
+    module = Method(Keeping(nn.Conv2d(3, 8, 5, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()))
+    trainer = fit(tmp_path, InvarianceMonitor(**WATCH), module=module)
+    assert module.backbone.kept["features"][0].requires_grad
+    assert len(rows(tmp_path)) == 3
+    assert float(trainer.callback_metrics[HUE]) == pytest.approx(hue_of(module.backbone), abs=1e-5)
+
+
+def test_a_side_that_the_backbone_does_not_take_is_refused_by_name(tmp_path: Path) -> None:
+    message = r"^InvarianceMonitor: the backbone takes no images of 4 pixels \(.*\); set crop_size$"
+    with pytest.raises(UserError, match=message):
+        fit(tmp_path, InvarianceMonitor(**{**WATCH, "crop_size": 4}))
+
+
+def test_no_fewer_images_whiten_than_are_measured(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    fit(tmp_path, InvarianceMonitor(**{**WATCH, "num_images": 10, "reference_images": 4}), max_epochs=1)
+    assert "10 images, whitened by 10;" in capfd.readouterr().err
 
 
 class Recording(Callback):

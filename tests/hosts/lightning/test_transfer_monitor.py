@@ -8,6 +8,7 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,9 @@ from solo_invariance import OwnTask, TaskConfig, TransferMonitor, TransferSettin
 from solo_invariance.backbones import Architecture, Backbone, BackboneConfig, load_backbone
 from solo_invariance.config.composed import compose_command
 from solo_invariance.errors import UserError
+from solo_invariance.hosts.embedded.best_checkpoint import BestCheckpoint
 from solo_invariance.hosts.embedded.pretrain import pretrain
+from solo_invariance.hosts.lightning.training_files import count_trained_on
 from solo_invariance.measure import feature_statistics, health_of
 from solo_invariance.transfer.held_tasks import HeldTasks, TaskScore
 
@@ -164,6 +167,19 @@ def test_the_embedded_host_keeps_the_best_epochs_checkpoint(
     _plan_scores(monkeypatch, 0.6)
     assert _pretrain(tmp_path, *run) == last
     assert torch.load(kept, weights_only=True)["epoch"] == (1 if mode == "max" else 2)
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode", "best"), [("score", "max", 0.9), ("score", "min", None), ("other", "max", None)]
+)
+def test_a_run_that_goes_on_knows_the_best_of_the_same_number_alone(
+    tmp_path: Path, monitor: str, mode: str, best: float | None
+) -> None:
+    before = {"monitor": "score", "mode": "max", "best": 0.9}
+    torch.save({"state_dict": {}, "callbacks": {"BestCheckpoint": before}}, tmp_path / "best.ckpt")
+    checkpoint = BestCheckpoint(tmp_path / "best.ckpt", monitor, mode)
+    checkpoint.setup(None, None, "fit")  # type: ignore[arg-type]
+    assert checkpoint.state_dict() == {"monitor": monitor, "mode": mode, "best": best}
 
 
 def test_the_best_checkpoint_is_that_of_a_number_that_is_logged(tmp_path: Path) -> None:
@@ -426,6 +442,23 @@ def test_files_of_datasets_are_found_through_subsets_and_lists_of_names(photo_fo
 
     assert list(_files(Named())) == [str(photo_folder / "val" / "coffee" / name) for name in ("0.jpg", "1.jpg")]
     assert list(_files(_Images())) == []
+
+
+def test_images_are_the_same_through_links(photo_folder: Path, tmp_path: Path) -> None:
+    """Of files and of folders, on either side."""
+    coffee = photo_folder / "val" / "coffee"
+    (tmp_path / "files" / "coffee").mkdir(parents=True)
+    for file in coffee.iterdir():
+        (tmp_path / "files" / "coffee" / f"linked-{file.name}").symlink_to(file)
+    (tmp_path / "folders").mkdir()
+    (tmp_path / "folders" / "coffee").symlink_to(coffee)
+    names = [str(file) for file in coffee.iterdir()]
+    for folder in (tmp_path / "files", tmp_path / "folders"):
+        linked = ImageFolder(str(folder))
+        trainer: Any = SimpleNamespace(train_dataloader=DataLoader(linked))
+        assert count_trained_on(trainer, [names, ["elsewhere"]]) == [len(names), 0]
+        trainer.train_dataloader = DataLoader(ImageFolder(str(photo_folder / "val")))
+        assert count_trained_on(trainer, [[path for path, _ in linked.samples]]) == [len(names)]
 
 
 def _take_ours(metrics: dict[str, float]) -> dict[str, float]:

@@ -172,8 +172,8 @@ def test_ranks_are_among_the_arms_of_a_seed_and_better_is_more() -> None:
     roles: Mapping[str, Role] = {"a": "fusion", "b": "trained", "c": "wide", "u": "untrained"}
     table = _table(
         {
-            "score/shape": {"a": _seeds(3, 1), "b": _seeds(1, 3), "c": _seeds(2, 2), "u": _seeds(9, 9)},
-            "score/hue": {"a": _seeds(3, 2), "b": _seeds(1, 2), "c": _seeds(2, 2), "u": _seeds(9, 9)},
+            "score/shape": {"a": _seeds(3, 1), "b": _seeds(1, 3), "c": _seeds(2, 2), "u": _seeds(2.5, 2.5)},
+            "score/hue": {"a": _seeds(3, 2), "b": _seeds(1, 2), "c": _seeds(2, 2), "u": _seeds(2.5, 2.5)},
         },
         roles,
     )

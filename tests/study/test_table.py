@@ -45,12 +45,13 @@ def _measured(folder: Path, transforms: Mapping[str, np.ndarray], names: Sequenc
                 **{"kind": kind, **about, "similarity": {**plain, **curve}, "distance": plain},
                 "width_matched_similarity": _estimate(values),
             }
-            arrays = {
-                "width_matched_similarity_per_image": values[:, None],
-                "similarity_per_image": values[:, None] / 2,
-            }
             shown = names if part == "transforms" else GROUPS
-            np.savez(folder / f"{name}.npz", names=np.array(shown[: len(values)]), **arrays)
+            np.savez(
+                folder / f"{name}.npz",
+                names=np.array(shown[: len(values)]),
+                width_matched_similarity_per_image=values[:, None],
+                similarity_per_image=values[:, None] / 2,
+            )
     document = common("invariance", folder.name) | {
         **{"protocol": "clean", "num_images": 120, "k": 2, "matched_width": 64, **content},
         **changes,

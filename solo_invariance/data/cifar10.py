@@ -125,7 +125,9 @@ def _published(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
 
     class Chosen(datasets.CIFAR10):
         base_folder = folder.name
-        train_list = [entry for entry in (*datasets.CIFAR10.train_list, *datasets.CIFAR10.test_list) if entry[0] in wanted]
+        train_list = [
+            entry for entry in (*datasets.CIFAR10.train_list, *datasets.CIFAR10.test_list) if entry[0] in wanted
+        ]
         test_list: list[list[str]] = []
 
     try:

@@ -59,7 +59,10 @@ class LeedsSportsPose(Task):
             raise refuse_layout(settings, "no Leeds Sports Pose", _LAYOUT, _SOURCE)
         joints, labelled = _read_joints(root / "joints.mat", len(paths))
         whole = labelled[:, chosen].all(1)
-        paths, joints = [path for path, kept in zip(paths, whole.tolist(), strict=True) if kept], joints[whole][:, chosen]
+        paths, joints = (
+            [path for path, kept in zip(paths, whole.tolist(), strict=True) if kept],
+            joints[whole][:, chosen],
+        )
         seed = protocol_named(settings.protocol).seed_of_draws(settings.seed)
         train, test = shuffle_split(len(paths), _TRAIN_SHARE, seed)
         splits = (

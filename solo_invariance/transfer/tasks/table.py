@@ -123,7 +123,11 @@ def _read_part(file: Path, part: str, options: _Options, settings: TaskSettings)
         return read_table(file, options.columns)
     names = ImageNames(Path(settings.path), part or file.stem)
     table = read_table(file, options.columns, names)
-    return replace(table, images=np.array([names.spelt(name) for name in table.images.tolist()])) if _are_named(table) else table
+    return (
+        replace(table, images=np.array([names.spelt(name) for name in table.images.tolist()]))
+        if _are_named(table)
+        else table
+    )
 
 
 def _are_named(table: TargetTable) -> bool:

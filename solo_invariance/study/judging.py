@@ -165,6 +165,8 @@ def _differences(numbers: BySeed, claim: Claim) -> _Effects:
     if candidates:
         common &= max((numbers.seeds(arm, claim.of) for arm in candidates), key=len)
         candidates = [arm for arm in candidates if common <= numbers.seeds(arm, claim.of)]
+    if not common:
+        return _Effects()
     seeds = tuple(sorted(common))
     ours = {arm: numbers.of(arm, claim.of, seeds) for arm in (claim.arm, *named, *candidates)}
 
@@ -189,9 +191,9 @@ def _correlations(numbers: BySeed, claim: Claim) -> _Effects:
         else max(seeds_of.values(), key=len, default=frozenset())
     )
     arms = tuple(arm for arm in arms if common <= seeds_of[arm])
-    seeds = tuple(sorted(common))
-    if not seeds or len(arms) < FEWEST_RANKED:
+    if not common or len(arms) < FEWEST_RANKED:
         return _Effects()
+    seeds = tuple(sorted(common))
     x, y = (_ranks(numbers, arms, name, seeds) for name in claim.between)
     sign = 1 if claim.expect == "positive" else -1
     by_seed = sign * (x * y).sum(axis=0)

@@ -1,8 +1,8 @@
 """Choose, measure, fuse and transfer the invariances of self-supervised backbones.
 
 Every command of ``solo-invariance`` is a function of the same name here: ``families``, ``pretrain``, ``measure``,
-``fuse``, ``export``, ``transfer``, ``report``, ``doctor`` and ``demo``, with ``load_backbone`` and ``compare`` beside
-them.
+``fuse``, ``export``, ``transfer``, ``study``, ``report``, ``doctor`` and ``demo``, with ``load_backbone`` and
+``compare`` beside them.
 Importing this package imports nothing heavy, each name is looked up when it is used.
 
 Example:
@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from solo_invariance.backbones import Backbone, load_backbone, mean_embedding
     from solo_invariance.comparison import compare
-    from solo_invariance.config.demo import DemoConfig
     from solo_invariance.config.pretrain import PretrainConfig
+    from solo_invariance.config.study import StudyConfig
     from solo_invariance.config.task import TaskConfig
     from solo_invariance.errors import UserError
     from solo_invariance.export.run import export
     from solo_invariance.families.named import families
     from solo_invariance.fuse.run import fuse
     from solo_invariance.fuse.settings import FuseSettings
-    from solo_invariance.hosts.embedded.demo import demo
     from solo_invariance.hosts.embedded.pretrain import pretrain
     from solo_invariance.hosts.lightning.invariance_monitor import InvarianceMonitor
     from solo_invariance.hosts.lightning.transfer_monitor import TransferMonitor
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
     from solo_invariance.measure.settings import MeasureSettings
     from solo_invariance.report.page import build_report as report
     from solo_invariance.results import read_result
+    from solo_invariance.study.demo import demo
+    from solo_invariance.study.run import study
     from solo_invariance.transfer.own_images import OwnTask
     from solo_invariance.transfer.run import transfer
     from solo_invariance.transfer.settings import TransferSettings
@@ -42,18 +43,18 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Backbone": "solo_invariance.backbones",
-    "DemoConfig": "solo_invariance.config.demo",
     "FuseSettings": "solo_invariance.fuse.settings",
     "InvarianceMonitor": "solo_invariance.hosts.lightning.invariance_monitor",
     "MeasureSettings": "solo_invariance.measure.settings",
     "OwnTask": "solo_invariance.transfer.own_images",
     "PretrainConfig": "solo_invariance.config.pretrain",
+    "StudyConfig": "solo_invariance.config.study",
     "TaskConfig": "solo_invariance.config.task",
     "TransferMonitor": "solo_invariance.hosts.lightning.transfer_monitor",
     "TransferSettings": "solo_invariance.transfer.settings",
     "UserError": "solo_invariance.errors",
     "compare": "solo_invariance.comparison",
-    "demo": "solo_invariance.hosts.embedded.demo",
+    "demo": "solo_invariance.study.demo",
     "doctor": "solo_invariance.installation",
     "load_backbone": "solo_invariance.backbones",
     "mean_embedding": "solo_invariance.backbones",
@@ -61,16 +62,16 @@ _HOMES = {
     "read_result": "solo_invariance.results",
 }
 # Packages that are called by their names; see ``callable_package``.
-_VERBS = ("export", "families", "fuse", "measure", "report", "transfer")
+_VERBS = ("export", "families", "fuse", "measure", "report", "study", "transfer")
 
 __all__ = [
     "Backbone",
-    "DemoConfig",
     "FuseSettings",
     "InvarianceMonitor",
     "MeasureSettings",
     "OwnTask",
     "PretrainConfig",
+    "StudyConfig",
     "TaskConfig",
     "TransferMonitor",
     "TransferSettings",
@@ -87,6 +88,7 @@ __all__ = [
     "pretrain",
     "read_result",
     "report",
+    "study",
     "transfer",
 ]
 

@@ -15,12 +15,13 @@ from solo_invariance.command_process import run_as_process
 from solo_invariance.commands.alive import say_alive
 from solo_invariance.commands.completion import COMPLETE, complete, script_of
 from solo_invariance.commands.help_page import help_page, overview, topics_asked
-from solo_invariance.commands.outcome import aside, output_mode, output_of, print_json, recorded_to
+from solo_invariance.commands.outcome import Unmet, aside, output_mode, output_of, print_json, recorded_to
 from solo_invariance.commands.sweep import (
     Sweep,
     directions_of,
     job_in_words,
     keep_optimum,
+    launches,
     objective_of,
     require_an_objective,
     runs_in_parallel,
@@ -36,7 +37,7 @@ _NO_MEMORY = re.compile("can't allocate memory|out of memory")  # as torch says 
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; returns the process's exit code: 0, or 2 for bad input.
+    """Run a command; returns the process's exit code: 0, 1 where a study's ``expect`` is not met, or 2 for bad input.
 
     Without arguments, it is what this process is for: it takes the process's arguments and leaves, never to return.
     """
@@ -96,8 +97,8 @@ def _known(command: str, others: Sequence[str] = ()) -> str:
 def _run(command: str, arguments: list[str]) -> int:
     from hydra.core.config_store import ConfigStore
 
-    from solo_invariance.config.older import in_todays_words
-    from solo_invariance.config.overrides import hydra_arguments, split_off_flags
+    from solo_invariance.config.older import demo_in_todays_words, in_todays_words
+    from solo_invariance.config.overrides import hydra_arguments, split_off_flags, written_out
     from solo_invariance.config.own_files import check_own_files
     from solo_invariance.config.typed import require_meant, require_no_dashes
 
@@ -107,18 +108,45 @@ def _run(command: str, arguments: list[str]) -> int:
         warnings.filterwarnings("ignore", module=module_name)
     schema = schema_of(command)
     try:
-        arguments = in_todays_words(arguments)
+        arguments = in_todays_words(demo_in_todays_words(arguments) if command == "demo" else arguments)
         require_no_dashes(command, arguments)
         flags, overrides = split_off_flags(arguments)
         has_own_files = bool({"config-dir", "config-path", "config-name"} & {*flags})
         require_meant(command, overrides, not has_own_files and not any("hydra.searchpath" in one for one in overrides))
+        command, arguments = written_out(command, arguments)
         ConfigStore.instance().store(name=f"schema_{command}", node=schema)
-        return _hydra(command, partial(_work, command), hydra_arguments(arguments, schema))
+        in_full = hydra_arguments(arguments, schema)
+        if command == "study" and launches(in_full):
+            return _spread(command, in_full)
+        return _hydra(command, partial(_work, command), in_full)
     except Exception as error:
         line = _in_one_line(error, command)
         if line is None:
             raise
         return _fail(line)
+
+
+def _spread(command: str, arguments: list[str]) -> int:
+    """Let a launcher do a study's pre-trainings, each as a job of its own, and then do the rest here."""
+    from solo_invariance.config.overrides import quoted
+
+    jobs: list[str] = []
+    code = _hydra(command, partial(_collect_jobs, jobs), arguments)
+    if code == 0 and jobs:
+        code = _hydra(
+            command, partial(_work, command), ["--multirun", *arguments, f"only={','.join(map(quoted, jobs))}"]
+        )
+    return code or _hydra(command, partial(_work, command), arguments)
+
+
+def _collect_jobs(jobs: list[str], config: Any) -> None:
+    """Collect what is left to pre-train of what a configuration asks for."""
+    from solo_invariance.config.possible import require_possible
+
+    require_possible("study", config)
+    with redirect_stderr(sys.__stderr__ or sys.stderr):
+        from solo_invariance.commands.study import jobs_left
+    jobs.extend(jobs_left(config))
 
 
 def _work(command: str, config: Any) -> None:
@@ -166,6 +194,7 @@ class _Job:
     Attributes:
         refused: What was refused here, and said.
         begun: Whether it has run here.
+        unmet: Whether its result, which is there, is not as it was expected.
     """
 
     def __init__(self, command: str, run: Callable[[Any], None], sweep: Sweep | None = None) -> None:
@@ -174,6 +203,7 @@ class _Job:
         self.sweep = sweep
         self.refused: list[UserError] = []
         self.begun = False
+        self.unmet = False
 
     def __call__(self, config: Any) -> float | list[float] | None:
         self.begun = True
@@ -181,6 +211,10 @@ class _Job:
             if self.sweep is not None:
                 return self._run_one_of(self.sweep, config)
             self.run(config)
+            return None
+        except Unmet as unmet:
+            self.unmet = True
+            _say(f"solo-invariance: {unmet}")
             return None
         except Exception as error:
             line = _in_one_line(error, self.command)
@@ -319,7 +353,7 @@ def _compose_and_run(job: _Job, typed: list[str], arguments: list[str]) -> int:
         reason = ", which is nested too deeply or names itself" if isinstance(error, RecursionError) else ""
         own = [argument for argument in typed if argument.lstrip("+~").startswith("hydra")]  # the others are checked
         raise UserError(f"{' '.join(own or typed)}: Hydra cannot use this{reason}") from error
-    return 2 if job.refused else 0
+    return 2 if job.refused else int(job.unmet)
 
 
 class _Stderr:

@@ -251,8 +251,15 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     source, rest = source_of(architecture.name)
     remarks = (*source.remarks_on(rest, network), *_remarks(found, architecture, args, path))
     architecture, network, on_size = resized(architecture, network, spec.crop_size)
-    label = " ".join(filter(None, (_label_of(path, args), config.weights)))  # of one file there may be several
-    provenance = Provenance(label, str(path), sha256, found.key or None, remarks + on_size)
+    provenance = Provenance(
+        " ".join(filter(None, (_label_of(path, args), config.weights))),  # of one file there may be several
+        str(path),
+        sha256,
+        found.key or None,
+        remarks + on_size,
+        family=families_of(args) or None,
+        seed=seed_of(args),
+    )
     return Backbone(_chosen(network, config, architecture.name), architecture, spec, provenance)
 
 
@@ -351,12 +358,25 @@ def input_spec_of(args: Mapping[str, Any], own: Mapping[str, Any] | None = None)
         raise ValueError(f"augmentations[0]: {error}") from error
 
 
-def _label_of(path: Path, args: Mapping[str, Any] | None) -> str:
+def families_of(args: Mapping[str, Any] | None) -> str:
+    """Return the families that a backbone was trained with, by the run's configuration; empty where it names none.
+
+    Example:
+        >>> families_of({"augmentations": [{"family": "ventral", "crop_size": 64}]})
+        'ventral'
+    """
     chosen = [entry.get("family") or entry.get("families") for entry in _augmentations_of(args)]
-    families = list(dict.fromkeys(_family_label(family) for family in chosen if family))
-    if families:
-        return "/".join(families)
-    return str((args or {}).get("name") or path.stem.removesuffix(".pth"))
+    return "/".join(dict.fromkeys(_family_label(family) for family in chosen if family))
+
+
+def seed_of(args: Mapping[str, Any] | None) -> int | None:
+    """Return the seed of a run, by its configuration; None where that has no whole number."""
+    seed = (args or {}).get("seed")
+    return seed if type(seed) is int else None
+
+
+def _label_of(path: Path, args: Mapping[str, Any] | None) -> str:
+    return families_of(args) or str((args or {}).get("name") or path.stem.removesuffix(".pth"))
 
 
 def _family_label(chosen: Any) -> str:

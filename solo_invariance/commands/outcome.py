@@ -21,6 +21,10 @@ _RECORD = "SOLO_INVARIANCE_RECORD"
 _FLAGS: Mapping[str, Mode] = {"--quiet": "quiet", "-q": "quiet", "--json": "json"}
 
 
+class Unmet(Exception):
+    """What was made, which is delivered, is not what was expected of it: exit code 1."""
+
+
 @dataclass(frozen=True)
 class Outcome:
     """What a command has made.

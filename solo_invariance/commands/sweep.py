@@ -23,8 +23,13 @@ from solo_invariance.config.objective import SEEKING, ObjectiveError, names_of_o
 from solo_invariance.errors import UserError, did_you_mean
 
 # Where a command's results go; those of the second kind are files.
-_FOLDERS = {"demo": "out", "measure": "out", "transfer": "out", "pretrain": "checkpoint.dir", "export": "out"}
+_FOLDERS = {
+    **{"measure": "out", "transfer": "out", "export": "out", "study": "out"},
+    "pretrain": "checkpoint.dir",
+}
 _FILES = {"families": "out", "fuse": "out", "report": "out"}
+# Parts of one whole, which go to one place.
+_PARTS = {"study": "only"}
 _PLAIN = re.compile(r"[A-Za-z0-9_.=+]([\w.=+-]*[A-Za-z0-9_.=+])?", re.ASCII)
 _UNSAFE = re.compile(r"[^A-Za-z0-9_.=+-]+")
 _LONGEST = 60
@@ -71,7 +76,7 @@ class Sweep:
         """
         from omegaconf import OmegaConf, open_dict
 
-        key = self._key
+        key, swept = self._key, {name: value for name, value in swept.items() if name != _PARTS.get(self.command)}
         if key is None or not swept or key in swept or _differs_anyway(_unresolved(config, key)):
             return None
         out = OmegaConf.select(config, key)
@@ -158,6 +163,12 @@ def sweep_of(command: str, arguments: Sequence[str]) -> Iterator[Sweep | None]:
     finally:
         if not kept:
             shutil.rmtree(records, ignore_errors=True)
+
+
+def launches(arguments: Sequence[str]) -> bool:
+    """Return whether arguments in Hydra's grammar choose a launcher without saying what is to be launched."""
+    chosen = [one.partition("=")[2] for one in arguments if one.partition("=")[0] == "hydra/launcher"]
+    return "--multirun" not in arguments and bool(chosen) and chosen[-1] != "basic"
 
 
 def usual_of_hydra(arguments: Sequence[str], sweep: Sweep) -> list[str]:

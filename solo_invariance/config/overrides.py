@@ -17,6 +17,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.config.checks import require_text
 from solo_invariance.config.kinds import (
+    SHORT_FOR,
+    command_behind,
     is_path,
     is_section,
     is_text,
@@ -42,6 +44,7 @@ _CHOICE = re.compile(r"choice\((.*)\)", re.DOTALL)
 _SWEEP = re.compile(r"(?:range|interval|glob|shuffle|sort|tag)\(.*\)", re.DOTALL)
 _OPENING, _CLOSING = "([{", ")]}"
 _LISTED = 8
+_PRESETS = "study"  # a group of configurations, each of which is a section of that name
 _GROUP, _OF_GROUP = "+invariance", ("monitor", "transfer")  # configurations of a group that has a section's name
 
 
@@ -70,6 +73,18 @@ def hydra_arguments(arguments: Sequence[str], schema: type[Any]) -> list[str]:
     sweeps = "multirun" in flags or "hydra.mode=MULTIRUN" in overrides
     written = [f"--{name}" if value is True else f"--{name}={value}" for name, value in flags.items()]
     return [*written, *(_override(one, schema, sweeps) for one in overrides)]
+
+
+def written_out(command: str, arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """Return a command that is short for another one with some keys as that one, with its arguments.
+
+    Example:
+        >>> written_out("demo", ["out=runs/small"]), written_out("fuse", [])
+        (('study', ['study=demo', 'out=runs/small']), ('fuse', []))
+    """
+    typed = {argument.partition("=")[0] for argument in arguments}
+    implied = SHORT_FOR[command][1] if command in SHORT_FOR else ()
+    return command_behind(command), [*(one for one in implied if one.partition("=")[0] not in typed), *arguments]
 
 
 def quoted(text: str) -> str:
@@ -150,6 +165,8 @@ def _override(argument: str, schema: type[Any], sweeps: bool) -> str:
             return argument  # takes a key away
         raise UserError(f"{argument!r}: expected key=value")
     sign, key, value = parts.group("sign", "key", "value")
+    if key == _PRESETS and not value.lstrip().startswith("{"):
+        return argument  # chooses a configuration, whose name is plain
     if sign == "~" or (sign + key == _GROUP and all(one in _OF_GROUP for one in split_items(value.strip("[] ")))):
         return argument
     whole = HydraConf if key == "hydra" or key.startswith("hydra.") else schema

@@ -8,9 +8,9 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from solo_invariance.config.backbone import BackboneConfig, config_of, require_backbone
-from solo_invariance.config.checks import require_device, require_directory, require_runs
+from solo_invariance.config.checks import require_device, require_images, require_runs
+from solo_invariance.config.claims import claims_from
 from solo_invariance.config.composed import as_dict, as_object
-from solo_invariance.config.demo import DemoConfig
 from solo_invariance.config.export import ExportConfig, require_place
 from solo_invariance.config.families import FamiliesConfig
 from solo_invariance.config.fuse import FuseConfig, in_keys_of_members, require_members
@@ -30,6 +30,7 @@ from solo_invariance.config.measure import (
 from solo_invariance.config.objective import EVERYWHERE, require_objective
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.config.report import ReportConfig
+from solo_invariance.config.study import StudyConfig, require_something_to_do, view_sets_of
 from solo_invariance.config.task_entries import watch_transfer_from, watched_task
 from solo_invariance.config.transfer import ProbeConfig, TransferConfig
 from solo_invariance.config.watch_transfer import WATCH_TRANSFER
@@ -150,9 +151,25 @@ def _families(settings: FamiliesConfig, plain: Mapping[str, Any]) -> None:
     _require_folders(settings.data.path)
 
 
-def _demo(settings: DemoConfig, plain: Mapping[str, Any]) -> None:
-    _require("families", settings.families)
+def _study(settings: StudyConfig, plain: Mapping[str, Any]) -> None:
+    preset = settings.study
+    require_something_to_do(settings)
+    claims_from(preset.claims)
+    for name, arm in preset.arms.items():
+        if arm.family is not None:
+            _require("families", _families_in(plain["study"]["arms"][name]["family"]), f"study.arms.{name}.family")
+    _require("transforms", names_chosen("transforms", plain["study"]["measure"]["transforms"], TRANSFORMS_EXAMPLE))
+    _require("tasks", _named(plain["study"]["tasks"]), "study.tasks")
     require_device(settings.device)
+    if settings.dry_run:  # which does without
+        return
+    data = {"measure.data": preset.measure.data, "measure.reference": preset.measure.reference}
+    views = {f"measure.views: {label}": one.data for label, one in view_sets_of(preset.measure.views).items()}
+    for key, images in {**data, **views, "fuse_reference": preset.fuse_reference}.items():
+        try:
+            _require_folders(images.path)
+        except UserError as error:
+            raise UserError(f"study.{key}: {error}") from error
 
 
 def _pretrain(settings: PretrainConfig, plain: Mapping[str, Any]) -> None:
@@ -175,13 +192,13 @@ def _pretrain(settings: PretrainConfig, plain: Mapping[str, Any]) -> None:
 
 
 _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
-    "demo": _demo,
     "export": _export,
     "families": _families,
     "fuse": _fuse,
     "measure": _measure,
     "pretrain": _pretrain,
     "report": _report,
+    "study": _study,
     "transfer": _transfer,
 }
 
@@ -211,7 +228,7 @@ def _require_views_of(backbone: BackboneConfig, plain: Mapping[str, Any]) -> Non
 def _require_folders(path: str | None) -> None:
     if path is not None:
         with suppress(OSError):
-            require_directory(path, "images")
+            require_images(path)
 
 
 def _named(entries: list[Any]) -> list[str]:

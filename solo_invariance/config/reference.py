@@ -377,10 +377,10 @@ def _read(text: str) -> dict[str, _Line]:
             sections = [section for _, section in around]
             is_configuration = sections == ["defaults"] or name.startswith("+")
             dotted = name if is_configuration else ".".join([*sections, name])
-            if sections[:1] != ["hydra"]:
-                # A section that is chosen from configurations is said to be where it is chosen.
-                if dotted not in found or not found[dotted].is_configuration:
-                    found[dotted] = _Line(group, " ".join([*above, behind]).strip(), value.strip(), is_configuration)
+            # A section that is chosen from configurations is explained where it is chosen.
+            is_chosen = dotted in found and found[dotted].is_configuration
+            if sections[:1] != ["hydra"] and not is_chosen:
+                found[dotted] = _Line(group, " ".join([*above, behind]).strip(), value.strip(), is_configuration)
             around.append((indent, name))
             above = []
         elif comment := _COMMENT.fullmatch(line):

@@ -1,9 +1,10 @@
 """The keys of ``solo-invariance study``."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Annotated, Any, ClassVar
+from importlib.resources import files
+from typing import Annotated, Any, ClassVar, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -11,13 +12,22 @@ from omegaconf.errors import OmegaConfBaseException
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_workers
 from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.kinds import FamilyChoice, FilePath, Names, chosen_from
-from solo_invariance.config.measure import EMBEDDED, Budget, DataConfig
+from solo_invariance.config.measure import (
+    EMBEDDED,
+    EMBEDDED_VIEWS,
+    VIEW_SETS,
+    Budget,
+    DataConfig,
+    require_data,
+)
 from solo_invariance.config.protocol import ProtocolName
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.errors import UserError, none_of, reason_of
 
 ROLES = ("trained", "untrained", "wide")
 """What an arm is for: to be compared with others, to show what was there before training, or what width alone does."""
+
+Section = TypeVar("Section")
 
 _NAME = re.compile(r"[\w+.][\w +.-]*", re.ASCII)
 
@@ -137,6 +147,50 @@ class StudyMeasureConfig(Checked):
         require_at_least(2, self, "num_images", prefix=self.section)
         if self.target_se <= 0:
             raise UserError(f"{self.section}target_se={self.target_se}: expected a positive number")
+        view_sets_of(self.views)
+
+
+@dataclass(frozen=True)
+class ViewSetConfig:
+    """A view set of files.
+
+    Args:
+        data: Its name, folder and kind.
+        reference: The images of the features' mean and covariance; none: the set's own.
+    """
+
+    data: DataConfig
+    reference: StudyReferenceConfig
+
+
+def view_sets_of(entries: Sequence[Any]) -> dict[str, ViewSetConfig]:
+    """Return the view sets of files among ``study.measure.views``, by their labels.
+
+    Raises:
+        UserError: An entry is no view set, or two have one label.
+    """
+    found: dict[str, ViewSetConfig] = {}
+    key = "study.measure.views"
+    for entry in entries:
+        if isinstance(entry, str):
+            if entry not in EMBEDDED_VIEWS:
+                raise UserError(f"{key}: {entry!r} is no embedded view set{none_of(entry, EMBEDDED_VIEWS)}")
+            continue
+        if not isinstance(entry, Mapping) or entry.get("name") not in VIEW_SETS:
+            raise UserError(
+                f"{key}: {entry} is no view set; expected an embedded one's name, or {{name: view_folders, path: "
+                f"FOLDER, kind: spatial, label: NAME}}"
+            )
+        label = str(entry.get("label") or entry["name"])
+        if label in found or label in entries or not _NAME.fullmatch(label):
+            raise UserError(f"{key}: label {label!r}: is there twice, or no name of a folder; take another")
+        own = {name: value for name, value in entry.items() if name not in ("label", "reference")}
+        data = _section(f"{key}: {label}", DataConfig, own)
+        require_data(data)
+        found[label] = ViewSetConfig(
+            data, _section(f"{key}: {label}", StudyReferenceConfig, entry.get("reference") or {})
+        )
+    return found
 
 
 @dataclass
@@ -165,12 +219,25 @@ class StudyTransferConfig(Checked):
 
 @dataclass
 class StudyCostConfig(Checked):
-    """What ``dry_run`` reckons by where this machine cannot be asked, and whose figure that is."""
+    """What ``dry_run`` reckons by where this machine cannot be asked, and whose figure that is.
+
+    Args:
+        images_per_second: That a device trains on.
+        num_images: In the training data, where that is not here to be counted.
+        source: Of the first, in a sentence.
+    """
 
     section: ClassVar[str] = "study.cost."
 
     images_per_second: float | None = None
+    num_images: int | None = None
     source: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_positive(self, "num_images", prefix=self.section)
+        if self.images_per_second is not None and not self.images_per_second > 0:
+            raise UserError(f"{self.section}images_per_second={self.images_per_second}: expected a positive number")
 
 
 @dataclass
@@ -236,7 +303,7 @@ class StudyConfig(Checked):
     dry_run: bool = False
     expect: Names = None
     device: str = "auto"
-    devices: int = 1
+    devices: int | None = None
     batch_size: int | None = None
     num_workers: int = 4
     cache: bool = True
@@ -265,6 +332,12 @@ class StudyConfig(Checked):
         if own is None or self.seeds is None:
             return self.chosen_seeds if own is None else own
         return [seed for seed in own if seed in self.seeds]
+
+
+def presets() -> list[str]:
+    """Return the names of the presets that this package has."""
+    folder = files(__package__) / "study"
+    return sorted(file.name.removesuffix(".yaml") for file in folder.iterdir() if file.name.endswith(".yaml"))
 
 
 def require_something_to_do(settings: StudyConfig) -> None:
@@ -296,19 +369,29 @@ def _arm_from(name: str, entry: Any) -> StudyArmConfig:
     """
     if isinstance(entry, StudyArmConfig):
         return entry
-    key, known = f"study.arms.{name}", [one.name for one in fields(StudyArmConfig)]
+    key = f"study.arms.{name}"
     if not isinstance(entry, Mapping):
         raise UserError(f"{key}={entry}: expected keys and values, {{family: {entry or 'ventral'}}}")
+    try:
+        return _section(key, StudyArmConfig, entry)
+    except UserError as error:
+        raise UserError(str(error).replace("study.arms.ARM", key)) from error
+
+
+def _section(key: str, schema: type[Section], entry: Mapping[Any, Any]) -> Section:
+    """Return keys and values as their dataclass.
+
+    Raises:
+        UserError: A key is unknown, or a value is not what it should be.
+    """
+    known = [one.name for one in fields(schema)]  # type: ignore[arg-type]
     unknown = next((one for one in entry if one not in known), None)
     if unknown is not None:
         raise UserError(f"{key}: there is no key {unknown!r}{none_of(str(unknown), known)}")
     try:
-        merged = OmegaConf.merge(OmegaConf.structured(StudyArmConfig), literal(dict(entry)))
-        return as_object(merged, StudyArmConfig)
+        return as_object(OmegaConf.merge(OmegaConf.structured(schema), literal(dict(entry))), schema)
     except OmegaConfBaseException as error:
         raise UserError(f"{key}: {reason_of(error)}") from error
-    except UserError as error:
-        raise UserError(str(error).replace("study.arms.ARM", key)) from error
 
 
 def _require_arms(arms: Mapping[str, StudyArmConfig]) -> None:
@@ -326,7 +409,7 @@ def _require_arms(arms: Mapping[str, StudyArmConfig]) -> None:
 
 def _require_names(of: Mapping[str, Mapping[str, Any]], arms: Iterable[str]) -> None:
     """Refuse names of fusions and ensembles that are no names, or those of arms or of each other."""
-    taken = {name: "study.arms" for name in arms}
+    taken = dict.fromkeys(arms, "study.arms")
     for kind, named in of.items():
         for name in named:
             if not _NAME.fullmatch(str(name)) or name.endswith(" "):

@@ -1,7 +1,7 @@
 """Which tasks a call names, by themselves or several at once."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,9 +11,6 @@ from solo_invariance.protocols import ProtocolName
 from solo_invariance.transfer.own_images import OwnTask
 from solo_invariance.transfer.task_data import TaskData, load_task, loaded_task, resolved_task, task_settings
 from solo_invariance.transfer.tasks import Task
-
-TaskChoice = str | TaskConfig | OwnTask | tuple[Any, Any, Any, Any]
-"""A task's name; a name with the task's settings; images and targets of one's own, as a task or a tuple of four."""
 
 _ANY_SIZE = 224  # of what a network sees; what a task is does not depend on it
 
@@ -67,6 +64,25 @@ class ChosenTask:
         return loaded_task(self.own, settings, self.config, num_workers)
 
 
+TaskChoice = str | TaskConfig | OwnTask | ChosenTask | tuple[Any, Any, Any, Any]
+"""A task's name; a name with the task's settings; images and targets of one's own, as a task or a tuple of four; or one
+that was chosen before."""
+
+
+@dataclass(frozen=True)
+class KeptTask(ChosenTask):
+    """A task whose images are read once, for all backbones that are scored on it."""
+
+    _kept: dict[tuple[Any, ...], TaskData] = field(default_factory=dict, compare=False, repr=False)
+
+    def load(self, crop_size: int, protocol: ProtocolName, num_workers: int, at_most: int | None = None) -> TaskData:
+        """Return the task with its images and targets, which are read when they are first asked for."""
+        key = (crop_size, protocol, at_most)
+        if key not in self._kept:
+            self._kept[key] = super().load(crop_size, protocol, num_workers, at_most)
+        return self._kept[key]
+
+
 def chosen_tasks(given: TaskChoice | Sequence[TaskChoice]) -> list[ChosenTask]:
     """Return the tasks that were given, one or several.
 
@@ -91,10 +107,12 @@ def _is_several(given: object) -> bool:
 
 def _is_own(given: tuple[Any, ...]) -> bool:
     """Whether a tuple has images and targets: no task is a sequence of numbers."""
-    return len(given) == 4 and not isinstance(given[1], str | TaskConfig | OwnTask | tuple)
+    return len(given) == 4 and not isinstance(given[1], str | TaskConfig | OwnTask | ChosenTask | tuple)
 
 
 def _chosen(given: object) -> ChosenTask:
+    if isinstance(given, ChosenTask):
+        return given
     if isinstance(given, str):
         return ChosenTask(TaskConfig(name=given))
     if isinstance(given, TaskConfig):

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from solo_invariance.config.demo import DemoConfig
 from solo_invariance.progress import about
 
 
@@ -88,30 +87,3 @@ class Pretrained:
             )
         files = {"log": self.checkpoint.parent / "metrics.csv", "checkpoint": self.checkpoint, "best": self.best}
         return {"trained": how, **{title: str(path) for title, path in files.items() if path is not None}}
-
-
-@dataclass(frozen=True)
-class DemoAhead:
-    """The demonstration before it begins.
-
-    Args:
-        settings: Its sizes, and where it goes.
-        tasks: What backbones are scored on.
-        transforms: How many are measured.
-    """
-
-    settings: DemoConfig
-    tasks: tuple[str, ...]
-    transforms: int
-
-    def facts(self) -> dict[str, str]:
-        """Return it in words: titles, and a line for each."""
-        how, count = self.settings, len(self.settings.families)
-        fused = " and their fusion" if count > 1 else ""
-        return {
-            "demo": f"the embedded data: pre-train {', '.join(how.families)}, measure and score them{fused}, report",
-            "pretrain": f"{count} x {how.max_epochs} epochs of {how.num_images:,} images",
-            "measure": f"{self.transforms} transforms, k {how.k}, {how.measure_images} images, and 3 view sets each",
-            "transfer": f"{', '.join(self.tasks)}: {how.train_images:,} training and {how.test_images:,} test images",
-            "out": f"{how.out} (what an earlier run has done there is kept)",
-        }

@@ -308,7 +308,7 @@ def build_method(cfg: DictConfig) -> EmbeddedMethod:
     Raises:
         UserError: A value is unknown or does not fit another; the message names the key.
     """
-    _fill_in(cfg)
+    fill_in(cfg)
     if not cfg.method_kwargs.temperature > 0:
         raise UserError(f"method_kwargs.temperature={cfg.method_kwargs.temperature}: expected a positive number")
     allowed = inspect.signature(_OPTIMIZERS[cfg.optimizer.name].build).parameters
@@ -326,7 +326,12 @@ def build_method(cfg: DictConfig) -> EmbeddedMethod:
         ) from error
 
 
-def _fill_in(cfg: DictConfig) -> None:
+def fill_in(cfg: DictConfig) -> None:
+    """Fill in what a configuration leaves open of ``method_kwargs`` and ``optimizer``.
+
+    Raises:
+        UserError: A key of ``method_kwargs`` is none of the method's, or its value is no number.
+    """
     read = ", ".join(_USUAL_KWARGS[cfg.method])
     for key, value in cfg.method_kwargs.items():
         if key not in _USUAL_KWARGS[cfg.method]:

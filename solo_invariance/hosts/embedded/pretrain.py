@@ -1,5 +1,6 @@
 """Pre-training with the embedded host: data, trainer, checkpoints and resuming."""
 
+import copy
 import io
 import logging
 import re
@@ -7,7 +8,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, redirect_stderr
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
@@ -29,7 +31,9 @@ from solo_invariance.config.composed import compose_command, plain
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.config.task_entries import watch_transfer_from
 from solo_invariance.config.watch_transfer import WATCH_TRANSFER
+from solo_invariance.data.cifar10 import read_cifar10
 from solo_invariance.data.class_folders import read_class_folders
+from solo_invariance.data.images import ImageFiles
 from solo_invariance.data.listing import contents_of_folder, list_images, require_directory
 from solo_invariance.data.parts import parts_of
 from solo_invariance.errors import UserError, none_of, reason_of
@@ -37,7 +41,7 @@ from solo_invariance.families import Canvas
 from solo_invariance.hosts.augmentations import RESOLVED, crop_pipeline_from_config, record_run
 from solo_invariance.hosts.embedded.ahead import Pretrained, PretrainingAhead
 from solo_invariance.hosts.embedded.best_checkpoint import BestCheckpoint
-from solo_invariance.hosts.embedded.methods import Diverged, build_method
+from solo_invariance.hosts.embedded.methods import Diverged, build_method, fill_in
 from solo_invariance.progress import Announce, Doing, Progress, no_progress, say_nothing
 from solo_invariance.results.files import directories, read_json, require_file, write_bytes, write_json
 from solo_invariance.results.run_directory import locked
@@ -83,8 +87,7 @@ def pretrain(
     _require_scored(cfg)
     if str(cfg.devices) not in ("1", "[0]", "auto"):
         raise UserError(f"devices={cfg.devices}: the embedded host trains on one device; use solo-learn for more")
-    for name in _TALKATIVE:
-        logging.getLogger(name).setLevel(logging.WARNING)
+    _hush_lightning()
     _require_accelerator(cfg)
     seed_everything(cfg.seed)
     if cfg.optimizer.batch_size < 2:
@@ -127,6 +130,100 @@ def pretrain(
         best = _best_path(cfg, directory)
         announce(Pretrained(checkpoint, families, cfg.max_epochs, *reporter.summary(), best=best))
         return checkpoint
+
+
+def _hush_lightning() -> None:
+    for name in _TALKATIVE:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def require_trainable(settings: DictConfig) -> None:
+    """Refuse a run whose families, network, method or optimiser cannot be made, without looking for its data.
+
+    Args:
+        settings: A run's configuration, as ``compose_command("pretrain", [...])`` gives it; it is left as it is.
+
+    Raises:
+        UserError: A key is wrong.
+    """
+    cfg = copy.deepcopy(settings)
+    crop_pipeline_from_config(cfg)
+    build_method(cfg).build_optimizer()
+
+
+def finished_run(settings: DictConfig) -> Path | None:
+    """Return the last checkpoint of a run that was finished before; None where something is left to do.
+
+    Args:
+        settings: A run's configuration, as ``compose_command("pretrain", [...])`` gives it; it is left as it is.
+
+    Raises:
+        UserError: A key is wrong.
+    """
+    cfg = copy.deepcopy(settings)
+    record_run(cfg, *crop_pipeline_from_config(cfg))
+    fill_in(cfg)
+    directory = _begun(Path(cfg.checkpoint.dir) / cfg.method, plain(cfg))
+    last = None if directory is None else _last_readable(directory)
+    return last if last is not None and _epoch_of(last) == cfg.max_epochs - 1 else None
+
+
+def trained_per_second(settings: DictConfig, steps: int = 4) -> tuple[float, int]:
+    """Return how many images a second a run would train on here, by a few steps of it, and how many it has an epoch.
+
+    Nothing is written. The first step, which loads and warms up, does not count.
+
+    Args:
+        settings: A run's configuration, as ``compose_command("pretrain", [...])`` gives it; it is left as it is.
+        steps: How many are timed.
+
+    Raises:
+        UserError: A key is wrong, or the data cannot be found.
+    """
+    cfg = copy.deepcopy(settings)
+    pipeline, canvas = crop_pipeline_from_config(cfg)
+    record_run(cfg, pipeline, canvas)
+    _hush_lightning()
+    seed_everything(cfg.seed)
+    module, batch = build_method(cfg), cfg.optimizer.batch_size
+    whole = int(cfg.data.num_images)
+    if cfg.data.dataset == "latent_scenes":  # which is rendered
+        cfg.data.num_images = min(whole, (steps + 1) * batch)
+    dataset = IndexedDataset(_source(cfg, canvas))
+    if cfg.data.dataset != "latent_scenes":
+        whole = len(dataset)
+    clock = _Clock()
+    trainer = Trainer(
+        max_steps=steps + 1,
+        accelerator=cfg.accelerator,
+        devices=1,
+        precision=cfg.precision,
+        logger=False,
+        callbacks=[clock],
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    loader: DataLoader[Any] = DataLoader(dataset, batch_size=batch, num_workers=cfg.data.num_workers, drop_last=True)
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):  # of what a run says, there is nothing to keep
+        warnings.filterwarnings("ignore", module="lightning")
+        trainer.fit(module, loader)
+    if len(clock.times) < 2:
+        raise UserError(f"optimizer.batch_size={batch} is larger than half of the data, {len(dataset)} images")
+    return batch * (len(clock.times) - 1) / (clock.times[-1] - clock.times[0]), whole
+
+
+class _Clock(Callback):
+    """Looks at the clock after every step, when the device is done with it."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        outputs["loss"].item()
+        self.times.append(time.perf_counter())
 
 
 def _train(
@@ -270,6 +367,25 @@ class FolderImages(Dataset[tuple[Any, int]]):
 
     def __getitem__(self, index: int) -> tuple[Any, int]:
         return self.loader(str(self.paths[index])), self.labels[index]
+
+
+class Pictures(Dataset[tuple[Any, int]]):
+    """Images in memory with labels.
+
+    Args:
+        pixels: uint8 (N, 3, H, W).
+        labels: Theirs.
+    """
+
+    def __init__(self, pixels: Tensor, labels: Sequence[int]) -> None:
+        self.pixels = pixels
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return Image.fromarray(self.pixels[index].permute(1, 2, 0).numpy()), self.labels[index]
 
 
 class HostCheckpoints(Callback):
@@ -436,9 +552,22 @@ def _source(cfg: DictConfig, canvas: Canvas) -> Dataset[tuple[Any, int]]:
         return scenes
     if name == "custom":
         return FolderImages.of(Path(path), canvas.load, labelled=not cfg.data.no_labels)
-    if name in ("cifar10", "cifar100"):
-        return _torchvision(getattr(datasets, name.upper()), path, train=True)
+    if name == "cifar10":
+        return _cifar10(Path(path), canvas)
+    if name == "cifar100":
+        return _torchvision(datasets.CIFAR100, path, train=True)
     return _torchvision(datasets.STL10, path, split="train+unlabeled")
+
+
+def _cifar10(root: Path, canvas: Canvas) -> Dataset[tuple[Any, int]]:
+    try:
+        found = read_cifar10(root, "train")
+    except UserError as error:
+        raise UserError(f"data.train_path={error}") from error
+    labels = found.classes.tolist()
+    if isinstance(found.images, ImageFiles):
+        return FolderImages(found.images.paths, labels, canvas.load)
+    return Pictures(found.images.images, labels)
 
 
 def _torchvision(

@@ -1,0 +1,112 @@
+"""``solo-invariance study``: whether the findings hold, with seeds, controls and verdicts."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Column, Table
+
+from solo_invariance.commands.outcome import Outcome, Unmet, deliver
+from solo_invariance.commands.terminal import console, print_facts, print_remarks, progress_bars
+from solo_invariance.config.composed import as_object
+from solo_invariance.config.study import StudyConfig as Config
+from solo_invariance.progress import about
+
+if TYPE_CHECKING:
+    from solo_invariance.results import StudyResult
+
+__all__ = ["Config", "jobs_left", "run"]
+
+
+def run(config: Any) -> None:
+    """Run a study, or go on with it, and print its verdicts; or print what it would do.
+
+    Raises:
+        Unmet: A claim that was expected to hold does not.
+    """
+    settings = as_object(config, Config)
+    if settings.dry_run:
+        _print_what_is_ahead(settings)
+        return
+    from solo_invariance.study.run import study
+
+    with progress_bars() as progress:
+        result = study(settings, progress, print_facts)
+    if result is None:
+        _say_what_is_done(settings)
+    else:
+        _print_result(settings, result)
+
+
+def jobs_left(config: Any) -> list[str]:
+    """Return the names of the pre-trainings that a configuration asks for and that are not done; none of a dry run."""
+    from solo_invariance.study.pretraining import checkpoint_of
+    from solo_invariance.study.run import checked_plan
+
+    settings = as_object(config, Config)
+    plan = checked_plan(settings)
+    chosen = plan.chosen_jobs
+    left = [one for one in plan.to_train if one.job in chosen and checkpoint_of(plan, one) is None]
+    return [] if settings.dry_run else [one.job for one in left]
+
+
+def _print_what_is_ahead(settings: Config) -> None:
+    from solo_invariance.study.estimate import dry_run
+    from solo_invariance.study.run import checked_plan
+
+    found = dry_run(checked_plan(settings))
+    console.print(f"{settings.study.name}: {settings.study.says}", soft_wrap=True)
+    table = Table("job", "work", Column("time on one device", justify="right"))
+    for job in found.jobs:
+        table.add_row(job.name, job.work, "done" if job.is_done else "?" if job.seconds is None else about(job.seconds))
+    console.print(table)
+    console.print(found.summary, soft_wrap=True)
+    for sentence in found.basis:
+        console.print(sentence, soft_wrap=True, style="dim")
+    if found.commands:
+        console.print("by solo-learn, whose checkpoints study.checkpoints=[...] then takes:", soft_wrap=True)
+        for command in found.commands:
+            console.print(command, soft_wrap=True)
+    document = {
+        "study": settings.study.name,
+        "jobs": [job._asdict() for job in found.jobs],
+        "processes": found.processes,
+        "device_seconds": found.device_seconds,
+        "seconds": found.seconds,
+        "basis": list(found.basis),
+        "commands": list(found.commands),
+    }
+    deliver(Outcome(None, document))
+
+
+def _say_what_is_done(settings: Config) -> None:
+    from solo_invariance.study.pretraining import checkpoint_of
+    from solo_invariance.study.run import checked_plan
+
+    plan = checked_plan(settings)
+    made = {one.job: str(checkpoint_of(plan, one)) for one in plan.to_train if one.job in plan.chosen_jobs}
+    for job, checkpoint in made.items():
+        console.print(f"{job}: {checkpoint}", soft_wrap=True)
+    rows = [{"job": job, "checkpoint": checkpoint} for job, checkpoint in made.items()]
+    deliver(Outcome(settings.out, {"checkpoints": made}, rows))
+
+
+def _print_result(settings: Config, result: "StudyResult") -> None:
+    from solo_invariance.commands.study_tables import print_study
+    from solo_invariance.study.run import PAGE, REPORT
+
+    print_study(result, console)
+    if len(result.seeds) == 1:
+        print_remarks(["one seed decides nothing: every claim is undecided; more of them: 'seeds=[0,1,2,3,4]'"])
+    page = Path(settings.out, PAGE)
+    hours = ", ".join(f"{name} {about(3600 * value)}" for name, value in result.hours.items())
+    console.print(hours, style="dim", soft_wrap=True)
+    console.print(f"report: {Path(settings.out, REPORT).resolve()}", soft_wrap=True)
+    console.print(f"page: {page.resolve()}", soft_wrap=True)
+    document = {**result.as_content(), "page": str(page), "report": str(Path(settings.out, REPORT))}
+    rows = [{"claim": one.name, "verdict": one.verdict} for one in result.claims]
+    deliver(Outcome(str(page), document, rows))
+    expected = [settings.expect] if isinstance(settings.expect, str) else settings.expect or []
+    names = [*result.verdicts] if "all" in expected else expected
+    unmet = [f"{name}: {result.verdicts[name]}" for name in names if result.verdicts[name] != "holds"]
+    if unmet:
+        raise Unmet(f"expect: {len(unmet)} of {len(names)} claims do not hold, or are undecided: {'; '.join(unmet)}")

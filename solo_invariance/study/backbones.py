@@ -1,0 +1,84 @@
+"""The backbones of a study: from checkpoints, fusions and ensembles of these, and all of them at one width, too."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+
+from solo_invariance.backbones import Backbone, BackboneConfig, load_backbone, random_init_of
+from solo_invariance.errors import UserError
+from solo_invariance.features import ExtractionSettings
+from solo_invariance.fuse import FuseSettings, fuse
+from solo_invariance.study.images import StudyImages
+from solo_invariance.study.instances import Instance
+from solo_invariance.study.plan import Plan, Pretraining, label_of
+
+_KEPT = 512
+
+
+@dataclass(frozen=True, eq=False)
+class StudyBackbones:
+    """The backbones that are evaluated.
+
+    Args:
+        plan: Of the study.
+        checkpoints: Of all arms and seeds that are trained.
+        images: Of the study.
+        device: To compute on.
+    """
+
+    plan: Plan
+    checkpoints: Mapping[Pretraining, Path]
+    images: StudyImages
+    device: str
+
+    def of(self, instance: Instance) -> Backbone:
+        """Return a backbone with all of its features: those of its members side by side."""
+        parts = self._parts(instance)
+        return parts[0] if len(parts) == 1 else self._fused(instance)
+
+    @lru_cache(maxsize=_KEPT)  # noqa: B019 (heads alone: the members are shared)
+    def projected(self, instance: Instance) -> Backbone:
+        """Return a backbone at the study's width, fitted to images that are neither measured nor scored.
+
+        Raises:
+            UserError: It has fewer features.
+        """
+        settings, width, parts = self.plan.settings, self.plan.settings.study.width, self._parts(instance)
+        there = sum(part.num_features for part in parts)
+        if there < width:
+            raise UserError(f"study.width={width}: {instance.arm} has {there} features; take {there} at most")
+        how = FuseSettings(width, extraction=ExtractionSettings(settings.batch_size, settings.num_workers))
+        fused = fuse(parts, "projected", reference=self.images.fuse_reference, settings=how, device=self.device)
+        return _labelled(fused, instance)
+
+    def num_features(self, instance: Instance) -> int:
+        """Return D."""
+        return sum(part.num_features for part in self._parts(instance))
+
+    def _parts(self, instance: Instance) -> list[Backbone]:
+        return [self._single(part) for part in self.plan.parts(instance)]
+
+    @lru_cache(maxsize=_KEPT)  # noqa: B019
+    def _fused(self, instance: Instance) -> Backbone:
+        return _labelled(fuse(self._parts(instance), device=self.device), instance)
+
+    @lru_cache(maxsize=_KEPT)  # noqa: B019
+    def _single(self, one: Pretraining) -> Backbone:
+        arm, instance = self.plan.settings.study.arms[one.arm], Instance(one.arm, (one.seed,))
+        if arm.role == "untrained":
+            return _labelled(random_init_of(self._single(self._like(one)), one.seed), instance)
+        return load_backbone(BackboneConfig(checkpoint=str(self.checkpoints[one]), label=label_of(instance)))
+
+    def _like(self, untrained: Pretraining) -> Pretraining:
+        """Return a trained arm of the same network, by which an untrained one is built."""
+        network = self.plan.config_of(untrained).backbone
+        same = [one for one in self.checkpoints if self.plan.config_of(one).backbone == network]
+        if not same:
+            raise UserError(f"study.arms.{untrained.arm}: no arm of that network is trained, and so none can be built")
+        return same[0]
+
+
+def _labelled(backbone: Backbone, instance: Instance) -> Backbone:
+    backbone.provenance = replace(backbone.provenance, label=label_of(instance))
+    return backbone

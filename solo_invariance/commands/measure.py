@@ -100,7 +100,7 @@ def measure(
         settings.data,
         transforms,
         measure_settings(settings, backbone),
-        reference=settings.reference.path,
+        reference=settings.reference,
         views=settings.views,
         metrics=metrics,
         twin=settings.twin,

@@ -114,11 +114,40 @@ def require_data(data: DataConfig) -> None:
 
 @dataclass
 class ReferenceConfig(Checked):
-    """The images of the features' mean and covariance; those of ``data`` by default."""
+    """The images of the features' mean and covariance.
+
+    By default those of ``data``; of the embedded dataset, as many others.
+
+    Args:
+        path: A folder of images.
+        name: ``latent_scenes``, the embedded dataset, in place of a folder.
+        num_images: How many: of a folder, drawn by the run's seed; default: all, or 2000 rendered ones.
+        size: Side of rendered images, in pixels.
+        seed: Of rendered images; another than that of ``data``, so that what is measured is no part of them.
+    """
 
     section: ClassVar[str] = "reference."
 
     path: FilePath | None = None
+    name: str | None = field(default=None, metadata=chosen_from(EMBEDDED))
+    num_images: int | None = None
+    size: int = 64
+    seed: int = 1_000_001
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(2, self, "num_images", prefix=self.section)
+        require_sides(self, "size", least=16, prefix=self.section)
+        if self.name not in (None, EMBEDDED):
+            raise UserError(
+                f"reference.name={self.name}: {EMBEDDED} is the only one; a folder is reference.path=FOLDER"
+            )
+        if self.path is not None and self.name is not None:
+            raise UserError("reference.path and reference.name are both set: choose one")
+        if self.path is None and self.name is None and self.num_images is not None:
+            raise UserError(
+                f"reference.num_images={self.num_images}: of what? Set reference.name={EMBEDDED}, or reference.path=FOLDER"
+            )
 
 
 @dataclass

@@ -5,14 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
 from solo_invariance.backbones.backbone import Backbone
-from solo_invariance.config.measure import EMBEDDED
+from solo_invariance.config.measure import EMBEDDED, ReferenceConfig
 from solo_invariance.config.task import TaskConfig
-from solo_invariance.data.images import ImageSource, KnownImages, SelectedImages, TensorImages, name_of_source
-from solo_invariance.data.latent_scenes import LatentScenes
+from solo_invariance.data.images import ImageSource, KnownImages, name_of_source
+from solo_invariance.data.reference_images import drawn_images, rendered_images
 from solo_invariance.data.sources import Images, image_source
 from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache, digests_of, member_features
@@ -21,6 +20,8 @@ from solo_invariance.fuse.settings import FuseSettings
 from solo_invariance.progress import Progress, no_progress
 from solo_invariance.transfer.scorable import require_targets
 from solo_invariance.transfer.task_data import TaskData, load_task
+
+_REFERENCE = ReferenceConfig(name=EMBEDDED)  # others than backbones are trained on, measured at or scored on
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,9 @@ class FusionImages:
     def _reference_source(self, images: Images) -> ImageSource:
         wanted = self.settings.reference_images
         if isinstance(images, str) and images == EMBEDDED:
-            return TensorImages(LatentScenes(wanted).images, name="latent_scenes image")
+            return rendered_images(wanted, _REFERENCE.size, _REFERENCE.seed)
         source = image_source(images)
-        if not isinstance(images, str | Path):
-            return source
-        drawn = torch.randperm(len(source), generator=torch.Generator().manual_seed(self.settings.seed))
-        return SelectedImages(source, drawn[:wanted].sort().values.tolist())
+        return drawn_images(source, wanted if isinstance(images, str | Path) else None, self.settings.seed)
 
     @property
     def _crop_size(self) -> int:

@@ -67,7 +67,7 @@ def config_of_arguments(
     config = MeasureConfig(
         backbone=_backbone_config(backbone),
         data=_data_config(images),
-        reference=ReferenceConfig(_path(reference)),
+        reference=reference if isinstance(reference, ReferenceConfig) else ReferenceConfig(_path(reference)),
         twin=twin,
         transforms=_names(transforms),
         views=None if views is None else list(views),

@@ -1,7 +1,7 @@
 """Measuring in one call: a backbone, images, and what to measure; in memory, or to a directory that is gone on with."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ from torch import nn
 from solo_invariance.backbones import Backbone, SideBySide, load_backbone, random_init_of
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_texts
-from solo_invariance.config.measure import DataConfig
+from solo_invariance.config.measure import DataConfig, ReferenceConfig
 from solo_invariance.data.images import ImageSource, KnownImages, identify, name_of_source
 from solo_invariance.data.sources import Images, with_interpolation, with_short_side
 from solo_invariance.device import choose_device, device_of
@@ -51,7 +51,7 @@ from solo_invariance.measure.record import (
 )
 from solo_invariance.measure.results_so_far import ResultFiles, ResultsSoFar
 from solo_invariance.measure.settings import MeasureSettings
-from solo_invariance.measure.sources import MeasuredData, contents_of, measured_data, sized_source
+from solo_invariance.measure.sources import MeasuredData, contents_of, measured_data, reference_images
 from solo_invariance.measure.statistics.feature_statistics import repetitions
 from solo_invariance.measure.statistics.moments_cache import find_moments, keep_moments, key_of_moments
 from solo_invariance.measure.transforms.transform import ResizeCrop, Transform
@@ -93,7 +93,7 @@ def measure(
     transforms: Sequence[str] | Mapping[str, Transform] | Literal["all"] | None = None,
     settings: MeasureSettings | None = None,
     *,
-    reference: Images | None = None,
+    reference: Images | ReferenceConfig | None = None,
     views: Sequence[str] | Mapping[str, ViewGroups] | None = None,
     metrics: Sequence[str] | Mapping[str, AnyMetric] | Literal["all"] = ("similarity", "distance"),
     twin: bool = False,
@@ -119,7 +119,9 @@ def measure(
         transforms: Names of plugins, ``all``, or transforms of your own by name; by default all, none for a view set.
         settings: How to measure, as ``MeasureSettings()`` says by default. Where it gives no sizes, these are the
             backbone's crop, out of images 8/7 as large.
-        reference: The images of the features' mean and covariance; by default those that are measured on.
+        reference: The images of the features' mean and covariance, in the forms of ``images``, or a
+            ``ReferenceConfig``, which names the embedded dataset; by default those that are measured on, or, of the
+            embedded dataset, as many others.
         views: Which of the view sets of ``images`` to measure, all by default; or groups of views of your own, by name.
         metrics: Names of plugins, ``all``, or metrics by name, each configured or a class; they are left as they are.
             Similarity and distance are always measured; those of features, such as ``rankme``, are the result's
@@ -156,6 +158,8 @@ def measure(
     """
     require_texts(images=images, reference=reference, against=against, out=out)
     started = time.perf_counter()
+    if isinstance(reference, ReferenceConfig) and reference.path is None and reference.name is None:
+        reference = None
     settings, processes = settings or MeasureSettings(), processes or Processes()
     _require_out(out, against, processes)
     (chosen_metrics, health), chosen = _metrics(metrics), _transforms(transforms)
@@ -188,7 +192,7 @@ def measure(
     )
     results, about_images = ResultsSoFar(measured.layers), {}
     if out is not None:
-        named = data.known_by_name if reference is None else isinstance(reference, str | Path)
+        named = data.known_by_name if reference is None else isinstance(reference, str | Path | ReferenceConfig)
         contents = [contents_of(data.images, data.known_by_name), contents_of(source, named)]
         own = descriptions(chosen, {**chosen_metrics, **health}) | _own_views(views)
         known_by = "name" if data.known_by_name else "content"
@@ -286,6 +290,7 @@ class _Run:
         """Write the result of a layer of the features and return it."""
         transforms = {name: self.results.summary(layer, name) for name in self.transforms}
         views = {name: self.results.summary(layer, name) for name in self.data.views}
+        health = self._health(layer) if self.health else {}
         content = {
             "schema": SCHEMA,
             "kind": InvarianceResult.kind,
@@ -301,14 +306,14 @@ class _Run:
             "seed": self.settings.seed,
             "timings": {"total_seconds": seconds},
             "reference": self.results.reference(layer),
-            **({"health": self._health(layer)} if self.health else {}),
+            **({"health": health} if self.health else {}),
             "transforms": transforms,
             "views": views,
             "cautions": [
                 *self.data.cautions,
                 *self._cautions_of_number(),
                 *self._cautions_of_reference(layer),
-                *self._cautions_of_health(layer),
+                *self._cautions_of_health(layer, health),
                 *cautions_of({**transforms, **views}),
             ],
         }
@@ -328,12 +333,14 @@ class _Run:
             self.results.keep_health(layer, found)
         return {name: one.estimate.as_dict() for name, one in found.items()}
 
-    def _cautions_of_health(self, layer: str) -> list[str]:
+    def _cautions_of_health(self, layer: str, found: Container[str]) -> list[str]:
         if not self.health:
             return []
         count, width = self.results.reference(layer)["num_images"], self.backbone.layers[layer]
-        missing = [name for name in self.health if name not in self._health(layer)]
-        said = [f"{', '.join(missing)}: {count} images of {width} features are too few to say it."] if missing else []
+        missing = ", ".join(name for name in self.health if name not in found)
+        said = (
+            [f"{missing}: {width} features of {count} images vary in too few directions to say it."] if missing else []
+        )
         return [*said, *cautions_of_health(count, width)]
 
     def _cautions_of_number(self) -> list[str]:
@@ -420,11 +427,11 @@ class _Run:
 
 
 def _reference(
-    reference: Images | None, data: MeasuredData, settings: MeasureSettings, geometry: ResizeCrop
+    reference: Images | ReferenceConfig | None, data: MeasuredData, settings: MeasureSettings, geometry: ResizeCrop
 ) -> ImageSource:
     """Return the reference images: what was given, the data's own, or the measured images."""
     if reference is not None:
-        return sized_source(reference, geometry.resize)
+        return reference_images(reference, geometry.resize, settings.seed)
     if data.own_reference is not None:
         return data.own_reference()
     if data.for_views and not settings.quirks.holds_out:

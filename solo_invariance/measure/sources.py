@@ -9,9 +9,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from solo_invariance.config.measure import EMBEDDED, DataConfig, require_data
+from solo_invariance.config.measure import EMBEDDED, DataConfig, ReferenceConfig, require_data
 from solo_invariance.data.images import ImageFiles, ImageSource, TensorImages, digest_of, identify
-from solo_invariance.data.latent_scenes.dataset import VIEW_SETS, LatentScenes, view_groups
+from solo_invariance.data.latent_scenes.dataset import VIEW_SETS, view_groups
+from solo_invariance.data.reference_images import drawn_images, rendered_images
 from solo_invariance.data.sources import Images, image_source, with_short_side
 from solo_invariance.data.view_sets import UNPUBLISHED, ViewSet, read_view_set
 from solo_invariance.errors import UserError
@@ -110,6 +111,26 @@ def measured_data(
     return MeasuredData(sized_source(images, geometry.resize), known_by_name=isinstance(images, str | Path))
 
 
+def reference_images(reference: Images | ReferenceConfig, short_side: int, seed: int) -> ImageSource:
+    """Return reference images as a source, with their short side resized.
+
+    Args:
+        reference: In any of their forms; or a configuration that names a folder, or the embedded dataset.
+        short_side: In pixels.
+        seed: Of the draw, where so many of a folder are wanted.
+
+    Raises:
+        UserError: They are in none of these forms, or a folder has none.
+    """
+    if not isinstance(reference, ReferenceConfig):
+        return sized_source(reference, short_side)
+    if reference.name is not None:
+        count = reference.num_images or DataConfig().num_images
+        return rendered_images(count, reference.size, reference.seed, short_side)
+    assert reference.path is not None
+    return drawn_images(sized_source(reference.path, short_side), reference.num_images, seed)
+
+
 def contents_of(source: ImageSource, known_by_name: bool) -> str:
     """Return a hash of what images are known by: their names, or what their pixels are computed from."""
     known = identify if known_by_name else digest_of
@@ -135,7 +156,7 @@ def _configured(
     if data.name is None:
         assert data.path is not None
         _choose((), views)
-        return MeasuredData(ImageFiles(Path(data.path), geometry.resize))
+        return MeasuredData(image_source(data.path, geometry.resize))
     if data.name == EMBEDDED:
         return _embedded(data, geometry, views)
     found = _view_set(data, geometry, views, protocol)
@@ -146,21 +167,16 @@ def _configured(
 def _embedded(data: DataConfig, geometry: ResizeCrop, views: Sequence[str] | None) -> MeasuredData:
     if data.path is not None:
         raise UserError(f"data: {EMBEDDED} is embedded; set data.path or data.name={EMBEDDED}, one of them")
-    scenes = LatentScenes(data.num_images, size=data.size, seed=data.seed)
-    # Runs are compared image by image, which are known by their names.
-    name = f"{EMBEDDED} (seed {data.seed}, {data.size} pixels) image"
     chosen = _choose(VIEW_SETS, views)
     groups = {view: partial(_rendered_groups, view, data, geometry.crop_size) for view in chosen}
-    images = TensorImages(scenes.images, geometry.resize, name=name)
+    images = rendered_images(data.num_images, data.size, data.seed, geometry.resize)
     counts = dict.fromkeys(groups, data.num_groups * data.num_views)
-    return MeasuredData(images, groups, counts, own_reference=partial(_rendered_reference, data, geometry.resize))
+    return MeasuredData(images, groups, counts, own_reference=partial(_own_reference, data, geometry.resize))
 
 
-def _rendered_reference(data: DataConfig, short_side: int) -> ImageSource:
+def _own_reference(data: DataConfig, short_side: int) -> ImageSource:
     """Return other scenes than are measured, of the same number."""
-    seed = data.seed + _REFERENCE_SEED
-    scenes = LatentScenes(data.num_images, size=data.size, seed=seed)
-    return TensorImages(scenes.images, short_side, name=f"{EMBEDDED} (seed {seed}, {data.size} pixels) image")
+    return rendered_images(data.num_images, data.size, data.seed + _REFERENCE_SEED, short_side)
 
 
 def _rendered_groups(name: str, data: DataConfig, size: int) -> ViewGroups:

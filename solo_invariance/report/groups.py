@@ -67,7 +67,8 @@ def _by_arguments(rows: Sequence[Row]) -> dict[str, list[Row]]:
         family: of_family
         for family, of_family in families.items()
         if len({row.backbone.seed for row in of_family}) == len(of_family) > 1
-        and len({(row.role, row.backbone.name, row.backbone.num_features, row.backbone.layer) for row in of_family}) == 1
+        and len({(row.role, row.backbone.name, row.backbone.num_features, row.backbone.layer) for row in of_family})
+        == 1
     }
 
 

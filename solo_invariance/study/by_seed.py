@@ -44,7 +44,9 @@ class BySeed:
         """Return what quantities are measured in."""
         if {*names} <= {*RANKS}:
             return "ranks"
-        return ", ".join(dict.fromkeys(self._table.units.get(one, "units") for one in self.quantities(names))) or "units"
+        return (
+            ", ".join(dict.fromkeys(self._table.units.get(one, "units") for one in self.quantities(names))) or "units"
+        )
 
     def num_images(self, names: Iterable[str]) -> int:
         """Return on how many test images, at least, quantities are measured."""

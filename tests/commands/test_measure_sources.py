@@ -2,6 +2,7 @@ import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,9 +13,9 @@ from solo_invariance.backbones import load_backbone
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.measure import DataConfig, ViewKind
 from solo_invariance.data.images import ImageFiles, TensorImages
-from solo_invariance.data.latent_scenes.dataset import VIEW_SETS
+from solo_invariance.data.latent_scenes.dataset import VIEW_SETS, LatentScenes
 from solo_invariance.errors import UserError
-from solo_invariance.measure import Geometry
+from solo_invariance.measure import Geometry, MeasureSettings, measure
 from solo_invariance.measure.sources import VIEW_KINDS, measured_data
 
 # A layer without a rectifier: none of its 16 features is constant, as the paper's protocol requires.
@@ -189,6 +190,16 @@ def test_transforms_are_measured_on_a_view_sets_views_where_they_are_asked_for(
         (["data.name=view_folders", "data.path={views}", "views=[]"], "transforms and views are both empty"),
         (["data.name=latent_scenes", "data.path={views}"], "one of them"),
         (["k=4"], "data: set data.path=FOLDER or data.name=latent_scenes"),
+        (["data.name=latent_scenes", "reference.name=scenes"], "reference.name=scenes: latent_scenes is the only one"),
+        (
+            ["data.name=latent_scenes", "reference.name=latent_scenes", "reference.path={views}"],
+            "reference.path and reference.name are both set: choose one",
+        ),
+        (["data.name=latent_scenes", "reference.num_images=9"], "reference.num_images=9: of what? Set reference.name="),
+        (
+            ["data.name=latent_scenes", "reference.name=latent_scenes", "reference.size=8"],
+            "reference.size=8: expected",
+        ),
     ],
 )
 def test_folders_and_names_that_do_not_fit(
@@ -231,6 +242,43 @@ def test_the_embedded_data_has_images_and_view_groups_of_the_sizes_asked_for() -
     again = _data(name="latent_scenes", num_images=6, size=20, seed=5)
     assert torch.equal(again.images[3], found.images[3])
     assert not torch.equal(_data(name="latent_scenes", num_images=6, size=20, seed=6).images[3], found.images[3])
+
+
+def test_a_reference_is_rendered_apart_from_what_is_measured(cli, host_checkpoint, tmp_path: Path) -> None:
+    """As many as are asked for, others by the seed, and the numbers are those of the same images from Python."""
+    checkpoint, sizes = host_checkpoint(), {"num_images": 20, "size": 32, "num_groups": 3, "num_views": 2}
+    data = ["data.name=latent_scenes", *(f"data.{key}={value}" for key, value in sizes.items())]
+    rest = [*data, "transforms=[hue]", "views=[light_hue]", "k=3", "num_images=6", "device=cpu"]
+
+    def measured(*arguments: str) -> dict[str, Any]:
+        out = tmp_path / str(len([*tmp_path.iterdir()]))
+        code, _, err = cli("measure", f"backbone.checkpoint={checkpoint}", *rest, *arguments, f"out={out}")
+        assert code == 0, err
+        return json.loads((out / "invariance.json").read_text())
+
+    others = measured("reference.name=latent_scenes", "reference.num_images=90", "reference.size=32")
+    assert others["reference"]["num_images"] == 90
+    assert measured()["reference"]["num_images"] == 20
+    images = LatentScenes(90, size=32, seed=1_000_001).images
+    settings = MeasureSettings(k=3, num_images=6)
+    config = DataConfig(name="latent_scenes", **sizes)
+    by_hand = measure(checkpoint, config, ["hue"], settings, reference=images, views=["light_hue"], device="cpu").only
+    for kind in ("transforms", "views"):
+        ((name, entry),) = others[kind].items()
+        found = getattr(by_hand, kind)[name].similarity.mean
+        assert entry["similarity"]["mean"] == pytest.approx(found, abs=1e-6)
+    seed = measured("reference.name=latent_scenes", "reference.num_images=90", "reference.size=32", "reference.seed=7")
+    assert seed["reference"]["fingerprint"] != others["reference"]["fingerprint"]
+
+
+def test_so_many_of_a_folder_are_the_reference(cli, host_checkpoint, photo_folder: Path, tmp_path: Path) -> None:
+    code, _, err = cli(
+        *("measure", f"backbone.checkpoint={host_checkpoint()}", "data.name=latent_scenes", "data.num_images=8"),
+        *("views=[]", "transforms=[hue]", "k=2", "num_images=4", "device=cpu"),
+        *(f"reference.path={photo_folder}", "reference.num_images=40", f"out={tmp_path / 'out'}"),
+    )
+    assert code == 0, err
+    assert json.loads((tmp_path / "out" / "invariance.json").read_text())["reference"]["num_images"] == 40
 
 
 def test_a_view_sets_groups_name_their_own_files(view_folders: Path) -> None:

@@ -113,6 +113,7 @@ class LatentScenes(Dataset[tuple[Any, int]]):
         seed: any integer.
         transform: applied to an image, uint8 `(3, size, size)`; without it `dataset[i]` gives that tensor.
         start: first index; ranges that do not overlap make disjoint splits.
+        shape: one of `SHAPES` that all images show, their latents unchanged; by default each shows its own.
 
     Attributes:
         classes: the names of the classes, `SHAPES`.
@@ -120,7 +121,7 @@ class LatentScenes(Dataset[tuple[Any, int]]):
         latents: `(N, 10)` float32, see `LATENTS`.
 
     Raises:
-        ValueError: for a number, size or start that is too small.
+        ValueError: for a number, size or start that is too small, or an unknown shape.
     """
 
     def __init__(
@@ -130,6 +131,7 @@ class LatentScenes(Dataset[tuple[Any, int]]):
         seed: int = 0,
         transform: Callable[[Tensor], Any] | None = None,
         start: int = 0,
+        shape: str | None = None,
     ) -> None:
         _check_at_least("num_images", num_images, 1)
         _check_at_least("start", start, 0)
@@ -138,6 +140,10 @@ class LatentScenes(Dataset[tuple[Any, int]]):
         self.transform = transform
         self.classes = list(SHAPES)
         self.targets, self.latents = sample_latents(torch.arange(start, start + num_images), seed)
+        if shape is not None:
+            if shape not in SHAPES:
+                raise ValueError(f"shape is {shape!r}; the shapes are {', '.join(SHAPES)}")
+            self.targets.fill_(SHAPES.index(shape))
         self._images: Tensor | None = None
 
     @property

@@ -16,14 +16,17 @@ from solo_invariance.errors import UserError
 from solo_invariance.hosts.refusals import leave_solo_learn
 
 # Depth and width.
-_RESNETS = {"resnet10": (10, 1), "resnet10w025": (10, 0.25), "resnet18w3": (18, 3), "resnet50w3": (50, 3)}
+_RESNETS = {
+    **{"resnet10": (10, 1), "resnet10w025": (10, 0.25), "resnet10w075": (10, 0.75)},
+    **{"resnet18w3": (18, 3), "resnet50w3": (50, 3)},
+}
 
 
 def register_backbones() -> None:
     """Add our backbones to solo-learn's registry, if solo-learn is running.
 
-    They are ``fusion``, the small ``resnet10`` and ``resnet10w025``, and the width-matched controls ``resnet18w3`` and
-    ``resnet50w3``. Called when Hydra starts.
+    They are ``fusion``, the small ``resnet10`` and ``resnet10w025``, and the controls of three times a width,
+    ``resnet10w075``, ``resnet18w3`` and ``resnet50w3``. Called when Hydra starts.
     """
     host = sys.modules.get(METHODS_MODULE)
     if host is None:

@@ -250,6 +250,7 @@ def page_environment(*folders: Path) -> Environment:
         said_of=scatter.said_of,
         ends=scatter.ends,
         spread=grouping.spread,
+        mean_rank=_mean_rank,
         whisker=lambda of, estimate: svg.markup(whiskers.draw(of, estimate)),
         whisker_axis=lambda of: svg.markup(whiskers.draw_axis(of)),
         rows_of=_rows_of,
@@ -270,6 +271,12 @@ def page_environment(*folders: Path) -> Environment:
         complementary=Scale(0.0, MOST, ("sees nothing more", "sees what it ignores")),
     )
     return environment
+
+
+def _mean_rank(ranks: Mapping[str, float], rows: Sequence[Row]) -> grouping.Spread | None:
+    """The mean rank over some backbones with its standard deviation, None where none is ranked."""
+    found = [ranks[row.label] for row in rows if row.label in ranks]
+    return grouping.spread_of(found) if found else None
 
 
 def _rows_of(grid: Grid, group: Group) -> list[Row]:

@@ -24,9 +24,9 @@ from solo_invariance.bootstrap import Interval, ResampledScores
 from solo_invariance.config.advise import FAMILIES, FEWEST_IMAGES, LEAST_SIDE, require_several
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_texts
+from solo_invariance.data.images import TensorImages
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
-from solo_invariance.data.images import TensorImages
 from solo_invariance.families import Family
 from solo_invariance.families.from_config import family_from_config
 from solo_invariance.features import ExtractionSettings, FeatureCache, extract_features
@@ -350,7 +350,7 @@ class _Search:
         settings = TransferSettings(seed=self.settings.seed, num_workers=self.settings.num_workers)
         known, scores = [], []
         for one in self.known:
-            net = load_backbone(one.source, self.settings.seed)
+            net = load_backbone(one.source, self.settings.seed if one.seed is None else one.seed)
             known.append(one if one.family else replace(one, family=net.provenance.label))
             result = transfer(net, self._task, settings, device=device, cache=cache, progress=self.progress)
             scores.append(result.only)
@@ -359,9 +359,9 @@ class _Search:
     @property
     def _task(self) -> TaskChoice:
         """The task with the images that were drawn, as ``transfer`` takes it."""
-        counts = {"num_train": len(self.data.train.images), "num_test": len(self.data.test.images)}
         if self.chosen.own is None:
-            return replace(self.chosen.config, **counts)
+            num_train, num_test = len(self.data.train.images), len(self.data.test.images)
+            return replace(self.chosen.config, num_train=num_train, num_test=num_test)
         task = self.chosen.own
         return OwnTask(self.data.train, self.data.test, task.kind, task.metric, task.label)
 
@@ -371,8 +371,9 @@ class _Search:
         remarks = []
         if not learnt:
             remarks.append(
-                f"{self.metric} at chance: {self.backbone.provenance.label} do not show what the targets are of, so the "
-                f"data say nothing of invariances; set backbone.name to a network that reads them, or take more images"
+                f"the task is not learnt, {self.metric} at chance: features of {self.backbone.provenance.label} do not "
+                f"show the targets, so the data say nothing of invariances; set backbone.name to a network that may "
+                f"read them, or take more images"
             )
         if best and all(not self.families[name].operations for name in best) and effects:
             remarks.append(

@@ -92,6 +92,13 @@ COMMANDS = {
             "solo-invariance transfer backbone.checkpoint=ventral.ckpt 'tasks=[shape,hue]'",
         ),
     ),
+    "advise": Command(
+        "which family a labelled task wants to be pre-trained with",
+        (
+            "solo-invariance advise task.name=folder task.path=photos",
+            "solo-invariance advise task.name=hue 'families=[default,ventral,dorsal]' 'runs=[runs/study]' out=runs/hue",
+        ),
+    ),
     "export": Command(
         "write a backbone for others",
         (

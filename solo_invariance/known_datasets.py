@@ -35,6 +35,20 @@ _DATASETS = {
 }
 
 
+CIFAR10_FILES = (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch")
+"""Of CIFAR-10's archive for Python; those of the binary one end in ``.bin``. The last is for the test."""
+
+
+def is_cifar10_file(name: str) -> bool:
+    """Return whether a file has CIFAR-10's pixels, by its name.
+
+    Example:
+        >>> is_cifar10_file("test_batch.bin"), is_cifar10_file("test.bin")
+        (True, False)
+    """
+    return name.removesuffix(".bin") in CIFAR10_FILES
+
+
 def known_dataset(name: str | None) -> KnownDataset:
     """Return what is known of a dataset by its name in a configuration; ImageNet's ways for any other.
 

@@ -23,6 +23,7 @@ FLOORS = (
     ("measure", "transfer", "export"),
     ("fuse", "comparison"),
     ("report",),
+    ("advise",),
     ("hosts",),
     ("study",),
     ("installation",),

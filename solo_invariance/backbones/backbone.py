@@ -42,6 +42,8 @@ class Provenance:
         revision: The commit of the hub's that the file is of, if any.
         key: Where in the file the weights are, such as ``teacher.backbone``, if not all of it is weights.
         remarks: Sentences on what was decided about the file that could have been decided otherwise, and how.
+        family: Of the augmentations that the weights were trained with, where the run's configuration names it.
+        seed: That they were trained by, where that says it.
 
     Raises:
         UserError: The label is empty: no result could be called by it.
@@ -53,21 +55,26 @@ class Provenance:
     key: str | None = None
     remarks: tuple[str, ...] = ()
     revision: str | None = None
+    family: str | None = None
+    seed: int | None = None
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> "Provenance":
-        """Return what ``asdict`` made plain; older ones lack ``key``, ``remarks`` and ``revision``.
+        """Return what ``asdict`` made plain; older ones have a label, a checkpoint and its hash alone.
 
         Raises:
-            ValueError: A value is no text, or one that no file or terminal takes.
+            ValueError: A value is no text, or one that no file or terminal takes, or the seed is no whole number.
         """
         remarks = tuple(values.get("remarks", ()))
-        texts = {name: values.get(name) for name in ("checkpoint", "sha256", "key", "revision")}
+        texts = {name: values.get(name) for name in ("checkpoint", "sha256", "key", "revision", "family")}
         for text in (values["label"], *remarks, *filter(None, texts.values())):
             if not isinstance(text, str):
                 raise ValueError(f"provenance has {text!r}, expected a text")
             text.encode()
-        return cls(values["label"], **texts, remarks=remarks)
+        seed = values.get("seed")
+        if seed is not None and type(seed) is not int:
+            raise ValueError(f"provenance has the seed {seed!r}, expected a whole number")
+        return cls(values["label"], **texts, remarks=remarks, seed=seed)
 
     def __post_init__(self) -> None:
         if not self.label.strip():
@@ -261,6 +268,8 @@ class Backbone(nn.Module):
             "sha256": self.provenance.sha256,
             "revision": self.provenance.revision,
             "key": self.provenance.key,
+            "family": self.provenance.family,
+            "seed": self.provenance.seed,
             "remarks": self._remarks,
             "num_features": self.num_features,
             **described_pooling(self.network),

@@ -251,7 +251,15 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     source, rest = source_of(architecture.name)
     remarks = (*source.remarks_on(rest, network), *_remarks(found, architecture, args, path))
     architecture, network, on_size = resized(architecture, network, spec.crop_size)
-    provenance = Provenance(_label_of(path, args), str(path), sha256, found.key or None, remarks + on_size)
+    provenance = Provenance(
+        _label_of(path, args),
+        str(path),
+        sha256,
+        found.key or None,
+        remarks + on_size,
+        family=families_of(args) or None,
+        seed=seed_of(args),
+    )
     return Backbone(_chosen(network, config), architecture, spec, provenance)
 
 
@@ -359,6 +367,12 @@ def families_of(args: Mapping[str, Any] | None) -> str:
     """
     chosen = [entry.get("family") or entry.get("families") for entry in _augmentations_of(args)]
     return "/".join(dict.fromkeys(_family_label(family) for family in chosen if family))
+
+
+def seed_of(args: Mapping[str, Any] | None) -> int | None:
+    """Return the seed of a run, by its configuration; None where that has no whole number."""
+    seed = (args or {}).get("seed")
+    return seed if type(seed) is int else None
 
 
 def _label_of(path: Path, args: Mapping[str, Any] | None) -> str:

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from solo_invariance.config.kinds import is_list, is_open
 from solo_invariance.errors import UserError
+from solo_invariance.known_datasets import is_cifar10_file
 
 LARGEST_SIDE = 4096
 """Of what a network sees of an image, in pixels; more is a mistake in typing, or more memory than there is."""
@@ -140,6 +141,12 @@ def require_runs(runs: Sequence[Path | str]) -> None:
         require_text(run, "runs")
         if not os.path.isdir(run):
             raise UserError(f"{run}: is not a directory. Name a directory that `measure` or `transfer` wrote to.")
+
+
+def require_images(path: Path | str) -> None:
+    """Raise UserError where there is neither a folder nor one of CIFAR-10's files, or it cannot be looked at."""
+    if not (is_cifar10_file(os.path.basename(path)) and os.path.isfile(path)):
+        require_directory(path, "images")
 
 
 def require_directory(root: Path | str, what: str) -> None:

@@ -35,11 +35,12 @@ def in_words(words: str) -> dict[str, Any]:
 class TaskOptions(TypedDict, total=False):
     """Options of tasks that are names or paths; others are whatever they look like."""
 
-    targets: FilePath
+    targets: FilePath | dict[str, FilePath]
     columns: str | list[str]
     image: str
     split: str
     kind: str
+    joints: list[str]
 
 
 class MonitorKeys(TypedDict, total=False):

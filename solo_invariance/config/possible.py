@@ -8,7 +8,7 @@ from typing import Any
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
 from solo_invariance.config.backbone import BackboneConfig, config_of, require_backbone
-from solo_invariance.config.checks import require_device, require_directory, require_runs
+from solo_invariance.config.checks import require_device, require_images, require_runs
 from solo_invariance.config.claims import claims_from
 from solo_invariance.config.composed import as_dict, as_object
 from solo_invariance.config.export import ExportConfig, require_place
@@ -224,7 +224,7 @@ def _require_views_of(backbone: BackboneConfig, plain: Mapping[str, Any]) -> Non
 def _require_folders(path: str | None) -> None:
     if path is not None:
         with suppress(OSError):
-            require_directory(path, "images")
+            require_images(path)
 
 
 def _named(entries: list[Any]) -> list[str]:

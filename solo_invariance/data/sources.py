@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from solo_invariance.config.checks import require_text
+from solo_invariance.data.cifar10 import binary_files, read_files
 from solo_invariance.data.decoding import Unreadable, reading, resize_short_side, to_rgb, to_tensor
 from solo_invariance.data.images import ImageFiles, ImageSource, KnownImages, SelectedImages, TensorImages
 from solo_invariance.errors import UserError
@@ -24,7 +25,7 @@ def image_source(images: Images, resize: int | None = None) -> ImageSource:
     """Return images as a source.
 
     Args:
-        images: A folder, at any depth of which images lie; a tensor (N, 3, H, W), uint8 or float in [0, 1]; a dataset,
+        images: A folder, at any depth of which images lie, or the binary files of CIFAR-10: a folder of them, or one; a tensor (N, 3, H, W), uint8 or float in [0, 1]; a dataset,
             of which each sample is an image or begins with one (a PIL image, or a tensor (3, H, W) as above); or a
             source, which is returned as it is.
         resize: Short side in pixels (bilinear, antialiased), None to keep the sizes; a source keeps its own.
@@ -38,7 +39,7 @@ def image_source(images: Images, resize: int | None = None) -> ImageSource:
     """
     require_text(images, "images")
     if isinstance(images, str | Path):
-        return ImageFiles(Path(images), resize)
+        return _images_at(Path(images), resize)
     if isinstance(images, Tensor):
         return TensorImages(_bytes(images, 4), resize)
     if hasattr(images, "name_of"):
@@ -46,6 +47,15 @@ def image_source(images: Images, resize: int | None = None) -> ImageSource:
     if hasattr(images, "__getitem__") and hasattr(images, "__len__"):
         return DatasetImages(images, resize)
     raise UserError(f"images of {type(images).__name__}: expected a folder, a tensor (N, 3, H, W) or a dataset")
+
+
+def _images_at(path: Path, resize: int | None) -> ImageSource:
+    files = binary_files(path)
+    if not files:
+        return ImageFiles(path, resize)
+    source = read_files(files).images
+    source.resize = resize
+    return source
 
 
 def with_short_side(source: ImageSource, size: int | None) -> ImageSource:

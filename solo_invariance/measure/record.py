@@ -35,6 +35,9 @@ _OTHER_KEYS = (
     *("on_error", "max_unreadable", "objective"),
 )
 
+_OF_WEIGHTS = ("checkpoint", "sha256", "key", "family", "seed")
+"""What a result says of a backbone that says nothing of its untrained twin."""
+
 
 def is_twin(layer: str, twin: bool) -> bool:
     """Return whether a layer is the untrained backbone's, where one was measured, too."""
@@ -156,7 +159,7 @@ def backbone_entry(backbone: Backbone, layer: str, twin: bool) -> dict[str, Any]
     }
     return {
         "label": " ".join(filter(None, (backbone.provenance.label, layer, f"({TWIN})" if of_twin else ""))),
-        "backbone": entry | ({"checkpoint": None, "sha256": None, "key": None, "remarks": []} if of_twin else {}),
+        "backbone": entry | (dict.fromkeys(_OF_WEIGHTS) | {"remarks": []} if of_twin else {}),
     }
 
 

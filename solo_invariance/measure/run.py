@@ -1,7 +1,7 @@
 """Measuring in one call: a backbone, images, and what to measure; in memory, or to a directory that is gone on with."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -290,6 +290,7 @@ class _Run:
         """Write the result of a layer of the features and return it."""
         transforms = {name: self.results.summary(layer, name) for name in self.transforms}
         views = {name: self.results.summary(layer, name) for name in self.data.views}
+        health = self._health(layer) if self.health else {}
         content = {
             "schema": SCHEMA,
             "kind": InvarianceResult.kind,
@@ -305,14 +306,14 @@ class _Run:
             "seed": self.settings.seed,
             "timings": {"total_seconds": seconds},
             "reference": self.results.reference(layer),
-            **({"health": self._health(layer)} if self.health else {}),
+            **({"health": health} if self.health else {}),
             "transforms": transforms,
             "views": views,
             "cautions": [
                 *self.data.cautions,
                 *self._cautions_of_number(),
                 *self._cautions_of_reference(layer),
-                *self._cautions_of_health(layer),
+                *self._cautions_of_health(layer, health),
                 *cautions_of({**transforms, **views}),
             ],
         }
@@ -332,12 +333,14 @@ class _Run:
             self.results.keep_health(layer, found)
         return {name: one.estimate.as_dict() for name, one in found.items()}
 
-    def _cautions_of_health(self, layer: str) -> list[str]:
+    def _cautions_of_health(self, layer: str, found: Container[str]) -> list[str]:
         if not self.health:
             return []
         count, width = self.results.reference(layer)["num_images"], self.backbone.layers[layer]
-        missing = [name for name in self.health if name not in self._health(layer)]
-        said = [f"{', '.join(missing)}: {count} images of {width} features are too few to say it."] if missing else []
+        missing = ", ".join(name for name in self.health if name not in found)
+        said = (
+            [f"{missing}: {width} features of {count} images vary in too few directions to say it."] if missing else []
+        )
         return [*said, *cautions_of_health(count, width)]
 
     def _cautions_of_number(self) -> list[str]:

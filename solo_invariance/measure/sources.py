@@ -156,7 +156,7 @@ def _configured(
     if data.name is None:
         assert data.path is not None
         _choose((), views)
-        return MeasuredData(ImageFiles(Path(data.path), geometry.resize))
+        return MeasuredData(image_source(data.path, geometry.resize))
     if data.name == EMBEDDED:
         return _embedded(data, geometry, views)
     found = _view_set(data, geometry, views, protocol)

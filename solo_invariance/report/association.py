@@ -10,34 +10,47 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtr
+from scipy.special import stdtr, stdtrit
 from scipy.stats import rankdata
 
+from solo_invariance.bootstrap import NORMAL_QUANTILE, Interval
 from solo_invariance.report.collect import Results
 from solo_invariance.report.grids import Column, Grid, comparable_similarity, invariance_grid, transfer_grid, view_group
 from solo_invariance.report.groups import folded
+from solo_invariance.report.marks import LEVEL, holm
 
 Array = NDArray[np.float64]
 
 FEWEST = 6
 """Of fewer backbones, no rank correlation could differ from none: of five, 2 in 120 orders are perfect ones."""
 
+FEWEST_FAMILIES = 3
+"""Of fewer families with several seeds each, nothing is known of others."""
+
 MOST_PERMUTED = 50
 _PERMUTATIONS = 9999
 _SEED = 0
-_ALPHA = 0.05
 
 
 class Correlation(NamedTuple):
-    """Spearman's rank correlation of some pairs, its two-sided permutation p, and the number of pairs.
+    """Spearman's rank correlation of some pairs.
 
-    ``is_sure`` says that it holds at 5 % after Holm's correction for all that are in the same table.
+    Attributes:
+        rho: It.
+        p: That there is none, two-sided.
+        num_pairs: Of how many pairs.
+        is_sure: Whether it holds at 5 % after Holm's correction for all that are in the same table.
+        interval: The 95 % interval of rho among other families, or, where each is of one backbone, among other
+            backbones; None of fewer than ``FEWEST_FAMILIES``.
+        num_families: Of how many families the backbones are, each of which may have several seeds.
     """
 
     rho: float
     p: float
     num_pairs: int
     is_sure: bool = False
+    interval: Interval | None = None
+    num_families: int = 0
 
 
 @dataclass(frozen=True)
@@ -74,21 +87,69 @@ class Associations:
     entries: Mapping[Column, Mapping[Column, Correlation | None]]
 
 
-def spearman(x: Sequence[float], y: Sequence[float]) -> Correlation | None:
-    """Return Spearman's rank correlation, None of fewer than ``FEWEST`` pairs, or where one side is constant.
+def spearman(x: Sequence[float], y: Sequence[float], families: Sequence[str] | None = None) -> Correlation | None:
+    r"""Return Spearman's rank correlation, None of fewer than ``FEWEST`` pairs, or where one side is constant.
 
-    The p is the share of random orders, this one included, that correlate as much in either direction: (1 + b) /
-    (1 + m) with b of m permutations, by a fixed seed. Source: Phipson and Smyth (2010), "Permutation p-values should
-    never be zero", equation 2. Of more than ``MOST_PERMUTED`` pairs, it is that of Student's t (Kendall and Stuart
-    (1973), "The Advanced Theory of Statistics", equation 31.19), which is as good there.
+    Of independent pairs, the p is the share of random orders, this one included, that correlate as much in either
+    direction: (1 + b) / (1 + m) with b of m permutations, by a fixed seed. Of more than ``MOST_PERMUTED`` pairs, it is
+    that of Student's t, which is as good there. The interval is
+
+    .. math:: \tanh\Bigl(\operatorname{artanh}\rho \pm 1.96 \sqrt{\tfrac{1 + \rho^2 / 2}{n - 3}}\Bigr)
+
+    Seeds of a family are alike, so that n backbones of few families say much less than n families would. Where a family
+    has several, both are by Student's t with families - 1 degrees of freedom, and the standard error of artanh rho is
+    that of the jackknife which leaves out whole families, or that of independent pairs if it is larger.
+
+    Source: Phipson and Smyth (2010), "Permutation p-values should never be zero", equation 2; Kendall and Stuart
+    (1973), "The Advanced Theory of Statistics", equation 31.19; Bonett and Wright (2000), "Sample Size Requirements for
+    Estimating Pearson, Kendall and Spearman Correlations"; Efron and Tibshirani (1993), "An Introduction to the
+    Bootstrap", section 11.5.
+
+    Args:
+        x: n numbers.
+        y: n numbers, of the same backbones.
+        families: Of which family each backbone is; each of its own by default.
     """
     if len(x) < FEWEST:
         return None
     first, second = standardised_ranks(x), standardised_ranks(y)
     if not first.any() or not second.any():
         return None
-    rho = min(max(float(first @ second), -1.0), 1.0)
-    return Correlation(rho, _p_of(rho, first, second), len(x))
+    rho = _rho(first, second)
+    of = np.unique(np.arange(len(x)).astype(str) if families is None else list(families), return_inverse=True)[1]
+    error = math.sqrt((1 + rho**2 / 2) / (len(x) - 3))
+    count = int(of.max()) + 1
+    if count == len(x):
+        interval = _about(rho, len(x), NORMAL_QUANTILE * error)
+        return Correlation(rho, _p_of(rho, first, second), len(x), False, interval, count)
+    if count < FEWEST_FAMILIES:
+        return Correlation(rho, 1.0, len(x), False, None, count)
+    error = max(error, _error_by_families(np.asarray(x), np.asarray(y), of))
+    p = float(2 * stdtr(count - 1, -abs(_z(rho, len(x))) / error))
+    return Correlation(rho, p, len(x), False, _about(rho, len(x), float(stdtrit(count - 1, 0.975)) * error), count)
+
+
+def _error_by_families(x: Array, y: Array, of: NDArray[np.intp]) -> float:
+    """Return the standard error of artanh rho by the jackknife which leaves out one family at a time."""
+    kept = [of != family for family in np.unique(of)]
+    parts = np.array([_z(_rho(standardised_ranks(x[some]), standardised_ranks(y[some])), some.sum()) for some in kept])
+    return math.sqrt((len(kept) - 1) * float(parts.var()))
+
+
+def _rho(first: Array, second: Array) -> float:
+    return min(max(float(first @ second), -1.0), 1.0)
+
+
+def _z(rho: float, count: int) -> float:
+    """Return artanh rho, of rhos of 1 that of half a step from it: two neighbours that change places are one."""
+    most = 1 - 6 / (count * (count**2 - 1))
+    return math.atanh(min(max(rho, -most), most))
+
+
+def _about(rho: float, count: int, half_width: float) -> Interval:
+    z = _z(rho, count)
+    low, high = math.tanh(z - half_width), math.tanh(z + half_width)
+    return Interval(min(low, rho), max(high, rho))
 
 
 def _p_of(rho: float, first: Array, second: Array) -> float:
@@ -122,7 +183,7 @@ def associations(results: Results) -> Associations | None:
     """Return how each invariance goes with each score; None where fewer than ``FEWEST`` backbones have both."""
     invariance, scores = invariance_grid(results, comparable_similarity(results.rows)), transfer_grid(results)
     entries = {
-        task: {change: _between(invariance, change, scores, task) for change in invariance.columns}
+        task: {change: _between(results, (invariance, change), (scores, task)) for change in invariance.columns}
         for task in scores.columns
     }
     if not any(one for of_task in entries.values() for one in of_task.values()):
@@ -135,8 +196,10 @@ def clouds(results: Results) -> list[Cloud]:
     invariance, scores = invariance_grid(results, comparable_similarity(results.rows)), transfer_grid(results)
     found = [
         _cloud(
-            results, f"{task.title}, {kind}", (invariance, change, f"invariance to {kind} changes"),
-            (scores, task, task.note)
+            results,
+            f"{task.title}, {kind}",
+            (invariance, change, f"invariance to {kind} changes"),
+            (scores, task, task.note),
         )
         for task in scores.columns
         for kind, change in _summaries(invariance).items()
@@ -170,17 +233,22 @@ _Side = tuple[Grid, Column, str]
 
 def _cloud(results: Results, title: str, across: _Side, up: _Side) -> Cloud | None:
     labels, x, y = _pairs(*across[:2], *up[:2])
-    correlation = spearman(x, y)
+    groups = _groups(results, labels)
+    correlation = spearman(x, y, groups)
     if correlation is None:
         return None
+    return Cloud(title, across[2], up[2], tuple(labels), tuple(groups), tuple(x), tuple(y), correlation)
+
+
+def _between(results: Results, across: tuple[Grid, Column], up: tuple[Grid, Column]) -> Correlation | None:
+    labels, x, y = _pairs(*across, *up)
+    return spearman(x, y, _groups(results, labels))
+
+
+def _groups(results: Results, labels: Sequence[str]) -> list[str]:
+    """Return what each backbone is a seed of; its own label, where it is none."""
     of = {row.label: group.label for group in folded(results.rows) for row in group.rows}
-    groups = tuple(of[label] for label in labels)
-    return Cloud(title, across[2], up[2], tuple(labels), groups, tuple(x), tuple(y), correlation)
-
-
-def _between(grid: Grid, x: Column, other: Grid, y: Column) -> Correlation | None:
-    _, first, second = _pairs(grid, x, other, y)
-    return spearman(first, second)
+    return [of[label] for label in labels]
 
 
 def _pairs(grid: Grid, x: Column, other: Grid, y: Column) -> tuple[list[str], list[float], list[float]]:
@@ -196,11 +264,10 @@ def _pairs(grid: Grid, x: Column, other: Grid, y: Column) -> tuple[list[str], li
 def _corrected(
     entries: Mapping[Column, Mapping[Column, Correlation | None]],
 ) -> dict[Column, dict[Column, Correlation | None]]:
-    """Say which hold at 5 % after Holm's correction (1979): the smallest p times m, the next times m - 1, and so on."""
-    ordered = sorted(one.p for of_task in entries.values() for one in of_task.values() if one)
-    failing = [p for rank, p in enumerate(ordered) if p * (len(ordered) - rank) > _ALPHA]
-    limit = failing[0] if failing else np.inf
-    return {
-        task: {change: one and one._replace(is_sure=bool(one.p < limit)) for change, one in of_task.items()}
-        for task, of_task in entries.items()
-    }
+    """Say which hold at 5 % after Holm's correction for all of the table."""
+    known = [(task, change, one) for task, of_task in entries.items() for change, one in of_task.items() if one]
+    adjusted = holm([one.p for *_, one in known], len(known))
+    found: dict[Column, dict[Column, Correlation | None]] = {task: dict(of_task) for task, of_task in entries.items()}
+    for (task, change, one), p in zip(known, adjusted, strict=True):
+        found[task][change] = one._replace(is_sure=p <= LEVEL)
+    return found

@@ -14,11 +14,11 @@ from solo_invariance.report.leaders import MOST_IN_FULL, leaders
 FEWEST_FOLDED = 6
 """Of fewer rows, each is shown by itself; of as many, rank correlations are shown, for which seeds are no backbones."""
 
-_SEED = re.compile(r"[\s_,/(-]*(?<![a-z])seed[\s_=-]*\d+(?![a-z0-9])\)?", re.IGNORECASE)
+_SEED = re.compile(r"[\s_,/(-]*(?<![a-z])seeds?[\s_=-]*\d+(?:-\d+)*(?![a-z0-9])\)?", re.IGNORECASE)
 
 
 class Group(NamedTuple):
-    """The backbones that differ in nothing but their seed, as far as their labels say."""
+    """The backbones that differ in nothing but their seed, as far as their labels and their runs' arguments say."""
 
     label: str
     rows: tuple[Row, ...]
@@ -41,12 +41,35 @@ def groups_of(rows: Sequence[Row]) -> list[Group]:
     """Return the rows in groups of one label, in which seeds do not count, in the order of their first rows.
 
     Runs of several seeds have one label, to which the report adds their directories, or labels with a part such as
-    ``seed3`` or ``seed=3``.
+    ``seed3`` or ``seed=3``. Backbones with labels of their own are a group where results say that they are of one
+    family, one architecture and width, and of different seeds.
     """
     found: dict[str, list[Row]] = {}
     for row in rows:
         found.setdefault(_SEED.sub("", row.files[0].label) or row.label, []).append(row)
-    return [Group(label if len(group) > 1 else group[0].label, tuple(group)) for label, group in found.items()]
+    alike = _by_arguments([group[0] for group in found.values() if len(group) == 1])
+    members = {row.label: (family, group) for family, group in alike.items() if family not in found for row in group}
+    together: dict[str, list[Row]] = {}
+    for label, group in found.items():
+        if len(group) == 1:
+            label, group = members.get(group[0].label, (group[0].label, group))
+        together.setdefault(label, group)
+    return [Group(label, tuple(group)) for label, group in together.items()]
+
+
+def _by_arguments(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return rows by the family that their runs' arguments name, where all of it are one network with several seeds."""
+    families: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.backbone.family is not None and row.backbone.seed is not None:
+            families.setdefault(row.backbone.family, []).append(row)
+    return {
+        family: of_family
+        for family, of_family in families.items()
+        if len({row.backbone.seed for row in of_family}) == len(of_family) > 1
+        and len({(row.role, row.backbone.name, row.backbone.num_features, row.backbone.layer) for row in of_family})
+        == 1
+    }
 
 
 def folded(rows: Sequence[Row]) -> list[Group]:

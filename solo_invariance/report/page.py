@@ -8,7 +8,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
@@ -44,11 +44,15 @@ from solo_invariance.report.marks import SYMBOLS, WORDS
 from solo_invariance.report.metrics import LEGEND_WIDTH, Scale, panels
 from solo_invariance.report.notes import notes
 from solo_invariance.report.numbers import all_numbers
-from solo_invariance.report.provenance import sources
+from solo_invariance.report.provenance import address, sources
 from solo_invariance.report.styles import FONTS, figure_style
 from solo_invariance.results.files import write_bytes
+from solo_invariance.results.study import StudyResult
 
 PAGE_NAME = "report.html"
+STUDY_PAGE = "study.html"
+"""What a study's own page is called."""
+
 MOST_UNFOLDED = 100
 """So many backbones can be unfolded under each metric; of more, under the first alone, as bare numbers."""
 
@@ -140,11 +144,26 @@ def render_page(results: Results, directory: Path, made: Made | None = None) -> 
         differences=difference_tables(results),
         known=known_comparisons(results),
         notes=notes(results),
-        studies=[(study, verdicts.findings(study), effects.scales_of(study)) for study in results.studies],
+        studies=[_study(study, directory) for study in results.studies],
         health=health_grid(results),
         **_invariance(results, groups, rows),
         **_transfer(results, groups),
     )
+
+
+class _Study(NamedTuple):
+    """A study, its claims by finding, the axes of their effects, and where its own page is, if it is beside it."""
+
+    result: StudyResult
+    findings: Sequence[verdicts.Finding]
+    scales: Mapping[str, effects.Scale]
+    href: str
+
+
+def _study(study: StudyResult, directory: Path) -> _Study:
+    page = study.file.with_name(STUDY_PAGE)
+    href = address(page, directory) if page.is_file() else ""
+    return _Study(study, verdicts.findings(study), effects.scales_of(study), href)
 
 
 def _invariance(results: Results, groups: Sequence[Group], rows: tuple[Row, ...]) -> dict[str, Any]:
@@ -229,12 +248,14 @@ def page_environment(*folders: Path) -> Environment:
         most_metrics=MOST_METRICS,
         most_unfolded=MOST_UNFOLDED,
         said_of=scatter.said_of,
+        ends=scatter.ends,
         spread=grouping.spread,
         whisker=lambda of, estimate: svg.markup(whiskers.draw(of, estimate)),
         whisker_axis=lambda of: svg.markup(whiskers.draw_axis(of)),
         rows_of=_rows_of,
         verdict_signs=verdicts.VERDICTS,
         verdict_rule=verdicts.RULE,
+        verdict_sentence=verdicts.sentence,
         comparison=verdicts.comparison,
         signed_effect=verdicts.signed,
         bounds=verdicts.bounds,

@@ -31,9 +31,18 @@ def sources(row: Row, directory: Path) -> list[Source]:
 
 
 def _source(result: Result, directory: Path) -> Source:
-    path = Path(os.path.relpath(result.file.resolve(), directory.resolve())).as_posix()
     config = json.dumps(result.config, indent=2, ensure_ascii=False)
-    return Source(*_describe(result), path, quote(os.fsencode(path)), config, result)
+    path = _relative(result.file, directory)
+    return Source(*_describe(result), path, address(result.file, directory), config, result)
+
+
+def address(file: Path, directory: Path) -> str:
+    """Return the address of a file as a page has it that lies in a directory."""
+    return quote(os.fsencode(_relative(file, directory)))
+
+
+def _relative(file: Path, directory: Path) -> str:
+    return Path(os.path.relpath(file.resolve(), directory.resolve())).as_posix()
 
 
 def _describe(result: Result) -> tuple[str, str, str]:

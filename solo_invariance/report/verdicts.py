@@ -28,10 +28,10 @@ FINDINGS: Mapping[str, str] = {
 """What a finding says, by the number that claims have; others are known by their number alone."""
 
 RULE = (
-    "A claim holds where its interval over seeds lies above 0, and does not hold where it lies below the smallest effect "
-    "that would matter; else it is undecided, as everything is of one seed. These intervals are wide enough for all "
-    "claims at once (Holm); the printed one is of 95 % by itself. Seeds are the unit: effects are paired by seed, by "
-    "Student’s t. The second line has the same seeds on other test images."
+    "A claim holds where its interval over seeds lies above 0, and does not hold where it lies below the smallest "
+    "effect that would matter; else it is undecided, as everything is of one seed. These intervals are wide enough for "
+    "all claims at once (Holm); the printed one is of 95 % by itself. Seeds are the unit: effects are paired by seed, "
+    "with Student's distribution. The second line has the same seeds on other test images."
 )
 """How verdicts are given."""
 
@@ -114,7 +114,7 @@ def _together(quantities: Sequence[str]) -> str:
 
 def unit_shown(unit: str) -> str:
     """Return what a unit is called: ``r2`` is R², and ranks are better ones."""
-    return {"rho": "ρ", "ranks": "ranks better", **METRICS}.get(unit, unit)
+    return {"rho": "\N{GREEK SMALL LETTER RHO}", "ranks": "ranks better", **METRICS}.get(unit, unit)
 
 
 def enumerated(names: Sequence[str]) -> str:

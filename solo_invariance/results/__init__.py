@@ -6,6 +6,7 @@ result = InvarianceResult.read("out/invariance.json")
 result.transforms["rotation"].similarity.mean
 """
 
+from solo_invariance.results.advice import AdviseResult, FamilyAdvice, TransformAdvice
 from solo_invariance.results.comparison import Difference, InvarianceComparison, TransferComparison
 from solo_invariance.results.estimate import Estimate
 from solo_invariance.results.fusion import FusionResult, FusionStep
@@ -16,10 +17,12 @@ from solo_invariance.results.study import JudgedClaim, StudyResult
 from solo_invariance.results.transfer import TransferResult
 
 __all__ = [
+    "AdviseResult",
     "AnyResult",
     "BackboneRecord",
     "Difference",
     "Estimate",
+    "FamilyAdvice",
     "FusionResult",
     "FusionStep",
     "InvarianceComparison",
@@ -30,6 +33,7 @@ __all__ = [
     "StudyResult",
     "TransferComparison",
     "TransferResult",
+    "TransformAdvice",
     "TransformResult",
     "ViewResult",
     "read_result",

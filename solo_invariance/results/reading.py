@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from solo_invariance.results.advice import AdviseResult
 from solo_invariance.results.comparison import InvarianceComparison, TransferComparison
 from solo_invariance.results.document import require_kind
 from solo_invariance.results.files import read_json
@@ -10,7 +11,15 @@ from solo_invariance.results.invariance import InvarianceResult
 from solo_invariance.results.study import StudyResult
 from solo_invariance.results.transfer import TransferResult
 
-AnyResult = InvarianceResult | TransferResult | InvarianceComparison | TransferComparison | FusionResult | StudyResult
+AnyResult = (
+    InvarianceResult
+    | TransferResult
+    | InvarianceComparison
+    | TransferComparison
+    | FusionResult
+    | StudyResult
+    | AdviseResult
+)
 
 _KINDS: tuple[type[AnyResult], ...] = (
     InvarianceResult,
@@ -19,6 +28,7 @@ _KINDS: tuple[type[AnyResult], ...] = (
     TransferComparison,
     FusionResult,
     StudyResult,
+    AdviseResult,
 )
 
 

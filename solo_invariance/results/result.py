@@ -18,6 +18,8 @@ class BackboneRecord(Record):
         revision: The commit of a hub's that the file is of, where it is known.
         key: Where in the file the weights are, where not all of it is weights.
         remarks: Sentences on what was decided about the file that could have been decided otherwise, and how.
+        family: Of the augmentations that the weights were trained with, where the run's ``args.json`` names it.
+        seed: That they were trained by, where that says it.
         num_features: D, the width of the features.
         pool: What the features are of a vision transformer's tokens: ``cls``, ``mean``, ``both`` or a word of timm's.
         tokens: Which of them a mean is of, where that was chosen.
@@ -33,6 +35,8 @@ class BackboneRecord(Record):
     sha256: Text | None = None
     revision: Text | None = None
     key: Text | None = None
+    family: Text | None = None
+    seed: Whole | None = None
     remarks: tuple[Text, ...] = ()
     input: Mapping[str, Any] | None = None
     num_features: Whole

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
-from scipy.stats import rankdata
+from collections.abc import Iterator
 
 from solo_invariance.config.claims import members_of
 from solo_invariance.results.study import StudyResult
-from solo_invariance.study.table import Instance
-
-Seeds = tuple[int, ...]
+from solo_invariance.study.by_seed import BySeed, Seeds
+from solo_invariance.study.table import Instance, Table
 
 
 class Numbers:
@@ -43,7 +41,9 @@ class Numbers:
     def values(self, arm: str, name: str) -> dict[Seeds, float]:
         """Return the number of each backbone of an arm, of a kind of quantities their mean, by its seeds."""
         numbers = self._study.numbers.get(arm, {})
-        members = [{one.seeds: one.value for one in numbers.get(member, ())} for member in members_of(name, self._kinds)]
+        members = [
+            {one.seeds: one.value for one in numbers.get(member, ())} for member in members_of(name, self._kinds)
+        ]
         shared = [seeds for seeds in (members[0] if members else {}) if all(seeds in one for one in members)]
         return {seeds: statistics.fmean(one[seeds] for one in members) for seeds in shared}
 
@@ -66,22 +66,17 @@ class Numbers:
                 yield Instance(arm, seeds), (first[seeds], second[seeds])
 
     def mean_ranks(self, of: str) -> dict[str, dict[int, float]]:
-        """Return the mean rank of each arm over the tasks ``of/...``, by seed: 1 is the best.
+        """Return the mean rank of each arm over the tasks ``of/...``, by seed; 1 is the best, and equals share it.
 
-        Arms are ranked among all that are of one seed and have all tasks by that seed: trained ones, wide ones and
-        fusions. Equal scores share their ranks.
+        Trained arms, wide ones and fusions are ranked among those that have all seeds of an arm.
         """
-        tasks, arms = self.beginning(of), self.arms("trained", "wide", "fusion")
-        found: dict[str, dict[int, float]] = {arm: {} for arm in arms}
-        for seed in self._study.seeds if tasks else ():
-            scores = {arm: [self.values(arm, task).get((seed,)) for task in tasks] for arm in arms}
-            known = {arm: [one for one in row if one is not None] for arm, row in scores.items() if None not in row}
-            for arm, rank in zip(known, _ranks(list(known.values())), strict=True):
-                found[arm][seed] = rank
-        return {arm: ranks for arm, ranks in found.items() if ranks}
-
-
-def _ranks(scores: Sequence[Sequence[float]]) -> list[float]:
-    """Return the mean rank of each row over the columns; the largest is the first."""
-    columns = [rankdata([-row[column] for row in scores]) for column in range(len(scores[0]) if scores else 0)]
-    return [statistics.fmean(float(ranks[index]) for ranks in columns) for index in range(len(scores))]
+        name, tasks = f"rank/{of}", self.beginning(of)
+        if not tasks:
+            return {}
+        by_seed = BySeed(Table.of(self._study))
+        found = {}
+        for arm in self.arms("trained", "wide", "fusion"):
+            if seeds := tuple(sorted(by_seed.seeds(arm, tasks))):
+                ranks = by_seed.of(arm, (name,), seeds)
+                found[arm] = {seed: -float(rank[0]) for (seed,), rank in ranks.items()}
+        return found

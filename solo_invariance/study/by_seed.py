@@ -44,13 +44,15 @@ class BySeed:
         """Return what quantities are measured in."""
         if {*names} <= {*RANKS}:
             return "ranks"
-        return ", ".join(dict.fromkeys(self._table.units.get(one, "units") for one in self.quantities(names)))
+        return (
+            ", ".join(dict.fromkeys(self._table.units.get(one, "units") for one in self.quantities(names))) or "units"
+        )
 
     def num_images(self, names: Iterable[str]) -> int:
         """Return on how many test images, at least, quantities are measured."""
         return min(self._table.num_images.get(one, 1) for one in self.quantities(names))
 
-    def seeds(self, arm: str, names: Iterable[str]) -> frozenset[int]:
+    def seeds(self, arm: str, names: Sequence[str]) -> frozenset[int]:
         """Return the seeds of the instances of an arm that have all of some quantities."""
         return frozenset(seed for instance in self._measured(arm, names) for seed in instance)
 
@@ -83,16 +85,18 @@ class BySeed:
         counts = [one for one in members if self._table.units.get(one, "").endswith("accuracy")]
         return sum(1 / 6 / self.num_images([one]) ** 2 for one in counts) / len(members) ** 2
 
-    def _measured(self, arm: str, names: Iterable[str]) -> dict[Seeds, int]:
+    def _measured(self, arm: str, names: Sequence[str]) -> dict[Seeds, int]:
         """Return the rows of the instances of an arm that have all of some quantities."""
         columns = [self._columns[one] for one in self.quantities(names)]
-        instances = self._rows.get(arm, {})
-        return {one: row for one, row in instances.items() if np.isfinite(self._numbers[0, row, columns]).all()}
+        instances = self._rows.get(arm, {}) if all(self.quantities([name]) for name in names) else {}
+        whole = np.isfinite(self._numbers[0][:, columns]).all(axis=1)
+        return {one: row for one, row in instances.items() if whole[row]}
 
     def _means(self, arm: str, name: str, seeds: Seeds) -> dict[Seeds, Array]:
         columns = [self._columns[one] for one in self.quantities([name])]
         within = {one: row for one, row in self._measured(arm, [name]).items() if {*one} <= {*seeds}}
-        return {instance: self._numbers[:, row, columns].mean(axis=1) for instance, row in within.items()}
+        means = self._numbers[:, [*within.values()]][:, :, columns].mean(axis=2)
+        return {instance: means[:, place] for place, instance in enumerate(within)}
 
     def _ranks(self, arm: str, name: str, seeds: Seeds) -> dict[Seeds, Array]:
         """Return the negative mean rank over tasks among the arms of each seed; equal ones share the mean rank."""
@@ -109,8 +113,9 @@ class BySeed:
 
 def mean_within(instances: Mapping[Seeds, Array], seeds: Iterable[int]) -> Array | None:
     """Return the mean over instances that are of some seeds and of no others, (R,); None where there are none."""
-    within = [values for instance, values in instances.items() if {*instance} <= {*seeds}]
-    return np.mean(within, axis=0) if within else None
+    some = {*seeds}
+    within = [values for instance, values in instances.items() if some.issuperset(instance)]
+    return sum(within[1:], within[0]) / len(within) if within else None
 
 
 def best_within(candidates: Sequence[Mapping[Seeds, Array]], seeds: Seeds) -> Array | None:

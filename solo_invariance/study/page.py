@@ -1,4 +1,4 @@
-"""The page of a study: its verdicts, and what each of them is made of, in one HTML file that needs nothing but itself."""
+"""The page of a study: its verdicts and what each is made of, in one HTML file that needs nothing but itself."""
 
 from __future__ import annotations
 
@@ -14,19 +14,17 @@ from typing import NamedTuple
 from markupsafe import Markup
 
 from solo_invariance.report.association import Cloud, Correlation, spearman
-from solo_invariance.report.drawing import colours, curves, effects, scatter, strips, svg
 from solo_invariance.report.columns import readable
+from solo_invariance.report.drawing import colours, curves, effects, scatter, strips, svg
 from solo_invariance.report.drawing.axis import Axis, round_domain
 from solo_invariance.report.grids import number
 from solo_invariance.report.groups import Spread, spread_of
 from solo_invariance.report.page import page_environment
 from solo_invariance.report.styles import figure_style
-from solo_invariance.report.verdicts import Finding, enumerated, findings, named, sentence, unit_shown
+from solo_invariance.report.verdicts import Finding, enumerated, findings, named, unit_shown
 from solo_invariance.results.files import write_bytes
 from solo_invariance.results.study import JudgedClaim, StudyResult
 from solo_invariance.study.arms import Numbers
-
-PAGE_NAME = "study.html"
 
 _ALONE = ("trained", "wide", "untrained")
 _SEVERAL = ("fusion", "ensemble")
@@ -111,7 +109,6 @@ def render_study(result: StudyResult, report: str | None = None) -> str:
         css=Markup(css),
         css_sha256=base64.b64encode(hashlib.sha256(css.encode()).digest()).decode(),
         study=result,
-        sentence=sentence(result),
         findings=findings(result),
         facts=list(_facts(result)),
         report=report,
@@ -174,9 +171,13 @@ def _styles(result: StudyResult) -> dict[str, curves.Style]:
     styles = {name: curves.Style(*curves.line_style(index), None) for index, name in enumerate(own)}
     for index, (name, arm) in enumerate(result.arms.items()):
         if name not in styles:
-            like = next((one for one in own if one in arm.members or arm.family in (result.arms[one].family, one)), None)
+            like = next(
+                (one for one in own if one in arm.members or arm.family in (result.arms[one].family, one)), None
+            )
             style = styles[like] if like else curves.Style(*curves.line_style(index), None)
-            styles[name] = style if arm.role == "ensemble" else style._replace(dash=(style.dash + 2) % curves.NUM_DASHES)
+            styles[name] = (
+                style if arm.role == "ensemble" else style._replace(dash=(style.dash + 2) % curves.NUM_DASHES)
+            )
     return {name: styles[name] for name in result.arms}
 
 
@@ -290,7 +291,7 @@ def _scatters(
 def _cloud(numbers: Numbers, arms: Sequence[str], across: str, up: str) -> Cloud | None:
     """Two quantities of all backbones of some arms, None where too few have both."""
     pairs = [(value, *both) for arm in arms for value, both in numbers.pairs(arm, across, up)]
-    correlation = spearman([x for _, x, _ in pairs], [y for _, _, y in pairs])
+    correlation = spearman([x for _, x, _ in pairs], [y for _, _, y in pairs], [value.arm for value, _, _ in pairs])
     if correlation is None:
         return None
     return Cloud(

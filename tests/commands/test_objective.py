@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from solo_invariance.commands.outcome import Outcome, deliver, recorded_to
 from solo_invariance.commands.sweep_table import best_of
 from solo_invariance.config.measure import ALWAYS_MEASURED, OF_FEATURES
 from solo_invariance.config.objective import EVERYWHERE, ObjectiveError, require_objective, values_of
@@ -235,6 +236,13 @@ def test_the_score_of_a_fusion_is_of_what_was_added() -> None:
     assert FusionResult.from_content(about | {"steps": steps}).best_score == 0.6
     assert FusionResult.from_content(about | {"score": 0.7}).best_score == 0.7
     assert FusionResult.from_content(about).best_score is None
+
+
+def test_numbers_that_are_none_are_not_recorded(tmp_path: Path) -> None:
+    """A run may log any; JSON has no infinity."""
+    with recorded_to(tmp_path / "0.json"):
+        deliver(Outcome("run", {}, [], {"loss": 1.5, "health/alpha_req": float("inf"), "similarity": float("nan")}))
+    assert json.loads((tmp_path / "0.json").read_text())["numbers"] == {"loss": 1.5}
 
 
 def test_a_log_gives_the_mean_over_the_last_epoch_that_has_a_column(tmp_path: Path) -> None:

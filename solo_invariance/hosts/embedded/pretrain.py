@@ -20,6 +20,7 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig, OmegaConf
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from torchvision import datasets
@@ -30,7 +31,9 @@ from solo_invariance.config.composed import compose_command, plain
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.config.task_entries import watch_transfer_from
 from solo_invariance.config.watch_transfer import WATCH_TRANSFER
+from solo_invariance.data.cifar10 import read_cifar10
 from solo_invariance.data.class_folders import read_class_folders
+from solo_invariance.data.images import ImageFiles
 from solo_invariance.data.listing import contents_of_folder, list_images, require_directory
 from solo_invariance.data.parts import parts_of
 from solo_invariance.errors import UserError, none_of, reason_of
@@ -366,6 +369,25 @@ class FolderImages(Dataset[tuple[Any, int]]):
         return self.loader(str(self.paths[index])), self.labels[index]
 
 
+class Pictures(Dataset[tuple[Any, int]]):
+    """Images in memory with labels.
+
+    Args:
+        pixels: uint8 (N, 3, H, W).
+        labels: Theirs.
+    """
+
+    def __init__(self, pixels: Tensor, labels: Sequence[int]) -> None:
+        self.pixels = pixels
+        self.labels = labels
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        return Image.fromarray(self.pixels[index].permute(1, 2, 0).numpy()), self.labels[index]
+
+
 class HostCheckpoints(Callback):
     """Write checkpoints where and as solo-learn writes them: ``DIR/METHOD/VERSION/NAME-VERSION-ep=E.ckpt``, args.json.
 
@@ -530,9 +552,22 @@ def _source(cfg: DictConfig, canvas: Canvas) -> Dataset[tuple[Any, int]]:
         return scenes
     if name == "custom":
         return FolderImages.of(Path(path), canvas.load, labelled=not cfg.data.no_labels)
-    if name in ("cifar10", "cifar100"):
-        return _torchvision(getattr(datasets, name.upper()), path, train=True)
+    if name == "cifar10":
+        return _cifar10(Path(path), canvas)
+    if name == "cifar100":
+        return _torchvision(datasets.CIFAR100, path, train=True)
     return _torchvision(datasets.STL10, path, split="train+unlabeled")
+
+
+def _cifar10(root: Path, canvas: Canvas) -> Dataset[tuple[Any, int]]:
+    try:
+        found = read_cifar10(root, "train")
+    except UserError as error:
+        raise UserError(f"data.train_path={error}") from error
+    labels = found.classes.tolist()
+    if isinstance(found.images, ImageFiles):
+        return FolderImages(found.images.paths, labels, canvas.load)
+    return Pictures(found.images.images, labels)
 
 
 def _torchvision(

@@ -75,7 +75,7 @@ class Line(NamedTuple):
 class Style(NamedTuple):
     """How the lines of one backbone look: a colour, a dash and a marker, each of which says the same.
 
-    ``dash`` is the number of the dash and of the marker; ``switch`` is the number of what hides them, if something does.
+    ``dash`` is the number of the dash and of the marker; ``switch`` that of what hides them, if something does.
     """
 
     colour: int

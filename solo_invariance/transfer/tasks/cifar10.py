@@ -3,15 +3,13 @@
 from dataclasses import dataclass
 from functools import partial
 
-import torch
 from torchvision import datasets
 
-from solo_invariance.data.images import TensorImages
-from solo_invariance.transfer.tasks.requirements import check_options, open_torchvision
+from solo_invariance.data.cifar10 import LAYOUT, LabelledImages, read_cifar10
+from solo_invariance.errors import UserError
+from solo_invariance.transfer.tasks.requirements import check_options, open_torchvision, require_folder
 from solo_invariance.transfer.tasks.splits import draw
 from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings
-
-_LAYOUT = "cifar-10-batches-py/{data_batch_1, ..., data_batch_5, test_batch, batches.meta}, the Python version"
 
 
 @dataclass(frozen=True)
@@ -23,20 +21,28 @@ class Cifar10(Task):
     may_overlap = True
 
     def load(self, settings: TaskSettings) -> tuple[Split, Split]:
-        """Return the splits; ``settings.path`` is the folder that holds ``cifar-10-batches-py``.
+        """Return the splits.
+
+        ``settings.path`` is the folder that holds ``cifar-10-batches-py`` or ``cifar-10-batches-bin``, or pictures, in
+        ``train/CLASS`` and ``test/CLASS``.
 
         Raises:
             UserError: The dataset is not there or is corrupted.
         """
         check_options(settings)
-        train, test = self._split(settings, train=True), self._split(settings, train=False)
+        root = require_folder(settings, LAYOUT)
+        if settings.download:
+            open_torchvision(partial(datasets.CIFAR10), settings, LAYOUT)
+        try:
+            train, test = _split(read_cifar10(root, "train")), _split(read_cifar10(root, "test"))
+        except UserError as error:
+            hint = "" if settings.download else "; task.download=true fetches it"
+            raise UserError(f"task.path={error}{hint}") from error
         return draw(train, "num_train", settings), draw(test, "num_test", settings)
 
-    def _split(self, settings: TaskSettings, train: bool) -> Split:
-        dataset = open_torchvision(partial(datasets.CIFAR10, train=train), settings, _LAYOUT)
-        images = torch.from_numpy(dataset.data).permute(0, 3, 1, 2)
-        name = f"CIFAR-10 {'training' if train else 'test'} image"
-        return Split(TensorImages(images, name=name), torch.tensor(dataset.targets))
+
+def _split(found: LabelledImages) -> Split:
+    return Split(found.images, found.classes)
 
 
 cifar10 = Cifar10()

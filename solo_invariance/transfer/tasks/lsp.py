@@ -1,7 +1,8 @@
 """Leeds Sports Pose (Johnson and Everingham 2010): people with 14 joints."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -16,13 +17,23 @@ from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings
 
 _LAYOUT = "images/*.jpg and joints.mat"
 _SOURCE = "http://sam.johnson.io/research/lsp.html"
-_NUM_JOINTS = 14
+JOINTS = (
+    *("right_ankle", "right_knee", "right_hip", "left_hip", "left_knee", "left_ankle", "right_wrist", "right_elbow"),
+    *("right_shoulder", "left_shoulder", "left_elbow", "left_wrist", "neck", "head_top"),
+)
+"""In the dataset's order."""
+
+_NUM_JOINTS = len(JOINTS)
 _TRAIN_SHARE = 0.6
 
 
 @dataclass(frozen=True)
 class LeedsSportsPose(Task):
     """14 joints of a person, in the square in the middle of the image; those that are hidden count too.
+
+    The extended training set (Johnson and Everingham 2011), whose ``joints.mat`` has the axes in another order, or a part
+    of it, is read, too. There a joint is labelled only where it can be seen: images that lack one are left out.
+    ``settings.options`` has ``joints``, names of some of them, so that fewer images are.
 
     The dataset comes without a split here: 0.6 of the images, drawn with ``settings.seed``, are for training; in
     ``protocol=paper``, with seed 0 whatever the settings say: the official code's draw. Joints are taken to count
@@ -37,40 +48,69 @@ class LeedsSportsPose(Task):
         """Return the splits; ``settings.path`` is the folder that holds ``images`` and ``joints.mat``.
 
         Raises:
-            UserError: The dataset is not there, or the joints are broken or not as many as the images.
+            UserError: The dataset is not there, or the joints are broken or not as many as the images; there is no
+                joint of a name, or hardly an image that has all.
         """
-        check_options(settings)
+        check_options(settings, "joints")
+        chosen = _chosen(settings.options.get("joints"))
         root = require_folder(settings, _LAYOUT)
         paths = sorted((root / "images").glob("[!.]*.jpg"))
         if not paths or not (root / "joints.mat").is_file():
             raise refuse_layout(settings, "no Leeds Sports Pose", _LAYOUT, _SOURCE)
-        joints = _read_joints(root / "joints.mat", len(paths))
+        joints, labelled = _read_joints(root / "joints.mat", len(paths))
+        whole = labelled[:, chosen].all(1)
+        paths, joints = (
+            [path for path, kept in zip(paths, whole.tolist(), strict=True) if kept],
+            joints[whole][:, chosen],
+        )
         seed = protocol_named(settings.protocol).seed_of_draws(settings.seed)
         train, test = shuffle_split(len(paths), _TRAIN_SHARE, seed)
-        return (
+        splits = (
             _split(paths, joints, draw_rows(train, "num_train", settings), settings),
             _split(paths, joints, draw_rows(test, "num_test", settings), settings),
         )
+        if whole.all():
+            return splits
+        origin = f"{len(paths)} of {len(whole)} images, in which all {len(chosen)} joints are labelled"
+        return replace(splits[0], origin=origin), replace(splits[1], origin=origin)
 
 
-def _read_joints(path: Path, num_images: int) -> Tensor:
-    """The joints, (N, 14, 2)."""
+def _chosen(names: Any) -> list[int]:
+    """The places of the joints of some names; of all, where none are given."""
+    if names is None:
+        return [*range(_NUM_JOINTS)]
+    if not isinstance(names, list | tuple) or not names:
+        raise UserError(f"task.options.joints={names!r}: expected a list of joints, such as [neck,head_top]")
+    for name in names:
+        if name not in JOINTS:
+            raise UserError(f"task.options.joints: there is no joint {name!r}; the joints are {', '.join(JOINTS)}")
+        if names.count(name) > 1:
+            raise UserError(f"task.options.joints: {name} is there twice")
+    return [JOINTS.index(name) for name in names]
+
+
+def _read_joints(path: Path, num_images: int) -> tuple[Tensor, Tensor]:
+    """The joints, (N, 14, 2), and whether each is labelled, bool (N, 14)."""
     from scipy.io import loadmat
 
     try:
         joints = torch.from_numpy(loadmat(path)["joints"].astype("float64"))
     except Exception as error:  # a stranger's bytes can make the reader raise anything
         raise UserError(f"{path}: not a readable Matlab file with the array joints") from error
-    if joints.shape != (3, _NUM_JOINTS, num_images):
+    extended = joints.shape == (_NUM_JOINTS, 3, num_images)
+    if not extended and joints.shape != (3, _NUM_JOINTS, num_images):
         raise UserError(
-            f"{path}: joints of shape {tuple(joints.shape)}, expected (3, {_NUM_JOINTS}, {num_images}): x, y and "
-            f"visibility in each of the {num_images} images"
+            f"{path}: joints of shape {tuple(joints.shape)}, expected (3, {_NUM_JOINTS}, {num_images}), or "
+            f"({_NUM_JOINTS}, 3, {num_images}) of the extended set: x, y and visibility in each of the {num_images} images"
         )
+    if extended:
+        joints = joints.permute(1, 0, 2)
     points = joints[:2].permute(2, 1, 0)
     finite = points.isfinite().flatten(1).all(1)
     if not finite.all():
         raise UserError(f"{path}: the joints of image {int((~finite).int().argmax()) + 1} are not finite (NaN or inf)")
-    return points
+    # The set itself says which joints are hidden, and where they are nevertheless; the extended one, which are labelled.
+    return points, joints[2].T != 0 if extended else torch.ones(points.shape[:2], dtype=torch.bool)
 
 
 def _split(paths: list[Path], joints: Tensor, rows: Rows, settings: TaskSettings) -> Split:

@@ -1,7 +1,7 @@
 """Any table of targets of images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import isabs, normpath
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from solo_invariance.transfer.tasks.target_table import (
     TableColumns,
     TargetColumn,
     TargetTable,
+    joined,
     read_table,
 )
 from solo_invariance.transfer.tasks.task import Split, Task, TaskSettings
@@ -46,7 +47,9 @@ class Table(Task):
     test, of each class where there are classes, drawn with ``settings.seed``.
 
     ``settings.options``:
-        ``targets``: The file, as it is or below ``settings.path``. A CSV file's cells are delimited by commas,
+        ``targets``: The file, as it is or below ``settings.path``, or one for each part, ``{train: FILE, test: FILE}``;
+            a file that is called like a part, or is one's, names images in ``settings.path`` or in the folder in it that
+            is called like that part. A CSV file's cells are delimited by commas,
             semicolons, tabs, bars or spaces; where its first line names an image, there is no header. An NPZ file has
             the arrays ``images``, file names or pixels, uint8 (N, H, W, 3), and ``targets``, (N,) or (N, T), or one
             array for each column.
@@ -103,7 +106,7 @@ class Table(Task):
 
 @dataclass(frozen=True)
 class _Options:
-    file: Path
+    files: Mapping[str, Path]
     columns: TableColumns
     kind: KindName | None
     points: bool
@@ -111,15 +114,30 @@ class _Options:
 
 def _read(settings: TaskSettings) -> tuple[_Options, TargetTable]:
     options = _options(settings)
-    images = None if settings.path is None else ImageNames(Path(settings.path))
-    return options, read_table(options.file, options.columns, images)
+    tables = {part: _read_part(file, part, options, settings) for part, file in options.files.items()}
+    return options, joined(tables) if len(tables) > 1 else next(iter(tables.values()))
+
+
+def _read_part(file: Path, part: str, options: _Options, settings: TaskSettings) -> TargetTable:
+    if settings.path is None:
+        return read_table(file, options.columns)
+    names = ImageNames(Path(settings.path), part or file.stem)
+    table = read_table(file, options.columns, names)
+    return (
+        replace(table, images=np.array([names.spelt(name) for name in table.images.tolist()]))
+        if _are_named(table)
+        else table
+    )
+
+
+def _are_named(table: TargetTable) -> bool:
+    return bool(table.images.dtype.kind == "U")
 
 
 def _options(settings: TaskSettings) -> _Options:
     check_options(settings, *_OPTIONS)
     values = settings.options
-    if not isinstance(values.get("targets"), str | Path):
-        raise UserError(f"task.options.targets={values.get('targets')!r}: expected the name of a CSV or NPZ file")
+    files = _files(values.get("targets"), settings)
     kind, points = values.get("kind"), values.get("points", False)
     if kind not in (None, *KINDS):
         raise UserError(f"task.options.kind={kind!r}: expected {', '.join(KINDS)}")
@@ -132,24 +150,43 @@ def _options(settings: TaskSettings) -> _Options:
         kind == "classification",
         _chosen_delimiter(values),
     )
-    return _Options(_find(Path(values["targets"]), settings), columns, kind, points)
+    return _Options(files, columns, kind, points)
+
+
+def _files(given: Any, settings: TaskSettings) -> dict[str, Path]:
+    """The tables by the parts that they are of; no part's where there is one table."""
+    parts = given if isinstance(given, Mapping) else {"": given}
+    roles = [_role(str(part)) for part in parts]
+    wrong = isinstance(given, Mapping) and ("train" not in roles or len(parts) < 2 or {None, "unlabelled"} & {*roles})
+    if wrong or not all(isinstance(file, str | Path) for file in parts.values()):
+        raise UserError(
+            f"task.options.targets={given!r}: expected the name of a CSV or NPZ file, or one for each part, "
+            "{train: FILE, test: FILE}"
+        )
+    return {str(part): _find(Path(file), settings) for part, file in parts.items()}
 
 
 def _name(values: Mapping[str, Any], key: str) -> str | None:
-    value = values.get(key)
+    value = _as_text(values.get(key))
     if value is not None and not (isinstance(value, str) and value):
         raise UserError(f"task.options.{key}={value!r}: expected the name of a column")
     return value
 
 
 def _names(values: Mapping[str, Any], key: str) -> tuple[str, ...] | None:
-    value = values.get(key)
+    value = _as_text(values.get(key))
     names = [value] if isinstance(value, str) else value
     if names is None:
         return None
+    names = [*map(_as_text, names)] if isinstance(names, list | tuple) else names
     if not isinstance(names, list | tuple) or not names or not all(isinstance(name, str) for name in names):
         raise UserError(f"task.options.{key}={value!r}: expected a list of names of columns")
     return tuple(names)
+
+
+def _as_text(value: Any) -> Any:
+    """A column that is called 0 is named by a number in YAML."""
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _chosen_delimiter(values: Mapping[str, Any]) -> str | None:
@@ -181,7 +218,7 @@ def _kind(options: _Options, table: TargetTable) -> KindName:
 
 
 def _images(table: TargetTable, settings: TaskSettings) -> ImageSource:
-    if table.images.dtype.kind != "U":
+    if not _are_named(table):
         return TensorImages(torch.from_numpy(table.images).permute(0, 3, 1, 2), name=f"{table.file} row")
     if settings.path is None:
         raise UserError(f"task.path is not set, expected the folder of the images in {table.file}")

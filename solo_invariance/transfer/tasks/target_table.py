@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from solo_invariance.data.listing import is_image
 from solo_invariance.errors import UserError
 from solo_invariance.results.files import read_arrays
 from solo_invariance.transfer.tasks.delimited import Line, read_lines
@@ -150,6 +151,54 @@ def read_table(file: Path, columns: TableColumns, images: ImageNames | None = No
     return table if columns.targets else _without_row_numbers(table)
 
 
+def joined(tables: Mapping[str, TargetTable]) -> TargetTable:
+    """Return the tables of a dataset's parts as one, whose splits are the parts.
+
+    Args:
+        tables: By the part's name, at least one.
+
+    Raises:
+        UserError: They have other columns, or other things in them.
+    """
+    first, *others = tables.values()
+    for other in others:
+        if list(other.targets) != list(first.targets):
+            raise UserError(
+                f"{other.file}: targets {_shown(other.targets)}, but {first.file} has {_shown(first.targets)}; "
+                "task.options.columns chooses those that both have"
+            )
+    images = [table.images for table in tables.values()]
+    if len({(array.dtype.kind, array.shape[1:]) for array in images}) > 1:
+        raise UserError(f"{others[0].file}: images of another kind or size than in {first.file}")
+    return TargetTable(
+        file=Path(" and ".join(str(table.file) for table in tables.values())),
+        images=np.concatenate(images),
+        targets={name: _one_column(name, [*tables.values()]) for name in first.targets},
+        splits=np.concatenate([np.full(len(table.images), part) for part, table in tables.items()]),
+        rows=[f"{table.file.name} {row}" for table in tables.values() for row in table.rows],
+        remarks=[*dict.fromkeys(remark for table in tables.values() for remark in table.remarks)],
+    )
+
+
+def _one_column(name: str, tables: Sequence[TargetTable]) -> TargetColumn:
+    columns = [table.targets[name] for table in tables]
+    odd = next((table for table in tables if table.targets[name].is_words != columns[0].is_words), None)
+    if odd is not None:
+        kinds = ("words", "numbers") if columns[0].is_words else ("numbers", "words")
+        raise UserError(f"{odd.file}: column {name!r} has {kinds[1]}, but {kinds[0]} in {tables[0].file}")
+    texts = [column.texts for column in columns if column.texts is not None]
+    return TargetColumn(
+        np.concatenate([column.values for column in columns]),
+        np.concatenate(texts) if len(texts) == len(columns) else None,
+        all(column.is_whole for column in columns),
+    )
+
+
+def _shown(names: Iterable[str]) -> str:
+    names = [*names]
+    return ", ".join(names[:_LOOKED_AT]) + (f", ... ({len(names)})" if len(names) > _LOOKED_AT else "")
+
+
 def _without_row_numbers(table: TargetTable) -> TargetTable:
     """Leave out columns that number the rows and have the name of such, and remark on others that do."""
     rows = {name for name, column in table.targets.items() if _is_row_number(name, column)}
@@ -224,13 +273,18 @@ def _image_column(cells: Mapping[str, Sequence[str]], images: ImageNames | None)
         shown = [name for name in cells if cells[name] and all(map(images.file, cells[name][:_LOOKED_AT]))]
         if shown:
             return _named(shown, _IMAGES) or shown[0]
-    named = _named(cells, _IMAGES)
+    named = _named(cells, _IMAGES) or next((name for name, column in cells.items() if _are_files(column)), None)
     if named is not None or images is None:
         return named or next(iter(cells))
     without_ending = _named(cells, _IMAGES_WITHOUT_ENDING)
     if without_ending is not None and all(map(images.by_stem, cells[without_ending][:_LOOKED_AT])):
         return without_ending
     return next((name for name in cells if not _NAMELESS.fullmatch(name)), next(iter(cells)))
+
+
+def _are_files(cells: Sequence[str]) -> bool:
+    """Whether the first cells of a column are the names of image files, wherever these are."""
+    return bool(cells) and all(map(is_image, cells[:_LOOKED_AT]))
 
 
 def _named(header: Iterable[str], names: Sequence[str]) -> str | None:

@@ -35,7 +35,7 @@ def test_images_and_classes_are_those_of_the_files(root: Path) -> None:
     for index in (0, 13):
         assert torch.equal(train.images[20 + index], torch.from_numpy(stored["data"][index]).reshape(3, 32, 32))
     assert torch.equal(train.targets, torch.arange(10).repeat(10))
-    assert test.images.name_of(3) == "CIFAR-10 test image 3"
+    assert test.images.name_of(3) == "CIFAR-10 test_batch image 3"
 
 
 def test_a_draw_has_as_many_of_each_class(root: Path) -> None:

@@ -321,7 +321,9 @@ class _Search:
 
     def _bench(self, change: Change) -> Bench:
         """Return the task with features of images without a change."""
-        train, test = (self._features(change.plain(self.canvases[split]), f"{split} images") for split in ("train", "test"))
+        train, test = (
+            self._features(change.plain(self.canvases[split]), f"{split} images") for split in ("train", "test")
+        )
         targets = self.data.train.targets, self.data.test.targets
         return Bench(Reading.of(self.data.task.kind, self.metric, *targets, self.settings.seed), train, test)
 
@@ -381,7 +383,9 @@ class _Search:
             )
         alone = [name for name, one in trained.items() if not one.counts]
         if alone:
-            remarks.append(f"one backbone of {', '.join(alone)}: its score is shown, and does not count without a second seed")
+            remarks.append(
+                f"one backbone of {', '.join(alone)}: its score is shown, and does not count without a second seed"
+            )
         return remarks
 
 

@@ -72,7 +72,9 @@ def known_in(runs: Sequence[Path | str]) -> list[Known]:
     rows = [row for row in collect_results(runs).rows if row.role == "backbone"]
     metric = _metric_of(rows)
     return [
-        Known(group.label, _config_of(row), _invariances(row, metric)) for group in groups_of(rows) for row in group.rows
+        Known(group.label, _config_of(row), _invariances(row, metric))
+        for group in groups_of(rows)
+        for row in group.rows
     ]
 
 
@@ -89,7 +91,9 @@ def _invariances(row: Row, metric: str) -> dict[str, float]:
 def _config_of(row: Row) -> BackboneConfig:
     content = row.files[0].config.get("backbone")
     if not isinstance(content, Mapping):
-        raise UserError(f"{row.files[0].file}: config.backbone does not say which backbone it is of; name it in backbones")
+        raise UserError(
+            f"{row.files[0].file}: config.backbone does not say which backbone it is of; name it in backbones"
+        )
     from omegaconf import OmegaConf
 
     kept = {key: value for key, value in content.items() if key in BackboneConfig.__dataclass_fields__}

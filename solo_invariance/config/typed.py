@@ -82,7 +82,9 @@ def unknown_key(command: str, key: str) -> str:
     said = f"unknown key {key!r} for {command}"
     last = key.rpartition(".")[2]
     ending = [name for name in _names(command) if name.rpartition(".")[2] == last and _unplussed(name) != key]
-    theirs = [other for other in COMMANDS if other not in (command, *SHORT_FOR) and key in map(_unplussed, _names(other))]
+    theirs = [
+        other for other in COMMANDS if other not in (command, *SHORT_FOR) and key in map(_unplussed, _names(other))
+    ]
     if theirs and ("." in key or not ending):
         listed = " and ".join(filter(None, (", ".join(theirs[:-1]), theirs[-1])))
         said += f"; {key} is a key of {listed}"

@@ -1,11 +1,12 @@
 """What a command has made, for people, for scripts and for the sweep that it is a job of. Imports nothing heavy."""
 
 import json
+import math
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +33,7 @@ class Outcome:
         path: Where it is; None for what was only printed.
         document: All of it, as plain data.
         rows: Of the table of a sweep: texts by heading.
-        numbers: By the names that ``objective`` chooses from.
+        numbers: By the names that ``objective`` chooses from, as far as they are finite.
     """
 
     path: str | None
@@ -79,7 +80,9 @@ def deliver(outcome: Outcome) -> None:
     """Say what a command has made, once all of it is written, as ``--quiet``, ``--json`` or a sweep want it."""
     record = os.environ.get(_RECORD)
     if record is not None:
-        write_record(Path(record), asdict(outcome))
+        # What a run has logged may be of any size, and JSON has no infinity.
+        numbers = {name: value for name, value in outcome.numbers.items() if math.isfinite(value)}
+        write_record(Path(record), asdict(replace(outcome, numbers=numbers)))
     elif output_mode() == "json":
         print_json(outcome.document)
     elif output_mode() == "quiet" and outcome.path is not None:

@@ -193,10 +193,14 @@ def _require_compared(claim: Claim, arms: Mapping[str, Role], where: str) -> Non
             _require_arm(other, {**arms, BEST_SINGLE: "trained"}, f"{where}: against={other}")
         elif "trained" not in {role for arm, role in arms.items() if arm != claim.arm}:
             raise UserError(f"{where}: against={other}: there is no other arm that is trained")
-    ranked = [one for one in claim.of if one in RANKS]
-    for arm in (claim.arm, *claim.against):
-        if ranked and arms.get(arm) == "ensemble":
-            raise UserError(f"{where}: {arm}: {ranked[0]} is among arms of one seed, and this is an ensemble of seeds")
+    for name in claim.of:
+        for arm in (claim.arm, *claim.against):
+            if arms.get(arm) == "ensemble" and name in RANKS:
+                raise UserError(
+                    f"{where}: of={name}: ranks are among arms of one seed, and {arm} is an ensemble of seeds"
+                )
+            if arms.get(arm) == "ensemble" and not name.startswith(tuple(RANKS.values())):
+                raise UserError(f"{where}: of={name}: is not measured of {arm}: ensembles of seeds have scores alone")
 
 
 def _require_correlated(claim: Claim, arms: Mapping[str, Role], where: str) -> None:

@@ -22,6 +22,7 @@ from solo_invariance.config.measure import (
     EMBEDDED_VIEWS,
     KINDS,
     METRICS_EXAMPLE,
+    NOTHING_TO_MEASURE,
     OF_FEATURES,
     TRANSFORMS_EXAMPLE,
     MeasureConfig,
@@ -68,6 +69,9 @@ def _measure(settings: MeasureConfig, plain: Mapping[str, Any]) -> None:
     if settings.data.name is None:
         _require_folders(settings.data.path)
     _require_folders(settings.reference.path)
+    of_features = {*names_chosen("metrics", plain["metrics"], METRICS_EXAMPLE)} - {*ALWAYS_MEASURED}
+    if settings.transforms == [] and (settings.data.name is None or settings.views == []) and not of_features:
+        raise UserError(NOTHING_TO_MEASURE)
     require_objective(settings.objective, *_numbers_of_measuring(settings, plain))
 
 

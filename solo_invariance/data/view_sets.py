@@ -242,6 +242,19 @@ UNPUBLISHED = frozenset({"view_folders"})
 """The names of layouts that are no published set: nothing says what differs between their views."""
 
 
+def kind_of_view_set(name: str) -> Kind:
+    """Return what differs between the views of a set's groups, as it is published.
+
+    Raises:
+        UserError: There is no such set.
+
+    Example:
+        >>> kind_of_view_set("coil100"), kind_of_view_set("realblur")
+        ('spatial', 'appearance')
+    """
+    return _layout_of(name).kind
+
+
 def read_view_set(name: str, root: Path, kind: Kind | None = None, protocol: ProtocolName = "clean") -> ViewSet:
     """Find the groups of views of a real view set; no image is opened.
 

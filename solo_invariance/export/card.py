@@ -1,6 +1,5 @@
 """The card of an exported folder: what the backbone is, where it comes from and how it is used, for readers."""
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,6 @@ from solo_invariance.results.files import as_text
 
 _TASK = "image-feature-extraction"
 _UNKNOWN = "unknown"
-_IS_PATH = re.compile(r"(\.{0,2}|~)/|\w:\\")
 _COLUMNS = ("similarity", "width_matched_similarity", "distance")
 
 
@@ -40,28 +38,16 @@ def card_of(
     backbone = written.backbone
     sections = [
         _front_matter(license, for_timm),
-        f"# {_text(backbone.provenance.label)}",
+        f"# {_text(written.shortened(backbone.provenance.label))}",
         f"Maps images to {backbone.num_features} features. Its weights are frozen; it has no classifier.",
         _table(["", ""], _facts(written)),
         "## Use it",
-        _use(folder, backbone, for_timm),
+        _use(folder, written, for_timm),
         *_results(measured),
         "## License",
         _license(license),
     ]
-    card = str(as_text("\n\n".join(sections))) + "\n"
-    for path in _paths(backbone):  # of whoever exported it: they say nothing to others
-        card = card.replace(path, Path(path).name)
-    return card
-
-
-def _paths(backbone: Backbone) -> list[str]:
-    """Return the paths that are known of a backbone's origin, the longest first."""
-    parts = (backbone, *backbone.members)
-    places = [part for one in parts for part in (one.provenance.checkpoint, one.architecture.name.partition(":")[2])]
-    return sorted({place for place in places if place and os.path.basename(place) and _IS_PATH.match(place)}, key=len)[
-        ::-1
-    ]
+    return str(as_text("\n\n".join(sections))) + "\n"
 
 
 def _front_matter(license: str | None, for_timm: bool) -> str:
@@ -78,11 +64,12 @@ def _facts(written: Written) -> Iterator[tuple[str, str]]:
         fusion = written.content["backbone"]["fusion"]
         yield "fusion", f"{_code(fusion['mode'])} of {len(members)} backbones"
         for number, member in enumerate(members, 1):
-            yield f"member {number}", f"{_text(member.provenance.label)}: {'; '.join(_about(member))}"
+            label = _text(written.shortened(member.provenance.label))
+            yield f"member {number}", f"{label}: {'; '.join(_about(member, written))}"
         if backbone.fitted_on:
             yield "fitted to", f"{len(backbone.fitted_on)} images, whose digests are in `config.json`"
     else:
-        for number, fact in enumerate(_about(backbone)):
+        for number, fact in enumerate(_about(backbone, written)):
             yield "made of" if number == 0 else "", fact
     if list(backbone.layers) != [""]:
         yield "layers", ", ".join(f"{_code(name)} ({width})" for name, width in backbone.layers.items())
@@ -96,16 +83,16 @@ def _facts(written: Written) -> Iterator[tuple[str, str]]:
     yield "parameters", f"{sum(one.numel() for one in backbone.whole_network.parameters()):,}"
     yield _code(WEIGHTS), f"sha256 {_code(written.content['sha256'])}"
     for remark in described["remarks"]:
-        yield "remark", _text(remark)
+        yield "remark", _text(written.shortened(remark))
     yield "written by", f"solo-invariance {written.content['versions']['solo-invariance']}"
 
 
-def _about(backbone: Backbone) -> Iterator[str]:
+def _about(backbone: Backbone, written: Written) -> Iterator[str]:
     """Yield what a backbone is, which is no fused one, and where its weights come from."""
     architecture, origin = backbone.architecture, backbone.provenance
     arguments = _written(architecture.kwargs)
     small = ", with a stem for small images" if architecture.small_stem else ""
-    yield f"{_code(architecture.name)}{f' with {_code(arguments)}' if arguments else ''}{small}"
+    yield f"{_code(written.shortened(architecture.name))}{f' with {_code(arguments)}' if arguments else ''}{small}"
     if origin.checkpoint is not None:
         key = f", {_code(origin.key)} in it" if origin.key else ""
         sha256 = f", sha256 {_code(origin.sha256)}" if origin.sha256 else ""
@@ -131,10 +118,11 @@ def _input(backbone: Backbone) -> str:
     return f"{resized}; then normalised with mean ({mean}) and std ({std})"
 
 
-def _use(folder: str, backbone: Backbone, for_timm: bool) -> str:
+def _use(folder: str, written: Written, for_timm: bool) -> str:
+    backbone = written.backbone
     name = re.sub(r"[^\w./+ -]", "", folder) or "FOLDER"
     shell = f"'backbone.checkpoint={name}'" if " " in name else f"backbone.checkpoint={name}"
-    asked = list(dict.fromkeys(filter(None, map(_asks_for, (backbone, *backbone.members)))))
+    asked = list(dict.fromkeys(filter(None, (_asks_for(one, written) for one in (backbone, *backbone.members)))))
     trust, key = (", trust=True", " backbone.trust=true") if asked else ("", "")
     python = [
         "from solo_invariance import load_backbone",
@@ -156,13 +144,13 @@ def _use(folder: str, backbone: Backbone, for_timm: bool) -> str:
     return "\n\n".join(parts)
 
 
-def _asks_for(backbone: Backbone) -> str | None:
+def _asks_for(backbone: Backbone, written: Written) -> str | None:
     """Return what to build a backbone's network would do beyond what packages do, in Markdown."""
     if backbone.members:
         return None
     source, name = source_of(backbone.architecture.name)
     asks = source.asks_for(name, backbone.architecture.without_weights().kwargs)
-    return None if asks is None else _text(asks)
+    return None if asks is None else _text(written.shortened(asks))
 
 
 def _results(measured: Sequence[InvarianceResult | TransferResult]) -> Iterator[str]:
@@ -222,5 +210,5 @@ def _code(text: str) -> str:
 
 
 def _text(text: str) -> str:
-    """Return a stranger's words without markup, links or HTML."""
-    return re.sub(r"([\\`*_{}\[\]<>#|!])", r"\\\1", " ".join(text.split()))
+    """Return a stranger's words without markup, links or HTML; nor do addresses in them become links."""
+    return re.sub(r"([\\`*_{}\[\]<>#|!@]|:(?=//)|(?<=www)\.)", r"\\\1", " ".join(text.split()))

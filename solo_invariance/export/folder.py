@@ -88,7 +88,7 @@ def require_free_folder(folder: Path, key: str, written: Written | None = None) 
         if written is not None and (folder / WEIGHTS).is_file() and not written.has_weights(folder / WEIGHTS):
             raise others
         return
-    content = read_json(folder / CONFIG)
+    content = read_json(folder / CONFIG, f"Choose another {key}, or remove it.")
     if not is_exported(content):
         raise others
     before = content[OURS] if isinstance(content[OURS], dict) else {}

@@ -1,5 +1,6 @@
 """What a backbone is written as: its weights as bytes, what they are the weights of, and both in one hash."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from hashlib import sha256
@@ -17,6 +18,8 @@ from solo_invariance.backbones.files.exported import EXPORT_SCHEMA
 from solo_invariance.results.files import as_text, fingerprint_of, versions
 
 _TOLERANCE = 1e-4  # of the largest feature
+# Of the name of what a folder has, whose first part says so.
+_PLACE = re.compile(r"(?:random:)?(?:timm:local-dir|hf|torch\.hub):((?:\.{0,2}|~)/[^:]*|\w:\\[^:]*)")
 
 
 class Written:
@@ -26,16 +29,41 @@ class Written:
         backbone: On the CPU.
 
     Attributes:
-        content: What an exported folder's ``config.json`` has of it."""
+        content: What an exported folder's ``config.json`` has of it, without places on this machine in what it says of
+            the weights' origin.
+    """
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
         self.content = {
             "schema": EXPORT_SCHEMA,
-            "backbone": as_text(_plain(describe(backbone))),
+            "backbone": as_text(self._without_places(_plain(describe(backbone)))),
             "sha256": sha256(self.weights).hexdigest(),
             "versions": versions(),
         }
+
+    def shortened(self, text: str) -> str:
+        """Return a text in which the paths of the weights' origin are their last parts: others have no such folders."""
+        for path in self._places:
+            text = text.replace(path, Path(path).name)
+        return text
+
+    @cached_property
+    def _places(self) -> list[str]:
+        """The paths that are known of where the backbone, or a member, comes from, the longest first."""
+        parts = (self.backbone, *self.backbone.members)
+        files = [one.provenance.checkpoint for one in parts if one.provenance.checkpoint]
+        names = [name for one in parts for name in (one.architecture.name, one.provenance.label)]
+        folders = [found[1] for name in names if (found := _PLACE.match(name))]
+        return sorted({path for path in (*files, *folders) if Path(path).name}, key=len, reverse=True)
+
+    def _without_places(self, content: Any, of_origin: bool = False) -> Any:
+        """Return a description in which what is said of the weights' origin is shortened."""
+        if isinstance(content, Mapping):
+            return {key: self._without_places(one, of_origin or key == "provenance") for key, one in content.items()}
+        if isinstance(content, list):
+            return [self._without_places(one, of_origin) for one in content]
+        return self.shortened(content) if of_origin and isinstance(content, str) else content
 
     @cached_property
     def weights(self) -> bytes:

@@ -48,7 +48,10 @@ def health_of(moments: Moments, metrics: Mapping[str, FeatureMetric] = HEALTH) -
         metrics: By name, RankMe and alpha-ReQ by default.
 
     Returns:
-        By name; a metric that says nothing of so few images or features is left out.
+        By name; a metric that says nothing of so few images or features, or of features that hardly vary, is left out.
+
+    Raises:
+        ValueError: The features are not finite.
 
     Example:
         >>> import torch
@@ -57,6 +60,8 @@ def health_of(moments: Moments, metrics: Mapping[str, FeatureMetric] = HEALTH) -
         >>> list(numbers), 31 < numbers["rankme"] < 32
         (['rankme', 'alpha_req'], True)
     """
+    if not all(one.isfinite().all() for one in moments[:2]):
+        raise ValueError("expected features that are finite numbers")
     found = {}
     for name, metric in metrics.items():
         try:

@@ -1,7 +1,7 @@
 """Measuring in one call: a backbone, images, and what to measure; in memory, or to a directory that is gone on with."""
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +14,7 @@ from torch import nn
 from solo_invariance.backbones import Backbone, SideBySide, load_backbone, random_init_of
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_texts
-from solo_invariance.config.measure import DataConfig, ReferenceConfig
+from solo_invariance.config.measure import NOTHING_TO_MEASURE, DataConfig, ReferenceConfig
 from solo_invariance.data.images import ImageSource, KnownImages, identify, name_of_source
 from solo_invariance.data.sources import Images, with_interpolation, with_short_side
 from solo_invariance.device import choose_device, device_of
@@ -271,7 +271,7 @@ class _Run:
             budget=settings.budget,
             k=settings.k,
             target_se=settings.target_se,
-            metrics=(*self.metrics, *self.health),
+            metrics=(*(self.metrics if self._has_changes else ()), *self.health),
             transforms=tuple(transforms),
             views=views,
             num_done=len(self.transforms) + len(data.num_views) - len(transforms) - len(views),
@@ -290,6 +290,7 @@ class _Run:
         """Write the result of a layer of the features and return it."""
         transforms = {name: self.results.summary(layer, name) for name in self.transforms}
         views = {name: self.results.summary(layer, name) for name in self.data.views}
+        health = self._health(layer) if self.health else {}
         content = {
             "schema": SCHEMA,
             "kind": InvarianceResult.kind,
@@ -305,14 +306,14 @@ class _Run:
             "seed": self.settings.seed,
             "timings": {"total_seconds": seconds},
             "reference": self.results.reference(layer),
-            **({"health": self._health(layer)} if self.health else {}),
+            **({"health": health} if self.health else {}),
             "transforms": transforms,
             "views": views,
             "cautions": [
                 *self.data.cautions,
                 *self._cautions_of_number(),
                 *self._cautions_of_reference(layer),
-                *self._cautions_of_health(layer),
+                *self._cautions_of_health(layer, health),
                 *cautions_of({**transforms, **views}),
             ],
         }
@@ -332,12 +333,14 @@ class _Run:
             self.results.keep_health(layer, found)
         return {name: one.estimate.as_dict() for name, one in found.items()}
 
-    def _cautions_of_health(self, layer: str) -> list[str]:
+    def _cautions_of_health(self, layer: str, found: Container[str]) -> list[str]:
         if not self.health:
             return []
         count, width = self.results.reference(layer)["num_images"], self.backbone.layers[layer]
-        missing = [name for name in self.health if name not in self._health(layer)]
-        said = [f"{', '.join(missing)}: {count} images of {width} features are too few to say it."] if missing else []
+        missing = ", ".join(name for name in self.health if name not in found)
+        said = (
+            [f"{missing}: {width} features of {count} images vary in too few directions to say it."] if missing else []
+        )
         return [*said, *cautions_of_health(count, width)]
 
     def _cautions_of_number(self) -> list[str]:
@@ -346,7 +349,14 @@ class _Run:
             return []
         return [f"num_images={asked}: there are {there}, all of which were measured."]
 
+    @property
+    def _has_changes(self) -> bool:
+        """Whether images are changed at all, or only features are looked at."""
+        return bool(self.transforms or self.data.views)
+
     def _cautions_of_reference(self, layer: str) -> list[str]:
+        if not self._has_changes:  # nothing is whitened
+            return []
         found, width = self.results.reference(layer), self.backbone.layers[layer]
         holds_out = self.settings.quirks.holds_out
         repeats = repetitions(self.results.moments()[layer])
@@ -492,7 +502,7 @@ def _or_all(
     """Return the transforms that were chosen; where none were, all of them, or none on images that are for views."""
     transforms = ({} if data.for_views else transforms_named("all")) if chosen is None else chosen
     if not transforms and not data.views and not health:
-        raise UserError("transforms and views are both empty: nothing to measure")
+        raise UserError(NOTHING_TO_MEASURE)
     return transforms
 
 

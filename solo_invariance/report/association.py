@@ -233,22 +233,22 @@ _Side = tuple[Grid, Column, str]
 
 def _cloud(results: Results, title: str, across: _Side, up: _Side) -> Cloud | None:
     labels, x, y = _pairs(*across[:2], *up[:2])
-    groups = _families(results, labels)
+    groups = _groups(results, labels)
     correlation = spearman(x, y, groups)
     if correlation is None:
         return None
-    return Cloud(title, across[2], up[2], tuple(labels), groups, tuple(x), tuple(y), correlation)
+    return Cloud(title, across[2], up[2], tuple(labels), tuple(groups), tuple(x), tuple(y), correlation)
 
 
-def _between(results: Results, x: tuple[Grid, Column], y: tuple[Grid, Column]) -> Correlation | None:
-    labels, first, second = _pairs(*x, *y)
-    return spearman(first, second, _families(results, labels))
+def _between(results: Results, across: tuple[Grid, Column], up: tuple[Grid, Column]) -> Correlation | None:
+    labels, x, y = _pairs(*across, *up)
+    return spearman(x, y, _groups(results, labels))
 
 
-def _families(results: Results, labels: Sequence[str]) -> tuple[str, ...]:
-    """Return what each backbone is a seed of, its label where it is none."""
+def _groups(results: Results, labels: Sequence[str]) -> list[str]:
+    """Return what each backbone is a seed of; its own label, where it is none."""
     of = {row.label: group.label for group in folded(results.rows) for row in group.rows}
-    return tuple(of[label] for label in labels)
+    return [of[label] for label in labels]
 
 
 def _pairs(grid: Grid, x: Column, other: Grid, y: Column) -> tuple[list[str], list[float], list[float]]:

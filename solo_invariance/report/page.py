@@ -248,6 +248,7 @@ def page_environment(*folders: Path) -> Environment:
         most_metrics=MOST_METRICS,
         most_unfolded=MOST_UNFOLDED,
         said_of=scatter.said_of,
+        ends=scatter.ends,
         spread=grouping.spread,
         whisker=lambda of, estimate: svg.markup(whiskers.draw(of, estimate)),
         whisker_axis=lambda of: svg.markup(whiskers.draw_axis(of)),

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby, pairwise
 from typing import NamedTuple
 
-from solo_invariance.report.association import Associations, associations
+from solo_invariance.report.association import Associations, Correlation, associations
 from solo_invariance.report.collect import Results
 from solo_invariance.report.complementarity import Matrix, complementarity_matrix
 from solo_invariance.report.differences import DifferenceTable, difference_tables
@@ -174,19 +174,26 @@ def _of_matrix(matrix: Matrix) -> Table:
 
 
 def _of_associations(found: Associations) -> Table:
+    every = [one for of_task in found.entries.values() for one in of_task.values() if one]
+    have_intervals = all(one.interval for one in every)
+
+    def beside(one: Correlation) -> tuple[tuple[str, float], ...]:
+        ends = zip(("low", "high"), one.interval or (), strict=False)
+        return (*(ends if have_intervals else ()), ("p", one.p), ("n", one.num_pairs))
+
     rows = tuple(
         (
             f"{task.title} ({task.note})",
             tuple(
-                one and Number(one.rho, (("p", one.p), ("n", one.num_pairs)), one.is_sure)
-                for one in map(found.entries[task].get, found.changes)
+                one and Number(one.rho, beside(one), one.is_sure) for one in map(found.entries[task].get, found.changes)
             ),
         )
         for task in found.tasks
     )
     headings = tuple(map(_heading, found.changes))
     title = "Rank correlation of invariances and scores; bold at 5 % after Holm's correction"
-    return Table("invariance and transfer", title, "task", headings, rows, 2, "permutation p and number of backbones")
+    unit = f"{'95 % interval, ' if have_intervals else ''}p and number of backbones"
+    return Table("invariance and transfer", title, "task", headings, rows, 2, unit)
 
 
 def _beside(table: Table) -> tuple[str, ...]:

@@ -87,17 +87,44 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
         raise UserError(f"{path}: cannot be written ({error.strerror or error})") from error
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any], width: int = 0) -> None:
     """Write JSON atomically; a NaN or infinity is an error, since JSON has none.
+
+    Args:
+        path: The file.
+        content: Plain data.
+        width: Characters of a line: what fits stands on one, where it is one value a line otherwise.
 
     Raises:
         UserError: The file cannot be written, or a number is not finite.
     """
     try:
-        text = json.dumps(content, indent=2, allow_nan=False)
+        text = _in_lines(content, width) if width else json.dumps(content, indent=2, allow_nan=False)
     except ValueError as error:
         raise UserError(f"{path}: cannot be written as JSON ({error})") from error
     write_bytes(path, f"{text}\n".encode())
+
+
+def _in_lines(content: Any, width: int, behind: str = "", indent: str = "") -> str:
+    """Return JSON of which mappings and lists are in lines of their own where they do not fit into one.
+
+    Args:
+        content: Plain data.
+        width: Characters of a line.
+        behind: What stands before it on its line.
+        indent: Of its line.
+    """
+    flat = json.dumps(content, allow_nan=False)
+    if len(indent) + len(behind) + len(flat) < width or not content or not isinstance(content, Mapping | list | tuple):
+        return behind + flat
+    ends = "{}" if isinstance(content, Mapping) else "[]"
+    inner = f"{indent}  "
+    if isinstance(content, Mapping):
+        lines = [_in_lines(value, width, f"{json.dumps(str(key))}: ", inner) for key, value in content.items()]
+    else:
+        lines = [_in_lines(value, width, "", inner) for value in content]
+    inside = ",\n".join(f"{inner}{line}" for line in lines)
+    return f"{behind}{ends[0]}\n{inside}\n{indent}{ends[1]}"
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], *, summed: bool = False) -> None:

@@ -1,14 +1,18 @@
 """``study.json``: what a study found, claim by claim, with all of its numbers."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from solo_invariance.results.document import Document, Finite, Record, Text, Whole
 from solo_invariance.results.estimate import Interval
+from solo_invariance.results.files import write_json
 
 STUDY_FILE = "study.json"
+
+_WIDTH = 120  # of a line, since there are thousands of numbers
 
 Verdict = Literal["holds", "does not hold", "undecided"]
 
@@ -181,6 +185,14 @@ class StudyResult(Document):
     numbers: Mapping[str, Mapping[str, tuple[StudyNumber, ...]]] = Field(repr=False)
     claims: tuple[JudgedClaim, ...]
     hours: Mapping[str, Finite] = Field(default_factory=dict, repr=False)
+
+    def write(self, path: Path | str) -> None:
+        """Write the result as JSON, whole or not at all, with as much on a line as fits; directories are made.
+
+        Raises:
+            UserError: The file cannot be written, or a number that is not checked is not finite.
+        """
+        write_json(Path(path), self.as_content(), width=_WIDTH)
 
     @property
     def verdicts(self) -> dict[str, Verdict]:

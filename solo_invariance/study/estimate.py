@@ -143,6 +143,9 @@ class _Rates:
     def _found(self, one: Pretraining) -> tuple[float | None, int | None]:
         cost = self._plan.settings.study.cost
         if cost.images_per_second is not None:
+            if not self._is_usual(one):  # the figure is of another network
+                self._say(f"{one.arm}: not reckoned: study.cost is of the study's own network")
+                return None, cost.num_images
             source = f" ({cost.source})" if cost.source else ""
             self._say(f"pre-training: {cost.images_per_second:,.0f} images a second and device{source}")
             return cost.images_per_second, cost.num_images
@@ -156,6 +159,11 @@ class _Rates:
         of = "thread" if accelerator == "cpu" else "device"
         self._say(f"{one.arm}: {rate:,.0f} images a second and {of}, timed here in 4 steps")
         return rate, count
+
+    def _is_usual(self, one: Pretraining) -> bool:
+        """Whether an arm has the network of all."""
+        arm = self._plan.settings.study.arms[one.arm]
+        return arm.backbone is None and not {"backbone", "recipe"} & {*arm.pretrain}
 
     def _say(self, sentence: str) -> None:
         if sentence not in self.said:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from solo_invariance.bootstrap import Interval, interval_about
+from solo_invariance.bootstrap import interval_about
 from solo_invariance.config.claims import BEST_SINGLE, FEWEST_RANKED, Claim, correlated_arms
 from solo_invariance.report.association import orders, standardised_ranks
 from solo_invariance.results.study import JudgedClaim, JudgedPart, SeedEffect, Verdict
@@ -37,6 +37,7 @@ class _Effects:
     by_seed: Array | None = None
     least_deviation: float = 0.0
     num_images: int = 1
+    largest: float = math.inf
     over: tuple[str, ...] = ()
     p_orders: float | None = None
 
@@ -44,7 +45,7 @@ class _Effects:
     def over_seeds(self) -> MeanOverSeeds | None:
         if self.whole is None or self.by_seed is None or len(self.seeds) < 2:
             return None
-        return MeanOverSeeds.of(float(self.whole[0]), self.by_seed[0], self.least_deviation)
+        return MeanOverSeeds.of(float(self.whole[0]), self.by_seed[0], self.least_deviation, self.largest)
 
     @property
     def why(self) -> str:
@@ -138,7 +139,7 @@ def _effect(effects: _Effects) -> dict[str, Any]:
     return {
         "effect": float(effects.whole[0]),
         "ci95": None if over_seeds is None else over_seeds.interval(),
-        "images_ci95": _over_images(effects.whole, effects.num_images),
+        "images_ci95": _over_images(effects),
         "num_seeds": len(effects.seeds),
         "seeds": tuple(
             SeedEffect(seed=seed, effect=float(one)) for seed, one in zip(effects.seeds, by_seed, strict=False)
@@ -146,11 +147,13 @@ def _effect(effects: _Effects) -> dict[str, Any]:
     }
 
 
-def _over_images(whole: Array, num_images: int) -> Interval | None:
+def _over_images(effects: _Effects) -> tuple[float, float] | None:
     """Return the interval over test images, None where no draws are known."""
-    if len(whole) == 1 or not np.isfinite(whole).all():
+    whole = effects.whole
+    if whole is None or len(whole) == 1 or not np.isfinite(whole).all():
         return None
-    return interval_about(float(whole[0]), torch.from_numpy(whole[1:]), num_images)
+    low, high = interval_about(float(whole[0]), torch.from_numpy(whole[1:]), effects.num_images)
+    return max(low, -effects.largest), min(high, effects.largest)
 
 
 def _effects(numbers: BySeed, claim: Claim) -> _Effects:
@@ -165,7 +168,7 @@ def _differences(numbers: BySeed, claim: Claim) -> _Effects:
     if candidates:
         common &= max((numbers.seeds(arm, claim.of) for arm in candidates), key=len)
         candidates = [arm for arm in candidates if common <= numbers.seeds(arm, claim.of)]
-    if not common:
+    if not common or len(named) + bool(candidates) < len(claim.against):
         return _Effects()
     seeds = tuple(sorted(common))
     ours = {arm: numbers.of(arm, claim.of, seeds) for arm in (claim.arm, *named, *candidates)}
@@ -199,7 +202,7 @@ def _correlations(numbers: BySeed, claim: Claim) -> _Effects:
     by_seed = sign * (x * y).sum(axis=0)
     least, num_images = _smallest_step(len(arms)) / math.sqrt(12), numbers.num_images(claim.between)
     p_orders = _p_of_orders(sign * x[:, 0], y[:, 0])
-    return _Effects(by_seed.mean(axis=1), seeds, by_seed, least, num_images, arms, p_orders)
+    return _Effects(by_seed.mean(axis=1), seeds, by_seed, least, num_images, 1.0, arms, p_orders)
 
 
 def _ranks(numbers: BySeed, arms: Sequence[str], name: str, seeds: tuple[int, ...]) -> Array:

@@ -22,28 +22,33 @@ class MeanOverSeeds(NamedTuple):
         mean: The number.
         error: Its standard error.
         freedom: Degrees of freedom.
+        largest: That it can be, or its negative; intervals end there.
     """
 
     mean: float
     error: float
     freedom: int
+    largest: float = math.inf
 
     @classmethod
-    def of(cls, whole: float, by_seed: Array, least_deviation: float = 0.0) -> "MeanOverSeeds":
+    def of(
+        cls, whole: float, by_seed: Array, least_deviation: float = 0.0, largest: float = math.inf
+    ) -> "MeanOverSeeds":
         """Return a number of all seeds with the error that it has by those of each.
 
         Args:
             whole: The number of all seeds.
             by_seed: (n,), two at least: one number of each seed, or the jackknife's pseudo-values.
             least_deviation: Of numbers on a grid, which can all be the same by chance.
+            largest: That the number can be, or its negative.
         """
         deviation = max(float(by_seed.std(ddof=1)), least_deviation)
-        return cls(whole, deviation / math.sqrt(len(by_seed)), len(by_seed) - 1)
+        return cls(whole, deviation / math.sqrt(len(by_seed)), len(by_seed) - 1, largest)
 
     def interval(self, below: float = (1 - LEVEL) / 2, above: float = (1 - LEVEL) / 2) -> tuple[float, float]:
         """Return an interval that the truth lies below, and above, with such probabilities; 95 % by default."""
         low, high = (float(stdtrit(self.freedom, 1 - tail)) * self.error for tail in (below, above))
-        return self.mean - low, self.mean + high
+        return max(self.mean - low, -self.largest), min(self.mean + high, self.largest)
 
     def p_up_to(self, limit: float = 0.0) -> float:
         """Return the one-sided p-value of the truth being ``limit`` or less."""

@@ -291,7 +291,7 @@ def _scatters(
 def _cloud(numbers: Numbers, arms: Sequence[str], across: str, up: str) -> Cloud | None:
     """Two quantities of all backbones of some arms, None where too few have both."""
     pairs = [(value, *both) for arm in arms for value, both in numbers.pairs(arm, across, up)]
-    correlation = spearman([x for _, x, _ in pairs], [y for _, _, y in pairs])
+    correlation = spearman([x for _, x, _ in pairs], [y for _, _, y in pairs], [value.arm for value, _, _ in pairs])
     if correlation is None:
         return None
     return Cloud(

@@ -14,10 +14,12 @@ from hydra.errors import HydraException
 from solo_invariance.config.claims import claims_from, require_judgeable
 from solo_invariance.config.composed import as_object, compose_command
 from solo_invariance.config.study import StudyConfig, presets, require_something_to_do
+from solo_invariance.data.view_sets import kind_of_view_set
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError, none_of
 from solo_invariance.hosts.embedded.pretrain import require_trainable
 from solo_invariance.measure.named import transforms_named
+from solo_invariance.measure.sources import VIEW_KINDS
 from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
 from solo_invariance.report import build_report
 from solo_invariance.results import InvarianceResult, StudyResult, TransferResult
@@ -27,6 +29,7 @@ from solo_invariance.study.ahead import StudyAhead
 from solo_invariance.study.checkpoints import plan_of
 from solo_invariance.study.evaluation import Evaluation, is_measured
 from solo_invariance.study.instances import Runs
+from solo_invariance.study.images import StudyImages
 from solo_invariance.study.judging import judge
 from solo_invariance.study.page import write_study_page
 from solo_invariance.study.plan import EVALUATION, Plan, Pretraining
@@ -123,16 +126,13 @@ def checked_plan(settings: StudyConfig) -> Plan:
 
 def quantities_of(plan: Plan) -> dict[str, str]:
     """Return the quantities that a study will have, with their kinds."""
-    from solo_invariance.measure.sources import VIEW_KINDS
-    from solo_invariance.study.images import StudyImages
-
     preset = plan.settings.study
     transforms = {f"invariance/{name}": one.kind for name, one in transforms_named(preset.measure.transforms).items()}
     views: dict[str, str] = {
         f"views/{name}": VIEW_KINDS[name] for name in preset.measure.views if isinstance(name, str)
     }
     for label, entry in StudyImages(preset).view_sets.items():
-        views[f"views/{label}"] = "spatial" if entry.data.kind is None else entry.data.kind.name
+        views[f"views/{label}"] = entry.data.kind.name if entry.data.kind else kind_of_view_set(str(entry.data.name))
     tasks = [str(task.label or task.name) for task in plan.tasks]
     return {**transforms, **views, **{f"{of}/{task}": "" for of in ("score", "projected") for task in tasks}}
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from solo_invariance.commands.outcome import Outcome, deliver, recorded_to
 from solo_invariance.commands.sweep_table import best_of
 from solo_invariance.config.measure import ALWAYS_MEASURED, OF_FEATURES
 from solo_invariance.config.objective import EVERYWHERE, ObjectiveError, require_objective, values_of
@@ -124,6 +126,24 @@ def test_an_objective_that_is_none_is_refused_once_before_anything_is_done(
     assert os.listdir() == []
 
 
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("hydra.sweeper.direction=up", "expected minimize or maximize, one for each objective"),
+        ("hydra.sweeper.direction=[maximize,minimise]", "expected minimize or maximize, .*; did you mean 'minimize'?"),
+        ("hydra.sweeper.n_trials=-2", "expected a whole number of at least 1"),
+        ("hydra.sweeper.n_jobs=many", "expected a whole number of at least 1"),
+    ],
+)
+def test_what_optuna_does_not_take_is_refused_by_name(cli: Any, small: list[str], argument: str, said: str) -> None:
+    sweeper = _optuna(2, "maximize")[1]
+    sweep = ["-m", sweeper, argument, "objective=score", "backbone.kwargs.width=choice(0.1,0.2)"]
+    code, printed, err = cli("transfer", *small, *sweep)
+    assert (code, printed) == (2, "")
+    assert re.fullmatch(rf"solo-invariance: error: .*{re.escape(argument)}: {said.replace('?', '.')}\n", err), err
+    assert "backbone" not in err
+
+
 def test_a_number_that_one_job_lacks_is_no_reason_to_end_the_sweep(cli: Any, small: list[str]) -> None:
     """Only the results show which of the tasks has it."""
     sweep = [*_optuna(4, "maximize"), "task.name=choice(position,hue)", "backbone.kwargs.width=0.125"]
@@ -235,6 +255,13 @@ def test_the_score_of_a_fusion_is_of_what_was_added() -> None:
     assert FusionResult.from_content(about | {"steps": steps}).best_score == 0.6
     assert FusionResult.from_content(about | {"score": 0.7}).best_score == 0.7
     assert FusionResult.from_content(about).best_score is None
+
+
+def test_numbers_that_are_none_are_not_recorded(tmp_path: Path) -> None:
+    """A run may log any; JSON has no infinity."""
+    with recorded_to(tmp_path / "0.json"):
+        deliver(Outcome("run", {}, [], {"loss": 1.5, "health/alpha_req": float("inf"), "similarity": float("nan")}))
+    assert json.loads((tmp_path / "0.json").read_text())["numbers"] == {"loss": 1.5}
 
 
 def test_a_log_gives_the_mean_over_the_last_epoch_that_has_a_column(tmp_path: Path) -> None:

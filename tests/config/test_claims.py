@@ -122,7 +122,11 @@ def test_what_is_no_mapping() -> None:
         ({"against": "dfault"}, "against=dfault: there is no such arm; did you mean 'default'?"),
         ({"against": "best singel"}, "did you mean 'best single'?"),
         ({"against": ["default", "ventral"]}, "against=ventral: is the claim's own arm"),
-        ({"of": "rank/score", "against": "D+D+D"}, "D+D+D: rank/score is among arms of one seed"),
+        ({"of": "rank/score", "against": "D+D+D"}, "of=rank/score: ranks are among arms of one seed, and D+D+D is"),
+        (
+            {"of": "invariance/hue", "against": "D+D+D"},
+            "of=invariance/hue: is not measured of D+D+D: ensembles of seeds",
+        ),
     ],
 )
 def test_claims_that_cannot_be_judged(changes: dict[str, Any], message: str) -> None:

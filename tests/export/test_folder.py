@@ -3,6 +3,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,12 +108,18 @@ def test_a_folder_is_read_back_as_the_same_backbone(kind: str, tmp_path: Path) -
     assert again.open_widths == backbone.open_widths
     assert again.scales_features == backbone.scales_features
     assert again.width_factor == backbone.width_factor
-    assert [member.provenance for member in again.members] == [member.provenance for member in backbone.members]
+    assert [one.provenance for one in again.members] == [_elsewhere(one.provenance) for one in backbone.members]
     for key in ("views", "pool", "tokens"):
         assert again.describe()[key] == backbone.describe()[key]
     assert again.provenance.label == backbone.provenance.label
-    assert again.provenance.remarks == backbone.provenance.remarks
+    assert again.provenance.remarks == _elsewhere(backbone.provenance).remarks
     assert again.provenance.checkpoint == str(folder)
+
+
+def _elsewhere(origin: Provenance) -> Provenance:
+    """What others read of where the weights came from: nothing of folders that they do not have."""
+    remarks = tuple(remark.replace("/home/me/runs/", "") for remark in origin.remarks)
+    return replace(origin, checkpoint=origin.checkpoint and Path(origin.checkpoint).name, remarks=remarks)
 
 
 def test_another_process_reads_the_same_features(tmp_path: Path) -> None:
@@ -369,6 +376,13 @@ def test_only_a_folder_of_the_same_backbone_is_written_again(tmp_path: Path) -> 
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
+def test_a_folder_whose_configuration_is_broken_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{nope")
+    with pytest.raises(UserError, match=r"config\.json: is not valid JSON \(.*\)\. Choose another out, or remove it\."):
+        export(_resnet(), tmp_path)
+    assert (tmp_path / "config.json").read_text() == "{nope"
+
+
 def test_other_folders_and_files_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_text("")
@@ -443,9 +457,33 @@ def test_the_card_says_what_it_is(tmp_path: Path) -> None:
     for words in said:
         assert words in card
     assert "/home" not in card  # folders of whoever exported it
+    said_there = json.loads((tmp_path / "my network" / "config.json").read_text())["solo_invariance"]["backbone"]
+    assert said_there["provenance"]["checkpoint"] == "other.ckpt"
+    assert said_there["provenance"]["remarks"] == ["other.ckpt: as it was read"]
     licensed = (export(backbone, tmp_path / "licensed", license="cc-by-nc-4.0") / "README.md").read_text()
     assert _front_matter(licensed)["license"] == "cc-by-nc-4.0"
     assert "Unknown" not in licensed
+
+
+def test_places_of_whoever_exported_it_are_not_in_it(tmp_path: Path) -> None:
+    """Of folders that are named, with what Markdown means something else by, and of a fusion's members."""
+    home = tmp_path / "my_home"
+    network = timm.create_model("resnet10t", num_classes=0)
+    timm.models._hub.save_for_hf(network, str(home / "their_net"))
+    named = load_backbone(f"timm:local-dir:{home / 'their_net'}", crop_size=32)
+    torch.save(_resnet().network.state_dict(), home / "a_file.ckpt")
+    read = load_backbone(str(home / "a_file.ckpt"), name="resnet10", **_TINY)
+    fused = fuse([named, read, _other()], device="cpu")
+    for number, backbone in enumerate((named, read, fused)):
+        folder = export(backbone, tmp_path / str(number))
+        for file in ("README.md", "config.json"):
+            said = (folder / file).read_text().replace("\\", "")
+            assert "my_home" not in said
+            assert "/home/me" not in said
+            assert ("timm:local-dir:their_net" in said) == (backbone is not read)
+    assert "# timm:local-dir:their\\_net\n" in (tmp_path / "0" / "README.md").read_text()
+    # What is exported is left as it is, and so is what it is called in results.
+    assert named.provenance.label == f"timm:local-dir:{home / 'their_net'}"
 
 
 def test_a_card_of_a_fusion_says_what_it_is_made_of(tmp_path: Path) -> None:
@@ -461,7 +499,7 @@ def test_a_card_of_a_fusion_says_what_it_is_made_of(tmp_path: Path) -> None:
 
 
 def test_a_label_is_no_markup_of_the_card(tmp_path: Path) -> None:
-    label = "<script>alert(1)</script> | [link](http://x) `code`\n---\n# other"
+    label = "<script>alert(1)</script> | [link](http://x) https://y www.z a@b.c `code`\n---\n# other"
     folder = export(_resnet(label=label), tmp_path / "exported")
     card = (folder / "README.md").read_text()
     assert load_backbone(folder).provenance.label == label
@@ -469,6 +507,9 @@ def test_a_label_is_no_markup_of_the_card(tmp_path: Path) -> None:
     without_code = re.sub(r"`[^`]*`", "", card)
     assert "<script>" not in without_code
     assert "[link](" not in without_code
+    for address in ("http://", "https://", "www.z", "a@b.c"):
+        assert address not in without_code  # which would be links by themselves
+        assert address in without_code.replace("\\", "")
     assert _front_matter(card)["license"] == "unknown"
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.errors import UserError
-from solo_invariance.measure import MeasureSettings, ResizeCrop, feature_statistics, health_of, measure
+from solo_invariance.measure import MeasureSettings, ResizeCrop, feature_statistics, health_of, measure, results_so_far
 from solo_invariance.measure.functional import alpha_req, rankme
 from solo_invariance.measure.health import (
     HEALTH,
@@ -101,6 +101,10 @@ def test_monitors_have_the_numbers_alone_and_none_that_says_nothing() -> None:
     expected = {"rankme": rankme(features).item(), "alpha_req": alpha_req(features).item()}
     assert health_of(feature_statistics(features)) == pytest.approx(expected, rel=1e-6)
     assert list(health_of(feature_statistics(_draw(100, 8, 0)))) == ["rankme"]
+    assert list(health_of(feature_statistics(torch.ones(100, 40)))) == ["rankme"]
+    features[3, 5] = torch.inf
+    with pytest.raises(ValueError, match="expected features that are finite numbers"):
+        health_of(feature_statistics(features))
 
 
 def test_cautions_are_of_few_images_for_the_features() -> None:
@@ -202,7 +206,7 @@ def test_a_twin_and_another_run_are_compared(tmp_path: Path) -> None:
 def test_what_too_few_features_say_nothing_of_is_left_out_with_a_caution() -> None:
     found = _measured(network=_network(8))
     assert list(found.health) == ["rankme"]
-    assert "alpha_req: 80 images of 8 features are too few to say it." in found.cautions
+    assert "alpha_req: 8 features of 80 images vary in too few directions to say it." in found.cautions
 
 
 def test_a_metric_of_ones_own_is_measured_and_known_by_its_options(tmp_path: Path) -> None:
@@ -233,6 +237,28 @@ def test_the_page_and_its_tables_have_a_section_of_health(tmp_path: Path) -> Non
     assert f"{found.health['alpha_req'].mean:.6g}"[:5] in as_csv(table)
     only = build_report([tmp_path / "b"], tmp_path / "other.html").read_text()
     assert "Label-free health" not in only
+
+
+def test_what_is_kept_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _measured(tmp_path / "a", network=_network(8))
+    (tmp_path / "a" / "invariance.json").unlink()
+    seen: list[Path] = []
+    monkeypatch.setattr(results_so_far, "read_health", lambda path: [seen.append(path), read_health(path)][1])
+    assert list(_measured(tmp_path / "a", network=_network(8)).health) == ["rankme"]
+    assert len(seen) == 1
+
+
+def test_features_alone_are_whitened_by_nothing() -> None:
+    """And so neither metrics of changes are announced nor what few images do to these."""
+    said: list[Any] = []
+    alone = _measured(network=_network(64), transforms=[], views=[], announce=said.append)
+    both = _measured(network=_network(64), announce=said.append)
+    assert [ahead.metrics for ahead in said] == [
+        ("rankme", "alpha_req"),
+        ("similarity", "width_matched_similarity", "distance", "rankme", "alpha_req"),
+    ]
+    assert [caution.split(":")[0] for caution in alone.cautions] == ["health"]
+    assert any("80 reference images are few" in caution for caution in both.cautions)
 
 
 def test_features_alone_make_a_page(tmp_path: Path) -> None:

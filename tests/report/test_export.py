@@ -194,7 +194,7 @@ def test_correlations_are_a_table_and_figures(
     with (tmp_path / "export" / "table-invariance-and-transfer.csv").open(encoding="utf-8") as file:
         (row,) = csv.DictReader(file)
     assert (row["task"], row["spatial: hue"], row["spatial: hue n"]) == ("shape (accuracy)", "1", "6")
-    assert 1 / 720 < float(row["spatial: hue p"]) < 5 / 720
+    assert row["spatial: hue p"] == "1"  # seeds of one thing say nothing of others
     with (tmp_path / "export" / "table-transfer-by-group.csv").open(encoding="utf-8") as file:
         (group,) = csv.DictReader(file)
     assert (group["group"], group["tasks: shape (accuracy)"]) == ("b", "0.025")

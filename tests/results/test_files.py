@@ -31,6 +31,30 @@ def small_disk() -> object:
     resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+def test_what_fits_stands_on_one_line(tmp_path: Path) -> None:
+    content = {
+        "few": [1, 2],
+        "none": {},
+        "many": [{"seed": 0, "value": 0.125}, {"seed": 1, "value": None}],
+        "t": "a" * 50,
+    }
+    write_json(tmp_path / "r.json", content, width=40)
+    assert (tmp_path / "r.json").read_text().splitlines() == [
+        "{",
+        '  "few": [1, 2],',
+        '  "none": {},',
+        '  "many": [',
+        '    {"seed": 0, "value": 0.125},',
+        '    {"seed": 1, "value": null}',
+        "  ],",
+        f'  "t": "{"a" * 50}"',
+        "}",
+    ]
+    assert read_json(tmp_path / "r.json") == content
+    with pytest.raises(UserError, match="cannot be written as JSON"):
+        write_json(tmp_path / "r.json", {"a": float("nan")}, width=40)
+
+
 def test_a_full_disk_leaves_what_was_there_and_nothing_else(tmp_path: Path, small_disk: None) -> None:
     write_bytes(tmp_path / "file", b"before")
     with pytest.raises(UserError, match=r"file: cannot be written \(File too large\)"):

@@ -161,22 +161,29 @@ def test_what_was_not_measured_is_undecided_and_counted() -> None:
     assert _one(table, claim("x", of="score/hue", arm="a", against="nobody")).verdict == "undecided"
 
 
+def test_no_arm_to_be_the_best_of() -> None:
+    table = _table({"score/hue": {"a": _seeds(3, 4, 5), "b": _seeds(1, 1, 1)}}, {"a": "trained", "b": "untrained"})
+    found = _one(table, claim("x", of="score/hue", arm="a", against="best single"))
+    assert (found.verdict, found.effect) == ("undecided", None)
+
+
 def test_ranks_are_among_the_arms_of_a_seed_and_better_is_more() -> None:
-    """Three of four compete: the untrained does not. Ties share a rank."""
+    """Three of five compete: the untrained does not, nor does what lacks a seed. Ties share a rank."""
     roles: Mapping[str, Role] = {"a": "fusion", "b": "trained", "c": "wide", "u": "untrained"}
+    others = {"u": _seeds(2.5, 2.5), "d": {0: 2.5}}
     table = _table(
         {
-            "score/shape": {"a": _seeds(3, 1), "b": _seeds(1, 3), "c": _seeds(2, 2), "u": _seeds(9, 9)},
-            "score/hue": {"a": _seeds(3, 2), "b": _seeds(1, 2), "c": _seeds(2, 2), "u": _seeds(9, 9)},
+            "score/shape": {"a": _seeds(3, 1), "b": _seeds(1, 3), "c": _seeds(2, 2), **others},
+            "score/hue": {"a": _seeds(3, 2), "b": _seeds(2, 2), "c": _seeds(2, 2), **others},
         },
         roles,
     )
     found = _one(table, claim("x", of="rank/score", arm="a", against="b"))
-    assert _effects(found) == [2.0, -1.0]  # 1 and 1 against 3 and 3; 3 and 2 against 1 and 2
+    assert _effects(found) == [1.75, -1.0]  # 1 and 1 against 3 and 2.5; 3 and 2 against 1 and 2
     assert found.unit == "ranks"
     assert [(part.name, part.unit, part.effect) for part in found.parts] == [
         ("score/shape", "accuracy", 0.0),
-        ("score/hue", "r2", 1.0),
+        ("score/hue", "r2", 0.5),
     ]
 
 
@@ -186,7 +193,7 @@ def test_ranks_that_are_the_same_in_all_seeds_are_not_certain() -> None:
     found = _one(_table({"score/hue": scores}), claim("x", of="rank/score", arm="a", against="b", smallest=0.5))
     assert found.effect == 1.0
     assert found.p == pytest.approx(stats.t.sf(np.sqrt(5), 4) * 2)
-    assert 2**-5 < found.p < 2**-3
+    assert 2**-5 < (found.p or 0) < 2**-3
 
 
 def test_accuracies_are_rounded_to_the_number_of_images() -> None:
@@ -225,6 +232,17 @@ def test_an_expected_negative_correlation_speaks_for_the_claim() -> None:
     assert minus.effect > 0.5
     assert plus.effect is not None
     assert plus.effect > 0.5
+
+
+def test_a_correlation_is_at_most_1_and_so_are_its_intervals() -> None:
+    x = {"a": _seeds(1, 1, 1), "b": _seeds(2, 2, 2), "c": _seeds(3, 3, 3), "d": _seeds(4, 4, 4)}
+    y = {**x, "a": _seeds(1, 1, 2), "b": _seeds(2, 2, 1)}
+    found = _one(_table({"score/hue": x, "score/shape": y}), claim("x", between=("score/hue", "score/shape")), 5)
+    assert _effects(found) == pytest.approx([1, 1, 0.8])
+    assert found.ci95 is not None
+    assert found.holm_interval is not None
+    assert found.ci95[1] == found.holm_interval[1] == 1.0
+    assert found.holm_interval[0] >= -1.0
 
 
 def test_the_share_of_orders_of_the_arms_is_that_of_all_orders() -> None:

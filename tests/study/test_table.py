@@ -45,12 +45,13 @@ def _measured(folder: Path, transforms: Mapping[str, np.ndarray], names: Sequenc
                 **{"kind": kind, **about, "similarity": {**plain, **curve}, "distance": plain},
                 "width_matched_similarity": _estimate(values),
             }
-            arrays = {
-                "width_matched_similarity_per_image": values[:, None],
-                "similarity_per_image": values[:, None] / 2,
-            }
             shown = names if part == "transforms" else GROUPS
-            np.savez(folder / f"{name}.npz", names=np.array(shown[: len(values)]), **arrays)
+            np.savez(
+                folder / f"{name}.npz",
+                names=np.array(shown[: len(values)]),
+                width_matched_similarity_per_image=values[:, None],
+                similarity_per_image=values[:, None] / 2,
+            )
     document = common("invariance", folder.name) | {
         **{"protocol": "clean", "num_images": 120, "k": 2, "matched_width": 64, **content},
         **changes,
@@ -107,6 +108,15 @@ def test_draws_are_of_the_same_images_for_all(runs: list[Runs]) -> None:
     both = table.draws[:, 0, [0, 1]].mean(axis=1).std()
     assert both == pytest.approx(((hue + blur) / 2).std() / np.sqrt(120), rel=0.08)
     np.testing.assert_allclose(table.draws.mean(axis=0)[:, 0], table.values[:, 0], atol=0.01)
+
+
+def test_two_arms_that_predict_the_same_have_the_same_scores_in_each_draw(runs: list[Runs]) -> None:
+    twin = Runs(Instance("twin", (0,)), scored=runs[0].scored)
+    draws = Table.from_results([*runs, twin], {}).draws
+    assert draws is not None
+    np.testing.assert_array_equal(draws[:, 0, 3], draws[:, 4, 3])
+    assert 0 < draws[:, 0, 3].std() < 0.1
+    assert not np.array_equal(draws[:, 0, 3], draws[:, 1, 3])
 
 
 def test_the_same_files_give_the_same_table(runs: list[Runs]) -> None:

@@ -31,7 +31,7 @@ def rankme(features: Tensor) -> Tensor:
         A number, float64.
 
     Raises:
-        ValueError: There are none, or all are 0.
+        ValueError: There are none, not all are finite, or all are 0.
 
     Example:
         >>> import torch
@@ -76,7 +76,7 @@ def alpha_req(features: Tensor, first: int = ALPHA_RANGE[0], last: int = ALPHA_R
         A number, float64.
 
     Raises:
-        ValueError: Fewer than 10 eigenvalues are in the range, or it begins before 1.
+        ValueError: Features are not finite, fewer than 10 eigenvalues are in the range, or it begins before 1.
 
     Example:
         >>> import torch
@@ -86,20 +86,24 @@ def alpha_req(features: Tensor, first: int = ALPHA_RANGE[0], last: int = ALPHA_R
         >>> round(alpha_req(features).item(), 3)
         1.5
     """
-    centred = _checked(features) - features.double().mean(dim=0)
-    eigenvalues = torch.linalg.svdvals(centred) ** 2
-    return alpha_of_spectrum(eigenvalues, max(features.shape), first, last)
+    features = _checked(features)
+    mean = features.mean(dim=0)
+    eigenvalues = torch.linalg.svdvals(features - mean) ** 2 / len(features)
+    return alpha_of_spectrum(eigenvalues, mean, max(features.shape), first, last)
 
 
 def alpha_of_spectrum(
-    eigenvalues: Tensor, size: int, first: int = ALPHA_RANGE[0], last: int = ALPHA_RANGE[1]
+    eigenvalues: Tensor, mean: Tensor, size: int, first: int = ALPHA_RANGE[0], last: int = ALPHA_RANGE[1]
 ) -> Tensor:
-    """Return alpha-ReQ of the eigenvalues (K,) of a covariance, largest first, in any unit.
+    """Return alpha-ReQ of the eigenvalues (K,) of a covariance, largest first.
+
+    Eigenvalues are told from the rounding of features in single precision: against the largest, as the numerical rank
+    of a matrix is, and against the mean, since features that hardly differ from it are rounded, too.
 
     Args:
         eigenvalues: All that there are.
-        size: The larger of the numbers of images and features: by it, eigenvalues are told from rounding, as the
-            numerical rank of a matrix of single precision is.
+        mean: (D,), of the features.
+        size: The larger of the numbers of images and features.
         first: The first eigenvalue of the line, counted from 1.
         last: The last one.
 
@@ -108,8 +112,8 @@ def alpha_of_spectrum(
     """
     if first < 1:
         raise ValueError(f"alpha-ReQ from eigenvalue {first}: they are counted from 1")
-    rounding = (size * torch.finfo(torch.float32).eps) ** 2
-    rank = int((eigenvalues > rounding * eigenvalues[:1]).sum())
+    rounded = torch.maximum(size**2 * eigenvalues[:1], mean.square().sum()) * torch.finfo(torch.float32).eps ** 2
+    rank = int((eigenvalues > rounded).sum())
     last = min(last, rank)
     if last - first + 1 < _FEWEST:
         raise ValueError(
@@ -124,4 +128,6 @@ def alpha_of_spectrum(
 def _checked(features: Tensor) -> Tensor:
     if features.ndim != 2 or not len(features):
         raise ValueError(f"expected features (N, D), got {tuple(features.shape)}")
+    if not features.isfinite().all():
+        raise ValueError("expected features that are finite numbers")
     return features.double()

@@ -61,7 +61,8 @@ class RankMe(FeatureMetric):
         """Return the effective rank, between 1 and min(N, D)."""
         mean, covariance, count = moments[:3]
         second = covariance * ((count - 1) / count) + torch.outer(mean, mean)
-        return rankme_of_spectrum(_eigenvalues(second, count).sqrt())
+        # There are no more than images, and of the rest, which is rounding, each would count a little.
+        return rankme_of_spectrum(_eigenvalues(second)[:count].sqrt())
 
 
 class AlphaReQ(FeatureMetric):
@@ -99,12 +100,12 @@ class AlphaReQ(FeatureMetric):
 
     def value(self, moments: Moments) -> Tensor:
         """Return the exponent; 1 is an eigenvalue that halves as its index doubles."""
-        _, covariance, count = moments[:3]
-        eigenvalues = _eigenvalues(covariance, count - 1)
-        return alpha_of_spectrum(eigenvalues, max(count, len(covariance)), self.first, self.last)
+        mean, covariance, count = moments[:3]
+        size = max(count, len(covariance))
+        return alpha_of_spectrum(_eigenvalues(covariance), mean.cpu().double(), size, self.first, self.last)
 
 
-def _eigenvalues(matrix: Tensor, most: int) -> Tensor:
-    """Return at most ``most`` eigenvalues of a positive matrix (D, D), largest first: no more are above rounding."""
+def _eigenvalues(matrix: Tensor) -> Tensor:
+    """Return the eigenvalues of a positive matrix (D, D), largest first."""
     # On the CPU, so that every device gives the same digits.
-    return torch.linalg.eigvalsh(matrix.cpu().double()).flip(0).clamp(min=0)[:most]
+    return torch.linalg.eigvalsh(matrix.cpu().double()).flip(0).clamp(min=0)

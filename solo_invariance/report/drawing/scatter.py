@@ -99,9 +99,16 @@ def _draw_cross(
 
 
 def said_of(correlation: Correlation) -> str:
-    """The rank correlation with its p and the number of backbones."""
+    """The rank correlation with its interval and p, and the number of backbones and of what they are seeds of."""
+    interval = f" {ends(correlation.interval)}" if correlation.interval else ""
     p = "< 0.001" if correlation.p < 0.001 else f"= {correlation.p:.3f}"
-    return f"Spearman's rho = {number(correlation.rho, 2)}, p {p}, {correlation.num_pairs} backbones"
+    said = f"Spearman's rho = {number(correlation.rho, 2)}{interval}, p {p}, {correlation.num_pairs} backbones"
+    return said if correlation.num_families == correlation.num_pairs else f"{said} of {correlation.num_families}"
+
+
+def ends(interval: tuple[float, float]) -> str:
+    """The interval of a rank correlation as it is printed everywhere."""
+    return f"[{number(interval[0], 2)}, {number(interval[1], 2)}]"
 
 
 def draw_with_caption(cloud: Cloud, ident: str, styles: Mapping[str, Style] | None = None) -> ET.Element:

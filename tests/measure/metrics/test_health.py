@@ -132,7 +132,40 @@ def test_the_exponent_stops_where_rounding_begins() -> None:
     assert alpha_req(features).item() == pytest.approx(-slope, rel=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(400, 40), (40, 400)])
+def test_rounding_is_that_of_as_many_images_and_features(shape: tuple[int, int]) -> None:
+    """Five directions are as small as rounding is among 400 of either, and not among 40."""
+    law = torch.arange(1.0, 26.0, dtype=torch.float64) ** -1.3
+    spectrum = torch.cat([law, (100 * law.new_full((5,), torch.finfo(torch.float32).eps)) ** 2])
+    draws = torch.randn(sum(shape), 30, generator=torch.Generator().manual_seed(0)).double()
+    images = torch.linalg.qr(draws[: shape[0]] - draws[: shape[0]].mean(dim=0)).Q
+    features = images * spectrum.sqrt() @ torch.linalg.qr(draws[shape[0] :]).Q.T
+    running = AlphaReQ(shape[1])
+    running.update(features)
+    for alpha in (alpha_req(features), running.compute()):
+        assert alpha.item() == pytest.approx(1.3, abs=1e-6)
+
+
+@pytest.mark.parametrize("errors", [0, 2])
+def test_an_exponent_of_features_that_differ_by_rounding_alone_is_none(errors: float) -> None:
+    draws = torch.randn(500, 64, generator=torch.Generator().manual_seed(0))
+    constant = torch.rand(64, generator=torch.Generator().manual_seed(1)) + 0.5
+    collapsed = constant * (1 + errors * torch.finfo(torch.float32).eps * draws)
+    running = AlphaReQ(64)
+    running.update(collapsed)
+    for compute in (lambda: alpha_req(collapsed), running.compute):
+        with pytest.raises(ValueError, match="of 0 directions that vary"):
+            compute()
+    assert rankme(collapsed).item() == pytest.approx(1, abs=1e-3)
+    varying = constant * (1 + 1e-4 * draws)  # which is a thousand times as much
+    assert alpha_req(varying).item() == pytest.approx(alpha_req(varying.double() - constant).item(), rel=1e-3)
+
+
 def test_what_says_nothing_is_refused() -> None:
+    for wrong in (torch.full((30, 30), torch.nan), torch.eye(30) / 0):
+        for metric in (alpha_req, rankme):
+            with pytest.raises(ValueError, match="expected features that are finite numbers"):
+                metric(wrong)
     with pytest.raises(ValueError, match="19 directions that vary: a line from eigenvalue 11 on needs 20"):
         alpha_req(_features(100, 19))
     assert alpha_req(_features(100, 20)) > 0

@@ -48,7 +48,7 @@ def test_transforms_say_which_changes_the_task_can_do_without() -> None:
     assert [one.kind for one in found.values()] == ["spatial", "spatial", "appearance"]
     cost = {name: one.effect.cost for name, one in found.items() if one.effect}
     assert cost["hue"].mean > 0.9  # any hue is as likely as any other then
-    assert cost["h_flip"].mean < cost["rotation"].mean < 0.1
+    assert max(cost["h_flip"].mean, cost["rotation"].mean) < 0.05
     assert {name: one.effect.change.mean > 0.5 for name, one in found.items() if one.effect} == {
         "rotation": False,
         "h_flip": False,
@@ -71,11 +71,11 @@ def test_families_may_be_composed_or_written_out() -> None:
 
 
 def test_labels_are_advised_on_too() -> None:
-    images, targets, test_images, test_targets = planted("hue", 2)
+    images, targets, test_images, test_targets = planted("angle", 2)
     labels, test_labels = targets > 0, test_targets > 0
     found = advise((images, labels, test_images, test_labels), crop_size=SIDE, transforms=[], cache=False)
     assert found.metric == "mean_average_precision"
-    assert found.families[0].name == "ventral"
+    assert found.families[0].name == "dorsal"
 
 
 def test_a_backbone_of_ones_own_is_read() -> None:

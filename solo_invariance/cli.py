@@ -351,7 +351,8 @@ def _compose_and_run(job: _Job, typed: list[str], arguments: list[str]) -> int:
             raise
         # What Hydra does not check: a group's choice that is a number, a file that is among its own defaults.
         reason = ", which is nested too deeply or names itself" if isinstance(error, RecursionError) else ""
-        raise UserError(f"{' '.join(typed)}: Hydra cannot use this{reason}") from error
+        own = [argument for argument in typed if argument.lstrip("+~").startswith("hydra")]  # the others are checked
+        raise UserError(f"{' '.join(own or typed)}: Hydra cannot use this{reason}") from error
     return 2 if job.refused else int(job.unmet)
 
 

@@ -27,11 +27,13 @@ class Known:
     Args:
         family: What it was trained with, as its label says.
         source: What loads it.
+        seed: Of its weights, where these are random; None for that of the advice.
         invariances: That were measured of it, by transform.
     """
 
     family: str
     source: BackboneConfig
+    seed: int | None = None
     invariances: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -62,17 +64,17 @@ class Trained:
 
 
 def known_in(runs: Sequence[Path | str]) -> list[Known]:
-    """Return the backbones that were measured, or scored on whatever, in some directories.
+    """Return the backbones that were measured, or scored on whatever, in some directories; fusions are of no family.
 
     Raises:
         UserError: A directory holds no results, or a result does not say which backbone it is of.
     """
     if not runs:
         return []
-    rows = [row for row in collect_results(runs).rows if row.role == "backbone"]
+    rows = [row for row in collect_results(runs).rows if row.role == "backbone" and not row.is_fused]
     metric = _metric_of(rows)
     return [
-        Known(group.label, _config_of(row), _invariances(row, metric))
+        Known(group.label, _config_of(row), row.files[0].seed, _invariances(row, metric))
         for group in groups_of(rows)
         for row in group.rows
     ]

@@ -179,8 +179,17 @@ class Architecture:
         return source.input_of(name, self.kwargs, network, sha256)
 
 
-def num_features_of(network: nn.Module, crop_size: int) -> int:
-    """Return the width of a network's features, by looking at its output for one image."""
+def num_features_of(network: nn.Module, crop_size: int, label: str) -> int:
+    """Return the width of a network's features, by looking at its output for one image.
+
+    Args:
+        network: On any device.
+        crop_size: Side of the image, in pixels.
+        label: What messages call the backbone.
+
+    Raises:
+        UserError: The network takes no such image, or gives no features (N, D).
+    """
     device = device_of(network)
     training = network.training
     network.eval()
@@ -189,10 +198,13 @@ def num_features_of(network: nn.Module, crop_size: int) -> int:
             features = network(torch.zeros(1, 3, crop_size, crop_size, device=device))
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = reason_of(error)
-        raise UserError(f"the backbone takes no images of {crop_size} pixels ({reason}); set crop_size") from error
+        raise UserError(
+            f"{label}: the backbone takes no images of {crop_size} pixels ({reason}); set crop_size"
+        ) from error
     network.train(training)
     if not isinstance(features, torch.Tensor) or features.ndim != 2:
-        found = getattr(features, "shape", type(features))
+        is_tensor = isinstance(features, torch.Tensor)
+        found = f"a tensor {tuple(features.shape)}" if is_tensor else f"a {type(features).__name__}"
         hint = "; of its tokens, backbone.pool=mean takes the mean" if getattr(features, "ndim", 0) == 3 else ""
-        raise UserError(f"the backbone returns {found}, expected features (N, D){hint}")
+        raise UserError(f"{label}: the backbone returns {found}, expected features (N, D){hint}")
     return int(features.shape[1])

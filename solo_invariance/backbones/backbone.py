@@ -131,7 +131,7 @@ class Backbone(nn.Module):
         self.input_spec = input_spec
         self.provenance = provenance
         self.views = views
-        self.num_features = num_features_of(network, input_spec.crop_size)
+        self.num_features = num_features_of(network, input_spec.crop_size, provenance.label)
         # The pass that told the width told the layers' widths, too.
         self._has_looked = False
         self.layers = dict(network.widths) if isinstance(network, LayerFeatures) else {"": self.num_features}

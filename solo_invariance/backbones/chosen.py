@@ -9,20 +9,23 @@ from solo_invariance.backbones.layers import LayerFeatures
 from solo_invariance.backbones.tokens import PooledTokens, Pooling, own_pool
 
 
-def with_features(network: nn.Module, layer: str | Sequence[str] | None, pooling: Pooling) -> nn.Module:
+def with_features(
+    network: nn.Module, layer: str | Sequence[str] | None, pooling: Pooling, called: str | None = None
+) -> nn.Module:
     """Return a network that gives chosen features; the network itself, where these are its output.
 
     Args:
         network: Without any choice yet.
         layer: A layer's name, or several, whose features are put side by side.
         pooling: How tokens become features.
+        called: What messages call the network; a network of its class, by default.
 
     Raises:
         UserError: There is no such layer, or there are no tokens.
     """
     if layer is not None:
         return LayerFeatures(network, layer, pooling)
-    return network if pooling.pool is None else PooledTokens(network, pooling)
+    return network if pooling.pool is None else PooledTokens(network, pooling, called)
 
 
 def whole(network: nn.Module) -> nn.Module:

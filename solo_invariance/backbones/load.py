@@ -123,12 +123,12 @@ def load_backbone(
     return mean_embedding(backbone, config.views.family, config.views.num_views, seed)
 
 
-def _chosen(network: nn.Module, config: BackboneConfig) -> nn.Module:
-    return with_features(network, config.layer, Pooling(config.pool, config.tokens))
+def _chosen(network: nn.Module, config: BackboneConfig, name: str) -> nn.Module:
+    return with_features(network, config.layer, Pooling(config.pool, config.tokens), name)
 
 
 def _with_chosen(backbone: Backbone, config: BackboneConfig) -> Backbone:
-    network = _chosen(backbone.network, config)
+    network = _chosen(backbone.network, config, backbone.architecture.name)
     if network is backbone.network:
         return backbone
     return Backbone(network, backbone.architecture, backbone.input_spec, backbone.provenance)
@@ -159,7 +159,7 @@ def _from_name(name: str, config: BackboneConfig, seed: int) -> Backbone:
     architecture, network, on_size = resized(architecture, network, spec.crop_size)
     remarks = (*source.remarks_on(rest, network), *provenance.remarks, *on_size)
     provenance = replace(provenance, remarks=remarks)
-    return Backbone(_chosen(network, config), architecture, spec, provenance)
+    return Backbone(_chosen(network, config, architecture.name), architecture, spec, provenance)
 
 
 def _from_folder(folder: Path, config: BackboneConfig) -> Backbone:
@@ -252,7 +252,7 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
     remarks = (*source.remarks_on(rest, network), *_remarks(found, architecture, args, path))
     architecture, network, on_size = resized(architecture, network, spec.crop_size)
     provenance = Provenance(
-        _label_of(path, args),
+        " ".join(filter(None, (_label_of(path, args), config.weights))),  # of one file there may be several
         str(path),
         sha256,
         found.key or None,
@@ -260,7 +260,7 @@ def _from_checkpoint(path: Path, config: BackboneConfig) -> Backbone:
         family=families_of(args) or None,
         seed=seed_of(args),
     )
-    return Backbone(_chosen(network, config), architecture, spec, provenance)
+    return Backbone(_chosen(network, config, architecture.name), architecture, spec, provenance)
 
 
 def _remarks(
@@ -273,7 +273,7 @@ def _remarks(
     if architecture.small_stem and args is None and "stem_padding" not in architecture.kwargs:
         yield (
             f"{path.name}: its 3x3 stem is taken for solo-learn's, padded by 2; "
-            f"backbone.kwargs={{stem_padding: 1}} is for one padded by 1"
+            f"backbone.kwargs.stem_padding=1 is for one padded by 1"
         )
 
 

@@ -115,13 +115,15 @@ class PooledTokens(nn.Module):
         network: It tells its last tokens (N, T, C): a method ``forward_features`` returns them, as in timm, or a
             mapping of them by DINOv2's names; or a module ``encoder`` does, as in torchvision.
         pooling: In which way.
+        called: What messages call the network; a network of its class, by default.
 
     Raises:
         UserError: It is no such network.
     """
 
-    def __init__(self, network: nn.Module, pooling: Pooling) -> None:
+    def __init__(self, network: nn.Module, pooling: Pooling, called: str | None = None) -> None:
         super().__init__()
+        self._called = called or f"a {type(network).__name__}"
         self.network = network
         self.pooling = pooling
         self._kinds = TokenKinds.of(network)
@@ -151,8 +153,8 @@ class PooledTokens(nn.Module):
 
     def _no_tokens(self) -> UserError:
         return UserError(
-            f"backbone.pool={self.pooling.pool}: a {type(self.network).__name__} has no tokens at its end, as vision "
-            f"transformers have; leave backbone.pool out"
+            f"backbone.pool={self.pooling.pool}: {self._called} has no tokens at its end, as vision transformers have; "
+            f"leave backbone.pool out"
         )
 
 

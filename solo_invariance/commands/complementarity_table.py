@@ -51,6 +51,8 @@ def _print_pairs(found: FusionPairs) -> None:
         console.print(Text.assemble(f"{place:>2}. ", (pair.first.by, "bold"), " + ", (pair.second.by, "bold")))
         for sight in (pair.first, pair.second):
             console.print(Text.assemble(f"    {sight.by} sees ", *_seen(sight)))
+    for caution in found.cautions:
+        console.print(Text(f"caution: {caution}", "yellow"), soft_wrap=True)
     if found.left_out:
         console.print(
             Text(f"measured on other images, or by another protocol or k: {', '.join(found.left_out)}", "yellow")

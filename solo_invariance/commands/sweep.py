@@ -20,11 +20,11 @@ from filelock import FileLock
 from solo_invariance.commands.outcome import write_record
 from solo_invariance.config.export import is_program
 from solo_invariance.config.objective import SEEKING, ObjectiveError, names_of_objective, values_of
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, did_you_mean
 
 # Where a command's results go; those of the second kind are files.
 _FOLDERS = {
-    **{"measure": "out", "transfer": "out", "export": "out", "study": "out"},
+    **{"measure": "out", "transfer": "out", "advise": "out", "export": "out", "study": "out"},
     "pretrain": "checkpoint.dir",
 }
 _FILES = {"families": "out", "fuse": "out", "report": "out"}
@@ -36,6 +36,7 @@ _LONGEST = 60
 _KEPT = 40
 _HASH = 8
 _OPTIMUM = "optimization_results.yaml"  # as Hydra's sweepers call it
+_DIRECTIONS = ("minimize", "maximize")
 _INTERPOLATION = re.compile(r"\$\{([^}]*)\}")
 
 
@@ -140,8 +141,15 @@ class Sweep:
 
 @contextmanager
 def sweep_of(command: str, arguments: Sequence[str]) -> Iterator[Sweep | None]:
-    """Give the sweep that arguments in Hydra's grammar ask for, and remove its records in the end; None for one job."""
+    """Give the sweep that arguments in Hydra's grammar ask for, and remove its records in the end; None for one job.
+
+    Raises:
+        UserError: A sweeper is asked for, and no sweep.
+    """
     if "--multirun" not in arguments:
+        for argument in arguments:
+            if argument.startswith("hydra/sweeper=") and argument.partition("=")[2] in SEEKING:
+                raise UserError(f"{argument}: looks for the best of several jobs, which -m asks for; this would be one")
         yield None
         return
     records, kept = _folder(), False
@@ -173,6 +181,7 @@ def usual_of_hydra(arguments: Sequence[str], sweep: Sweep) -> list[str]:
 
     usual = {"hydra.sweep.dir": quoted(str(sweep.records))}
     if "hydra/sweeper=optuna" in arguments:
+        _require_sought(arguments)
         _require_storage(arguments)
         with suppress(ImportError):  # which Hydra says in its own words
             import optuna
@@ -182,6 +191,19 @@ def usual_of_hydra(arguments: Sequence[str], sweep: Sweep) -> list[str]:
         usual["hydra.sweeper.max_failure_rate"] = "1.0"
     chosen = {argument.lstrip("+").partition("=")[0] for argument in arguments}
     return [*arguments, *(f"{key}={value}" for key, value in usual.items() if key not in chosen)]
+
+
+def _require_sought(arguments: Sequence[str]) -> None:
+    """Refuse directions and numbers of trials that Optuna would end at, which Hydra hands on as they are."""
+    for argument in arguments:
+        key, _, value = argument.partition("=")
+        if key == "hydra.sweeper.direction":
+            for one in re.split(r"[\[\],\s]+", value.strip("[] ")):
+                if one.strip("'\"") not in _DIRECTIONS:
+                    hint = did_you_mean(one, _DIRECTIONS)
+                    raise UserError(f"{argument}: expected minimize or maximize, one for each objective{hint}")
+        elif key in ("hydra.sweeper.n_trials", "hydra.sweeper.n_jobs") and not re.fullmatch(r"0*[1-9]\d*", value):
+            raise UserError(f"{argument}: expected a whole number of at least 1")
 
 
 def _require_storage(arguments: Sequence[str]) -> None:

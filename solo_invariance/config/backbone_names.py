@@ -95,14 +95,24 @@ def require_trust_in_folder(name: str, trust: bool) -> None:
 
 
 def require_folder(name: str, called: str) -> None:
-    """Raise UserError where a name is that of a folder, but there is none.
+    """Raise UserError where a name is that of a folder, but there is none, or none of a network.
 
     Args:
         name: A path, or a model's on a hub.
         called: What messages call it.
     """
-    if is_local(name) and not (folder := Path(name).expanduser()).is_dir():
+    if not is_local(name):
+        return
+    folder = Path(name).expanduser()
+    if not folder.is_dir():
         raise UserError(f"{called}: {'is no folder, but a file' if folder.is_file() else 'there is no such folder'}")
+    require_description(folder, called)
+
+
+def require_description(folder: Path, called: str) -> None:
+    """Raise UserError where a folder does not say what network it has."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"{called}: there is no config.json in {folder}, which says what network it is")
 
 
 def _hf(name: str, trust: bool) -> None:

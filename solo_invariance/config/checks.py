@@ -124,9 +124,14 @@ def require_device(name: str) -> None:
 
 
 def require_checkpoint(path: Path) -> None:
-    """Raise UserError where there is no file of weights; OSError where it cannot be looked at."""
+    """Raise UserError where there is no file of weights, by how it begins; OSError where it cannot be looked at."""
     if not path.is_file():
         raise UserError(f"checkpoint {path}: {'is a directory' if path.is_dir() else 'no such file'}")
+    with path.open("rb") as file:
+        beginning = file.read(9)
+    # An archive, a pickle of any protocol, or the length of a header of safetensors and that.
+    if not beginning.startswith((b"PK", b"\x80", b"(", b"]", b"}", b"c")) and beginning[8:] != b"{":
+        raise UserError(f"checkpoint {path}: cannot be read (truncated or not a checkpoint)")
 
 
 def require_runs(runs: Sequence[Path | str]) -> None:

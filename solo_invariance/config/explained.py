@@ -54,7 +54,7 @@ def explain_config_error(error: BaseException, command: str) -> str:
 
 def _unknown(command: str, key: str, error: BaseException) -> str:
     """Return what to say of a key that is none of a command's, or none of those of a mapping within it."""
-    if not is_known(schema_of(command), key):
+    if not key.startswith("hydra.") and not is_known(schema_of(command), key):
         return unknown_key(command, key)
     parent: Any = getattr(error, "parent_node", None)
     prefix = key.rpartition(".")[0]
@@ -64,7 +64,7 @@ def _unknown(command: str, key: str, error: BaseException) -> str:
 
 def _no_choice(path: str, message: str) -> str:
     """Return what to say of a configuration that a group does not have."""
-    group, _, name = path.partition("/")
+    group, _, name = path.rpartition("/")
     options = _OPTIONS.search(message)
     names = [line.strip() for line in options.group(1).splitlines()] if options else []
     said = f"{group}={name}: there is no configuration {path}"

@@ -102,14 +102,29 @@ class DataConfig(Checked):
         require_at_least(2, self, "num_views", prefix=self.section)
 
 
+NOTHING_TO_MEASURE = "transforms and views are both empty: nothing to measure; metrics=[rankme] is of features alone"
+"""What is said where nothing is asked for."""
+
+_RENDERED = ("num_images", "size", "seed", "num_groups", "num_views")
+"""Keys of ``data`` that say how much of the embedded dataset is rendered, and how."""
+
+
 def require_data(data: DataConfig) -> None:
-    """Raise UserError where neither a folder nor a name is given, or the name is none of the data that there are."""
+    """Raise UserError where neither a folder nor a name is given, or the name is none of the data that there are.
+
+    Nor is there anything to say of rendering where nothing is rendered.
+    """
     known = (EMBEDDED, *VIEW_SETS)
     if data.name is None and data.path is None:
         raise UserError(f"data: set data.path=FOLDER or data.name={EMBEDDED}")
     if data.name is not None and data.name not in known:
         choices = f"choose the embedded {EMBEDDED}, or a view set: {', '.join(VIEW_SETS)}"
         raise UserError(f"data.name={data.name}: {choices}{did_you_mean(data.name, known)}")
+    said = next((key for key in _RENDERED if getattr(data, key) != getattr(DataConfig, key)), None)
+    if data.name != EMBEDDED and said is not None:
+        value = getattr(data, said)
+        instead = f"; of a folder's, num_images={value} measures so many" if said == "num_images" else ""
+        raise UserError(f"data.{said}={value}: is read with data.name={EMBEDDED} alone{instead}")
 
 
 @dataclass
@@ -146,7 +161,8 @@ class ReferenceConfig(Checked):
             raise UserError("reference.path and reference.name are both set: choose one")
         if self.path is None and self.name is None and self.num_images is not None:
             raise UserError(
-                f"reference.num_images={self.num_images}: of what? Set reference.name={EMBEDDED}, or reference.path=FOLDER"
+                f"reference.num_images={self.num_images}: of what? Set reference.name={EMBEDDED}, or "
+                f"reference.path=FOLDER"
             )
 
 

@@ -1,6 +1,6 @@
 """Plain data of configurations as what it stands for: a task in a list of tasks, and how a run is scored on some."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
@@ -13,13 +13,17 @@ from solo_invariance.config.transfer import METRICS
 from solo_invariance.config.watch_transfer import PROBES, WATCH_TRANSFER, WatchTransferConfig
 from solo_invariance.errors import UserError, did_you_mean, none_of, reason_of
 
+_OF_WATCHED = ("probe", "metric")
+"""Keys that a watched task has beside those of every task."""
 
-def task_from(entry: Any, usual: TaskConfig | None = None) -> TaskConfig:
+
+def task_from(entry: Any, usual: TaskConfig | None = None, others: Sequence[str] = ()) -> TaskConfig:
     """Return a task that an entry of ``tasks`` names.
 
     Args:
         entry: Its name, or a mapping with a name.
         usual: Has what the entry does not say itself; by default, what tasks usually have.
+        others: Keys that an entry may have where it is from, for the message.
 
     Raises:
         UserError: It is neither, or a key or value of it is wrong.
@@ -30,7 +34,7 @@ def task_from(entry: Any, usual: TaskConfig | None = None) -> TaskConfig:
     known = [key.name for key in fields(TaskConfig)]
     unknown = next((key for key in entry if key not in known), None)
     if unknown is not None:
-        there = none_of(str(unknown), known)
+        there = none_of(str(unknown), [*known, *others])
         raise UserError(f"tasks: {entry['name']}: there is no key {unknown!r}{there}")
     try:
         defaults = literal(asdict(usual or TaskConfig()))
@@ -47,13 +51,13 @@ def watched_task(entry: Any) -> tuple[TaskConfig, str | None, str | None]:
     """
     own: dict[str, Any] = {}
     if isinstance(entry, dict):
-        own = {key: entry[key] for key in ("probe", "metric") if entry.get(key) is not None}
+        own = {key: entry[key] for key in _OF_WATCHED if entry.get(key) is not None}
         for key, known in (("probe", PROBES), ("metric", METRICS)):
             if key in own and own[key] not in known:
                 there = none_of(str(own[key]), known)
                 raise UserError(f"tasks: {entry.get('name')}: {key}={own[key]}: there is none{there}")
-        entry = {key: value for key, value in entry.items() if key not in ("probe", "metric")}
-    return task_from(entry), own.get("probe"), own.get("metric")
+        entry = {key: value for key, value in entry.items() if key not in _OF_WATCHED}
+    return task_from(entry, others=_OF_WATCHED), own.get("probe"), own.get("metric")
 
 
 def watch_transfer_from(values: Any) -> WatchTransferConfig:

@@ -14,7 +14,7 @@ from torch import nn
 from solo_invariance.backbones import Backbone, SideBySide, load_backbone, random_init_of
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_texts
-from solo_invariance.config.measure import DataConfig, ReferenceConfig
+from solo_invariance.config.measure import NOTHING_TO_MEASURE, DataConfig, ReferenceConfig
 from solo_invariance.data.images import ImageSource, KnownImages, identify, name_of_source
 from solo_invariance.data.sources import Images, with_interpolation, with_short_side
 from solo_invariance.device import choose_device, device_of
@@ -271,7 +271,7 @@ class _Run:
             budget=settings.budget,
             k=settings.k,
             target_se=settings.target_se,
-            metrics=(*self.metrics, *self.health),
+            metrics=(*(self.metrics if self._has_changes else ()), *self.health),
             transforms=tuple(transforms),
             views=views,
             num_done=len(self.transforms) + len(data.num_views) - len(transforms) - len(views),
@@ -349,7 +349,14 @@ class _Run:
             return []
         return [f"num_images={asked}: there are {there}, all of which were measured."]
 
+    @property
+    def _has_changes(self) -> bool:
+        """Whether images are changed at all, or only features are looked at."""
+        return bool(self.transforms or self.data.views)
+
     def _cautions_of_reference(self, layer: str) -> list[str]:
+        if not self._has_changes:  # nothing is whitened
+            return []
         found, width = self.results.reference(layer), self.backbone.layers[layer]
         holds_out = self.settings.quirks.holds_out
         repeats = repetitions(self.results.moments()[layer])
@@ -495,7 +502,7 @@ def _or_all(
     """Return the transforms that were chosen; where none were, all of them, or none on images that are for views."""
     transforms = ({} if data.for_views else transforms_named("all")) if chosen is None else chosen
     if not transforms and not data.views and not health:
-        raise UserError("transforms and views are both empty: nothing to measure")
+        raise UserError(NOTHING_TO_MEASURE)
     return transforms
 
 

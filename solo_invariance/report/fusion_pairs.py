@@ -73,11 +73,23 @@ class FusionPairs:
     left_out: tuple[str, ...]
     matrix: Complementarity
 
+    @property
+    def cautions(self) -> list[str]:
+        """What is to be said of the numbers, in sentences."""
+        unpaired = sum(pair.first.num_sure is None for pair in self.pairs)
+        if not unpaired:
+            return []
+        return [
+            f"{unpaired} of {len(self.pairs)} pairs are not compared image by image (of other images of the same set, "
+            f"or without their arrays): how these differ may be all that one seems to see and the other to ignore; "
+            f"measure both on the same images."
+        ]
+
     def as_content(self) -> dict[str, Any]:
         """Return the pairs and the matrix as plain data."""
         pairs = [[_content(sight) for sight in (pair.first, pair.second)] for pair in self.pairs]
         matrix = {**self.matrix._asdict(), "matrix": self.matrix.matrix.tolist()}
-        return {"pairs": pairs, "left_out": list(self.left_out), "complementarity": matrix}
+        return {"pairs": pairs, "left_out": list(self.left_out), "complementarity": matrix, "cautions": self.cautions}
 
 
 def fusion_pairs(results: Results) -> FusionPairs:

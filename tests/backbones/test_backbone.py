@@ -27,8 +27,11 @@ def test_a_module_of_ones_own_is_copied_frozen_and_normalised_for() -> None:
     images = torch.rand(2, 3, 16, 16)
     normalised = (images - torch.tensor([0.5, 0.4, 0.3])[:, None, None]) / torch.tensor([0.1, 0.2, 0.3])[:, None, None]
     torch.testing.assert_close(backbone(images), module.eval()(normalised))
-    with pytest.raises(UserError, match="expected features"):
-        Backbone.of(nn.Conv2d(3, 5, 3))
+    message = r"^Conv2d: the backbone returns a tensor \(1, 5, 14, 14\), expected features \(N, D\)"
+    with pytest.raises(UserError, match=message):
+        Backbone.of(nn.Conv2d(3, 5, 3), crop_size=16)
+    with pytest.raises(UserError, match=r"^mine: the backbone returns a tuple, expected features \(N, D\)"):
+        Backbone.of(nn.AdaptiveMaxPool2d(1, return_indices=True), crop_size=16, label="mine")
 
 
 def test_a_module_that_is_in_use_is_copied_too() -> None:

@@ -1,6 +1,7 @@
 """What a file looks like is said as keys that build the very network that it is from."""
 
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,9 +33,10 @@ def _named(state: State, rules: dict[str, str]) -> State:
 
 
 def _keys(hint: str) -> tuple[str, dict[str, Any]]:
-    found = re.fullmatch(r"; it looks like backbone\.name=(\S+)(?: backbone\.kwargs=(\{.*\}))?", hint)
+    found = re.fullmatch(r"; it looks like backbone\.name=(\S+)((?: backbone\.kwargs\.\w+=\S+)*)", hint)
     assert found is not None, hint
-    return found[1], yaml.safe_load(found[2] or "{}")
+    pairs = [argument.removeprefix("backbone.kwargs.").partition("=") for argument in shlex.split(found[2])]
+    return found[1], {key: yaml.safe_load(value) for key, _, value in pairs}
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,10 @@ def test_equal_copies_are_not_worth_a_word(tmp_path: Path) -> None:
     copies = {"teacher": {name: value.clone() for name, value in state.items()}, "student": state}
     torch.save(copies, tmp_path / "copies.pth")
     assert _load(tmp_path / "copies.pth").provenance.remarks == ()
-    assert _load(tmp_path / "copies.pth", weights="student").provenance.key == "student"
+    student = _load(tmp_path / "copies.pth", weights="student")
+    assert student.provenance.key == "student"
+    # Two backbones of one file are not taken for two seeds of one.
+    assert (student.provenance.label, _load(tmp_path / "copies.pth").provenance.label) == ("copies student", "copies")
 
 
 @pytest.mark.parametrize("code", ["bare", "SimSiam", "VISSL"])
@@ -221,7 +224,7 @@ def test_a_head_of_an_unknown_name_is_left_out_where_it_is_named(tmp_path: Path)
         (
             lambda: Architecture("resnet18", {"width": 2}).build(),
             "resnet18",
-            "backbone.name=resnet18 backbone.kwargs={width: 2}",
+            "backbone.name=resnet18 backbone.kwargs.width=2",
         ),
         (
             lambda: Architecture("timm:vit_tiny_patch16_224", {"pretrained": False}).build(),

@@ -626,7 +626,7 @@ def test_what_is_wrong_is_said_with_what_the_file_holds_and_what_was_tried(tmp_p
     said = str(error.value)
     assert "it holds state_dict.module.encoder.* 72 (conv1.weight 8x3x7x7), state_dict.module.predictor.0" in said
     assert re.search(r"tried: as named, timm, .*numbered_children, .*transformers_vit$", said)
-    assert "; it looks like backbone.name=resnet10 backbone.kwargs={width: 0.125}; it holds " in said
+    assert "; it looks like backbone.name=resnet10 backbone.kwargs.width=0.125; it holds " in said
     assert len(said) < 1200
 
 

@@ -160,8 +160,12 @@ def test_which_tokens_are_of_patches() -> None:
 @pytest.mark.parametrize(
     ("name", "keys", "message"),
     [
-        ("random:timm:test_resnet", {"pool": "cls"}, "a ResNet has no tokens at its end, as vision transformers have"),
-        ("random:resnet10", {"pool": "mean"}, "a WideResNet has no tokens at its end"),
+        (
+            "random:timm:test_resnet",
+            {"pool": "cls"},
+            "timm:test_resnet has no tokens at its end, as vision transformers have",
+        ),
+        ("random:resnet10", {"pool": "mean"}, "resnet10 has no tokens at its end"),
         ("random:timm:pit_ti_224", {"pool": "mean"}, "none of the 1 tokens of the network are known to be of patches"),
     ],
 )

@@ -95,7 +95,7 @@ def test_the_input_is_recorded_as_the_keys_say(cli: Cli, dino: Path, tmp_path: P
         (["backbone.std=[0,1,1]"], "backbone.std=[0, 1, 1]: expected positive numbers"),
         (["backbone.interpolation=cubic"], "backbone.interpolation=cubic: expected one of bilinear, bicubic, nearest"),
         (["backbone.key=nobody"], "has the weights in student.module.backbone, teacher.module.backbone"),
-        (["backbone.name=resnet50"], "it looks like backbone.name=resnet10 backbone.kwargs={width: 0.125}"),
+        (["backbone.name=resnet50"], "it looks like backbone.name=resnet10 backbone.kwargs.width=0.125"),
     ],
 )
 def test_refusals_are_one_line_and_leave_nothing(

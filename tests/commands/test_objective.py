@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import Callable
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -123,6 +124,24 @@ def test_an_objective_that_is_none_is_refused_once_before_anything_is_done(
     assert len(err.splitlines()) == 1
     assert said in err
     assert os.listdir() == []
+
+
+@pytest.mark.parametrize(
+    ("argument", "said"),
+    [
+        ("hydra.sweeper.direction=up", "expected minimize or maximize, one for each objective"),
+        ("hydra.sweeper.direction=[maximize,minimise]", "expected minimize or maximize, .*; did you mean 'minimize'?"),
+        ("hydra.sweeper.n_trials=-2", "expected a whole number of at least 1"),
+        ("hydra.sweeper.n_jobs=many", "expected a whole number of at least 1"),
+    ],
+)
+def test_what_optuna_does_not_take_is_refused_by_name(cli: Any, small: list[str], argument: str, said: str) -> None:
+    sweeper = _optuna(2, "maximize")[1]
+    sweep = ["-m", sweeper, argument, "objective=score", "backbone.kwargs.width=choice(0.1,0.2)"]
+    code, printed, err = cli("transfer", *small, *sweep)
+    assert (code, printed) == (2, "")
+    assert re.fullmatch(rf"solo-invariance: error: .*{re.escape(argument)}: {said.replace('?', '.')}\n", err), err
+    assert "backbone" not in err
 
 
 def test_a_number_that_one_job_lacks_is_no_reason_to_end_the_sweep(cli: Any, small: list[str]) -> None:

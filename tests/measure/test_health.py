@@ -248,6 +248,19 @@ def test_what_is_kept_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(seen) == 1
 
 
+def test_features_alone_are_whitened_by_nothing() -> None:
+    """And so neither metrics of changes are announced nor what few images do to these."""
+    said: list[Any] = []
+    alone = _measured(network=_network(64), transforms=[], views=[], announce=said.append)
+    both = _measured(network=_network(64), announce=said.append)
+    assert [ahead.metrics for ahead in said] == [
+        ("rankme", "alpha_req"),
+        ("similarity", "width_matched_similarity", "distance", "rankme", "alpha_req"),
+    ]
+    assert [caution.split(":")[0] for caution in alone.cautions] == ["health"]
+    assert any("80 reference images are few" in caution for caution in both.cautions)
+
+
 def test_features_alone_make_a_page(tmp_path: Path) -> None:
     _measured(tmp_path / "a", transforms=[], views=[])
     page = build_report([tmp_path / "a"], tmp_path / "page.html").read_text()

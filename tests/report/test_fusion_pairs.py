@@ -72,6 +72,20 @@ def test_where_no_two_share_their_images_that_is_said(tmp_path: Path) -> None:
         fusion_pairs(collect_results([tmp_path]))
 
 
+def test_pairs_that_are_not_compared_image_by_image_get_a_caution(cli, tmp_path: Path) -> None:
+    for label, rotation, hue in (("a", 0.3, 0.0), ("b", 0.0, 0.2), ("c", 0.5, 0.05)):
+        _write(tmp_path, label, rotation, hue)
+    assert fusion_pairs(collect_results([tmp_path])).cautions == []
+    (tmp_path / "c" / "hue.npz").unlink()
+    found = fusion_pairs(collect_results([tmp_path]))
+    (caution,) = found.cautions
+    assert caution.startswith("2 of 3 pairs are not compared image by image")
+    assert found.as_content()["cautions"] == [caution]
+    code, printed, err = cli("fuse", f"measured=[{tmp_path}]")
+    assert code == 0, err
+    assert f"caution: {caution}" in printed
+
+
 def test_of_twenty_backbones_ten_pairs_are_printed(cli, tmp_path: Path) -> None:
     for index in range(20):
         _write(tmp_path, f"backbone-{index:02}-of-a-long-name", index / 40, (19 - index) / 40)

@@ -102,10 +102,9 @@ class _Shapes:
 
 
 def _written(name: str, kwargs: Mapping[str, Any]) -> str:
-    listed = ", ".join(
-        f"{key}: {value:g}" if isinstance(value, float) else f"{key}: {value}" for key, value in kwargs.items()
-    )
-    return f"backbone.name={name}" + (f" backbone.kwargs={{{listed}}}" if kwargs else "")
+    """Return the keys that say so, as they are typed in a shell."""
+    values = {key: f"{value:g}" if isinstance(value, float) else value for key, value in kwargs.items()}
+    return " ".join([f"backbone.name={name}", *(f"backbone.kwargs.{key}={value}" for key, value in values.items())])
 
 
 def _resnet(shapes: _Shapes) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from solo_invariance.backbones.files.checkpoint import sha256_of
 from solo_invariance.backbones.sources.online import hub_folder
-from solo_invariance.config.backbone_names import is_local, require_folder
+from solo_invariance.config.backbone_names import is_local, require_description, require_folder
 from solo_invariance.errors import UserError
 from solo_invariance.results.files import read_json
 
@@ -39,10 +39,8 @@ def config_in(folder: Path, called: str) -> dict[str, Any]:
     Raises:
         UserError: It is not there, or no JSON mapping.
     """
-    path = folder / "config.json"
-    if not path.is_file():
-        raise UserError(f"{called}: there is no config.json in {folder}, which says what network it is")
-    config = read_json(path, "It says what network the weights are of.")
+    require_description(folder, called)
+    config = read_json(folder / "config.json", "It says what network the weights are of.")
     return dict(config)
 
 

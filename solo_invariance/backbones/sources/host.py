@@ -4,7 +4,7 @@ from solo_invariance.backbones.solo_learn import host_builders
 from solo_invariance.backbones.sources.own import OWN_BUILDERS
 from solo_invariance.backbones.sources.source import Builder
 from solo_invariance.backbones.sources.timm import Networks
-from solo_invariance.errors import UserError
+from solo_invariance.errors import UserError, did_you_mean
 
 
 class Host(Networks):
@@ -23,4 +23,6 @@ class Host(Networks):
         hint = (
             "" if builders else "; solo-learn was not found (set SOLO_LEARN_DIR to a checkout for its other backbones)"
         )
-        raise UserError(f"unknown backbone {name!r}; choose from {', '.join(known)}, timm:NAME, torchvision:NAME{hint}")
+        others = "timm:NAME, torchvision:NAME, hf:NAME, torch.hub:REPOSITORY:ENTRY, python:MODULE:CALLABLE"
+        listed = f"choose from {', '.join(known)}, {others}"
+        raise UserError(f"unknown backbone {name!r}{did_you_mean(name, known) or ';'} {listed}{hint}")

@@ -69,9 +69,9 @@ class EmbeddedMethod(LightningModule):
         # As solo-learn does: the faster layout for convolutions.
         self.backbone = network.to(memory_format=torch.channels_last)
         try:
-            self.num_features = num_features_of(network, cfg.augmentations[0].crop_size)
+            self.num_features = num_features_of(network, cfg.augmentations[0].crop_size, cfg.backbone.name)
         except UserError as error:
-            raise UserError(str(error).replace("backbone.crop_size", "invariance.crop_size")) from error
+            raise UserError(str(error).replace("set crop_size", "set invariance.crop_size")) from error
 
     @property
     def _rate(self) -> float:

@@ -85,10 +85,7 @@ class Watched:
         # A part of the module that trains may be what makes features: it is frozen, too.
         features = _copy_of(self.features) if isinstance(self.features, nn.Module) else self.features
         flat = FlatFeatures(_copy_of(network), features, self.where)
-        try:
-            backbone = Backbone(flat, Architecture("watched"), self.input_spec, Provenance("watched"))
-        except UserError as error:
-            raise UserError(f"{self.where}{str(error).removeprefix(self.where)}") from error
+        backbone = Backbone(flat, Architecture("watched"), self.input_spec, Provenance(self.label))
         return backbone.to(device_of(network))
 
 

@@ -409,6 +409,11 @@ def test_what_will_be_done_is_said_in_one_line(
         ({"tasks": ["shpe"]}, "tasks: there is no 'shpe'; did you mean 'shape'?"),
         ({"tasks": "shape"}, "tasks='shape': expected a list, such as ['shape', 'hue']"),
         ({"tasks": [{"name": "hue", "pth": "x"}]}, "tasks: hue: there is no key 'pth'; did you mean 'path'?"),
+        ({"tasks": [{"name": "hue", "prob": "ridge"}]}, "tasks: hue: there is no key 'prob'; did you mean 'probe'?"),
+        (
+            {"tasks": [{"name": "hue", "metrics": "r2"}]},
+            "tasks: hue: there is no key 'metrics'; did you mean 'metric'?",
+        ),
         ({"every": 0}, "every=0: expected at least 1"),
         ({"every": 2.5}, "every=2.5: expected a whole number"),
         ({"num_images": "many"}, "num_images='many': expected a whole number"),

@@ -34,7 +34,7 @@ $(VENV)/trainers/.installed: $(VENV)/.installed
 	$(VENV)/trainers/bin/python -m pip install --quiet --constraint $(CONSTRAINTS) stable-pretraining
 	touch $@
 
-demo: setup ## the whole story on the embedded data: pre-train, measure, fuse, transfer, report
+demo: setup ## the whole story on the embedded data: pre-train, measure, fuse, transfer, judge, report
 	$(BIN)/solo-invariance demo
 
 test: setup $(VENV)/trainers/.installed lint ## tests, lint, types and the documentation, strictly

@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 
 from fuzz.case import Case
 from fuzz.odd_values import TYPED
-from fuzz.world import CSV, DEMO, EXPORT, FAMILIES, FUSE, MEASURE, NPZ, OWN, PRETRAIN, REPORT, TRANSFER, VIEWS
+from fuzz.world import CSV, EXPORT, FAMILIES, FUSE, MEASURE, NPZ, OWN, PRETRAIN, REPORT, STUDY, TRANSFER, VIEWS
 from solo_invariance.config.composed import compose_command, schema_of
 
 BASES: Mapping[str, tuple[tuple[str, ...], ...]] = {
@@ -20,7 +20,7 @@ BASES: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "report": (REPORT,),
     "pretrain": (PRETRAIN, OWN),
     "doctor": (("doctor",),),
-    "demo": (DEMO,),
+    "study": (STUDY,),
 }
 # Of plugins, which no schema lists.
 _FURTHER = {
@@ -134,8 +134,8 @@ def key_cases() -> list[Case]:
         # Hydra itself writes to the latter, before anything of ours is called.
         keys = [key for key in keys_of(command) if key != "hydra.output_subdir"]
         for number, key in enumerate(keys):
-            # A demo that is let through takes half a minute.
-            for index, value in enumerate(TYPED[:: 8 if command == "demo" else 1]):
+            # A study that is let through takes half a minute.
+            for index, value in enumerate(TYPED[:: 8 if command == "study" else 1]):
                 if not _is_honest_work(key, value):
                     found.append(_case(bases[(number + index) % len(bases)], key, value))
         for flag in FLAGS:

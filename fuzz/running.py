@@ -21,7 +21,7 @@ import torch
 import solo_invariance
 
 PACKAGE = Path(solo_invariance.__file__).parent
-COMMANDS = ("demo", "doctor", "export", "families", "fuse", "measure", "pretrain", "report", "transfer")
+COMMANDS = ("demo", "doctor", "export", "families", "fuse", "measure", "pretrain", "report", "study", "transfer")
 HUNG = -1000
 _GB = 1 << 30
 _MEMORY = 3 * _GB

@@ -17,7 +17,7 @@ from solo_invariance.results.reading import read_result
 # What commands say before their work, which may turn out to be impossible.
 _PLANNED = re.compile(
     "solo-invariance [a-z]+: loading|solo-invariance: (?:families|monitor): |"
-    "(?:demo|measure|transfer|fuse|pretrain|images|how|work|task|out|time) {3,}"
+    "(?:study|arms|seeds|evaluate|measure|transfer|fuse|pretrain|images|how|work|task|out|time) {3,}"
 )
 _PREFIX = "solo-invariance: error: "
 _LONGEST = 1200

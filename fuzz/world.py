@@ -42,9 +42,9 @@ PRETRAIN = (
     *("backbone.kwargs.width=0.0625", "method_kwargs.queue_size=8", "invariance.crop_size=32", "checkpoint.dir=out"),
 )
 OWN = (*PRETRAIN, "data.dataset=custom", "data.train_path=photos/train")
-DEMO = (
-    *("demo", "families=[default,ventral]", "max_epochs=1", "num_images=128", "k=2", "measure_images=4"),
-    *("train_images=20", "test_images=20", "device=cpu", "out=out"),
+STUDY = (
+    *("study", "study.pretrain={max_epochs: 1, data: {num_images: 128}}", "study.measure={k: 2, num_images: 4}"),
+    *("study.task={num_train: 200, num_test: 20}", "study.fuse_reference.num_images=200", "device=cpu", "out=out"),
 )
 COMMANDS = (MEASURE, TRANSFER, FUSE, EXPORT, FAMILIES, REPORT, PRETRAIN)
 

@@ -1,7 +1,7 @@
 """Choose, measure, fuse and transfer the invariances of self-supervised backbones.
 
 Every command of ``solo-invariance`` is a function of the same name here: ``families``, ``pretrain``, ``measure``,
-``fuse``, ``export``, ``transfer``, ``study``, ``report``, ``doctor`` and ``demo``, with ``load_backbone`` and
+``fuse``, ``export``, ``transfer``, ``advise``, ``study``, ``report``, ``doctor`` and ``demo``, with ``load_backbone`` and
 ``compare`` beside them.
 Importing this package imports nothing heavy, each name is looked up when it is used.
 
@@ -15,6 +15,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from solo_invariance.advise.run import advise
+    from solo_invariance.advise.settings import AdviseSettings
     from solo_invariance.backbones import Backbone, load_backbone, mean_embedding
     from solo_invariance.comparison import compare
     from solo_invariance.config.pretrain import PretrainConfig
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "AdviseSettings": "solo_invariance.advise.settings",
     "Backbone": "solo_invariance.backbones",
     "FuseSettings": "solo_invariance.fuse.settings",
     "InvarianceMonitor": "solo_invariance.hosts.lightning.invariance_monitor",
@@ -62,9 +65,10 @@ _HOMES = {
     "read_result": "solo_invariance.results",
 }
 # Packages that are called by their names; see ``callable_package``.
-_VERBS = ("export", "families", "fuse", "measure", "report", "study", "transfer")
+_VERBS = ("advise", "export", "families", "fuse", "measure", "report", "study", "transfer")
 
 __all__ = [
+    "AdviseSettings",
     "Backbone",
     "FuseSettings",
     "InvarianceMonitor",
@@ -76,6 +80,7 @@ __all__ = [
     "TransferMonitor",
     "TransferSettings",
     "UserError",
+    "advise",
     "compare",
     "demo",
     "doctor",

@@ -27,7 +27,7 @@ Result = TypeVar("Result")
 Cli = Callable[..., tuple[int, str, str]]
 
 
-_PLANNED = re.compile("(?:demo|measure|transfer|fuse|pretrain|images|how|work|task|out|time) {3,}")
+_PLANNED = re.compile("(?:study|arms|seeds|evaluate|measure|transfer|fuse|pretrain|images|how|work|task|out|time) {3,}")
 
 
 class _Threads(Processes):

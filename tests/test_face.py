@@ -10,7 +10,7 @@ import pytest
 import solo_invariance
 from solo_invariance.cli import COMMANDS
 
-VERBS = ("export", "families", "fuse", "measure", "report", "transfer")
+VERBS = ("advise", "export", "families", "fuse", "measure", "report", "transfer")
 
 
 def _python(script: str) -> str:

@@ -6,9 +6,7 @@ from torch.nn.functional import adaptive_avg_pool2d, avg_pool2d
 
 from solo_invariance.backbones import Backbone
 
-LEAST_SIDE = 32
-"""Of the images, in pixels: at the coarsest scale, filters need room."""
-
+_LARGE = 48  # pixels, from which on every other response says as much
 _MEAN, _STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
 
@@ -43,7 +41,7 @@ class RandomFilters(nn.Module):
         found = []
         for scale in range(self.scales):
             images = avg_pool2d(images, 2) if scale else images
-            responses = nn.functional.conv2d(images, self.filters)
+            responses = nn.functional.conv2d(images, self.filters, stride=2 if images.shape[-1] >= _LARGE else 1)
             both = torch.cat([responses.relu(), (-responses).relu()], dim=1)
             found.append(adaptive_avg_pool2d(both, self.cells).flatten(1))
         return torch.cat(found, dim=1).sqrt()

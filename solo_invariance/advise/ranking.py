@@ -45,9 +45,9 @@ def ranking(
     """Return families in the order in which they are recommended.
 
     Of the data, families that cost nothing come first, those of more augmentation before others: a family is safe where
-    what can be read of its views, and of features that keep what views share, is nearly what can be read without it. The
-    others follow, the least costly before others. The places that the data give to families of which several backbones
-    were trained are dealt out among these by their mean scores.
+    what can be read of its views, and of features that keep what views share, is nearly what can be read without it.
+    The others follow, the least costly before others. The places that the data give to families of which several
+    backbones were trained are dealt out among these by their mean scores.
 
     Args:
         bench: The task; None where the data were not looked at.

@@ -38,20 +38,24 @@ class Reading:
         """Return how targets of some kind are read and scored."""
         return cls(kind_named(kind), metric, train, test, seed)
 
-    def predictions(self, train: Tensor, *tests: Tensor) -> list[Tensor]:
+    def predictions(self, train: Tensor, *tests: Tensor, scaled: bool = False) -> list[Tensor]:
         """Return predictions (M,) or (M, T) from each of some test features (M, D).
 
         Args:
             train: Features of k views of each training image, (N, k, D), which a regression is fitted to. Its penalty
                 is chosen by cross-validation on the first views: no image is in two folds.
             tests: (M, D).
+            scaled: Whether the scale of features means something: of standardised principal components, the last are
+                noise, and as many as there are images tell each of these from all others.
         """
         k, first = train.shape[1], train[:, 0]
         columns = self.kind.as_columns(self.train, first).columns
-        probe = RidgeProbe(seed=self.seed).fit(first, columns)
+        weights = first.std(0) if scaled else None
+        probe = RidgeProbe(seed=self.seed, feature_weights=weights).fit(first, columns)
         if k > 1:
-            penalty = torch.tensor([k * probe.penalty_])
-            probe = RidgeProbe(penalty, seed=self.seed).fit(train.flatten(0, 1), columns.repeat_interleave(k, 0))
+            every, weights = train.flatten(0, 1), train.flatten(0, 1).std(0) if scaled else None
+            probe = RidgeProbe(torch.tensor([k * probe.penalty_]), seed=self.seed, feature_weights=weights)
+            probe.fit(every, columns.repeat_interleave(k, 0))
         return [self._as_targets(probe.predict(test)) for test in tests]
 
     def score(self, predictions: Tensor) -> ResampledScores:
@@ -126,7 +130,7 @@ class Bench:
     def score(self) -> ResampledScores:
         """Scores of images as they are, with all components."""
         train, test = self._plain
-        return self.reading.score(self.reading.predictions(train[:, None], test)[0])
+        return self.reading.score(self.reading.predictions(train[:, None], test, scaled=True)[0])
 
     @cached_property
     def kept(self) -> ResampledScores:
@@ -142,8 +146,8 @@ class Bench:
         """
         views, test_views = self.components.apply(train), self.components.apply(test)
         plain, plain_test = self._plain
-        before, after = self.reading.predictions(plain[:, None], plain_test, test_views)
-        (seen,) = self.reading.predictions(views, test_views)
+        before, after = self.reading.predictions(plain[:, None], plain_test, test_views, scaled=True)
+        (seen,) = self.reading.predictions(views, test_views, scaled=True)
         variation = Variation.of(views)
         return Effect(
             variation.share_within,

@@ -12,20 +12,21 @@ import torch
 from torch import Tensor
 
 from solo_invariance.advise.ahead import AdviceAhead
-from solo_invariance.advise.filters import LEAST_SIDE, untrained_filters
+from solo_invariance.advise.filters import untrained_filters
 from solo_invariance.advise.ranking import ranking, recommended
 from solo_invariance.advise.reading import Bench, Effect, Reading
-from solo_invariance.advise.settings import FEWEST_IMAGES, AdviseSettings
+from solo_invariance.advise.settings import AdviseSettings
 from solo_invariance.advise.trained import Known, Trained, by_family, correlations, known_in
 from solo_invariance.advise.views import Canvases, Change, FamilyChange, TransformChange
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.backbones.load import config_of
 from solo_invariance.bootstrap import Interval, ResampledScores
+from solo_invariance.config.advise import FAMILIES, FEWEST_IMAGES, LEAST_SIDE, require_several
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_texts
+from solo_invariance.data.images import TensorImages
 from solo_invariance.device import choose_device
 from solo_invariance.errors import UserError
-from solo_invariance.data.images import TensorImages
 from solo_invariance.families import Family
 from solo_invariance.families.from_config import family_from_config
 from solo_invariance.features import ExtractionSettings, FeatureCache, extract_features
@@ -44,9 +45,6 @@ from solo_invariance.transfer.record import BackboneSource, backbone_record, ide
 from solo_invariance.transfer.scored_task import require_sound
 from solo_invariance.transfer.settings import probe_settings
 from solo_invariance.transfer.task_data import TaskData
-
-FAMILIES = ("default", "ventral", "dorsal", "identity")
-"""Those that are ranked by default."""
 
 USUAL_SIDE = 64
 """Of what untrained filters see of an image, in pixels, by default."""
@@ -159,8 +157,7 @@ def _one(task: TaskChoice) -> ChosenTask:
 
 
 def _families(chosen: Sequence[Any]) -> dict[str, Family]:
-    if isinstance(chosen, str) or not isinstance(chosen, Sequence) or len(chosen) < 2:
-        raise UserError(f"families={chosen}: expected at least two to choose from, such as [default,ventral,identity]")
+    require_several(chosen)
     made = [family_from_config(one, where="families: ") for one in chosen]
     names = [family.name for family in made]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -321,7 +318,9 @@ class _Search:
 
     def _bench(self, change: Change) -> Bench:
         """Return the task with features of images without a change."""
-        train, test = (self._features(change.plain(self.canvases[split]), f"{split} images") for split in ("train", "test"))
+        train, test = (
+            self._features(change.plain(self.canvases[split]), f"{split} images") for split in ("train", "test")
+        )
         targets = self.data.train.targets, self.data.test.targets
         return Bench(Reading.of(self.data.task.kind, self.metric, *targets, self.settings.seed), train, test)
 
@@ -351,7 +350,7 @@ class _Search:
         settings = TransferSettings(seed=self.settings.seed, num_workers=self.settings.num_workers)
         known, scores = [], []
         for one in self.known:
-            net = load_backbone(one.source, self.settings.seed)
+            net = load_backbone(one.source, self.settings.seed if one.seed is None else one.seed)
             known.append(one if one.family else replace(one, family=net.provenance.label))
             result = transfer(net, self._task, settings, device=device, cache=cache, progress=self.progress)
             scores.append(result.only)
@@ -360,9 +359,9 @@ class _Search:
     @property
     def _task(self) -> TaskChoice:
         """The task with the images that were drawn, as ``transfer`` takes it."""
-        counts = {"num_train": len(self.data.train.images), "num_test": len(self.data.test.images)}
         if self.chosen.own is None:
-            return replace(self.chosen.config, **counts)
+            num_train, num_test = len(self.data.train.images), len(self.data.test.images)
+            return replace(self.chosen.config, num_train=num_train, num_test=num_test)
         task = self.chosen.own
         return OwnTask(self.data.train, self.data.test, task.kind, task.metric, task.label)
 
@@ -372,8 +371,9 @@ class _Search:
         remarks = []
         if not learnt:
             remarks.append(
-                f"{self.metric} at chance: {self.backbone.provenance.label} do not show what the targets are of, so the "
-                f"data say nothing of invariances; set backbone.name to a network that reads them, or take more images"
+                f"the task is not learnt, {self.metric} at chance: features of {self.backbone.provenance.label} do not "
+                f"show the targets, so the data say nothing of invariances; set backbone.name to a network that may "
+                f"read them, or take more images"
             )
         if best and all(not self.families[name].operations for name in best) and effects:
             remarks.append(
@@ -381,7 +381,9 @@ class _Search:
             )
         alone = [name for name, one in trained.items() if not one.counts]
         if alone:
-            remarks.append(f"one backbone of {', '.join(alone)}: its score is shown, and does not count without a second seed")
+            remarks.append(
+                f"one backbone of {', '.join(alone)}: its score is shown, and does not count without a second seed"
+            )
         return remarks
 
 
@@ -417,6 +419,6 @@ def _trained(trained: Trained | None) -> dict[str, Any] | None:
 def _association(correlation: Correlation | None) -> dict[str, Any] | None:
     if correlation is None:
         return None
-    interval = getattr(correlation, "interval", None)
+    interval = correlation.interval
     found = {"rho": correlation.rho, "p": correlation.p, "num_backbones": correlation.num_pairs}
     return found | ({} if interval is None else {"ci95": list(interval)})

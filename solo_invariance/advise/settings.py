@@ -2,11 +2,8 @@
 
 from dataclasses import dataclass
 
+from solo_invariance.config.advise import FEWEST_IMAGES, require_parts
 from solo_invariance.config.checks import require_at_least, require_positive
-from solo_invariance.errors import UserError
-
-FEWEST_IMAGES = 40
-"""Of each split: of fewer, nothing could be told apart."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class AdviseSettings:
     """
 
     k: int = 4
-    tolerance: float = 0.2
+    tolerance: float = 0.25
     smallest: float = 0.05
     num_images: int = 2000
     seed: int = 0
@@ -40,6 +37,4 @@ class AdviseSettings:
         require_at_least(2, self, "k")
         require_at_least(FEWEST_IMAGES, self, "num_images")
         require_at_least(0, self, "seed", "num_workers")
-        for key in ("tolerance", "smallest"):
-            if not 0 <= getattr(self, key) < 1:
-                raise UserError(f"{key}={getattr(self, key)}: expected a part, from 0 to below 1")
+        require_parts(self, "tolerance", "smallest")

@@ -27,11 +27,13 @@ class Known:
     Args:
         family: What it was trained with, as its label says.
         source: What loads it.
+        seed: Of its weights, where these are random; None for that of the advice.
         invariances: That were measured of it, by transform.
     """
 
     family: str
     source: BackboneConfig
+    seed: int | None = None
     invariances: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -62,17 +64,19 @@ class Trained:
 
 
 def known_in(runs: Sequence[Path | str]) -> list[Known]:
-    """Return the backbones that were measured, or scored on whatever, in some directories.
+    """Return the backbones that were measured, or scored on whatever, in some directories; fusions are of no family.
 
     Raises:
         UserError: A directory holds no results, or a result does not say which backbone it is of.
     """
     if not runs:
         return []
-    rows = [row for row in collect_results(runs).rows if row.role == "backbone"]
+    rows = [row for row in collect_results(runs).rows if row.role == "backbone" and not row.is_fused]
     metric = _metric_of(rows)
     return [
-        Known(group.label, _config_of(row), _invariances(row, metric)) for group in groups_of(rows) for row in group.rows
+        Known(group.label, _config_of(row), row.files[0].seed, _invariances(row, metric))
+        for group in groups_of(rows)
+        for row in group.rows
     ]
 
 
@@ -89,7 +93,9 @@ def _invariances(row: Row, metric: str) -> dict[str, float]:
 def _config_of(row: Row) -> BackboneConfig:
     content = row.files[0].config.get("backbone")
     if not isinstance(content, Mapping):
-        raise UserError(f"{row.files[0].file}: config.backbone does not say which backbone it is of; name it in backbones")
+        raise UserError(
+            f"{row.files[0].file}: config.backbone does not say which backbone it is of; name it in backbones"
+        )
     from omegaconf import OmegaConf
 
     kept = {key: value for key, value in content.items() if key in BackboneConfig.__dataclass_fields__}
@@ -114,12 +120,10 @@ def correlations(known: Sequence[Known], scores: Sequence[TransferResult]) -> di
     """Return, for each transform, the rank correlation of scores with invariance to it, where six backbones have it."""
     found = {}
     for name in dict.fromkeys(name for one in known for name in one.invariances):
-        pairs = [
-            (one.invariances[name], result.mean_score)
-            for one, result in zip(known, scores, strict=True)
-            if name in one.invariances
-        ]
-        correlation = spearman([first for first, _ in pairs], [second for _, second in pairs])
+        pairs = [(one, result) for one, result in zip(known, scores, strict=True) if name in one.invariances]
+        invariances = [one.invariances[name] for one, _ in pairs]
+        families = [one.family for one, _ in pairs]
+        correlation = spearman(invariances, [result.mean_score for _, result in pairs], families)
         if correlation is not None:
             found[name] = correlation
     return found

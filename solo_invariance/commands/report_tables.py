@@ -33,6 +33,7 @@ from solo_invariance.report.grids import (
     number,
     transfer_grid,
 )
+from solo_invariance.report.groups import Group, Spread, folded, spread
 from solo_invariance.report.headline import Label, headline
 from solo_invariance.report.health import health_grid
 from solo_invariance.report.layers import LayerCurve, layer_curves
@@ -75,6 +76,10 @@ def print_tables(results: Results, console: Console) -> None:
     drawn: list[tuple[Grid, Draw]] = [(grid, partial(_invariance, title)) for title, grid in grids.items()]
     drawn.append((_compared_rows(health_grid(results)), partial(_invariance, "Label-free health")))
     drawn.append((scores, partial(_transfer, ranks)))
+    groups = folded(results.rows)
+    if any(group.is_folded for group in groups):
+        for title, grid in (next(iter(grids.items())), ("Transfer: higher is better", scores)):
+            _print_groups(grid, groups, title, console)
     if any(len(grid.rows) > _MOST_TABLES * _side_by_side(grid, draw, console) for grid, draw in drawn):
         _print_summary(results, grids, scores, console)
     else:
@@ -163,6 +168,21 @@ def invariance_table(grid: Grid, title: str, between: str = " ") -> Table:
     return table
 
 
+def groups_table(grid: Grid, groups: Sequence[Group], title: str) -> Table:
+    """A table of backbones that are one thing with several seeds: their mean and standard deviation."""
+    table = Table(title=f"{title}; mean ± SD over seeds", title_justify="left", title_style="bold")
+    table.add_column("")
+    for group in groups:
+        table.add_column(Text(f"{group.label} ({len(group.rows)})"), overflow="fold", max_width=_WIDEST_LABEL)
+    for name, columns in _sections(grid):
+        table.add_row(Text(name, "bold"))
+        for column in columns:
+            found = [spread(grid, group.rows, column) for group in groups]
+            table.add_row(Text(f"  {_titled(column)}"), *(_spread(one, grid.decimals) for one in found))
+        table.add_section()
+    return table
+
+
 def transfer_table(grid: Grid, ranks: Mapping[str, float], between: str = " ") -> Table:
     """A table of scores, with the mean rank in the last row, where there are ranks."""
     table = _table(grid.rows, "Transfer: higher is better", "task")
@@ -235,6 +255,18 @@ def _print_grid(grid: Grid, draw: Draw, console: Console) -> None:
         console.print(draw(_part(grid, start, count), "\n"))
 
 
+def _print_groups(grid: Grid, groups: Sequence[Group], title: str, console: Console) -> None:
+    """Print a table of groups, as several if it is too wide."""
+    there = [group for group in groups if any(row.label in grid.cells for row in group.rows)]
+    if not grid.columns or not there:
+        return
+    counts = range(1, len(there) + 1)
+    fitting = takewhile(lambda count: _fits(groups_table(grid, there[:count], title), console), counts)
+    count = max(fitting, default=1)
+    for start in range(0, len(there), count):
+        console.print(groups_table(grid, there[start : start + count], title))
+
+
 def _side_by_side(grid: Grid, draw: Draw, console: Console) -> int:
     """Return how many backbones one table has room for, with intervals on lines of their own; one at least."""
     counts = range(1, min(len(grid.rows), console.width) + 1)
@@ -267,7 +299,18 @@ def _sections(grid: Grid) -> Iterator[tuple[str, Sequence[Column]]]:
 
 
 def _task(column: Column) -> Text:
-    return Text(f"{column.title} ({column.note})")
+    return Text(_titled(column))
+
+
+def _titled(column: Column) -> str:
+    return f"{column.title} ({column.note})" if column.note else column.title
+
+
+def _spread(one: Spread | None, decimals: int) -> Text:
+    if one is None:
+        return Text("\N{EN DASH}", "dim")
+    spread_of_seeds = f" ± {number(one.deviation, decimals)}" if one.num_backbones > 1 else ""
+    return Text.assemble(number(one.mean, decimals), (spread_of_seeds, "dim"))
 
 
 def _cells(grid: Grid, column: Column, between: str) -> Sequence[Text]:

@@ -24,7 +24,7 @@ from solo_invariance.errors import UserError, did_you_mean
 
 # Where a command's results go; those of the second kind are files.
 _FOLDERS = {
-    **{"measure": "out", "transfer": "out", "export": "out", "study": "out"},
+    **{"measure": "out", "transfer": "out", "advise": "out", "export": "out", "study": "out"},
     "pretrain": "checkpoint.dir",
 }
 _FILES = {"families": "out", "fuse": "out", "report": "out"}

@@ -7,7 +7,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from solo_invariance.config.kinds import schema_of
 from solo_invariance.config.older import in_todays_words
-from solo_invariance.config.overrides import escape_interpolations, hydra_arguments
+from solo_invariance.config.overrides import escape_interpolations, hydra_arguments, written_out
 from solo_invariance.errors import UserError
 
 Schema = TypeVar("Schema")
@@ -32,6 +32,7 @@ def compose_command(command: str, overrides: Iterable[str] = ()) -> DictConfig:
     from hydra.core.config_store import ConfigStore
     from hydra.core.global_hydra import GlobalHydra
 
+    command, overrides = written_out(command, [*overrides])
     ConfigStore.instance().store(name=f"schema_{command}", node=schema_of(command))
     running = GlobalHydra.instance().hydra  # a command may be at work
     GlobalHydra.instance().clear()

@@ -161,7 +161,8 @@ class ReferenceConfig(Checked):
             raise UserError("reference.path and reference.name are both set: choose one")
         if self.path is None and self.name is None and self.num_images is not None:
             raise UserError(
-                f"reference.num_images={self.num_images}: of what? Set reference.name={EMBEDDED}, or reference.path=FOLDER"
+                f"reference.num_images={self.num_images}: of what? Set reference.name={EMBEDDED}, or "
+                f"reference.path=FOLDER"
             )
 
 

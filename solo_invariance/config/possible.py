@@ -7,6 +7,7 @@ from typing import Any
 
 from omegaconf import DictConfig, ListConfig, OmegaConf
 
+from solo_invariance.config.advise import AdviseConfig
 from solo_invariance.config.backbone import BackboneConfig, config_of, require_backbone
 from solo_invariance.config.checks import require_device, require_images, require_runs
 from solo_invariance.config.claims import claims_from
@@ -127,6 +128,21 @@ def _fuse(settings: FuseConfig, plain: Mapping[str, Any]) -> None:
     _require_folders(settings.reference.path)
 
 
+def _advise(settings: AdviseConfig, plain: Mapping[str, Any]) -> None:
+    _require("families", _families_in(plain["families"]), "families")
+    _require("transforms", names_chosen("transforms", plain["transforms"] or [], TRANSFORMS_EXAMPLE))
+    _require("tasks", _named([settings.task.name]))
+    require_device(settings.device)
+    if settings.reads_a_backbone:
+        _require_views_of(settings.backbone, plain)
+        require_backbone(settings.backbone)
+    if settings.runs:
+        require_runs(settings.runs)
+    for entry in settings.backbones:
+        if isinstance(entry, str):
+            require_backbone(config_of(entry))
+
+
 def _export(settings: ExportConfig, plain: Mapping[str, Any]) -> None:
     require_place(settings.out, "out")
     _require_views_of(settings.backbone, plain)
@@ -192,6 +208,7 @@ def _pretrain(settings: PretrainConfig, plain: Mapping[str, Any]) -> None:
 
 
 _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
+    "advise": _advise,
     "export": _export,
     "families": _families,
     "fuse": _fuse,

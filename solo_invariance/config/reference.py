@@ -5,7 +5,7 @@ Imports nothing heavy: ``--help``, completion and the documentation are made of 
 
 import re
 from collections.abc import Iterator
-from dataclasses import Field, dataclass, fields, is_dataclass
+from dataclasses import Field, dataclass, fields, is_dataclass, replace
 from enum import Enum, EnumMeta
 from functools import lru_cache
 from importlib.metadata import entry_points
@@ -14,6 +14,7 @@ from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from solo_invariance.config.kinds import (
+    SHORT_FOR,
     FamilyChoice,
     MonitorKeys,
     Names,
@@ -90,6 +91,13 @@ COMMANDS = {
         (
             "solo-invariance transfer backbone.name=random:resnet18 task.name=shape",
             "solo-invariance transfer backbone.checkpoint=ventral.ckpt 'tasks=[shape,hue]'",
+        ),
+    ),
+    "advise": Command(
+        "which family a labelled task wants to be pre-trained with",
+        (
+            "solo-invariance advise task.name=folder task.path=photos",
+            "solo-invariance advise task.name=hue 'families=[default,ventral,dorsal]' 'runs=[runs/study]' out=runs/hue",
         ),
     ),
     "export": Command(
@@ -212,6 +220,8 @@ def keys_of(command: str) -> tuple[Key, ...]:
     ]
     known = {key.name for key in keys}
     keys += [_configuration(name, line) for name, line in said.items() if line.is_configuration and name not in known]
+    implied = dict(one.split("=", 1) for one in SHORT_FOR[command][1]) if command in SHORT_FOR else {}
+    keys = [replace(key, default=implied.get(key.name, key.default)) for key in keys]
     keys.sort(key=lambda key: places[key.name])
     watched = [*_monitor_keys(), *_transfer_keys()] if _WATCHES[0] in said else []
     return (*keys, *watched)
@@ -224,7 +234,11 @@ def commands_with(name: str) -> list[str]:
         >>> commands_with("members")
         ['fuse']
     """
-    return [command for command in COMMANDS if any(key.name == name for key in keys_of(command))]
+    return [command for command in COMMANDS if command not in SHORT_FOR and _has(command, name)]
+
+
+def _has(command: str, name: str) -> bool:
+    return any(key.name == name for key in keys_of(command))
 
 
 def kind_in_words(kind: Any) -> str:

@@ -6,11 +6,7 @@ from dataclasses import dataclass, field, fields
 from importlib.resources import files
 from typing import Annotated, Any, ClassVar, TypeVar
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_workers
-from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.kinds import FamilyChoice, FilePath, Names, chosen_from
 from solo_invariance.config.measure import (
     EMBEDDED,
@@ -266,7 +262,7 @@ class PresetConfig(Checked):
     section: ClassVar[str] = "study."
 
     name: str = "study"
-    says: str = "a study"
+    says: str = "study"
     seeds: list[int] = field(default_factory=lambda: [0])
     arms: dict[str, Any] = field(default_factory=dict)  # StudyArmConfig by name, once checked
     fusions: dict[str, Any] = field(default_factory=dict)
@@ -384,6 +380,12 @@ def _section(key: str, schema: type[Section], entry: Mapping[Any, Any]) -> Secti
     Raises:
         UserError: A key is unknown, or a value is not what it should be.
     """
+    # Here, since completion and help read the schema without these.
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    from solo_invariance.config.composed import as_object, literal
+
     known = [one.name for one in fields(schema)]  # type: ignore[arg-type]
     unknown = next((one for one in entry if one not in known), None)
     if unknown is not None:

@@ -11,7 +11,7 @@ from dataclasses import is_dataclass
 from typing import Any, get_origin, is_typeddict
 
 from solo_invariance.config.backbone import CHECKPOINTS, MODELS
-from solo_invariance.config.kinds import is_open, kinds_of, members_of, schema_of
+from solo_invariance.config.kinds import SHORT_FOR, is_open, kinds_of, members_of, schema_of
 from solo_invariance.config.reference import COMMANDS, Key, keys_of
 from solo_invariance.errors import UserError, did_you_mean
 
@@ -82,7 +82,9 @@ def unknown_key(command: str, key: str) -> str:
     said = f"unknown key {key!r} for {command}"
     last = key.rpartition(".")[2]
     ending = [name for name in _names(command) if name.rpartition(".")[2] == last and _unplussed(name) != key]
-    theirs = [other for other in COMMANDS if other != command and key in map(_unplussed, _names(other))]
+    theirs = [
+        other for other in COMMANDS if other not in (command, *SHORT_FOR) and key in map(_unplussed, _names(other))
+    ]
     if theirs and ("." in key or not ending):
         listed = " and ".join(filter(None, (", ".join(theirs[:-1]), theirs[-1])))
         said += f"; {key} is a key of {listed}"

@@ -1,4 +1,4 @@
-"""Images that something is estimated from: some of those that there are, or as many as are wanted, which are rendered."""
+"""Images that something is estimated from: some of those that there are, or scenes that are rendered for it."""
 
 import torch
 

@@ -185,8 +185,7 @@ def _of_associations(found: Associations) -> Table:
         (
             f"{task.title} ({task.note})",
             tuple(
-                one and Number(one.rho, beside(one), one.is_sure)
-                for one in map(found.entries[task].get, found.changes)
+                one and Number(one.rho, beside(one), one.is_sure) for one in map(found.entries[task].get, found.changes)
             ),
         )
         for task in found.tasks

@@ -50,7 +50,7 @@ class StudyBackbones:
             raise UserError(f"study.width={width}: {instance.arm} has {there} features; take {there} at most")
         how = FuseSettings(width, extraction=ExtractionSettings(settings.batch_size, settings.num_workers))
         fused = fuse(parts, "projected", reference=self.images.fuse_reference, settings=how, device=self.device)
-        return _labelled(fused, instance)
+        return _labelled(fused, Instance(f"{instance.arm} at {width}-d", instance.seeds))
 
     def num_features(self, instance: Instance) -> int:
         """Return D."""

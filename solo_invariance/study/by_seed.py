@@ -62,9 +62,9 @@ class BySeed:
         Args:
             arm: Its name.
             names: Quantities, kinds, or ranks, of which the negative is returned, so that more is better.
-            seeds: Within which the instances are; what is ranked are the arms that have all of them.
+            seeds: Of ranks: what is ranked are the arms that have all of them.
         """
-        found = [self._ranks(arm, name, seeds) if name in RANKS else self._means(arm, name, seeds) for name in names]
+        found = [self._ranks(arm, name, seeds) if name in RANKS else self._means(arm, name) for name in names]
         shared = set.intersection(*({*one} for one in found))
         return {
             instance: np.mean([one[instance] for one in found], axis=0) for instance in found[0] if instance in shared
@@ -92,11 +92,11 @@ class BySeed:
         whole = np.isfinite(self._numbers[0][:, columns]).all(axis=1)
         return {one: row for one, row in instances.items() if whole[row]}
 
-    def _means(self, arm: str, name: str, seeds: Seeds) -> dict[Seeds, Array]:
+    def _means(self, arm: str, name: str) -> dict[Seeds, Array]:
         columns = [self._columns[one] for one in self.quantities([name])]
-        within = {one: row for one, row in self._measured(arm, [name]).items() if {*one} <= {*seeds}}
-        means = self._numbers[:, [*within.values()]][:, :, columns].mean(axis=2)
-        return {instance: means[:, place] for place, instance in enumerate(within)}
+        measured = self._measured(arm, [name])
+        means = self._numbers[:, [*measured.values()]][:, :, columns].mean(axis=2)
+        return {instance: means[:, place] for place, instance in enumerate(measured)}
 
     def _ranks(self, arm: str, name: str, seeds: Seeds) -> dict[Seeds, Array]:
         """Return the negative mean rank over tasks among the arms of each seed; equal ones share the mean rank."""

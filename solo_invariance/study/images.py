@@ -5,12 +5,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from solo_invariance.config.measure import EMBEDDED, DataConfig
 from solo_invariance.config.study import PresetConfig, StudyImagesConfig, ViewSetConfig, view_sets_of
-from solo_invariance.data.images import ImageSource, SelectedImages, TensorImages
-from solo_invariance.data.latent_scenes import LatentScenes
+from solo_invariance.data.images import ImageSource
+from solo_invariance.data.reference_images import drawn_images, rendered_images
 from solo_invariance.data.sources import Images, image_source
 from solo_invariance.errors import UserError
 from solo_invariance.measure import ResizeCrop, ViewGroups
@@ -98,10 +96,5 @@ class StudyImages:
     @lru_cache(maxsize=8)  # noqa: B019
     def _named(self, path: str | None, name: str | None, num_images: int, size: int, seed: int) -> ImageSource | None:
         if name is not None:
-            scenes = LatentScenes(num_images, size=size, seed=seed)
-            return TensorImages(scenes.images, name=f"{EMBEDDED} (seed {seed}, {size} pixels) image")
-        if path is None:
-            return None
-        source = image_source(Path(path))
-        drawn = torch.randperm(len(source), generator=torch.Generator().manual_seed(0))
-        return SelectedImages(source, drawn[:num_images].sort().values.tolist())
+            return rendered_images(num_images, size, seed)
+        return None if path is None else drawn_images(image_source(Path(path)), num_images, 0)

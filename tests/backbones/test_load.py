@@ -43,6 +43,17 @@ def test_the_label_names_every_family(host_checkpoint: Callable[..., Path], fami
     assert load_backbone(BackboneConfig(checkpoint=str(path))).provenance.label == label
 
 
+@pytest.mark.parametrize(("seed", "known"), [(7, 7), (0, 0), ("7", None), (True, None), (None, None)])
+def test_the_family_and_the_seed_of_a_run_are_known_whatever_it_is_called(
+    host_checkpoint: Callable[..., Path], seed: Any, known: int | None
+) -> None:
+    path = host_checkpoint("dorsal")
+    args = json.loads((path.parent / "args.json").read_text())
+    (path.parent / "args.json").write_text(json.dumps({**args, "seed": seed}))
+    described = load_backbone(BackboneConfig(checkpoint=str(path), label="mine")).describe()
+    assert (described["family"], described["seed"]) == ("dorsal", known)
+
+
 def test_label_and_crop_size_can_be_chosen(host_checkpoint: Callable[..., Path]) -> None:
     backbone = load_backbone(BackboneConfig(checkpoint=str(host_checkpoint()), label="mine", crop_size=48))
     assert (backbone.provenance.label, backbone.input_spec.crop_size) == ("mine", 48)

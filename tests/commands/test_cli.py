@@ -69,8 +69,8 @@ def test_usage_lists_every_command_and_is_quick(cli) -> None:
         ),
         (["pretrain", "optimizer=${seed}"], "optimizer=5: is a section, set its keys, such as optimizer.name"),
         (["report", "runs=${out}"], "runs=report.html: expected a list, 'runs=[report.html]'"),
-        (["demo", "families=${out}"], "families=runs/demo: expected a list, 'families=[runs/demo]'"),
-        (["demo", "families=[ventral,ventrl]"], "families: there is no 'ventrl'; did you mean 'ventral'?"),
+        (["demo", "study.tasks=${out}"], "study.tasks=runs/demo: expected a list, 'study.tasks=[runs/demo]'"),
+        (["study", "study.arms.a.family=ventrl"], "study.arms.a.family: there is no 'ventrl'; did you mean 'ventral'?"),
         (
             ["families", "show=[ventral]", "draws=100000", "crop_size=32", "num_images=1", "out=a.png"],
             "draws=100000: a pict",

@@ -172,7 +172,7 @@ def test_help_loads_nothing_heavy(command: str) -> None:
         ["export", "backbone.name=random:resnet18", "license=My own"],
         ["fuse", "members=[a.ckpt]", "export=a.onnx"],
         ["families", "show=[ventrl]"],
-        ["demo", "families=[ventrl]"],
+        ["demo", "families=[ventral]"],
         ["pretrain", "augmentations=invariance/family"],
         ["pretrain", "augmentations=invariance/family", "invariance.family=ventrl"],
         ["pretrain", "data.dataset=custom"],

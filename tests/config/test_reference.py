@@ -138,7 +138,8 @@ def test_choices_are_those_of_the_code_that_reads_them() -> None:
         ("fuse", "mode", "fusions", {"auto"}),
         ("fuse", "task.name", "tasks", set()),
         ("families", "show", "families", set()),
-        ("demo", "families", "families", set()),
+        ("study", "study.tasks", "tasks", set()),
+        ("study", "study.measure.transforms", "transforms", {"all"}),
         ("pretrain", "invariance.family", "families", set()),
         ("pretrain", "invariance.monitor.transforms", "transforms", {"all"}),
         ("pretrain", "invariance.transfer.tasks", "tasks", set()),
@@ -190,7 +191,7 @@ def test_keys_of_a_group_stand_together() -> None:
 
 def test_commands_that_have_a_key() -> None:
     assert commands_with("members") == ["fuse"]
-    assert commands_with("k") == ["demo", "measure"]
+    assert commands_with("k") == ["measure"]
     assert commands_with("nonsense") == []
 
 

@@ -44,7 +44,6 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("pretrain", "photos", "data.train_path=photos"),
         ("families", "ventral", "show=ventral"),
         ("report", "results", "'runs=[results]'"),
-        ("demo", "dorsal", "'families=[dorsal]'"),
     ],
 )
 def test_words_without_a_key(command: str, words: str, meant: str) -> None:
@@ -60,7 +59,7 @@ def test_a_word_that_is_a_key_and_a_folder_is_the_folder(tmp_path: Path) -> None
 
 
 def test_words_of_which_nothing_is_known() -> None:
-    assert _refusal("demo", "3") == "'3': expected key=value"
+    assert _refusal("doctor", "3") == "'3': expected key=value"
     assert _refusal("doctor", "photos") == "'photos': expected key=value"
 
 
@@ -81,7 +80,7 @@ def test_words_of_which_nothing_is_known() -> None:
         ("transfer", "data.path=x", "data.path is a key of families and measure; did you mean 'task.path'?"),
         ("transfer", "transforms=[hue]", "transforms is a key of measure"),
         ("fuse", "backbone.checkpoint=x", "backbone.checkpoint is a key of measure, transfer and export"),
-        ("doctor", "k=3", "k is a key of demo and measure"),
+        ("doctor", "k=3", "k is a key of measure"),
         ("pretrain", "+recip=mocov2", "unknown key 'recip' for pretrain; did you mean"),
         ("pretrain", "recipe=mocov2", "recipe=mocov2: needs a plus, +recipe=mocov2"),
         ("pretrain", "invariance=monitor", "invariance=monitor: needs a plus, +invariance=monitor"),

@@ -35,7 +35,18 @@ _SMALLER = {
         "accelerator=cpu",
     ],
     "transfer": ["task.num_train=40", "task.num_test=20"],
-    "demo": ["max_epochs=1", "num_images=64", "k=16", "measure_images=6", "train_images=40", "test_images=20"],
+    "study": [
+        "study.pretrain.max_epochs=1",
+        "study.pretrain.data={num_images: 64, size: 32}",
+        "study.pretrain.optimizer={batch_size: 32}",
+        "study.pretrain.invariance={crop_size: 32}",
+        "study.measure.data={num_images: 40, num_groups: 5, num_views: 3, size: 32}",
+        "study.measure.reference={num_images: 300, size: 32}",
+        "study.measure.k=2",
+        "study.measure.num_images=6",
+        "study.task={num_train: 60, num_test: 30, size: 32}",
+        "study.fuse_reference={num_images: 200, size: 32}",
+    ],
 }
 _FLAGS = ("--help", "--cfg", "--version")
 
@@ -45,7 +56,7 @@ def serve(path: str) -> None:
     import torch
 
     torch.set_num_threads(1)
-    for command in COMMANDS:
+    for command in {*map(command_behind, COMMANDS)}:
         importlib.import_module(f"solo_invariance.commands.{command}")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)

@@ -72,6 +72,10 @@ def test_seeds_are_folded_under_their_mean_and_all_are_there(seeds: Path, tmp_pa
     # Of 0.001, 0.011 ... 0.091 the mean is 0.046, and the standard deviation 0.030.
     assert rows == [("f0", "0.05", "0.03"), ("f1", "0.25", "0.03"), ("f2", "0.45", "0.03"), ("f3", "0.65", "0.03")]
     assert heat.count('<tr class="member">') == 40
+    # Forty backbones on one task, the better the later, are ranked from 40 to 1: each ten have their mean.
+    ranks = re.findall(r'<td class="rank">([\d.]+)<small>± ([\d.]+)</small></td>', page)
+    assert [mean for mean, _ in ranks] == ["35.50", "25.50", "15.50", "5.50"]
+    assert {deviation for _, deviation in ranks} == {"3.03"}  # of ten numbers in a row
     assert heat.count('class="unfold"') == 4
     assert page.count("tbody:has(.unfold:not(:checked)) .member { display: none }") == 1
     assert "too many" not in page
@@ -86,3 +90,45 @@ def test_groups_can_be_left_out(seeds: Path, tmp_path: Path) -> None:
         assert len(re.findall(rf'<tbody class="of-{index}">', page)) == 4
         assert re.search(rf'<path class="curve [^"]* of-{index}"', page)
         assert f'<li class="of-{index}">' in page
+
+
+def of_run(family: str | None, seed: int | None, **changes: Any) -> dict[str, Any]:
+    """What a result says of a backbone that was trained by a run's configuration."""
+    record = {"name": "resnet10", "checkpoint": f"{family}-{seed}.ckpt", "num_features": 128}
+    return {"backbone": {**record, "family": family, "seed": seed, **changes}}
+
+
+@pytest.mark.parametrize(
+    ("runs", "groups"),
+    [
+        ({"one": ("ventral", 1), "two": ("ventral", 2), "other": ("dorsal", 1)}, {"ventral": 2, "other": 1}),
+        ({"fast": ("ventral", 1), "slow": ("ventral", 1)}, {"fast": 1, "slow": 1}),  # they differ by more than a seed
+        ({"one": ("ventral", None), "two": ("ventral", None)}, {"one": 1, "two": 1}),
+        ({"one": (None, 1), "two": (None, 2)}, {"one": 1, "two": 1}),
+        # What labels say goes first.
+        ({"a seed1": ("ventral", 1), "a seed2": ("ventral", 2), "b": ("ventral", 3)}, {"a": 2, "b": 1}),
+    ],
+)
+def test_runs_of_one_family_and_different_seeds_are_a_group(
+    tmp_path: Path, write_invariance: Make, runs: dict[str, tuple[str | None, int | None]], groups: dict[str, int]
+) -> None:
+    for index, (label, (family, seed)) in enumerate(runs.items()):
+        write_invariance(str(index), label, **of_run(family, seed))
+    found = groups_of(collect_results([tmp_path]).rows)
+    assert {group.label: len(group.rows) for group in found} == groups
+
+
+@pytest.mark.parametrize("changes", [{"name": "resnet18"}, {"num_features": 64}])
+def test_runs_of_different_networks_are_no_group(
+    tmp_path: Path, write_invariance: Make, changes: dict[str, Any]
+) -> None:
+    write_invariance("1", "one", **of_run("ventral", 1))
+    write_invariance("2", "two", **of_run("ventral", 2, **changes))
+    assert [group.label for group in groups_of(collect_results([tmp_path]).rows)] == ["one", "two"]
+
+
+def test_ensembles_of_seeds_are_a_group(tmp_path: Path, write_invariance: Make) -> None:
+    for seeds in ("0-1-2", "0-1-3", "1-2-3"):
+        write_invariance(seeds, f"V+V+V seeds {seeds}")
+    (group,) = groups_of(collect_results([tmp_path]).rows)
+    assert (group.label, len(group.rows)) == ("V+V+V", 3)

@@ -138,10 +138,18 @@ def test_seeds_zero_and_the_smallest_effect_are_where_the_axis_has_them(study: S
         assert smallest - zero == pytest.approx(claim.smallest * scale, abs=0.21)
         seeds = [float(one.attributes["cx"]) - zero for one in main.find("circle")]
         assert seeds == pytest.approx([one.effect * scale for one in claim.seeds], abs=0.31)
-        ends = next(one for one in main.find("line") if "over-seeds" in one.classes)
-        assert claim.ci95
-        drawn = [float(ends.attributes[end]) - zero for end in ("x1", "x2")]
-        assert drawn == pytest.approx([one * scale for one in claim.ci95], abs=0.31)
+        (mean,) = (one.attributes["d"] for one in main.find("path") if "mean-mark" in one.classes)
+        assert claim.effect is not None
+        assert float(mean[1:].split()[0]) - zero == pytest.approx(claim.effect * scale, abs=0.31)
+        intervals = [one for one in article.find("line") if "interval" in one.classes]
+        drawn = [
+            [float(one.attributes[end]) - zero for end in ("x1", "x2")]
+            for one in intervals
+            if one.attributes["y1"] == one.attributes["y2"]
+        ]
+        for ends, expected in zip(drawn[:3], (claim.ci95, claim.holm_interval, claim.images_ci95), strict=True):
+            assert expected is not None
+            assert ends == pytest.approx([one * scale for one in expected], abs=0.31)
 
 
 def test_parts_are_below_their_claim_and_have_no_verdict(study: StudyResult, root: Element) -> None:

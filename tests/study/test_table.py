@@ -110,6 +110,15 @@ def test_draws_are_of_the_same_images_for_all(runs: list[Runs]) -> None:
     np.testing.assert_allclose(table.draws.mean(axis=0)[:, 0], table.values[:, 0], atol=0.01)
 
 
+def test_two_arms_that_predict_the_same_have_the_same_scores_in_each_draw(runs: list[Runs]) -> None:
+    twin = Runs(Instance("twin", (0,)), scored=runs[0].scored)
+    draws = Table.from_results([*runs, twin], {}).draws
+    assert draws is not None
+    np.testing.assert_array_equal(draws[:, 0, 3], draws[:, 4, 3])
+    assert 0 < draws[:, 0, 3].std() < 0.1
+    assert not np.array_equal(draws[:, 0, 3], draws[:, 1, 3])
+
+
 def test_the_same_files_give_the_same_table(runs: list[Runs]) -> None:
     one, other, seeded = (Table.from_results(runs, {}, seed) for seed in (0, 0, 1))
     assert one.draws is not None

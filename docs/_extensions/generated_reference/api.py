@@ -32,7 +32,7 @@ PACKAGES = (
 """In the order of the pages: a name that several have is described on the first of them."""
 
 FURTHER = {
-    "solo_invariance": ("installation:Finding", "hosts.embedded.demo:Demo", "processes:Processes"),
+    "solo_invariance": ("installation:Finding", "processes:Processes"),
     "solo_invariance.backbones": ("backbones.views:DrawnViews",),
     "solo_invariance.data": ("data.reading:ReadingPolicy", "data.view_sets:ViewGroup"),
     "solo_invariance.report": ("report.collect:Row",),

@@ -82,3 +82,45 @@ def test_joints_that_do_not_fit_are_an_error(root: Path) -> None:
         (root / "joints.mat").write_bytes(content)
         with pytest.raises(UserError, match=r"joints\.mat: not a readable Matlab file with the array joints"):
             lsp.load(settings)
+
+
+def _extended() -> tuple[np.ndarray, np.ndarray]:
+    """The same joints in the extended set's order, and which are labelled: not the fourth of the second image."""
+    labelled = np.ones((14, len(SIZES)))
+    labelled[3, 1] = 0
+    joints = _joints().transpose(1, 0, 2)
+    joints[:, 2] = labelled
+    return joints, labelled
+
+
+def test_the_extended_sets_joints_have_other_axes_and_its_unlabelled_ones_do_not_count(root: Path) -> None:
+    before = lsp.load(TaskSettings(path=str(root)))
+    joints, _ = _extended()
+    joints[:, 2] = 1
+    savemat(root / "joints.mat", {"joints": joints})
+    for split, expected in zip(lsp.load(TaskSettings(path=str(root))), before, strict=True):
+        assert torch.equal(split.targets, expected.targets)
+        assert not split.origin
+    savemat(root / "joints.mat", {"joints": _extended()[0]})
+    splits = lsp.load(TaskSettings(path=str(root)))
+    names = {Path(split.images.name_of(row)).name for split in splits for row in range(len(split.images))}
+    assert names == {"im0001.jpg", "im0003.jpg", "im0004.jpg", "im0005.jpg"}
+    assert {split.origin for split in splits} == {"4 of 5 images, in which all 14 joints are labelled"}
+
+
+def test_joints_are_chosen_by_name(root: Path, find) -> None:  # type: ignore[no-untyped-def]
+    savemat(root / "joints.mat", {"joints": _extended()[0]})
+    some = TaskSettings(path=str(root), options={"joints": ["left_knee", "right_ankle"]})
+    for split in lsp.load(TaskSettings(path=str(root), options={"joints": ["right_knee", "right_ankle"]})):
+        assert split.targets.shape[1] == 4
+        for place in range(len(split.images)):
+            row = int(Path(split.images.name_of(place)).stem[2:]) - 1
+            if row < 2:  # whose marks are at the first two joints
+                target = split.targets[place].reshape(2, 2)[1 - row].tolist()
+                assert find(split, place, 224) == pytest.approx(target, abs=0.1)
+    assert sum(len(split.images) for split in lsp.load(some)) == 5
+    left_hip = TaskSettings(path=str(root), options={"joints": ["left_hip"]})
+    assert sum(len(split.images) for split in lsp.load(left_hip)) == 4
+    for wrong, said in ((["nose"], "there is no joint 'nose'; the joints are right_ankle"), ([], "expected a list")):
+        with pytest.raises(UserError, match=rf"task\.options\.joints.*{said}"):
+            lsp.load(TaskSettings(path=str(root), options={"joints": wrong}))

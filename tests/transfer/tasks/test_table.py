@@ -161,12 +161,12 @@ def test_images_are_drawn_from_the_splits(root: Path) -> None:
         ({"targets": "other.csv"}, r"task\.options\.targets: no such file, neither other\.csv nor .*other\.csv"),
         ({"column": ["a"]}, r"task\.options\.column: this task reads the options targets, columns,"),
         ({"columns": []}, r"task\.options\.columns=\[\]: expected a list"),
-        ({"columns": 3}, r"task\.options\.columns=3: expected a list"),
+        ({"columns": 3.5}, r"task\.options\.columns=3\.5: expected a list"),
         ({"columns": ["b"]}, r"targets\.csv: no column 'b', there are image, a"),
         ({"columns": ["a", "a"]}, r"targets\.csv: column 'a' is asked for twice"),
         ({"columns": ["image"]}, r"targets\.csv: column 'image' is asked for twice"),
         ({"image": "b"}, r"targets\.csv: no column 'b'"),
-        ({"image": 1}, r"task\.options\.image=1: expected the name of a column"),
+        ({"image": 1.5}, r"task\.options\.image=1\.5: expected the name of a column"),
         ({"split": "b"}, r"targets\.csv: no column 'b'"),
         ({"kind": "words"}, r"task\.options\.kind='words': expected classification, multilabel, regression"),
         ({"points": "yes"}, r"task\.options\.points='yes': expected true or false"),
@@ -493,3 +493,67 @@ def test_splits_are_known_by_the_names_that_people_give_them(root: Path, names: 
     assert (_numbers(train), _numbers(test)) == ([*range(trained)], [*range(trained, 10)])
     assert train.origin.startswith("rows of split ")
     assert test.origin == f"rows of split {splits[-1]}"
+
+
+def _parts(root: Path, grey: Callable[[Path, int], None]) -> None:
+    """Pictures of the same names in two folders, and a table of each as pandas writes it, with names for its index."""
+    for part, first in (("training", 0), ("test", 5)):
+        for index in range(4):
+            grey(root / part / f"{index}.png", 20 * (first + index))
+        lines = [",0,1", *(f"{index}.png,{first + index}.0,{index}.5" for index in range(4 - (part == "test")))]
+        (root / f"{part}_frames.csv").write_text("\n".join(lines) + "\n")
+
+
+def test_a_table_for_each_part_names_images_of_the_parts_folder(
+    tmp_path: Path, grey: Callable[[Path, int], None]
+) -> None:
+    _parts(tmp_path, grey)
+    files = {"train": "training_frames.csv", "test": "test_frames.csv"}
+    train, test = table.load(_settings(tmp_path, files))
+    assert (_numbers(train), _numbers(test)) == ([0, 1, 2, 3], [5, 6, 7])
+    for split in (train, test):
+        assert split.targets[:, 0].tolist() == _numbers(split)
+    assert table.resolve(_settings(tmp_path, files)).columns == ("0", "1")
+    chosen = table.load(_settings(tmp_path, files, columns=[1]))
+    assert chosen[1].targets.flatten().tolist() == [0.5, 1.5, 2.5]
+    # The same where pictures lie beside the tables' folder, or one table is taken alone.
+    alone = table.load(_settings(tmp_path, "test_frames.csv"))
+    assert sorted(_numbers(alone[0]) + _numbers(alone[1])) == [5, 6, 7]
+
+
+def test_parts_that_are_not_of_one_dataset_are_refused(tmp_path: Path, grey: Callable[[Path, int], None]) -> None:
+    _parts(tmp_path, grey)
+    for given in ({"train": "training_frames.csv"}, {"one": "a.csv", "two": "b.csv"}, {}, 3):
+        _refused(_settings(tmp_path, given), r"task\.options\.targets=.*one for each part, \{train: FILE, test: FILE\}")
+    both = {"train": "training_frames.csv", "test": "test_frames.csv"}
+    (tmp_path / "test_frames.csv").write_text(",0,2\n0.png,1.5,1\n")
+    _refused(_settings(tmp_path, both), r"test_frames\.csv: targets 0, 2, but .*training_frames\.csv has 0, 1")
+    (tmp_path / "test_frames.csv").write_text(",0,1\n0.png,1.5,cat\n")
+    _refused(_settings(tmp_path, both), r"test_frames\.csv: column '1' has words, but numbers in .*training_frames")
+    (tmp_path / "test_frames.csv").write_text(",0,1\n0.png,1.5,1\n0.png,1.5,1\n")
+    _refused(_settings(tmp_path, both), r"is there twice, in test_frames\.csv line 2 and test_frames\.csv line 3")
+    (tmp_path / "test_frames.csv").write_text(",0,1\n7.png,1.5,1\n")
+    _refused(_settings(tmp_path, both), r"test_frames\.csv line 2: no such image, .*7\.png")
+
+
+def test_a_column_of_files_that_are_elsewhere_is_that_of_the_images(root: Path) -> None:
+    """Not one without a name that is no row number."""
+    (root / "targets.csv").write_text(",0,1\nRita_01.jpg,1.5,2.0\nRita_02.jpg,2.5,1.0\n")
+    _refused(_settings(root), r"targets\.csv: line 2: no such image, .*Rita_01\.jpg")
+
+
+def test_landmarks_of_parts_follow_their_images(tmp_path: Path, mark, find) -> None:  # type: ignore[no-untyped-def]
+    """As faces come: a table for each part without a name for its first column, pictures of any size."""
+    sizes = [(121, 148), (217, 240), (320, 240)]
+    for part, shift in (("training", 0), ("test", 9)):
+        lines = [",0,1"]
+        for index, (width, height) in enumerate(sizes):
+            point = (width / 2 + shift, height / 2 - 5 * index)
+            mark(tmp_path / part / f"Rita_{index:02}.jpg", (width, height), point)
+            lines.append(f"Rita_{index:02}.jpg,{point[0]},{point[1]}")
+        (tmp_path / f"{part}_frames_keypoints.csv").write_text("\n".join(lines) + "\n")
+    files = {"train": "training_frames_keypoints.csv", "test": "test_frames_keypoints.csv"}
+    options = {"targets": files, "points": True}
+    for split in table.load(TaskSettings(path=str(tmp_path), crop_size=64, options=options)):
+        for row in range(3):
+            assert find(split, row, 64) == pytest.approx(split.targets[row].tolist(), abs=0.2)

@@ -183,3 +183,24 @@ def test_real_views_are_drawn_over_synthetic_changes_of_their_kind(many: Path) -
     assert cloud.title == "spatial: pose"
     assert cloud.y == pytest.approx([0.2 + index / 30 for index in range(9)])
     assert cloud.correlation.rho == pytest.approx(1)
+
+
+def test_layers_count_where_that_is_asked_for_as_parts_of_their_backbone(
+    tmp_path: Path, write_invariance: Make, write_transfer: Make, make_transform: Make
+) -> None:
+    draws = np.random.default_rng(0)
+    for family in "abc":
+        for layer in ("layer1", "layer2", "layer3"):
+            backbone = {"name": "resnet10", "checkpoint": f"{family}.ckpt", "num_features": 64, "layer": layer}
+            transforms = {"rotation": make_transform(float(draws.uniform(0.1, 0.9)))}
+            write_invariance(f"{family}/{layer}", f"{family} {layer}", transforms=transforms, backbone=backbone)
+            score = float(draws.uniform(0.1, 0.9))
+            write_transfer(f"{family}/{layer}", f"{family} {layer}", "shape", score, backbone=backbone)
+    assert associations(collect_results([tmp_path])) is None
+    found = associations(collect_results([tmp_path], layers=True))
+    assert found is not None
+    ((one,),) = (row.values() for row in found.entries.values())
+    assert one is not None
+    assert (one.num_pairs, one.num_families) == (9, 3)
+    (cloud,) = clouds(collect_results([tmp_path], layers=True))
+    assert sorted(cloud.labels) == sorted(f"{family} layer{number}" for family in "abc" for number in (1, 2, 3))

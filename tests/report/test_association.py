@@ -77,7 +77,8 @@ def test_the_interval_holds_the_correlation_among_other_families(count: int, see
     """Of 95 % of studies; one that takes seeds for independent backbones would hold it in less than nine of ten."""
     rng, names = np.random.default_rng(count), np.repeat([f"f{index}" for index in range(count)], seeds).tolist()
     rho = 6 / np.pi * np.arcsin(0.6 / 1.2 / 2)  # of normal numbers that correlate as much, over all pairs
-    held, held_as_independent = [], []
+    held: list[bool] = []
+    held_as_independent: list[bool] = []
     for _ in range(400):
         x, y = _families(rng, 0.6, count, seeds)
         for of, to in ((names, held), (None, held_as_independent)):
@@ -91,7 +92,8 @@ def test_the_interval_holds_the_correlation_among_other_families(count: int, see
 
 def test_the_p_of_families_without_a_correlation_is_below_5_percent_in_5_of_a_hundred() -> None:
     rng, names = np.random.default_rng(7), np.repeat(list("abcdef"), 4).tolist()
-    found = [spearman(*(side.tolist() for side in _families(rng, 0, 6, 4)), names) for _ in range(400)]
+    sides = [_families(rng, 0, 6, 4) for _ in range(400)]
+    found = [spearman(x.tolist(), y.tolist(), names) for x, y in sides]
     assert 0.01 <= np.mean([one is not None and one.p <= 0.05 for one in found]) <= 0.075
 
 

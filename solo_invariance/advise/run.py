@@ -419,6 +419,6 @@ def _trained(trained: Trained | None) -> dict[str, Any] | None:
 def _association(correlation: Correlation | None) -> dict[str, Any] | None:
     if correlation is None:
         return None
-    interval = getattr(correlation, "interval", None)
+    interval = correlation.interval
     found = {"rho": correlation.rho, "p": correlation.p, "num_backbones": correlation.num_pairs}
     return found | ({} if interval is None else {"ci95": list(interval)})

@@ -3,7 +3,6 @@
 import shlex
 import time
 from collections.abc import Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -23,7 +22,8 @@ from solo_invariance.results import InvarianceResult, TransferResult
 from solo_invariance.study.evaluation import is_measured, runs_of
 from solo_invariance.study.instances import Instance
 from solo_invariance.study.plan import EVALUATION, Plan, Pretraining
-from solo_invariance.study.pretraining import accelerator_of, checkpoint_of, one_thread, processes_of
+from solo_invariance.study.pretraining import accelerator_of, checkpoint_of
+from solo_invariance.study.workers import one_thread, processes_of
 from solo_invariance.transfer import OwnTask, transfer
 from solo_invariance.transfer.task_data import resolved_task
 
@@ -151,7 +151,7 @@ class _Rates:
             return cost.images_per_second, cost.num_images
         accelerator = accelerator_of(self._plan.settings)
         try:
-            with one_thread() if accelerator == "cpu" else nullcontext():
+            with one_thread(self._plan.settings):
                 rate, count = trained_per_second(self._plan.config_of(one, accelerator))
         except UserError as error:
             self._say(f"{one.arm}: not timed: {error}")

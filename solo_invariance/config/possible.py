@@ -179,9 +179,13 @@ def _study(settings: StudyConfig, plain: Mapping[str, Any]) -> None:
     require_device(settings.device)
     if settings.dry_run:  # which does without
         return
-    folders = {f"measure.views: {label}": one.data.path for label, one in view_sets_of(preset.measure.views).items()}
-    folders |= {"measure.data": preset.measure.data.path, "measure.reference": preset.measure.reference.path}
-    for key, path in {**folders, "fuse_reference": preset.fuse_reference.path}.items():
+    folders = {
+        "measure.data.path": preset.measure.data.path,
+        "measure.reference.path": preset.measure.reference.path,
+        **{f"measure.views: {name}": one.data.path for name, one in view_sets_of(preset.measure.views).items()},
+        "fuse_reference.path": preset.fuse_reference.path,
+    }
+    for key, path in folders.items():
         try:
             _require_folders(path)
         except UserError as error:

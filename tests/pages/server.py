@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from solo_invariance.cli import COMMANDS, main
+from solo_invariance.config.kinds import command_behind
 
 # What pages leave at a size for real work; a command that sets a key itself keeps it. Where there is no image or no
 # target to count, fewer of them are drawn.

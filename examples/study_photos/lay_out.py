@@ -2,7 +2,7 @@
 
 Usage: python lay_out.py [SOURCES] [PHOTOS]
 
-SOURCES is the folder that the four repositories were cloned to, PHOTOS what is made; by default both are here: ``.`` and
+SOURCES is the folder that the four repositories were cloned to, PHOTOS what is made; by default they are ``.`` and
 ``photos``. What is missing is said before anything is made; to lay out again what is there changes nothing.
 """
 

@@ -123,15 +123,10 @@ def _published(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Pixels, uint8 (N, 3072), and classes, by torchvision, which looks at the checksums before it unpickles."""
     folder, wanted = files[0].parent, [file.name for file in files]
 
-    class Chosen(datasets.CIFAR10):
-        base_folder = folder.name
-        train_list = [
-            entry for entry in (*datasets.CIFAR10.train_list, *datasets.CIFAR10.test_list) if entry[0] in wanted
-        ]
-        test_list: list[list[str]] = []
-
+    entries = [entry for entry in (*datasets.CIFAR10.train_list, *datasets.CIFAR10.test_list) if entry[0] in wanted]
+    chosen = type("Chosen", (datasets.CIFAR10,), {"base_folder": folder.name, "train_list": entries, "test_list": []})
     try:
-        read = Chosen(str(folder.absolute().parent))
+        read = chosen(str(folder.absolute().parent))
     except (RuntimeError, OSError) as error:
         reason = reason_of(error).partition(" You can use")[0].rstrip(".")
         raise UserError(f"{folder}: not CIFAR-10 as it was published ({reason})") from error

@@ -25,7 +25,8 @@ def image_source(images: Images, resize: int | None = None) -> ImageSource:
     """Return images as a source.
 
     Args:
-        images: A folder, at any depth of which images lie, or the binary files of CIFAR-10: a folder of them, or one; a tensor (N, 3, H, W), uint8 or float in [0, 1]; a dataset,
+        images: A folder, at any depth of which images lie, or the binary files of CIFAR-10, a folder of them or one; a
+            tensor (N, 3, H, W), uint8 or float in [0, 1]; a dataset,
             of which each sample is an image or begins with one (a PIL image, or a tensor (3, H, W) as above); or a
             source, which is returned as it is.
         resize: Short side in pixels (bilinear, antialiased), None to keep the sizes; a source keeps its own.

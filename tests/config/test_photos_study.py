@@ -8,7 +8,6 @@ from solo_invariance.config.study import PresetConfig, StudyConfig
 from solo_invariance.config.task_entries import task_from
 
 _FEATURES = {"resnet10w025": 128, "resnet10w075": 384}
-_PARTS = {"train", "test"}
 
 
 @pytest.fixture(scope="module")

@@ -49,7 +49,8 @@ def _faces(data: Path) -> None:
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     spec = importlib.util.spec_from_file_location("lay_out", SCRIPT)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     few = {name: dict.fromkeys(patterns, 1) for name, patterns in module.EXPECTED.items()}

@@ -13,8 +13,8 @@ class ImageNames:
 
     Args:
         folder: That names are relative to.
-        part: What the table is called, or the part of the dataset that it is of. Where that is the name of a part, names
-            may be relative to the folder of this part in ``folder``, too: a table of the test names images in ``test``.
+        part: What the table is called, or the part of a dataset that it is of. Where that names a part, images may lie
+            in this part's folder in ``folder``, too: those that a table of the test names, in ``test``.
     """
 
     def __init__(self, folder: Path, part: str = "") -> None:

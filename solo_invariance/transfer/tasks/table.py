@@ -48,8 +48,8 @@ class Table(Task):
 
     ``settings.options``:
         ``targets``: The file, as it is or below ``settings.path``, or one for each part, ``{train: FILE, test: FILE}``;
-            a file that is called like a part, or is one's, names images in ``settings.path`` or in the folder in it that
-            is called like that part. A CSV file's cells are delimited by commas,
+            a file that is called like a part, or is one's, names images in ``settings.path`` or in the folder in it
+            that is called like that part. A CSV file's cells are delimited by commas,
             semicolons, tabs, bars or spaces; where its first line names an image, there is no header. An NPZ file has
             the arrays ``images``, file names or pixels, uint8 (N, H, W, 3), and ``targets``, (N,) or (N, T), or one
             array for each column.

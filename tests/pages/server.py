@@ -100,7 +100,7 @@ def _smaller(arguments: list[str]) -> list[str]:
     # Of files, all are taken: these are few. View sets have no transforms unless they are asked for.
     given = keys | ({"task.num_train", "task.num_test"} if any("path" in one for one in arguments) else set())
     given |= {"transforms"} if "data.name" in keys else set()
-    return [one for one in _SMALLER.get(arguments[0], []) if one.partition("=")[0] not in given]
+    return [one for one in _SMALLER.get(command_behind(arguments[0]), []) if one.partition("=")[0] not in given]
 
 
 def _run_script(arguments: list[str]) -> NoReturn:

@@ -97,7 +97,7 @@ def _reading(kind: str, metric: str, targets: Tensor) -> Reading:
 
 def test_changes_of_predictions_in_their_units() -> None:
     classes = torch.tensor([0, 1, 2, 1])
-    assert _reading("classification", "accuracy", classes).change(classes, torch.tensor([0, 1, 1, 2])).mean == 0.5
+    assert _reading("classification", "accuracy", classes).change(classes, torch.tensor([0, 1, 1, 1])).mean == 0.25
     labels = torch.tensor([[True, False], [False, True]])
     signs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
     flipped = torch.tensor([[1.0, 1.0], [-1.0, 1.0]])

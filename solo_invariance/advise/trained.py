@@ -120,12 +120,10 @@ def correlations(known: Sequence[Known], scores: Sequence[TransferResult]) -> di
     """Return, for each transform, the rank correlation of scores with invariance to it, where six backbones have it."""
     found = {}
     for name in dict.fromkeys(name for one in known for name in one.invariances):
-        pairs = [
-            (one.invariances[name], result.mean_score)
-            for one, result in zip(known, scores, strict=True)
-            if name in one.invariances
-        ]
-        correlation = spearman([first for first, _ in pairs], [second for _, second in pairs])
+        pairs = [(one, result) for one, result in zip(known, scores, strict=True) if name in one.invariances]
+        invariances = [one.invariances[name] for one, _ in pairs]
+        families = [one.family for one, _ in pairs]
+        correlation = spearman(invariances, [result.mean_score for _, result in pairs], families)
         if correlation is not None:
             found[name] = correlation
     return found

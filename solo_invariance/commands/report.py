@@ -17,8 +17,8 @@ def run(config: Any) -> None:
     from solo_invariance.report import collect_results, command_of, write_report
 
     settings = as_object(config, Config)
-    results = collect_results(settings.runs, settings.baseline)
-    command = command_of(settings.runs, settings.out, settings.export, settings.baseline)
+    results = collect_results(settings.runs, settings.baseline, layers=settings.layers)
+    command = command_of(settings.runs, settings.out, settings.export, settings.baseline, layers=settings.layers)
     # First: who reads the tables may stop, as head does.
     page = write_report(results, settings.out, settings.export, command)
     if settings.export is not None:

@@ -14,3 +14,4 @@ class ReportConfig(Checked):
     out: FilePath = "report.html"
     export: FilePath | None = None
     baseline: str | None = None
+    layers: bool = False

@@ -232,30 +232,47 @@ _Side = tuple[Grid, Column, str]
 
 
 def _cloud(results: Results, title: str, across: _Side, up: _Side) -> Cloud | None:
-    labels, x, y = _pairs(*across[:2], *up[:2])
-    groups = _groups(results, labels)
-    correlation = spearman(x, y, groups)
+    labels, x, y = _pairs(results, *across[:2], *up[:2])
+    correlation = spearman(x, y, _families(results, labels))
     if correlation is None:
         return None
-    return Cloud(title, across[2], up[2], tuple(labels), tuple(groups), tuple(x), tuple(y), correlation)
+    groups = _groups(results)
+    return Cloud(
+        title,
+        across[2],
+        up[2],
+        tuple(labels),
+        tuple(groups[label] for label in labels),
+        tuple(x),
+        tuple(y),
+        correlation,
+    )
 
 
 def _between(results: Results, across: tuple[Grid, Column], up: tuple[Grid, Column]) -> Correlation | None:
-    labels, x, y = _pairs(*across, *up)
-    return spearman(x, y, _groups(results, labels))
+    labels, x, y = _pairs(results, *across, *up)
+    return spearman(x, y, _families(results, labels))
 
 
-def _groups(results: Results, labels: Sequence[str]) -> list[str]:
-    """Return what each backbone is a seed of; its own label, where it is none."""
-    of = {row.label: group.label for group in folded(results.rows) for row in group.rows}
-    return [of[label] for label in labels]
+def _groups(results: Results) -> dict[str, str]:
+    """What each backbone is a seed of, by its label; the label itself, where it is none."""
+    return {row.label: group.label for group in folded(results.rows) for row in group.rows}
 
 
-def _pairs(grid: Grid, x: Column, other: Grid, y: Column) -> tuple[list[str], list[float], list[float]]:
+def _families(results: Results, labels: Sequence[str]) -> list[str]:
+    """Return what some backbones are seeds or layers of: these are alike."""
+    groups = _groups(results)
+    layers = {row.label: f" {row.backbone.layer}" for row in results.rows if row.role == "layer"}
+    return [groups[label].removesuffix(layers.get(label, "")) for label in labels]
+
+
+def _pairs(
+    results: Results, grid: Grid, x: Column, other: Grid, y: Column
+) -> tuple[list[str], list[float], list[float]]:
     labels = [
         row.label
-        for row in grid.rows
-        if row.role == "backbone" and x in grid.cells[row.label] and y in other.cells.get(row.label, {})
+        for row in results.correlated
+        if x in grid.cells.get(row.label, {}) and y in other.cells.get(row.label, {})
     ]
     first = [grid.cells[label][x].estimate.mean for label in labels]
     return labels, first, [other.cells[label][y].estimate.mean for label in labels]

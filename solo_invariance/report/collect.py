@@ -112,12 +112,14 @@ class Results:
         baseline: The label of the row that differences are from, None for the best of each column.
         comparisons: What ``against=`` wrote beside the results.
         studies: What ``study`` found, with its verdicts.
+        layers: Whether layers count as backbones in rank correlations.
     """
 
     rows: tuple[Row, ...]
     baseline: str | None = None
     comparisons: tuple[Comparison, ...] = ()
     studies: tuple[StudyResult, ...] = ()
+    layers: bool = False
 
     @property
     def competitors(self) -> tuple[Row, ...]:
@@ -125,12 +127,17 @@ class Results:
         return tuple(row for row in self.rows if row.role == "backbone")
 
     @property
+    def correlated(self) -> tuple[Row, ...]:
+        """The rows that rank correlations are over."""
+        return tuple(row for row in self.rows if row.role == "backbone" or (self.layers and row.role == "layer"))
+
+    @property
     def files(self) -> tuple[Result, ...]:
         """Every result file, row by row."""
         return tuple(file for row in self.rows for file in row.files)
 
 
-def collect_results(runs: Sequence[Path | str], baseline: str | None = None) -> Results:
+def collect_results(runs: Sequence[Path | str], baseline: str | None = None, *, layers: bool = False) -> Results:
     """Read every ``invariance.json`` and ``transfer.json`` below ``runs``, the comparisons beside them, and studies.
 
     Files with the same label make one row. Where they cannot (the same transform or task twice, or another checkpoint),
@@ -139,6 +146,7 @@ def collect_results(runs: Sequence[Path | str], baseline: str | None = None) -> 
     Args:
         runs: Directories, in the order of the rows.
         baseline: The label of the row that differences are from, None for the best of each column.
+        layers: Count layers as backbones in rank correlations of invariances and scores.
 
     Raises:
         UserError: A directory holds no result, a file is not a valid result, rows cannot be told apart, or there is no
@@ -153,7 +161,9 @@ def collect_results(runs: Sequence[Path | str], baseline: str | None = None) -> 
     rows = _with_roles([row for label, of_label in by_label.items() for row in _rows(label, of_label)])
     if baseline is not None and baseline not in {row.label for row in rows}:
         raise UserError(f"baseline={baseline}: no such backbone; there are {', '.join(row.label for row in rows)}")
-    return Results(tuple(rows), baseline, tuple(_comparisons(files)), tuple(_studies([Path(run) for run in runs])))
+    return Results(
+        tuple(rows), baseline, tuple(_comparisons(files)), tuple(_studies([Path(run) for run in runs])), layers
+    )
 
 
 def _studies(runs: Sequence[Path]) -> list[StudyResult]:

@@ -65,6 +65,8 @@ def build_report(
     out: Path | str = PAGE_NAME,
     export: Path | str | None = None,
     baseline: str | None = None,
+    *,
+    layers: bool = False,
 ) -> Path:
     """Write one self-contained HTML page on every result below ``runs``, and return its path.
 
@@ -75,19 +77,29 @@ def build_report(
         export: A directory for every table as CSV and LaTeX and every figure as SVG, with ``index.json``, which lists
             them; None: they are not written.
         baseline: The label of the backbone that differences are from; None: from the best of each column.
+        layers: Count layers that were measured and scored by one label as backbones in rank correlations.
 
     Raises:
         UserError: There is no result, one cannot be read, there is no such baseline, or a file cannot be written.
     """
-    results = collect_results(runs, baseline)
-    return write_report(results, out, export, command_of(runs, out, export, baseline))
+    results = collect_results(runs, baseline, layers=layers)
+    return write_report(results, out, export, command_of(runs, out, export, baseline, layers=layers))
 
 
 def command_of(
-    runs: Sequence[Path | str], out: Path | str, export: Path | str | None = None, baseline: str | None = None
+    runs: Sequence[Path | str],
+    out: Path | str,
+    export: Path | str | None = None,
+    baseline: str | None = None,
+    *,
+    layers: bool = False,
 ) -> str:
     """Return the command that makes a page, as it is typed in a shell."""
-    further = {key: value for key, value in {"export": export, "baseline": baseline}.items() if value is not None}
+    further = {
+        key: value
+        for key, value in {"export": export, "baseline": baseline, "layers": "true" if layers else None}.items()
+        if value is not None
+    }
     keys = {"runs": f"[{','.join(map(str, runs))}]", "out": out, **further}
     return shlex.join(["solo-invariance", "report", *(f"{key}={value}" for key, value in keys.items())])
 
@@ -250,6 +262,7 @@ def page_environment(*folders: Path) -> Environment:
         said_of=scatter.said_of,
         ends=scatter.ends,
         spread=grouping.spread,
+        mean_rank=_mean_rank,
         whisker=lambda of, estimate: svg.markup(whiskers.draw(of, estimate)),
         whisker_axis=lambda of: svg.markup(whiskers.draw_axis(of)),
         rows_of=_rows_of,
@@ -270,6 +283,12 @@ def page_environment(*folders: Path) -> Environment:
         complementary=Scale(0.0, MOST, ("sees nothing more", "sees what it ignores")),
     )
     return environment
+
+
+def _mean_rank(ranks: Mapping[str, float], rows: Sequence[Row]) -> grouping.Spread | None:
+    """The mean rank over some backbones with its standard deviation, None where none is ranked."""
+    found = [ranks[row.label] for row in rows if row.label in ranks]
+    return grouping.spread_of(found) if found else None
 
 
 def _rows_of(grid: Grid, group: Group) -> list[Row]:

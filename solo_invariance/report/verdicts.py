@@ -42,6 +42,7 @@ _WORDS = {
     "projected": "score at equal width on",
     "rank": "mean rank by",
 }
+_NAMES = {"rank/projected": "score at equal width"}
 _DECIMALS = {"rho": 2, "ranks": 2}
 
 
@@ -108,13 +109,19 @@ def _together(quantities: Sequence[str]) -> str:
     sorts: dict[str, list[str]] = {}
     for quantity in quantities:
         of, _, name = quantity.partition("/")
-        sorts.setdefault(of, []).append(f"{name} changes" if name in KINDS else readable(name))
+        sorts.setdefault(of, []).append(f"{name} changes" if name in KINDS else _NAMES.get(quantity, readable(name)))
     return " and ".join(f"{_WORDS.get(of, of)} {enumerated(names)}".strip() for of, names in sorts.items())
 
 
 def unit_shown(unit: str) -> str:
-    """Return what a unit is called: ``r2`` is R², and ranks are better ones."""
-    return {"rho": "\N{GREEK SMALL LETTER RHO}", "ranks": "ranks better", **METRICS}.get(unit, unit)
+    """Return what a unit, or several with commas between them, are called.
+
+    Example:
+        >>> unit_shown("ranks"), unit_shown("accuracy, r2") == "accuracy, R\N{SUPERSCRIPT TWO}"
+        ('ranks better', True)
+    """
+    words = {"rho": "\N{GREEK SMALL LETTER RHO}", "ranks": "ranks better", **METRICS}
+    return ", ".join(words.get(one, one) for one in unit.split(", "))
 
 
 def enumerated(names: Sequence[str]) -> str:

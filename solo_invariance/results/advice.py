@@ -31,9 +31,9 @@ class AssociationRecord(Record):
 
     Args:
         rho: Spearman's rank correlation.
-        p: Two-sided, of no correlation.
+        p: Two-sided, of no correlation; among other families, where there are several seeds of some.
         num_backbones: That have both.
-        ci95: Its 95 % interval, where there is one.
+        ci95: Its 95 % interval, where there are families enough for one.
     """
 
     rho: Finite

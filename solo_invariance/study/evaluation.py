@@ -1,17 +1,19 @@
-"""Measuring and scoring all backbones of a study in one process, which computes the features of each image once."""
+"""Measuring and scoring all backbones of a study, which computes the features of each image once."""
 
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from solo_invariance.backbones import Backbone
 from solo_invariance.config.measure import MeasureConfig
+from solo_invariance.config.study import view_sets_of
 from solo_invariance.device import choose_device
+from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache
 from solo_invariance.measure import MeasureSettings, ResizeCrop, measure
 from solo_invariance.measure.record import config_of_arguments
@@ -19,7 +21,9 @@ from solo_invariance.progress import Doing, Progress
 from solo_invariance.study.backbones import StudyBackbones
 from solo_invariance.study.images import StudyImages, ToMeasure
 from solo_invariance.study.instances import Instance, Runs
-from solo_invariance.study.plan import Plan, Pretraining, label_of, seeds_in_words
+from solo_invariance.study.plan import EVALUATION, Plan, Pretraining, label_of, seeds_in_words
+from solo_invariance.study.pretraining import checkpoint_of
+from solo_invariance.study.workers import do_jobs, processes_of
 from solo_invariance.transfer import TransferSettings, transfer
 from solo_invariance.transfer.chosen_tasks import KeptTask
 
@@ -34,14 +38,80 @@ class Step(NamedTuple):
     """A part of the evaluation: of one backbone, on one task or set of images.
 
     Attributes:
-        what: It is, in a word.
+        folder: Where its result goes, which says what is done: ``measure``, ``views``, ``transfer`` or ``projected``.
+        of: The view set or the task.
         instance: The backbone.
-        do: Does it, or finds that it is done.
     """
 
-    what: str
+    folder: str
+    of: str
     instance: Instance
-    do: Callable[[Instance], None]
+
+
+def evaluate(plan: Plan, progress: Progress) -> list[Runs]:
+    """Measure and score what is not there yet; return where all results are.
+
+    On a CPU, as many processes as ``devices`` says share the work, and the features, each of which is computed once.
+
+    Args:
+        plan: Of the study.
+        progress: Told how far the work is.
+
+    Raises:
+        UserError: A pre-training is not done, or something cannot be measured or scored.
+    """
+    checkpoints_of(plan)
+    steps = steps_of(plan)
+    is_cpu = choose_device(plan.settings.device).type == "cpu"
+    bar = _Bar(len(steps), progress)
+    with _features_in(plan.out, plan.settings.cache):
+        count = processes_of(plan.settings, len(steps)) if is_cpu else 1
+        do_jobs(plan, _do, steps, count, {step: bar.of(step) for step in steps})
+    return [runs_of(plan, instance) for instance in plan.instances]
+
+
+def steps_of(plan: Plan) -> list[Step]:
+    """Return all parts of the evaluation: task by task, since each holds its images, and members before fusions."""
+    measured = [one for one in plan.instances if is_measured(plan, one)]
+    views = view_sets_of(plan.settings.study.measure.views)
+    return [
+        *(Step(MEASURE, "", instance) for instance in measured),
+        *(Step(VIEWS, label, instance) for label in views for instance in measured),
+        *(
+            Step(folder, str(task.label or task.name), instance)
+            for task in plan.tasks
+            for instance in plan.instances
+            for folder in (TRANSFER, PROJECTED)
+        ),
+    ]
+
+
+class _Bar:
+    """Progress over the parts of an evaluation."""
+
+    def __init__(self, steps: int, progress: Progress) -> None:
+        self._progress = progress
+        self._total = steps
+        self._done = 0
+
+    def of(self, step: Step) -> Progress:
+        """Return the progress of one, which says of itself when it is done, and what it is at."""
+        named = f"{label_of(step.instance)}: {' '.join(filter(None, (step.folder, step.of)))}"
+
+        def report(what: str, done: int, total: int) -> None:
+            self._done += not str(what)  # all of it is done
+            self._progress(Doing(_WHAT, f"{named} {what}".rstrip()), self._done, self._total)
+
+        return report
+
+
+@lru_cache(maxsize=1)
+def _evaluation(plan: Plan) -> "Evaluation":
+    return Evaluation(plan)
+
+
+def _do(plan: Plan, step: Step, progress: Progress) -> None:
+    _evaluation(plan).do(step, progress)
 
 
 class Evaluation:
@@ -49,55 +119,34 @@ class Evaluation:
 
     Args:
         plan: Of the study.
-        checkpoints: Of all arms and seeds that are trained.
-        progress: Told how far the work is.
     """
 
-    def __init__(self, plan: Plan, checkpoints: Mapping[Pretraining, Path], progress: Progress) -> None:
+    def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.preset = plan.settings.study
         self.device = str(choose_device(plan.settings.device))
         self.images = StudyImages(self.preset)
-        self.backbones = StudyBackbones(plan, checkpoints, self.images, self.device)
-        self.progress = progress
+        self.backbones = StudyBackbones(plan, checkpoints_of(plan), self.images, self.device)
+        self._tasks = {str(task.label or task.name): task for task in plan.tasks}
 
-    def run(self) -> list[Runs]:
-        """Measure and score what is not there yet; return where all results are."""
-        with _features_in(self.plan.out, self.plan.settings.cache):
-            steps = [*self._steps()]
-            for number, step in enumerate(steps):
-                self.progress(Doing(_WHAT, f"{label_of(step.instance)}: {step.what}"), number, len(steps))
-                step.do(step.instance)
-            self.progress(_WHAT, len(steps), len(steps))
-        return [runs_of(self.plan, instance) for instance in self.plan.instances]
+    def do(self, step: Step, progress: Progress) -> None:
+        """Do a part, or find that it is done."""
+        if step.folder in (TRANSFER, PROJECTED):
+            of = self.backbones.of if step.folder == TRANSFER else self.backbones.projected
+            self._transfer(of(step.instance), step, progress)
+            return
+        backbone = self.backbones.of(step.instance)
+        geometry = ResizeCrop.of_input(backbone.input_spec)
+        images = self.images
+        what = images.views_to_measure(step.of, geometry) if step.of else images.to_measure(geometry)
+        self._measure(backbone, what, step, progress)
 
-    def _steps(self) -> Iterator[Step]:
-        measured = [one for one in self.plan.instances if is_measured(self.plan, one)]
-        for instance in measured:
-            yield Step("transforms and views", instance, self._measure)
-        for label in self.images.view_sets:
-            yield from (Step(label, instance, partial(self._measure_views, label)) for instance in measured)
-        for task in self.plan.tasks:  # each holds its images, and lets go of them
-            kept = KeptTask(task, folder=str(task.label or task.name))
-            for instance in self.plan.instances:
-                yield Step(kept.label, instance, partial(self._score, kept))
-                yield Step(f"{kept.label}, projected", instance, partial(self._score_projected, kept))
-
-    def _measure(self, instance: Instance) -> None:
-        backbone = self.backbones.of(instance)
-        self._run_measure(backbone, self.images.to_measure(_geometry(backbone)), instance, MEASURE)
-
-    def _measure_views(self, label: str, instance: Instance) -> None:
-        backbone = self.backbones.of(instance)
-        views = self.images.views_to_measure(label, _geometry(backbone))
-        self._run_measure(backbone, views, instance, f"{VIEWS}/{label}")
-
-    def _run_measure(self, backbone: Backbone, what: ToMeasure, instance: Instance, folder: str) -> None:
-        settings, out = self._measure_settings, _place(self.plan, folder, instance)
+    def _measure(self, backbone: Backbone, what: ToMeasure, step: Step, progress: Progress) -> None:
+        settings, out = self._measure_settings, _place(self.plan, step)
         transforms = [] if what.images is None else self.preset.measure.transforms
         # What results say of the images; sources that were rendered before cannot say it themselves.
         config = config_of_arguments(
-            settings.with_geometry(_geometry(backbone)),
+            settings.with_geometry(ResizeCrop.of_input(backbone.input_spec)),
             backbone=backbone,
             images=what.data,
             reference=None,
@@ -119,7 +168,7 @@ class Evaluation:
             reference=what.reference,
             out=out,
             device=self.device,
-            progress=self._told(instance),
+            progress=progress,
             config=config,
         )
 
@@ -128,8 +177,8 @@ class Evaluation:
         how, settings = self.preset.measure, MeasureSettings()
         return replace(
             settings,
-            protocol=how.protocol.name,
-            budget=how.budget.name,
+            protocol=how.protocol.value,
+            budget=how.budget.value,
             k=how.k,
             num_images=how.num_images,
             target_se=how.target_se,
@@ -139,43 +188,52 @@ class Evaluation:
             seed=how.seed,
         )
 
-    def _score(self, task: KeptTask, instance: Instance) -> None:
-        self._transfer(self.backbones.of(instance), task, TRANSFER, instance)
-
-    def _score_projected(self, task: KeptTask, instance: Instance) -> None:
-        self._transfer(self.backbones.projected(instance), task, PROJECTED, instance)
-
-    def _transfer(self, backbone: Backbone, task: KeptTask, folder: str, instance: Instance) -> None:
+    def _transfer(self, backbone: Backbone, step: Step, progress: Progress) -> None:
         how, settings = self.preset.transfer, self.plan.settings
         transfer(
             backbone,
-            [task],
+            [self._kept(step.of)],
             TransferSettings(
-                protocol=how.protocol.name,
+                protocol=how.protocol.value,
                 folds=how.folds,
                 seed=how.seed,
                 batch_size=settings.batch_size,
                 num_workers=settings.num_workers,
             ),
-            out=_place(self.plan, folder, instance),
+            out=_place(self.plan, step),
             device=self.device,
-            progress=self._told(instance),
+            progress=progress,
         )
 
-    def _told(self, instance: Instance) -> Progress:
-        return lambda what, done, total: self.progress(f"{label_of(instance)}: {what}", done, total)
+    @lru_cache(maxsize=1)  # noqa: B019 (the images of one task at a time)
+    def _kept(self, task: str) -> KeptTask:
+        return KeptTask(self._tasks[task], folder=task)
 
 
 def runs_of(plan: Plan, instance: Instance) -> Runs:
     """Return where the results of an instance are."""
-    measured = [MEASURE, *(f"{VIEWS}/{label}" for label in StudyImages(plan.settings.study).view_sets)]
+    views = view_sets_of(plan.settings.study.measure.views)
+    measured = [Step(MEASURE, "", instance), *(Step(VIEWS, label, instance) for label in views)]
     tasks = [str(task.label or task.name) for task in plan.tasks]
     return Runs(
         instance,
-        tuple(_place(plan, folder, instance) for folder in measured if is_measured(plan, instance)),
-        tuple(_place(plan, TRANSFER, instance) / task for task in tasks),
-        tuple(_place(plan, PROJECTED, instance) / task for task in tasks),
+        tuple(_place(plan, step) for step in measured if is_measured(plan, instance)),
+        tuple(_place(plan, Step(TRANSFER, task, instance)) / task for task in tasks),
+        tuple(_place(plan, Step(PROJECTED, task, instance)) / task for task in tasks),
     )
+
+
+def checkpoints_of(plan: Plan) -> dict[Pretraining, Path]:
+    """Return the checkpoints of all pre-trainings.
+
+    Raises:
+        UserError: One is not done.
+    """
+    found = {one: checkpoint_of(plan, one) for one in plan.pretrainings}
+    for one, path in found.items():
+        if path is None:
+            raise UserError(f"only={EVALUATION}: {one.job} is not done; leave `only` out, or run only={one.job} first")
+    return {one: path for one, path in found.items() if path is not None}
 
 
 def is_measured(plan: Plan, instance: Instance) -> bool:
@@ -183,12 +241,9 @@ def is_measured(plan: Plan, instance: Instance) -> bool:
     return plan.roles[instance.arm] != "ensemble"
 
 
-def _place(plan: Plan, folder: str, instance: Instance) -> Path:
-    return plan.out / folder / instance.arm / seeds_in_words(instance)
-
-
-def _geometry(backbone: Backbone) -> ResizeCrop:
-    return ResizeCrop.of_input(backbone.input_spec)
+def _place(plan: Plan, step: Step) -> Path:
+    within = Path(step.folder, step.of) if step.folder == VIEWS else Path(step.folder)
+    return plan.out / within / step.instance.arm / seeds_in_words(step.instance)
 
 
 @contextmanager

@@ -56,7 +56,7 @@ class Members:
     arms: tuple[str, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
     """All of a study.
 

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
@@ -27,14 +27,15 @@ from solo_invariance.results.files import read_json, versions
 from solo_invariance.results.study import STUDY_FILE, StudyArm
 from solo_invariance.study.ahead import StudyAhead
 from solo_invariance.study.checkpoints import plan_of
-from solo_invariance.study.evaluation import Evaluation, is_measured
-from solo_invariance.study.instances import Runs
+from solo_invariance.study.evaluation import evaluate, is_measured
 from solo_invariance.study.images import StudyImages
+from solo_invariance.study.instances import Runs
 from solo_invariance.study.judging import judge
 from solo_invariance.study.page import write_study_page
-from solo_invariance.study.plan import EVALUATION, Plan, Pretraining
-from solo_invariance.study.pretraining import checkpoint_of, processes_of, run_pretrainings, seconds_of
+from solo_invariance.study.plan import EVALUATION, Plan
+from solo_invariance.study.pretraining import checkpoint_of, run_pretrainings, seconds_of
 from solo_invariance.study.table import Table
+from solo_invariance.study.workers import processes_of
 
 PAGE, REPORT = "study.html", "report.html"
 """The files, besides ``study.json``, that a study ends with."""
@@ -71,10 +72,8 @@ def study(
     run_pretrainings(plan, here, progress)
     if EVALUATION not in chosen:
         return None
-    checkpoints = dict(_checkpoints(plan))
-    evaluation = Evaluation(plan, checkpoints, progress)
-    runs = evaluation.run()
-    result = _result(plan, runs, evaluation)
+    runs = evaluate(plan, progress)
+    result = _result(plan, runs)
     result.write(plan.out / STUDY_FILE)
     report = build_report(
         [place for one in runs if is_measured(plan, one.instance) for place in (*one.measured, *one.scored)],
@@ -137,15 +136,7 @@ def quantities_of(plan: Plan) -> dict[str, str]:
     return {**transforms, **views, **{f"{of}/{task}": "" for of in ("score", "projected") for task in tasks}}
 
 
-def _checkpoints(plan: Plan) -> Iterator[tuple[Pretraining, Path]]:
-    for one in plan.pretrainings:
-        path = checkpoint_of(plan, one)
-        if path is None:
-            raise UserError(f"only={EVALUATION}: {one.job} is not done; leave `only` out, or run only={one.job} first")
-        yield one, path
-
-
-def _result(plan: Plan, runs: Sequence[Runs], evaluation: Evaluation) -> StudyResult:
+def _result(plan: Plan, runs: Sequence[Runs]) -> StudyResult:
     preset = plan.settings.study
     table = Table.from_results(runs, plan.roles, preset.measure.seed)
     hours = {name: seconds / 3600 for name, seconds in _seconds(plan, runs).items()}
@@ -159,7 +150,7 @@ def _result(plan: Plan, runs: Sequence[Runs], evaluation: Evaluation) -> StudyRe
         timings={"total_seconds": 3600 * sum(hours.values())},
         machine=_machine(plan.settings.device),
         seeds=tuple(plan.settings.chosen_seeds),
-        arms={name: _arm(plan, name, evaluation) for name in plan.members},
+        arms={name: _arm(plan, name, runs) for name in plan.members},
         quantities=table.quantity_records(),
         numbers=table.numbers(),
         claims=tuple(judge(table, claims_from(preset.claims))),
@@ -167,15 +158,16 @@ def _result(plan: Plan, runs: Sequence[Runs], evaluation: Evaluation) -> StudyRe
     )
 
 
-def _arm(plan: Plan, name: str, evaluation: Evaluation) -> StudyArm:
+def _arm(plan: Plan, name: str, runs: Sequence[Runs]) -> StudyArm:
     members, arm = plan.members[name], plan.settings.study.arms.get(name)
-    instances = [one for one in plan.instances if one.arm == name]
+    own = [one for one in runs if one.instance.arm == name]
+    scored = read_json(own[0].scored[0] / TransferResult.usual_name)
     return StudyArm(
         role=members.role,
         family=None if arm is None or arm.family is None else _in_words(arm.family),
         members=() if arm is not None else members.arms,
-        num_features=evaluation.backbones.num_features(instances[0]),
-        seeds=tuple(one.seeds for one in instances),
+        num_features=scored["backbone"]["num_features"],
+        seeds=tuple(one.instance.seeds for one in own),
     )
 
 

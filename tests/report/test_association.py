@@ -77,7 +77,8 @@ def test_the_interval_holds_the_correlation_among_other_families(count: int, see
     """Of 95 % of studies; one that takes seeds for independent backbones would hold it in less than nine of ten."""
     rng, names = np.random.default_rng(count), np.repeat([f"f{index}" for index in range(count)], seeds).tolist()
     rho = 6 / np.pi * np.arcsin(0.6 / 1.2 / 2)  # of normal numbers that correlate as much, over all pairs
-    held, held_as_independent = [], []
+    held: list[bool] = []
+    held_as_independent: list[bool] = []
     for _ in range(400):
         x, y = _families(rng, 0.6, count, seeds)
         for of, to in ((names, held), (None, held_as_independent)):
@@ -91,7 +92,8 @@ def test_the_interval_holds_the_correlation_among_other_families(count: int, see
 
 def test_the_p_of_families_without_a_correlation_is_below_5_percent_in_5_of_a_hundred() -> None:
     rng, names = np.random.default_rng(7), np.repeat(list("abcdef"), 4).tolist()
-    found = [spearman(*(side.tolist() for side in _families(rng, 0, 6, 4)), names) for _ in range(400)]
+    sides = [_families(rng, 0, 6, 4) for _ in range(400)]
+    found = [spearman(x.tolist(), y.tolist(), names) for x, y in sides]
     assert 0.01 <= np.mean([one is not None and one.p <= 0.05 for one in found]) <= 0.075
 
 
@@ -181,3 +183,24 @@ def test_real_views_are_drawn_over_synthetic_changes_of_their_kind(many: Path) -
     assert cloud.title == "spatial: pose"
     assert cloud.y == pytest.approx([0.2 + index / 30 for index in range(9)])
     assert cloud.correlation.rho == pytest.approx(1)
+
+
+def test_layers_count_where_that_is_asked_for_as_parts_of_their_backbone(
+    tmp_path: Path, write_invariance: Make, write_transfer: Make, make_transform: Make
+) -> None:
+    draws = np.random.default_rng(0)
+    for family in "abc":
+        for layer in ("layer1", "layer2", "layer3"):
+            backbone = {"name": "resnet10", "checkpoint": f"{family}.ckpt", "num_features": 64, "layer": layer}
+            transforms = {"rotation": make_transform(float(draws.uniform(0.1, 0.9)))}
+            write_invariance(f"{family}/{layer}", f"{family} {layer}", transforms=transforms, backbone=backbone)
+            score = float(draws.uniform(0.1, 0.9))
+            write_transfer(f"{family}/{layer}", f"{family} {layer}", "shape", score, backbone=backbone)
+    assert associations(collect_results([tmp_path])) is None
+    found = associations(collect_results([tmp_path], layers=True))
+    assert found is not None
+    ((one,),) = (row.values() for row in found.entries.values())
+    assert one is not None
+    assert (one.num_pairs, one.num_families) == (9, 3)
+    (cloud,) = clouds(collect_results([tmp_path], layers=True))
+    assert sorted(cloud.labels) == sorted(f"{family} layer{number}" for family in "abc" for number in (1, 2, 3))

@@ -72,6 +72,10 @@ def test_seeds_are_folded_under_their_mean_and_all_are_there(seeds: Path, tmp_pa
     # Of 0.001, 0.011 ... 0.091 the mean is 0.046, and the standard deviation 0.030.
     assert rows == [("f0", "0.05", "0.03"), ("f1", "0.25", "0.03"), ("f2", "0.45", "0.03"), ("f3", "0.65", "0.03")]
     assert heat.count('<tr class="member">') == 40
+    # Forty backbones on one task, the better the later, are ranked from 40 to 1: each ten have their mean.
+    ranks = re.findall(r'<td class="rank">([\d.]+)<small>± ([\d.]+)</small></td>', page)
+    assert [mean for mean, _ in ranks] == ["35.50", "25.50", "15.50", "5.50"]
+    assert {deviation for _, deviation in ranks} == {"3.03"}  # of ten numbers in a row
     assert heat.count('class="unfold"') == 4
     assert page.count("tbody:has(.unfold:not(:checked)) .member { display: none }") == 1
     assert "too many" not in page

@@ -167,10 +167,20 @@ def test_no_arm_to_be_the_best_of() -> None:
     assert (found.verdict, found.effect) == ("undecided", None)
 
 
+def test_a_seed_that_lacks_one_of_the_quantities_does_not_count() -> None:
+    arms = {
+        "invariance/hue": {"a": _seeds(0.5, 0.7, 0.9), "b": _seeds(0.1, 0.2, 0.3)},
+        "invariance/blur": {"a": _seeds(0.3, 0.3), "b": _seeds(0.3, 0.4, 0.5)},
+    }
+    found = _one(_table(arms), claim("x", of="invariance/appearance", arm="a", against="b"))
+    assert (_effects(found), found.num_seeds) == (pytest.approx([0.2, 0.2]), 2)
+    assert [part.num_seeds for part in found.parts] == [3, 2]
+
+
 def test_ranks_are_among_the_arms_of_a_seed_and_better_is_more() -> None:
     """Three of five compete: the untrained does not, nor does what lacks a seed. Ties share a rank."""
     roles: Mapping[str, Role] = {"a": "fusion", "b": "trained", "c": "wide", "u": "untrained"}
-    others = {"u": _seeds(2.5, 2.5), "d": {0: 2.5}}
+    others: dict[str, dict[int | tuple[int, ...], float]] = {"u": _seeds(2.5, 2.5), "d": {0: 2.5}}
     table = _table(
         {
             "score/shape": {"a": _seeds(3, 1), "b": _seeds(1, 3), "c": _seeds(2, 2), **others},

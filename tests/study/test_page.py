@@ -274,6 +274,13 @@ def test_of_one_seed_everything_is_undecided_and_nothing_breaks() -> None:
     assert {one.text.split()[1] for one in root.find("span") if "verdict" in one.classes} == {"undecided"}
 
 
+def test_a_correlation_says_how_often_orders_correlate_as_much() -> None:
+    claims = [one.model_copy(update={"p_orders": 0.0417}).as_content() for one in made_up_study().claims if one.between]
+    root = Document(render_study(made_up_study(claims=claims))).root
+    for article in root.find("article"):
+        assert "a share of 0.042 correlate as much" in article.text
+
+
 def test_names_are_escaped_and_claims_of_other_findings_have_a_section() -> None:
     study = made_up_study()
     claim = study.claims[0].model_copy(update={"finding": "9", "says": "<b>Is</b> & was.", "arm": "<i>"})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from xml.etree import ElementTree as ET
 
@@ -34,13 +34,20 @@ def scale_of(effects: Iterable[Effect], unit: str, smallest: float | None = None
         holm: Interval | None = getattr(one, "holm_interval", None)
         for ends in (one.ci95, one.images_ci95, holm):
             values += ends or ()
-    return Scale(Axis(*round_domain(values), MARGIN, WIDTH - MARGIN), unit, smallest)
+    return Scale(_axis(values), unit, smallest)
+
+
+def _axis(values: Sequence[float]) -> Axis:
+    return Axis(*round_domain(values), MARGIN, WIDTH - MARGIN)
 
 
 def scales_of(study: StudyResult) -> dict[str, Scale]:
-    """Return an axis for each unit of a study's claims, on which all claims of that unit lie."""
-    units = dict.fromkeys(claim.unit for claim in study.claims)
-    return {unit: scale_of([claim for claim in study.claims if claim.unit == unit], unit) for unit in units}
+    """Return an axis for each unit of a study's claims, on which the 95 % intervals of all claims of that unit lie."""
+    values: dict[str, list[float]] = {}
+    for claim in study.claims:
+        ends = (*(claim.ci95 or ()), *([] if claim.effect is None else [claim.effect]))
+        values.setdefault(claim.unit, [0.0]).extend((*ends, claim.smallest))
+    return {unit: Scale(_axis(of_unit), unit, None) for unit, of_unit in values.items()}
 
 
 def draw_axis(scale: Scale) -> ET.Element:

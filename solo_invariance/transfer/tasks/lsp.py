@@ -109,7 +109,7 @@ def _read_joints(path: Path, num_images: int) -> tuple[Tensor, Tensor]:
     finite = points.isfinite().flatten(1).all(1)
     if not finite.all():
         raise UserError(f"{path}: the joints of image {int((~finite).int().argmax()) + 1} are not finite (NaN or inf)")
-    # The set says which joints are hidden, and where they are nevertheless; the extended one, which are labelled.
+    # The set itself says which joints are hidden, and where they are; the extended one, which are labelled.
     return points, joints[2].T != 0 if extended else torch.ones(points.shape[:2], dtype=torch.bool)
 
 

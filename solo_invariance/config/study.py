@@ -343,6 +343,8 @@ def require_something_to_do(settings: StudyConfig) -> None:
         raise UserError("study.arms is empty: name what to train, 'study.arms={ventral: {family: ventral}}'")
     if not preset.tasks:
         raise UserError("study.tasks=[]: name one at least, 'study.tasks=[shape,hue]'")
+    if preset.fuse_reference.name is None and preset.fuse_reference.path is None:
+        raise UserError("study.fuse_reference: set its path, or its name, latent_scenes")
 
 
 def _require_seeds(key: str, seeds: list[int] | None) -> None:

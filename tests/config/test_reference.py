@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from solo_invariance.config.composed import as_object, compose_command
-from solo_invariance.config.kinds import schema_of
+from solo_invariance.config.kinds import command_behind, schema_of
 from solo_invariance.config.measure import EMBEDDED_VIEWS, VIEW_SETS
 from solo_invariance.config.pretrain import DATASETS, METHODS
 from solo_invariance.config.reference import COMMANDS, Key, commands_with, keys_of
@@ -66,7 +66,7 @@ def test_every_key_is_explained(command: str, key: Key) -> None:
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_yaml_files_defaults_are_the_schemas(command: str) -> None:
-    text = (files("solo_invariance.config") / f"{command}.yaml").read_text()
+    text = (files("solo_invariance.config") / f"{command_behind(command)}.yaml").read_text()
     documented = yaml.safe_load(text)
     del documented["defaults"], documented["hydra"]
     defaults = _defaults(schema_of(command)())

@@ -71,7 +71,8 @@ def start(presets: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
 def in_one_go(start: Callable[..., subprocess.Popen[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("study")
     process = start("devices=1", f"out={out}")
-    assert process.wait(300) == 0, process.communicate()
+    said = process.communicate(timeout=300)
+    assert process.returncode == 0, said
     return out
 
 

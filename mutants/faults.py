@@ -1,5 +1,6 @@
 """The list of faults: data, one YAML file for each part of the package."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,8 +78,11 @@ def check(faults: list[Fault], root: Path) -> None:
 
 
 def _of_list(path: Path) -> Iterator[Fault]:
-    content: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    text = path.read_text(encoding="utf-8")
+    content: dict[str, Any] = yaml.safe_load(text) or {}
     for file, part in content.items():
+        if len(re.findall(rf"^{re.escape(file)}:", text, re.MULTILINE)) > 1:  # of which YAML reads the last
+            raise StaleList(f"{path.name}: {file}: is there twice; put its faults together")
         for entry in part["faults"]:
             if not {"was", "becomes"} <= entry.keys() <= {"was", "becomes", "tests"}:
                 raise StaleList(f"{path.name}: {file}: {entry}: expected was, becomes and perhaps tests")

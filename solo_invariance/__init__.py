@@ -1,8 +1,8 @@
 """Choose, measure, fuse and transfer the invariances of self-supervised backbones.
 
 Every command of ``solo-invariance`` is a function of the same name here: ``families``, ``pretrain``, ``measure``,
-``fuse``, ``export``, ``transfer``, ``advise``, ``study``, ``report``, ``doctor`` and ``demo``, with ``load_backbone`` and
-``compare`` beside them.
+``fuse``, ``export``, ``transfer``, ``advise``, ``study``, ``report``, ``doctor`` and ``demo``, with ``load_backbone``
+and ``compare`` beside them.
 Importing this package imports nothing heavy, each name is looked up when it is used.
 
 Example:

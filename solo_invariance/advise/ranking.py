@@ -45,7 +45,8 @@ def ranking(
     """Return families in the order in which they are recommended.
 
     Of the data, families that cost nothing come first, those of more augmentation before others: a family is safe where
-    what can be read of its views, and of features that keep what views share, is nearly what can be read without it.
+    what can be read of features that keep what views share is nearly what can be read without it, and so it is of views
+    alone; where the former is clearly more, the latter is no objection, but the untrained reader's trouble with views.
     The others follow, the least costly before others. The places that the data give to families of which several
     backbones were trained are dealt out among these by their mean scores.
 
@@ -107,7 +108,7 @@ def _of_data(
     kept = np.stack([_array(one.kept.samples) for one in effects.values()], axis=1)
     cost = (whole[:, None] - seen) / readable
     loss = (_array(bench.kept.samples)[:, None] - kept) / readable
-    safe = (cost <= settings.tolerance) & (loss <= settings.smallest)
+    safe = (loss <= settings.smallest) & ((cost <= settings.tolerance) | (-loss >= settings.smallest))
     strength = np.array([one.strength for one in effects.values()])
     return np.stack([~safe, np.where(safe, -strength, cost + loss)], axis=2).astype(float), safe
 

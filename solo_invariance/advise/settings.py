@@ -15,6 +15,7 @@ class AdviseSettings:
         tolerance: The part of what can be read of images, above chance, that may be lost where views are all that is
             seen: readers of features that nobody trained lose some of it without need.
         smallest: The part of it that may be lost where features are kept that views share: less than that is nothing.
+            What gains as much is safe whatever the readers of views lose.
         num_images: Of each split at most, drawn with the task's seed.
         seed: Of views, folds, resamples and untrained weights.
         batch_size: Images in one forward pass, None for what is fastest on the device.

@@ -199,7 +199,7 @@ def num_features_of(network: nn.Module, crop_size: int, label: str) -> int:
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = reason_of(error)
         raise UserError(
-            f"{label}: the backbone takes no images of {crop_size} pixels ({reason}); set crop_size"
+            f"{label}: the backbone takes no images of {crop_size} pixels ({reason}); set backbone.crop_size"
         ) from error
     network.train(training)
     if not isinstance(features, torch.Tensor) or features.ndim != 2:

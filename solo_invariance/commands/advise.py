@@ -80,13 +80,18 @@ def in_words(result: AdviseResult) -> str:
 
 def _table(result: AdviseResult) -> Table:
     """Return the one table: families in their order, then transforms by their kind."""
-    has_backbones = any(one.backbones for one in result.families)
-    has_rho = any(one.association for one in result.transforms)
+    has_backbones = any(one.backbones for one in result.families) or any(one.association for one in result.transforms)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False, title_justify="left")
     table.title = f"{result.task}: {result.metric} {result.score.mean:.3f}, chance {result.chance:.3f}"
     table.add_column("family", no_wrap=True)
-    further = [*(["backbones", "evidence"] if has_backbones else []), *(["rho"] if has_rho else [])]
-    for heading in ["first", "strength", "change", "cost", "gain", *further]:
+    for heading in [
+        "first",
+        "strength",
+        "change",
+        "cost",
+        "gain",
+        *(["backbones", "evidence"] if has_backbones else []),
+    ]:
         table.add_column(heading, justify="left" if heading == "evidence" else "right", no_wrap=True)
     for place, one in enumerate(result.families, 1):
         name = Text(f"{place} {one.name}", "bold" if one.name in result.recommended else "")
@@ -97,10 +102,8 @@ def _table(result: AdviseResult) -> Table:
             table.add_section()
             table.add_row(Text(line, "dim"))
         else:
-            trained = ["", ""] if has_backbones else []
-            table.add_row(
-                f"  {line.name}", "", *_effect(line.effect), *trained, *([_rho(line.association)] if has_rho else [])
-            )
+            trained = [_rho(line.association), ""] if has_backbones else []
+            table.add_row(f"  {line.name}", "", *_effect(line.effect), *trained)
     return table
 
 
@@ -127,4 +130,4 @@ def _trained(trained: TrainedRecord | None) -> str:
 
 
 def _rho(association: AssociationRecord | None) -> str:
-    return "" if association is None else f"{association.rho:+.2f} (p {association.p:.3f})"
+    return "" if association is None else f"rho {association.rho:+.2f}, p {association.p:.3f}"

@@ -1,5 +1,7 @@
 """``solo-invariance study``: whether the findings hold, with seeds, controls and verdicts."""
 
+from collections.abc import Callable, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +15,7 @@ from solo_invariance.progress import about
 
 if TYPE_CHECKING:
     from solo_invariance.results import StudyResult
+    from solo_invariance.study.estimate import JobAhead
 
 __all__ = ["Config", "jobs_left", "run"]
 
@@ -56,8 +59,9 @@ def _print_what_is_ahead(settings: Config) -> None:
     found = dry_run(checked_plan(settings))
     console.print(f"{settings.study.name}: {settings.study.says}", soft_wrap=True)
     table = Table("job", "work", Column("time on one device", justify="right"))
-    for job in found.jobs:
-        table.add_row(job.name, job.work, "done" if job.is_done else "?" if job.seconds is None else about(job.seconds))
+    for arm, jobs in groupby(sorted(found.jobs, key=_in_order_of(found.jobs)), key=lambda job: job.arm):
+        for is_done, alike in groupby([*jobs], key=lambda job: job.is_done):
+            table.add_row(*_row([*alike], arm, is_done))
     console.print(table)
     console.print(found.summary, soft_wrap=True)
     for sentence in found.basis:
@@ -76,6 +80,21 @@ def _print_what_is_ahead(settings: Config) -> None:
         "commands": list(found.commands),
     }
     deliver(Outcome(None, document))
+
+
+def _in_order_of(jobs: Sequence["JobAhead"]) -> Callable[["JobAhead"], tuple[int, bool]]:
+    """Return how jobs are put in order: by arm, as these come, and what is done first."""
+    arms = [*dict.fromkeys(job.arm for job in jobs)]
+    return lambda job: (arms.index(job.arm), not job.is_done)
+
+
+def _row(jobs: Sequence["JobAhead"], arm: str, is_done: bool) -> tuple[str, str, str]:
+    """Return a row of jobs that are alike: those of an arm, which are named by their seeds."""
+    seconds = jobs[0].seconds
+    each = " each" if len(jobs) > 1 else ""
+    seeds = ",".join(job.name.rpartition("/")[2] for job in jobs)
+    name = arm if jobs[0].name == arm else f"{arm}/{seeds}"
+    return name, jobs[0].work, "done" if is_done else "?" if seconds is None else f"{about(seconds)}{each}"
 
 
 def _say_what_is_done(settings: Config) -> None:

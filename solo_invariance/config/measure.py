@@ -164,6 +164,9 @@ class ReferenceConfig(Checked):
                 f"reference.num_images={self.num_images}: of what? Set reference.name={EMBEDDED}, or "
                 f"reference.path=FOLDER"
             )
+        said = next((key for key in ("size", "seed") if getattr(self, key) != getattr(ReferenceConfig, key)), None)
+        if self.name is None and said is not None:
+            raise UserError(f"reference.{said}={getattr(self, said)}: is read with reference.name={EMBEDDED} alone")
 
 
 @dataclass

@@ -179,11 +179,15 @@ def _study(settings: StudyConfig, plain: Mapping[str, Any]) -> None:
     require_device(settings.device)
     if settings.dry_run:  # which does without
         return
-    data = {"measure.data": preset.measure.data, "measure.reference": preset.measure.reference}
-    views = {f"measure.views: {label}": one.data for label, one in view_sets_of(preset.measure.views).items()}
-    for key, images in {**data, **views, "fuse_reference": preset.fuse_reference}.items():
+    folders = {
+        "measure.data.path": preset.measure.data.path,
+        "measure.reference.path": preset.measure.reference.path,
+        **{f"measure.views: {name}": one.data.path for name, one in view_sets_of(preset.measure.views).items()},
+        "fuse_reference.path": preset.fuse_reference.path,
+    }
+    for key, path in folders.items():
         try:
-            _require_folders(images.path)
+            _require_folders(path)
         except UserError as error:
             raise UserError(f"study.{key}: {error}") from error
 

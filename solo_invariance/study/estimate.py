@@ -31,8 +31,10 @@ from solo_invariance.transfer.task_data import resolved_task
 _MOCO = ("--config-path", "scripts/pretrain/imagenet", "--config-name", "mocov2plus")
 _RECIPES = {"mocov2": _MOCO, "mocov2plus": _MOCO}
 _METHOD_KEYS = ("proj_hidden_dim", "proj_output_dim", "queue_size", "temperature")
-_TRIED = 32  # images of a short measurement
-_TRIED_K = 4
+_TRIED = 16  # images of a short measurement
+_TRIED_K = 2
+_TRIED_STEPS = 2
+_TRIED_PROBE = 500  # images of a short scoring, whose time goes with their number
 _RENDERED = (2000, 1000)
 _ANY_SIZE = 224
 
@@ -51,6 +53,11 @@ class JobAhead(NamedTuple):
     work: str
     is_done: bool
     seconds: float | None
+
+    @property
+    def arm(self) -> str:
+        """What its seeds have in common: the name without the last part, or all of it."""
+        return self.name.rpartition("/")[0] or self.name
 
 
 @dataclass(frozen=True)
@@ -78,9 +85,8 @@ class DryRun:
 
     @property
     def seconds(self) -> float:
-        """How long that takes with the pre-trainings side by side."""
-        trained = sum(job.seconds or 0.0 for job in self.jobs if not job.is_done and job.name != EVALUATION)
-        return self.device_seconds - trained + trained / self.processes
+        """How long that takes with the jobs side by side."""
+        return self.device_seconds / self.processes
 
     @property
     def summary(self) -> str:
@@ -120,9 +126,9 @@ def dry_run(plan: Plan) -> DryRun:
     return DryRun(
         plan,
         (*jobs, evaluation.job),
-        processes_of(plan.settings, len(left)),
+        processes_of(plan.settings, len(left) or len(plan.instances)),
         tuple(basis),
-        tuple(command for one in left for command in _solo_learn(plan, one)),
+        tuple(_solo_learn(plan, left)),
     )
 
 
@@ -152,12 +158,12 @@ class _Rates:
         accelerator = accelerator_of(self._plan.settings)
         try:
             with one_thread(self._plan.settings):
-                rate, count = trained_per_second(self._plan.config_of(one, accelerator))
+                rate, count = trained_per_second(self._plan.config_of(one, accelerator), _TRIED_STEPS)
         except UserError as error:
             self._say(f"{one.arm}: not timed: {error}")
             return None, cost.num_images
         of = "thread" if accelerator == "cpu" else "device"
-        self._say(f"{one.arm}: {rate:,.0f} images a second and {of}, timed here in 4 steps")
+        self._say(f"{one.arm}: {rate:,.0f} images a second and {of}, timed here in {_TRIED_STEPS} steps")
         return rate, count
 
     def _is_usual(self, one: Pretraining) -> bool:
@@ -198,7 +204,8 @@ def _evaluation(plan: Plan) -> _EvaluationAhead:
     if plan.settings.study.cost.images_per_second is not None:  # of another machine than this
         return _EvaluationAhead(JobAhead(EVALUATION, work, False, None), [])
     try:
-        seconds, said = _timed(plan, instances, len(missing) / max(1, len(measured)), len(unscored) / len(scored))
+        with one_thread(plan.settings):
+            seconds, said = _timed(plan, instances, len(missing) / max(1, len(measured)), len(unscored) / len(scored))
     except UserError as error:
         return _EvaluationAhead(JobAhead(EVALUATION, work, False, None), [f"{EVALUATION}: not timed: {error}"])
     return _EvaluationAhead(JobAhead(EVALUATION, work, False, seconds), said)
@@ -210,7 +217,7 @@ def _timed(plan: Plan, instances: list[Instance], unmeasured: float, unscored: f
     config = plan.config_of(plan.pretrainings[0])
     size = int(config.augmentations[0].crop_size)
     backbone = load_backbone(f"random:{config.backbone.name}", kwargs=plain(config.backbone.kwargs), crop_size=size)
-    images = torch.randint(256, (max(4 * _TRIED, 2 * backbone.num_features), 3, size, size), dtype=torch.uint8)
+    images = torch.randint(256, (2 * backbone.num_features, 3, size, size), dtype=torch.uint8)
     settings = MeasureSettings(k=_TRIED_K, num_images=_TRIED, geometry=ResizeCrop.of_crop(size))
     started = time.perf_counter()
     result = measure(backbone, images, how.transforms, settings, device=device).only
@@ -219,10 +226,13 @@ def _timed(plan: Plan, instances: list[Instance], unmeasured: float, unscored: f
     views = count * how.k * how.num_images + how.data.num_groups * how.data.num_views * len(how.views)
     members = sum(len(plan.parts(one)) for one in instances if is_measured(plan, one))
     probes, said = 0.0, list[str]()
+    known: dict[tuple[str, int, int], float] = {}
     for task in plan.tasks:
-        kind = resolved_task(task, _ANY_SIZE, plan.settings.study.transfer.protocol.name)[0].kind
+        kind = resolved_task(task, _ANY_SIZE, plan.settings.study.transfer.protocol.value)[0].kind
         train, test = task.num_train or _RENDERED[0], task.num_test or _RENDERED[1]
-        probes += len(instances) * (_seconds_of_probe(kind, backbone.num_features, train, test, device) * 2)
+        if (kind, train, test) not in known:
+            known[kind, train, test] = _seconds_of_probe(kind, backbone.num_features, train, test, device)
+        probes += 2 * len(instances) * known[kind, train, test]
         probes += len({part for one in instances for part in plan.parts(one)}) * (train + test) * a_view
     said.append(
         f"{EVALUATION}: {1 / a_view:,.0f} views a second and {probes / max(1, len(instances)):.1f} s of scoring a "
@@ -233,7 +243,8 @@ def _timed(plan: Plan, instances: list[Instance], unmeasured: float, unscored: f
 
 def _seconds_of_probe(kind: str, width: int, train: int, test: int, device: torch.device) -> float:
     """Return how long it takes to score features of a width on a task of a kind, by one that is made up."""
-    side = max(2, round((width / 3) ** 0.5))
+    side, share = max(2, round((width / 3) ** 0.5)), max(1.0, (train + test) / _TRIED_PROBE)
+    train, test = round(train / share), round(test / share)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(256, (train + test, 3, side, side), dtype=torch.uint8, generator=generator)
     numbers = images.double().mean((2, 3))
@@ -242,37 +253,37 @@ def _seconds_of_probe(kind: str, width: int, train: int, test: int, device: torc
     pixels = Backbone.of(nn.Flatten(), crop_size=side)
     started = time.perf_counter()
     transfer(pixels, own, device=device, cache=False)
-    return time.perf_counter() - started
+    return (time.perf_counter() - started) * share
 
 
-def _solo_learn(plan: Plan, one: Pretraining) -> Iterator[str]:
-    """Yield the command by which solo-learn does a pre-training; none where it cannot read the data or has no recipe.
+def _solo_learn(plan: Plan, left: list[Pretraining]) -> Iterator[str]:
+    """Yield a line for each arm by which solo-learn pre-trains it; none where it cannot read the data or has no recipe.
 
     Its own recipe for the method is what the keys of ours change; several GPUs are for it to say (``devices``).
     """
-    config = plan.config_of(one)
-    if config.data.dataset == EMBEDDED or config.method not in _RECIPES:
-        return
-    family = config.invariance.family
-    chosen = (
-        [f"augmentations=invariance/{family}"]
-        if isinstance(family, str)
-        else ["augmentations=invariance/family", f"+invariance.family={as_value(plain(config.invariance)['family'])}"]
-    )
-    values = {
-        "name": one.arm.replace(" ", "-"),
-        "seed": one.seed,
-        "max_epochs": config.max_epochs,
-        "backbone.name": config.backbone.name,
-        "data.dataset": config.data.dataset,
-        "data.train_path": config.data.train_path,
-        "data.format": config.data.format,
-        **{f"method_kwargs.{key}": config.method_kwargs.get(key) for key in _METHOD_KEYS},
-        **{f"momentum.{key}": value for key, value in config.momentum.items()},
-        "optimizer.batch_size": config.optimizer.batch_size,
-        "optimizer.lr": config.optimizer.lr,
-        "optimizer.weight_decay": config.optimizer.weight_decay,
-        "checkpoint.dir": config.checkpoint.dir,
-    }
-    keys = [f"{key}={value}" for key, value in values.items() if value is not None]
-    yield shlex.join(["python", "main_pretrain.py", *_RECIPES[config.method], *chosen, *keys])
+    for arm in dict.fromkeys(one.arm for one in left):
+        seeds = [one.seed for one in left if one.arm == arm]
+        config = plan.config_of(Pretraining(arm, seeds[0]))
+        if config.data.dataset == EMBEDDED or config.method not in _RECIPES:
+            continue
+        family = as_value(plain(config.invariance)["family"])
+        is_named = isinstance(config.invariance.family, str)
+        values = {
+            "augmentations": f"invariance/{family}" if is_named else "invariance/family",
+            "+invariance.family": None if is_named else family,
+            "name": arm.replace(" ", "-"),
+            "max_epochs": config.max_epochs,
+            "backbone.name": config.backbone.name,
+            "data.dataset": config.data.dataset,
+            "data.train_path": config.data.train_path,
+            "data.format": config.data.format,
+            **{f"method_kwargs.{key}": config.method_kwargs.get(key) for key in _METHOD_KEYS},
+            **{f"momentum.{key}": value for key, value in config.momentum.items()},
+            "optimizer.batch_size": config.optimizer.batch_size,
+            "optimizer.lr": config.optimizer.lr,
+            "optimizer.weight_decay": config.optimizer.weight_decay,
+            "checkpoint.dir": str(plan.out / "pretrain" / arm),
+        }
+        keys = [f"{key}={value}" for key, value in values.items() if value is not None]
+        command = shlex.join(["python", "main_pretrain.py", *_RECIPES[config.method], *keys])
+        yield f"for SEED in {' '.join(map(str, seeds))}; do {command} seed=$SEED; done"

@@ -177,8 +177,8 @@ class Evaluation:
         how, settings = self.preset.measure, MeasureSettings()
         return replace(
             settings,
-            protocol=how.protocol.name,
-            budget=how.budget.name,
+            protocol=how.protocol.value,
+            budget=how.budget.value,
             k=how.k,
             num_images=how.num_images,
             target_se=how.target_se,
@@ -194,7 +194,7 @@ class Evaluation:
             backbone,
             [self._kept(step.of)],
             TransferSettings(
-                protocol=how.protocol.name,
+                protocol=how.protocol.value,
                 folds=how.folds,
                 seed=how.seed,
                 batch_size=settings.batch_size,

@@ -59,7 +59,7 @@ class StudyImages:
         if config.name != EMBEDDED:
             return ToMeasure(config, {}, reference, config)
         chosen = [entry for entry in how.views if isinstance(entry, str)]
-        data = measured_data(config, geometry, chosen, how.protocol.name)
+        data = measured_data(config, geometry, chosen, how.protocol.value)
         own = reference or (None if data.own_reference is None else data.own_reference())
         return ToMeasure(data.images, {name: data.view_groups(name) for name in data.views}, own, config)
 
@@ -72,7 +72,7 @@ class StudyImages:
             geometry: Sizes of images and crops.
         """
         entry = self.view_sets[label]
-        data: MeasuredData = measured_data(entry.data, geometry, None, self.preset.measure.protocol.name)
+        data: MeasuredData = measured_data(entry.data, geometry, None, self.preset.measure.protocol.value)
         return ToMeasure(
             None, {label: data.view_groups(str(entry.data.name))}, self.reference(entry.reference), entry.data
         )

@@ -5,8 +5,10 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import get_context
+from queue import Empty
 from typing import Any, TypeVar
 
 import torch
@@ -24,6 +26,7 @@ Work = Callable[[Plan, Any, Progress], None]
 """Does a job of a plan; a function of a module, so that other processes find it."""
 
 _LOOKS = 0.5
+_PATIENCE = 5.0
 
 
 def processes_of(settings: StudyConfig, jobs: int) -> int:
@@ -81,7 +84,8 @@ def do_jobs(plan: Plan, work: Work, jobs: Sequence[Job], count: int, progress: M
     told, numbers = context.Queue(), context.Queue()
     for number in range(count):
         numbers.put(number)
-    listener = threading.Thread(target=_listen, args=(told, progress), daemon=True)
+    ended = threading.Event()
+    listener = threading.Thread(target=_listen, args=(told, progress, ended), daemon=True)
     listener.start()
     pool = ProcessPoolExecutor(
         count, mp_context=context, initializer=_begin, initargs=(plan.settings, os.getpid(), numbers, told)
@@ -89,15 +93,25 @@ def do_jobs(plan: Plan, work: Work, jobs: Sequence[Job], count: int, progress: M
     try:
         for done in as_completed([pool.submit(_work, work, job) for job in jobs]):
             done.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"devices={count}: one of the processes was ended from outside, as the system does where memory is short; "
+            f"the same command goes on, with fewer devices where that was it"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
-        told.put(None)
-        listener.join()
+        ended.set()
+        listener.join(_PATIENCE)  # of a process that died while it told something, half of that may be there
 
 
-def _listen(told: Any, progress: Mapping[Any, Progress]) -> None:
-    while (said := told.get()) is not None:
-        job, what, detail, done, total = said
+def _listen(told: Any, progress: Mapping[Any, Progress], ended: threading.Event) -> None:
+    while True:
+        try:
+            job, what, detail, done, total = told.get(timeout=_LOOKS)
+        except Empty:
+            if ended.is_set():
+                return
+            continue
         progress[job](Doing(what, detail), done, total)
 
 

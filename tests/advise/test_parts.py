@@ -97,7 +97,7 @@ def _reading(kind: str, metric: str, targets: Tensor) -> Reading:
 
 def test_changes_of_predictions_in_their_units() -> None:
     classes = torch.tensor([0, 1, 2, 1])
-    assert _reading("classification", "accuracy", classes).change(classes, torch.tensor([0, 1, 1, 2])).mean == 0.5
+    assert _reading("classification", "accuracy", classes).change(classes, torch.tensor([0, 1, 1, 1])).mean == 0.25
     labels = torch.tensor([[True, False], [False, True]])
     signs = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
     flipped = torch.tensor([[1.0, 1.0], [-1.0, 1.0]])
@@ -136,17 +136,19 @@ def test_safe_families_come_first_by_strength_and_the_others_by_what_they_cost()
         "strong": _effect(0.8, [0.81, 0.79, 0.81, 0.81], [0.9] * 4),  # safe in three of four
         "weak": _effect(0.3, [1.0] * 4, [0.9, 0.9, 0.87, 0.9]),
         "lossy": _effect(0.9, [1.0] * 4, [0.85] * 4),  # 0.05 of 0.8 is more than a twentieth
+        "hard": _effect(0.7, [0.3] * 4, [0.93, 0.95, 0.95, 0.95]),  # gains a twentieth in three of four
         "none": _effect(0.0, [1.0] * 4, [0.9] * 4),
     }
     found = ranking(bench, effects, 0.2, {}, AdviseSettings())
     assert [(one.name, one.first, one.safe) for one in found] == [
         ("strong", 0.75, 0.75),
-        ("weak", 0.25, 1.0),
+        ("hard", 0.25, 0.75),
+        ("weak", 0.0, 1.0),
         ("none", 0.0, 1.0),
         ("lossy", 0.0, 0.0),
     ]
-    assert {one.name: one.place for one in found}["lossy"] == 3.75
-    assert recommended(found) == ["strong", "weak"]
+    assert {one.name: one.place for one in found}["lossy"] == 4.5
+    assert recommended(found) == ["strong", "hard"]
 
 
 def test_backbones_deal_out_the_places_of_their_families() -> None:

@@ -73,7 +73,7 @@ def test_words_of_which_nothing_is_known() -> None:
         ("measure", "path=X", "did you mean 'data.path' or 'reference.path'?"),
         ("measure", "chekpoint=X", "did you mean 'backbone.checkpoint'?"),
         ("measure", "tranforms=[hue]", "did you mean 'transforms'?"),
-        ("measure", "backbon.name=x", "did you mean 'backbone.name' or 'data.name'?"),
+        ("measure", "backbon.name=x", "did you mean 'backbone.name' or 'data.name' or 'reference.name'?"),
         ("measure", "augmentations=invariance/ventral", "augmentations is a key of pretrain"),
         ("measure", "+recipe=mocov2", "recipe is a key of pretrain"),
         ("measure", "invariance.family=ventral", "invariance.family is a key of pretrain"),

@@ -67,7 +67,8 @@ def test_all_forms_have_the_same_images_and_classes(form: str, tmp_path: Path, m
         found = read_cifar10(root, part)  # type: ignore[arg-type]
         expected = {(_pixels(number)[row].tobytes(), 9 - row) for number in numbers for row in range(10)}
         images = [found.images[index] for index in range(len(found.images))]
-        assert {(image.numpy().tobytes(), int(label)) for image, label in zip(images, found.classes, strict=True)} == expected
+        pairs = zip(images, found.classes, strict=True)
+        assert {(image.numpy().tobytes(), int(label)) for image, label in pairs} == expected
         assert len(images) == 10 * len(numbers)
 
 

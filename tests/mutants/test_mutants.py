@@ -40,6 +40,18 @@ def test_what_no_longer_stands_in_the_source_is_named(tree: Path) -> None:
         check([_CAUGHT, gone], tree)
 
 
+def test_a_file_that_is_listed_twice_is_named(tmp_path: Path) -> None:
+    """Of which reading YAML would keep the last alone."""
+    entry = (
+        "solo_invariance/area.py:\n  tests: [tests/test_area.py]\n  faults:\n    - {was: 'a * b', becomes: 'a + b'}\n"
+    )
+    (tmp_path / "areas.yaml").write_text(entry)
+    assert read_faults(tmp_path) == [_CAUGHT]
+    (tmp_path / "areas.yaml").write_text(entry + entry.replace("a + b", "b * a"))
+    with pytest.raises(StaleList, match=r"areas\.yaml: solo_invariance/area\.py: is there twice"):
+        read_faults(tmp_path)
+
+
 def test_faults_are_caught_or_survive_and_are_not_tried_twice(tree: Path, tmp_path: Path, monkeypatch) -> None:
     out = tmp_path / "score.json"
     found = try_out([_CAUGHT, _SURVIVES], tree, out, jobs=1)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from solo_invariance.cli import COMMANDS, main
+from solo_invariance.config.kinds import command_behind
 
 # What pages leave at a size for real work; a command that sets a key itself keeps it. Where there is no image or no
 # target to count, fewer of them are drawn.
@@ -99,7 +100,7 @@ def _smaller(arguments: list[str]) -> list[str]:
     # Of files, all are taken: these are few. View sets have no transforms unless they are asked for.
     given = keys | ({"task.num_train", "task.num_test"} if any("path" in one for one in arguments) else set())
     given |= {"transforms"} if "data.name" in keys else set()
-    return [one for one in _SMALLER.get(arguments[0], []) if one.partition("=")[0] not in given]
+    return [one for one in _SMALLER.get(command_behind(arguments[0]), []) if one.partition("=")[0] not in given]
 
 
 def _run_script(arguments: list[str]) -> NoReturn:

@@ -20,6 +20,7 @@ PAGES = [
 # Lines that are not run here, by how they begin, and why.
 NOT_RUN = {
     "git clone": "fetches from the network",
+    "python examples/study_photos/lay_out.py": "tests/examples/test_study_photos.py does, on pictures that are made up",
     "pip install": "changes the environment, as tests/test_packaging.py does in one of its own",
     "make ": "make test is what runs this",
     "python main_": "solo-learn's own script: test_the_hosts_commands_compose, in a checkout",
@@ -37,6 +38,9 @@ NOT_HERE = {
     "hf:facebook/": "weights are downloaded",
     "torch.hub:facebookresearch/": "code and weights are downloaded",
     "task.name=cifar10": "a published dataset",
+    "study=photos": "published datasets",
+    "P1_Facial_Keypoints": "a published dataset",
+    "cifar-10-batches-bin": "a published dataset",
     "task.name=300w": "a published dataset",
     "data.name=coil100": "a published dataset",
     "recipe=mocov2_imagenet": "ImageNet",

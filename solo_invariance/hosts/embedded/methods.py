@@ -71,7 +71,7 @@ class EmbeddedMethod(LightningModule):
         try:
             self.num_features = num_features_of(network, cfg.augmentations[0].crop_size, cfg.backbone.name)
         except UserError as error:
-            raise UserError(str(error).replace("set crop_size", "set invariance.crop_size")) from error
+            raise UserError(str(error).replace("backbone.crop_size", "invariance.crop_size")) from error
 
     @property
     def _rate(self) -> float:

@@ -85,7 +85,10 @@ class Watched:
         # A part of the module that trains may be what makes features: it is frozen, too.
         features = _copy_of(self.features) if isinstance(self.features, nn.Module) else self.features
         flat = FlatFeatures(_copy_of(network), features, self.where)
-        backbone = Backbone(flat, Architecture("watched"), self.input_spec, Provenance(self.label))
+        try:
+            backbone = Backbone(flat, Architecture("watched"), self.input_spec, Provenance(self.label))
+        except UserError as error:  # whose keys are those of the command
+            raise UserError(str(error).replace("backbone.crop_size", "crop_size")) from error
         return backbone.to(device_of(network))
 
 

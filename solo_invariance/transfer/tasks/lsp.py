@@ -31,8 +31,8 @@ _TRAIN_SHARE = 0.6
 class LeedsSportsPose(Task):
     """14 joints of a person, in the square in the middle of the image; those that are hidden count too.
 
-    The extended training set (Johnson and Everingham 2011), or a part of it, is read, too; its ``joints.mat`` has the axes
-    in another order. There a joint is labelled only where it can be seen: images that lack one are left out.
+    The extended training set (Johnson and Everingham 2011), or a part of it, is read, too; its ``joints.mat`` has the
+    axes in another order. There a joint is labelled only where it can be seen: images that lack one are left out.
     ``settings.options`` has ``joints``, names of some of them, so that fewer images are.
 
     The dataset comes without a split here: 0.6 of the images, drawn with ``settings.seed``, are for training; in
@@ -109,7 +109,7 @@ def _read_joints(path: Path, num_images: int) -> tuple[Tensor, Tensor]:
     finite = points.isfinite().flatten(1).all(1)
     if not finite.all():
         raise UserError(f"{path}: the joints of image {int((~finite).int().argmax()) + 1} are not finite (NaN or inf)")
-    # The set itself says which joints are hidden, and where they are nevertheless; the extended one, which are labelled.
+    # The set itself says which joints are hidden, and where they are; the extended one, which are labelled.
     return points, joints[2].T != 0 if extended else torch.ones(points.shape[:2], dtype=torch.bool)
 
 

@@ -1,0 +1,87 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from solo_invariance.config.composed import as_object, compose_command
+from solo_invariance.config.study import StudyConfig, presets
+from solo_invariance.errors import UserError
+from solo_invariance.study.checkpoints import plan_of
+from solo_invariance.study.instances import Instance
+from solo_invariance.study.plan import Pretraining
+from solo_invariance.study.run import checked_plan
+
+
+def _settings(*overrides: str) -> StudyConfig:
+    return as_object(compose_command("study", overrides), StudyConfig)
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_preset_is_a_study_that_can_be_judged(name: str) -> None:
+    plan = checked_plan(_settings(f"study={name}"))
+    assert plan.settings.study.name == name
+    assert plan.jobs[-1] == "evaluation"
+
+
+def test_ensembles_are_all_triples_of_seeds_and_fusions_are_of_one_seed() -> None:
+    made = ("study.ensembles={VVV: ventral}", "study.fusions={VO: [ventral,dorsal]}")
+    plan = plan_of(_settings("seeds=[0,1,2,3]", *made))
+    assert [one.seeds for one in plan.instances if one.arm == "VVV"] == [(0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3)]
+    assert plan.parts(Instance("VVV", (0, 2, 3))) == [Pretraining("ventral", seed) for seed in (0, 2, 3)]
+    assert plan.parts(Instance("VO", (2,))) == [Pretraining("ventral", 2), Pretraining("dorsal", 2)]
+
+
+def test_an_arms_pretraining_has_its_family_its_seed_and_its_own_keys() -> None:
+    plan = plan_of(_settings("study.arms.dorsal.pretrain={max_epochs: 3}", "study.pretrain.max_epochs=2"))
+    ventral, dorsal = (plan.config_of(Pretraining(arm, 7)) for arm in ("ventral", "dorsal"))
+    assert (ventral.max_epochs, dorsal.max_epochs) == (2, 3)
+    assert (ventral.seed, ventral.invariance.family, dorsal.invariance.family) == (7, "ventral", "dorsal")
+    assert ventral.checkpoint.dir == "runs/study/pretrain/ventral/7"
+
+
+def _run(folder: Path, family: str | None = "ventral", seed: int = 0, name: str = "resnet10w025") -> Path:
+    folder.mkdir()
+    entry = {} if family is None else {"family": family}
+    args = {"augmentations": [entry], "seed": seed, "backbone": {"name": name, "kwargs": {}}}
+    (folder / "args.json").write_text(json.dumps(args))
+    torch.save({"state_dict": {"backbone.weight": torch.zeros(1)}}, folder / "a.ckpt")
+    return folder / "a.ckpt"
+
+
+def test_checkpoints_belong_to_the_arm_of_their_family_and_seed(tmp_path: Path) -> None:
+    path = _run(tmp_path / "a", "dorsal")
+    plan = plan_of(_settings(f"study.checkpoints=[{path}]"))
+    assert plan.checkpoints == {Pretraining("dorsal", 0): path}
+    assert Pretraining("dorsal", 0) not in plan.to_train
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ({"family": "corruption"}, "no arm of the study is of family 'corruption'"),
+        ({"family": None}, "names no family"),
+        ({"seed": 5}, "seed 5 is none of arm ventral's"),
+        ({"name": "resnet18"}, "none of them is of that"),
+    ],
+)
+def test_checkpoints_of_no_arm_are_refused(about: dict[str, object], said: str, tmp_path: Path) -> None:
+    path = _run(tmp_path / "a", **about)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=said):
+        plan_of(_settings(f"study.checkpoints=[{path}]"))
+
+
+def test_two_checkpoints_of_one_arm_and_seed_are_refused(tmp_path: Path) -> None:
+    paths = [_run(tmp_path / name) for name in "ab"]
+    with pytest.raises(UserError, match="are both of arm ventral, seed 0"):
+        plan_of(_settings(f"study.checkpoints=[{paths[0]},{paths[1]}]"))
+    (tmp_path / "a" / "args.json").unlink()
+    with pytest.raises(UserError, match="no args.json beside it"):
+        plan_of(_settings(f"study.checkpoints=[{paths[0]}]"))
+
+
+def test_the_papers_figure_is_what_was_measured() -> None:
+    rows = json.loads((Path(__file__).parents[2] / "benchmarks/results/nvidia-h200.json").read_text())["rows"]
+    share = next(row for row in rows if row.get("family") == "default" and row["kind"] == "share")
+    cost = _settings("study=paper").study.cost
+    assert cost.images_per_second == pytest.approx(256 / (share["seconds"] + share["step_seconds"]), rel=1e-3)

@@ -9,7 +9,7 @@ from solo_invariance.errors import UserError
 _OLDER = {"backbone.key": "backbone.weights"}
 """From what a key was called to what it is called."""
 
-_OLDER_OF_DEMO = {
+OLDER_OF_DEMO = {
     "max_epochs": "study.pretrain.max_epochs",
     "num_images": "study.pretrain.data.num_images",
     "k": "study.measure.k",
@@ -66,7 +66,7 @@ def _in_keys_of_a_study(argument: str, found: re.Match[str] | None) -> str:
         )
     if found[2] == "seed" and found[3].startswith("="):
         return f"seeds=[{found[3][1:]}]"
-    return f"{found[1]}{_OLDER_OF_DEMO.get(found[2], found[2])}{found[3]}"
+    return f"{found[1]}{OLDER_OF_DEMO.get(found[2], found[2])}{found[3]}"
 
 
 def with_todays_names(section: str, values: Mapping[Any, Any]) -> dict[Any, Any]:

@@ -12,6 +12,7 @@ from typing import Any, get_origin, is_typeddict
 
 from solo_invariance.config.backbone import CHECKPOINTS, MODELS
 from solo_invariance.config.kinds import SHORT_FOR, is_open, kinds_of, members_of, schema_of
+from solo_invariance.config.older import OLDER_OF_DEMO
 from solo_invariance.config.reference import COMMANDS, Key, keys_of
 from solo_invariance.errors import UserError, did_you_mean
 
@@ -257,7 +258,8 @@ def _names(command: str) -> list[str]:
     """Return the names of a command's keys, and those of its sections."""
     names = [key.name for key in keys_of(command)]
     sections = {name[:place] for name in names for place, letter in enumerate(name) if letter == "."}
-    return [*names, *sorted(sections)]
+    older = OLDER_OF_DEMO if command == "demo" else ()
+    return [*names, *sorted(sections), *older]
 
 
 def _unplussed(name: str) -> str:

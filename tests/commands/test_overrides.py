@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from solo_invariance.cli import COMMANDS
 from solo_invariance.config.composed import as_dict, as_object, compose_command, schema_of
-from solo_invariance.config.kinds import kinds_of, members_of
+from solo_invariance.config.kinds import command_behind, kinds_of, members_of
 from solo_invariance.config.overrides import as_typed, hydra_arguments, quoted, split_items
 from solo_invariance.config.report import ReportConfig
 from solo_invariance.errors import UserError
@@ -319,7 +319,7 @@ def _all_keys(schema: type[Any], prefix: str = "") -> Iterator[str]:
 def test_keys_of_wrong_shape_are_one_line(command: str, cli, monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib
 
-    module = importlib.import_module(f"solo_invariance.commands.{command}")
+    module = importlib.import_module(f"solo_invariance.commands.{command_behind(command)}")
     monkeypatch.setattr(module, "run", lambda config: as_object(config, module.Config))
     keys = [*_all_keys(schema_of(command)), "hydra", "hydra.run", "hydra/launcher", "hydra.verbose", "nokey", "+data"]
     draw = random.Random(command)

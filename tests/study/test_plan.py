@@ -76,7 +76,7 @@ def test_two_checkpoints_of_one_arm_and_seed_are_refused(tmp_path: Path) -> None
     with pytest.raises(UserError, match="are both of arm ventral, seed 0"):
         plan_of(_settings(f"study.checkpoints=[{paths[0]},{paths[1]}]"))
     (tmp_path / "a" / "args.json").unlink()
-    with pytest.raises(UserError, match="no args.json beside it"):
+    with pytest.raises(UserError, match=r"no args\.json beside it"):
         plan_of(_settings(f"study.checkpoints=[{paths[0]}]"))
 
 

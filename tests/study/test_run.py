@@ -1,4 +1,4 @@
-"""A tiny study on real processes: killed and gone on with, by several, and with checkpoints from elsewhere."""
+"""A tiny study on real processes: killed and gone on with, by several processes, with checkpoints from elsewhere."""
 
 import json
 import os

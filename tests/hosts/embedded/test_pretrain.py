@@ -15,7 +15,7 @@ from torch.utils.data import DistributedSampler
 from solo_invariance.backbones import Architecture, BackboneConfig, load_backbone
 from solo_invariance.cli import COMMANDS
 from solo_invariance.config.composed import compose_command, plain, schema_of
-from solo_invariance.config.kinds import open_mappings
+from solo_invariance.config.kinds import command_behind, open_mappings
 from solo_invariance.config.pretrain import (
     CheckpointConfig,
     InvarianceConfig,

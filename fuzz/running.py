@@ -19,6 +19,7 @@ from typing import NoReturn
 import torch
 
 import solo_invariance
+from solo_invariance.config.kinds import command_behind
 
 PACKAGE = Path(solo_invariance.__file__).parent
 COMMANDS = ("demo", "doctor", "export", "families", "fuse", "measure", "pretrain", "report", "study", "transfer")
@@ -83,7 +84,7 @@ def remove(folder: Path) -> None:
 
 def import_everything() -> None:
     """Import what the commands import, so that forked processes find it there."""
-    for command in COMMANDS:
+    for command in {*map(command_behind, COMMANDS)}:
         importlib.import_module(f"solo_invariance.commands.{command}")
     for name in (
         "solo_invariance.cli",

@@ -86,7 +86,7 @@ def test_ways_to_ask_are_one(page) -> None:
     [
         ("measure", "k", {"k"}),
         ("measure", "backbone.crop_size", {"backbone.crop_size"}),
-        ("measure", "reference", {"reference.path"}),
+        ("measure", "reference", {f"reference.{name}" for name in ("path", "name", "num_images", "size", "seed")}),
         ("measure", "backbone.views", {"backbone.views.family", "backbone.views.num_views"}),
         ("measure", "crop", {"backbone.crop_size", "backbone.crop_pct", "crop_size"}),
         ("measure", "machine", {"device", "devices", "precision", "compile", "batch_size", "num_workers"}),

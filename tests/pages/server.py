@@ -100,6 +100,8 @@ def _smaller(arguments: list[str]) -> list[str]:
     # Of files, all are taken: these are few. View sets have no transforms unless they are asked for.
     given = keys | ({"task.num_train", "task.num_test"} if any("path" in one for one in arguments) else set())
     given |= {"transforms"} if "data.name" in keys else set()
+    rendered = command_behind(arguments[0]) != "measure" or "data.name=latent_scenes" in arguments
+    given |= set() if rendered else {"data.num_images", "data.num_groups"}
     return [one for one in _SMALLER.get(command_behind(arguments[0]), []) if one.partition("=")[0] not in given]
 
 

@@ -21,6 +21,7 @@ _PLANNED = re.compile(
 )
 _PREFIX = "solo-invariance: error: "
 _LONGEST = 1200
+_ASKED = ("need=", "expect=")  # with which exit code 1 is an answer: no
 # What libraries say of themselves, and nobody who runs a command can make use of.
 _JARGON = re.compile(
     r"Traceback|LexerNoViableAlt|no viable alternative|mismatched input|extraneous input|token recognition|"
@@ -64,6 +65,8 @@ def faults(case: Case, outcome: Outcome, place: Place, before: Seen) -> list[str
 def _ending(case: Case, outcome: Outcome, place: Place, before: Seen, after: Seen) -> Iterator[str]:
     if outcome.code == HUNG:
         yield "does not end"
+    elif outcome.code == 1 and any(one.startswith(_ASKED) for one in case.arguments):
+        return
     elif outcome.code == 2:
         yield from _refusal(case, outcome, place.work)
         yield from _litter(_changed(before, after))

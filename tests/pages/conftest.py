@@ -152,7 +152,7 @@ def _stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     _write_photographs(root / "photos", 12, seed=0)
     _write_photographs(root / "imagenet" / "val" / "n01440764", 80, seed=1)
-    for part, count in (("train", 6), ("test", 3)):
+    for part, count in (("train", 15), ("test", 14)):
         for seed, name in enumerate(("cats", "dogs", "horses")):
             _write_photographs(root / "pets" / part / name, count, seed=10 * seed + count)
     _write_x_rays(root / "chest_xray")

@@ -219,7 +219,7 @@ class StudyCostConfig(Checked):
 
     Args:
         images_per_second: That a device trains on.
-        num_images: In the training data, where that is not here to be counted.
+        num_images: In the training data, which is not here to be counted.
         source: Of the first, in a sentence.
     """
 
@@ -234,6 +234,8 @@ class StudyCostConfig(Checked):
         require_positive(self, "num_images", prefix=self.section)
         if self.images_per_second is not None and not self.images_per_second > 0:
             raise UserError(f"{self.section}images_per_second={self.images_per_second}: expected a positive number")
+        if (self.images_per_second is None) != (self.num_images is None):
+            raise UserError(f"{self.section}images_per_second and {self.section}num_images: set both, or neither")
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import Enum
@@ -21,7 +22,7 @@ from solo_invariance.hosts.embedded.pretrain import require_trainable
 from solo_invariance.measure.named import transforms_named
 from solo_invariance.measure.sources import VIEW_KINDS
 from solo_invariance.progress import Announce, Progress, no_progress, say_nothing
-from solo_invariance.report import build_report
+from solo_invariance.report import collect_results, write_report
 from solo_invariance.results import InvarianceResult, StudyResult, TransferResult
 from solo_invariance.results.files import read_json, versions
 from solo_invariance.results.study import STUDY_FILE, StudyArm
@@ -75,10 +76,9 @@ def study(
     runs = evaluate(plan, progress)
     result = _result(plan, runs)
     result.write(plan.out / STUDY_FILE)
-    report = build_report(
-        [place for one in runs if is_measured(plan, one.instance) for place in (*one.measured, *one.scored)],
-        plan.out / REPORT,
-    )
+    compared = [place for one in runs if is_measured(plan, one.instance) for place in (*one.measured, *one.scored)]
+    command = shlex.join(["solo-invariance", "study", f"study={plan.settings.study.name}", f"out={plan.out}"])
+    report = write_report(collect_results(compared), plan.out / REPORT, command=command)
     write_study_page(result, plan.out / PAGE, report)
     return result
 

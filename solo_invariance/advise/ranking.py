@@ -52,12 +52,12 @@ def ranking(
 
     Args:
         bench: The task; None where the data were not looked at.
-        effects: Of the families, by name; where there is no bench, their names alone count.
+        effects: Of the families, by name; where there is no bench, families of several trained backbones are ranked.
         chance: The score of a reader that sees nothing.
         trained: Scores of families' trained backbones, by name.
         settings: What counts as no cost.
     """
-    names = [*effects] if bench is not None else [*trained]
+    names = [*effects] if bench is not None else [name for name, one in trained.items() if one.counts]
     keys, safe = _of_data(bench, effects, chance, settings) if bench is not None else (None, None)
     several = [name for name in names if name in trained and trained[name].counts]
     several = several if len(several) > 1 else []

@@ -16,7 +16,7 @@ from solo_invariance.advise.filters import untrained_filters
 from solo_invariance.advise.ranking import ranking, recommended
 from solo_invariance.advise.reading import Bench, Effect, Reading
 from solo_invariance.advise.settings import AdviseSettings
-from solo_invariance.advise.trained import Known, Trained, by_family, correlations, known_in
+from solo_invariance.advise.trained import Known, Trained, by_family, correlations, known_in, told_apart
 from solo_invariance.advise.views import Canvases, Change, FamilyChange, TransformChange
 from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.backbones.load import config_of
@@ -119,7 +119,7 @@ def advise(
     chosen = _one(task)
     ranked = _families(families)
     changes = transforms_named(transforms)
-    known = [*known_in(runs), *map(_known, backbones)]
+    known = told_apart([*known_in(runs), *map(_known, backbones)], settings.seed)
     where = choose_device(device)
     net = _loaded(backbone, crop_size, settings.seed).to(where)
     data = _data(chosen, net, settings)
@@ -235,14 +235,15 @@ class _Search:
             changes = self._changes_of_transforms
             other = self._bench(next(iter(changes.values())))
             of_transforms = {name: (other, one) for name, one in self._effects(other, changes).items()}
-        known, scores = self._scored(device, cache)
-        trained = {name: one for name, one in by_family(known, scores).items() if name in self.families}
+        scores = self._scored(device, cache)
+        of_families = by_family(self.known, scores)
+        trained = {name: one for name, one in of_families.items() if name in self.families}
         ranked = ranking(bench if learnt else None, effects, self.chance, trained, self.settings)
         if not learnt and sum(one.counts for one in trained.values()) < 2:
             ranked = []
         best = recommended(ranked)
         verdict = "no advice" if not best else "recommended" if len(best) == 1 else "undecided"
-        rho = correlations(known, scores)
+        rho = correlations(self.known, scores)
         content = {
             "schema": SCHEMA,
             "kind": AdviseResult.kind,
@@ -277,7 +278,7 @@ class _Search:
                 for name, transform in self._by_kind()
                 if name in of_transforms or name in rho
             ],
-            "remarks": list(self._remarks(best, trained, effects, learnt)),
+            "remarks": self._remarks(best, of_families, effects, learnt),
             "config": dict(config),
             "versions": versions(),
             "seed": self.settings.seed,
@@ -345,16 +346,15 @@ class _Search:
         error = float(score.samples.std())
         return float(score.score) - self.chance > _SURE_OF_LEARNING * error
 
-    def _scored(self, device: str, cache: bool) -> tuple[list[Known], list[TransferResult]]:
-        """Return the backbones that exist, with their families, and their scores on the same images."""
-        settings = TransferSettings(seed=self.settings.seed, num_workers=self.settings.num_workers)
-        known, scores = [], []
-        for one in self.known:
-            net = load_backbone(one.source, self.settings.seed if one.seed is None else one.seed)
-            known.append(one if one.family else replace(one, family=net.provenance.label))
-            result = transfer(net, self._task, settings, device=device, cache=cache, progress=self.progress)
-            scores.append(result.only)
-        return known, scores
+    def _scored(self, device: str, cache: bool) -> list[TransferResult]:
+        """Return the scores of the backbones that exist, on the same images."""
+        settings, task = TransferSettings(seed=self.settings.seed, num_workers=self.settings.num_workers), self._task
+        return [
+            transfer(
+                one.load(self.settings.seed), task, settings, device=device, cache=cache, progress=self.progress
+            ).only
+            for one in self.known
+        ]
 
     @property
     def _task(self) -> TaskChoice:
@@ -379,7 +379,10 @@ class _Search:
             remarks.append(
                 "every family with augmentations costs score: train without, or fuse backbones of several families"
             )
-        alone = [name for name, one in trained.items() if not one.counts]
+        others = [name for name in trained if name not in self.families]
+        if others:
+            remarks.append(f"scored, but of none of the families that are ranked: {', '.join(others)}")
+        alone = [name for name, one in trained.items() if name in self.families and not one.counts]
         if alone:
             remarks.append(
                 f"one backbone of {', '.join(alone)}: its score is shown, and does not count without a second seed"

@@ -1,15 +1,19 @@
 """What backbones that exist say: their scores on the task, family by family, and what goes with their invariances."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from omegaconf import OmegaConf
 
+from solo_invariance.backbones import Backbone, load_backbone
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.composed import as_object, literal
 from solo_invariance.errors import UserError
+from solo_invariance.features.digests import digest_of_backbone
 from solo_invariance.report.association import Correlation, spearman
 from solo_invariance.report.collect import Row, collect_results
 from solo_invariance.report.groups import groups_of, spread_of
@@ -25,16 +29,57 @@ class Known:
     """A backbone that exists.
 
     Args:
-        family: What it was trained with, as its label says.
+        family: What it was trained with, as its run's configuration says, or else its label.
         source: What loads it.
         seed: Of its weights, where these are random; None for that of the advice.
         invariances: That were measured of it, by transform.
+        network: Its architecture and width.
+        weights: Their hash.
     """
 
     family: str
     source: BackboneConfig
     seed: int | None = None
     invariances: Mapping[str, float] = field(default_factory=dict)
+    network: str = ""
+    weights: str = ""
+
+    def load(self, seed: int) -> Backbone:
+        """Return it; ``seed`` is of random weights that have none of their own."""
+        return load_backbone(self.source, seed if self.seed is None else self.seed)
+
+
+def told_apart(known: Sequence[Known], seed: int) -> list[Known]:
+    """Return backbones by their weights: one that is there twice counts once, with all that was measured of it.
+
+    Those of another network than most are of a family of their own: scores of different networks differ by more than
+    by seeds.
+
+    Args:
+        known: As they were named; each is loaded, and let go.
+        seed: Of random weights that have none of their own.
+
+    Raises:
+        UserError: One cannot be loaded.
+    """
+    found: dict[str, Known] = {}
+    for one in known:
+        net = one.load(seed)
+        origin = net.provenance
+        weights = origin.sha256 or digest_of_backbone(net)
+        own = replace(
+            one,
+            family=origin.family or one.family or origin.label,
+            network=f"{net.architecture.name}, {net.num_features}-d",
+            weights=f"{weights} {one.source.layer or ''} {one.source.weights or ''}".strip(),
+        )
+        before = found.setdefault(own.weights, own)
+        found[own.weights] = replace(before, invariances={**own.invariances, **before.invariances})
+    networks = Counter(one.network for one in found.values())
+    usual = max(networks, key=lambda name: networks[name], default="")
+    return [
+        one if one.network == usual else replace(one, family=f"{one.family} ({one.network})") for one in found.values()
+    ]
 
 
 @dataclass(frozen=True)
@@ -64,17 +109,21 @@ class Trained:
 
 
 def known_in(runs: Sequence[Path | str]) -> list[Known]:
-    """Return the backbones that were measured, or scored on whatever, in some directories; fusions are of no family.
+    """Return the backbones that were measured, or scored on whatever, in some directories.
+
+    Fusions are of no family; nor are weights that no file has and no name brings, such as a study's untrained ones.
 
     Raises:
-        UserError: A directory holds no results, or a result does not say which backbone it is of.
+        UserError: A directory holds no results, or a file of weights is not there any more.
     """
     if not runs:
         return []
-    rows = [row for row in collect_results(runs).rows if row.role == "backbone" and not row.is_fused]
+    competing = [row for row in collect_results(runs).rows if row.role == "backbone" and not row.is_fused]
+    sources = {row.label: source for row in competing if (source := _source_of(row)) is not None}
+    rows = [row for row in competing if row.label in sources]
     metric = _metric_of(rows)
     return [
-        Known(group.label, _config_of(row), row.files[0].seed, _invariances(row, metric))
+        Known(group.label, sources[row.label], row.files[0].seed, _invariances(row, metric))
         for group in groups_of(rows)
         for row in group.rows
     ]
@@ -90,20 +139,22 @@ def _invariances(row: Row, metric: str) -> dict[str, float]:
     return {name: one.metrics[metric].mean for name, one in row.transforms.items() if metric in one.metrics}
 
 
-def _config_of(row: Row) -> BackboneConfig:
-    content = row.files[0].config.get("backbone")
-    if not isinstance(content, Mapping):
-        raise UserError(
-            f"{row.files[0].file}: config.backbone does not say which backbone it is of; name it in backbones"
-        )
-    from omegaconf import OmegaConf
+def _source_of(row: Row) -> BackboneConfig | None:
+    """Return what loads a backbone, of the first of its results that says it; None where none does."""
+    for file in row.files:
+        content = file.config.get("backbone")
+        if isinstance(content, Mapping) and (content.get("checkpoint") or ":" in str(content.get("name"))):
+            known = {key: content[key] for key in BackboneConfig.__dataclass_fields__ if content.get(key) is not None}
+            config = OmegaConf.merge(OmegaConf.structured(BackboneConfig), literal(known))
+            return _there(as_object(config, BackboneConfig), file.file)
+    return None
 
-    kept = {key: value for key, value in content.items() if key in BackboneConfig.__dataclass_fields__}
-    config = as_object(OmegaConf.merge(OmegaConf.structured(BackboneConfig), literal(kept)), BackboneConfig)
+
+def _there(config: BackboneConfig, file: Path | None) -> BackboneConfig:
     if config.checkpoint is not None and not Path(config.checkpoint).exists():
         raise UserError(
-            f"{row.files[0].file}: its backbone {config.checkpoint} is not there any more; leave its directory out of "
-            f"runs, or run advise where that path leads to it"
+            f"{file}: its backbone {config.checkpoint} is not there any more; leave its directory out of runs, or run "
+            f"advise where that path leads to it"
         )
     return config
 

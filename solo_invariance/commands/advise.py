@@ -75,7 +75,9 @@ def in_words(result: AdviseResult) -> str:
     if len(best) == 1:
         return f"pre-train with {best[0]}: first in {first[best[0]]:.0%} of resamples"
     shares = ", ".join(f"{name} in {first[name]:.0%}" for name in best)
-    return f"undecided between {' and '.join(best)}: first of resamples {shares}; more test images tell them apart"
+    by_backbones = all(one.evidence == "backbones" for one in result.families if one.name in best)
+    more = "seeds" if by_backbones else "test images"
+    return f"undecided between {' and '.join(best)}: first of resamples {shares}; more {more} tell them apart"
 
 
 def _table(result: AdviseResult) -> Table:
@@ -96,14 +98,14 @@ def _table(result: AdviseResult) -> Table:
     for place, one in enumerate(result.families, 1):
         name = Text(f"{place} {one.name}", "bold" if one.name in result.recommended else "")
         trained = [_trained(one.backbones), one.evidence] if has_backbones else []
-        table.add_row(name, f"{one.first:.0%}", *_effect(one.effect), *trained)
+        table.add_row(name, f"{one.first:.0%}", *_effect(one.effect, not has_backbones), *trained)
     for line in _of_transforms(result):
         if isinstance(line, str):
             table.add_section()
             table.add_row(Text(line, "dim"))
         else:
             trained = [_rho(line.association), ""] if has_backbones else []
-            table.add_row(f"  {line.name}", "", *_effect(line.effect), *trained)
+            table.add_row(f"  {line.name}", "", *_effect(line.effect, not has_backbones), *trained)
     return table
 
 
@@ -116,10 +118,14 @@ def _of_transforms(result: AdviseResult) -> Iterator[str | TransformAdvice]:
         yield one
 
 
-def _effect(effect: EffectRecord | None) -> list[str | Text]:
+def _effect(effect: EffectRecord | None, with_intervals: bool) -> list[str | Text]:
+    """Return the cells of an effect; without its intervals where backbones take their place: 80 columns hold one."""
     if effect is None:
         return [""] * 4
-    return [f"{effect.strength:.0%}", f"{effect.change.mean:.2f}", cell(effect.cost, 2), cell(effect.gain, 2)]
+    differences = [
+        cell(one, 2) if with_intervals else f"{round(one.mean, 2) + 0.0:.2f}" for one in (effect.cost, effect.gain)
+    ]
+    return [f"{effect.strength:.0%}", f"{effect.change.mean:.2f}", *differences]
 
 
 def _trained(trained: TrainedRecord | None) -> str:
@@ -130,4 +136,4 @@ def _trained(trained: TrainedRecord | None) -> str:
 
 
 def _rho(association: AssociationRecord | None) -> str:
-    return "" if association is None else f"rho {association.rho:+.2f}, p {association.p:.3f}"
+    return "" if association is None else f"rho {association.rho:+.2f}, p {association.p:.2f}"

@@ -79,11 +79,13 @@ def binary_files(path: Path) -> list[Path]:
     """Return the files of CIFAR-10's pixels that a path means: itself, or those of the folder; none where it is none.
 
     Both of its archives have them: ``data_batch_1`` and so on of the one for Python, ``data_batch_1.bin`` of the other.
+    Of a folder with both, they are those of the first.
     """
     if path.is_file():
         return [path] if is_cifar10_file(path.name) else []
-    files = [path / f"{name}{ending}" for ending in ("", ".bin") for name in CIFAR10_FILES]
-    return [file for file in files if file.is_file()]
+    archives = [[path / f"{name}{ending}" for name in CIFAR10_FILES] for ending in ("", ".bin")]
+    there = [[file for file in files if file.is_file()] for files in archives]
+    return there[0] or there[1]
 
 
 def read_files(files: Sequence[Path]) -> LabelledImages:
@@ -121,12 +123,11 @@ def _records(file: Path) -> tuple[np.ndarray, np.ndarray]:
 
 def _published(files: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
     """Pixels, uint8 (N, 3072), and classes, by torchvision, which looks at the checksums before it unpickles."""
-    folder, wanted = files[0].parent, [file.name for file in files]
-
+    folder, wanted = files[0].absolute().parent, [file.name for file in files]
     entries = [entry for entry in (*datasets.CIFAR10.train_list, *datasets.CIFAR10.test_list) if entry[0] in wanted]
     chosen = type("Chosen", (datasets.CIFAR10,), {"base_folder": folder.name, "train_list": entries, "test_list": []})
     try:
-        read = chosen(str(folder.absolute().parent))
+        read = chosen(str(folder.parent))
     except (RuntimeError, OSError) as error:
         reason = reason_of(error).partition(" You can use")[0].rstrip(".")
         raise UserError(f"{folder}: not CIFAR-10 as it was published ({reason})") from error

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from solo_invariance import AdviseSettings, UserError, advise
-from solo_invariance.backbones import Backbone
+from solo_invariance.backbones import Backbone, load_backbone
+from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.results import AdviseResult, read_result
 from tests.advise.planted import SIDE, planted
 
@@ -147,3 +148,17 @@ def test_the_global_random_state_is_left_alone() -> None:
     before = torch.get_rng_state()
     _advice("hue", 0, families=["ventral", "dorsal"])
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_other_weights_in_a_file_of_the_same_name_are_other_advice(tmp_path: Path) -> None:
+    path = tmp_path / "mine.pth"
+    for seed in (0, 1):
+        torch.save(load_backbone("random:resnet10w025", seed).network.state_dict(), path)
+        known = BackboneConfig(checkpoint=str(path), name="resnet10w025", crop_size=SIDE)
+        if seed == 0:
+            first = _advice("hue", 0, families=["ventral", "identity"], backbones=[known], out=tmp_path / "out")
+            again = _advice("hue", 0, families=["ventral", "identity"], backbones=[known], out=tmp_path / "out")
+            assert again.timings == first.timings  # it was read
+        else:
+            with pytest.raises(UserError, match="holds results of another run"):
+                _advice("hue", 0, families=["ventral", "identity"], backbones=[known], out=tmp_path / "out")

@@ -1,6 +1,8 @@
 """The parts that advice is made of, against what they must be."""
 
+import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,12 +10,14 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
+from solo_invariance import transfer
 from solo_invariance.advise import AdviseSettings
-from solo_invariance.advise.invariant import Components, Variation, invariant_directions
+from solo_invariance.advise.invariant import Components, Variation, _positive, invariant_directions
 from solo_invariance.advise.ranking import ranking, recommended
 from solo_invariance.advise.reading import Bench, Effect, Reading
-from solo_invariance.advise.trained import Known, Trained, by_family, correlations, drawn_means
+from solo_invariance.advise.trained import Known, Trained, by_family, correlations, drawn_means, known_in, told_apart
 from solo_invariance.advise.views import Canvases, FamilyChange, TransformChange
+from solo_invariance.backbones import load_backbone
 from solo_invariance.bootstrap import Estimate, ResampledScores
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.families import dorsal, identity
@@ -65,9 +69,16 @@ def test_components_survive_features_that_hardly_ever_respond() -> None:
     features[:, 4] = 0
     features[0, 4] = 1e-12
     components = Components.of(features)
+    assert components.scale[4] == pytest.approx(1e-3 * float(features[:, :4].std(0).max()))  # not noise at full height
     far = torch.full((1, 5), 1e6, dtype=torch.float64)
     assert components.apply(far).abs().max() < 20
     assert components.axes.shape == (5, 5)
+
+
+def test_directions_that_views_take_off_more_than_there_is_keep_a_thousandth_of_the_mean() -> None:
+    rotation_ = torch.linalg.qr(_normal(3, 3, seed=2)).Q
+    covariance = (rotation_ * torch.tensor([3.0, 1.0, -1.0])) @ rotation_.T
+    assert torch.linalg.eigvalsh(_positive(covariance)).tolist() == pytest.approx([1e-3, 1.0, 3.0])
 
 
 def test_views_are_those_of_a_seed_and_not_of_another() -> None:
@@ -151,14 +162,25 @@ def test_safe_families_come_first_by_strength_and_the_others_by_what_they_cost()
     assert recommended(found) == ["strong", "hard"]
 
 
+def test_of_families_that_cost_the_least_costly_is_first_whatever_its_strength() -> None:
+    bench = _Bench([1.0] * 4, [0.9] * 4)
+    effects = {
+        "costly": _effect(0.9, [0.3] * 4, [0.8] * 4),
+        "cheaper": _effect(0.2, [0.6] * 4, [0.8] * 4),
+        "lossy": _effect(0.5, [0.6] * 4, [0.7] * 4),
+    }
+    found = ranking(bench, effects, 0.2, {}, AdviseSettings())
+    assert [(one.name, one.safe) for one in found] == [("cheaper", 0.0), ("lossy", 0.0), ("costly", 0.0)]
+
+
 def test_backbones_deal_out_the_places_of_their_families() -> None:
     bench = _Bench([1.0] * 4, [0.9] * 4)
     effects = {name: _effect(strength, [1.0] * 4, [0.9] * 4) for name, strength in (("a", 3), ("b", 2), ("c", 1))}
     trained = {"a": Trained((0.5, 0.501)), "c": Trained((0.8, 0.801)), "b": Trained((0.99,))}
     found = ranking(bench, effects, 0.2, trained, AdviseSettings())
     assert [(one.name, one.evidence) for one in found] == [("c", "backbones"), ("b", "data"), ("a", "backbones")]
-    alone = ranking(None, {}, 0.2, trained, AdviseSettings())
-    assert alone[0].name == "c"
+    alone = ranking(None, {}, 0.2, {"b": trained["b"], **trained}, AdviseSettings())
+    assert [one.name for one in alone] == ["c", "a"]  # one backbone does not count
     assert alone[0].safe is None
 
 
@@ -190,3 +212,40 @@ def test_scores_go_with_invariances_over_backbones() -> None:
     assert [*found] == ["hue"]
     assert found["hue"].rho == pytest.approx(-1)
     assert by_family(known, scores)["f1"].scores == (-2.0, -3.0)  # type: ignore[arg-type]
+
+
+def _checkpoint(folder: Path, family: str, seed: int, name: str = "resnet10w025") -> Path:
+    """Write weights as the embedded host does, with what they were trained by."""
+    folder.mkdir(parents=True)
+    weights = load_backbone(f"random:{name}", seed).network.state_dict()
+    torch.save({"state_dict": {f"backbone.{key}": value for key, value in weights.items()}}, folder / "run-ep=0.ckpt")
+    args = {"backbone": {"name": name, "kwargs": {}}, "invariance": {"family": family}, "seed": seed, "name": "mine"}
+    args |= {"augmentations": [{"family": family, "crop_size": 32, "num_crops": 2}], "data": {"dataset": "cifar10"}}
+    (folder / "args.json").write_text(json.dumps(args))
+    return folder / "run-ep=0.ckpt"
+
+
+def test_weights_count_once_and_families_are_those_they_were_trained_with(tmp_path: Path) -> None:
+    first, second = (_checkpoint(tmp_path / f"v{seed}", "ventral", seed) for seed in (0, 1))
+    wide = _checkpoint(tmp_path / "wide", "ventral", 2, "resnet10w075")
+    known = [
+        Known("mine", BackboneConfig(checkpoint=str(path), label=f"mine {path.parent.name}"))
+        for path in (first, first, second, wide)
+    ]
+    known[1] = replace(known[1], invariances={"hue": 0.5})
+    found = told_apart(known, 0)
+    assert [one.family for one in found] == ["ventral", "ventral", "ventral (resnet10w075, 384-d)"]
+    assert found[0].invariances == {"hue": 0.5}
+    assert len({one.weights for one in found}) == 3
+
+
+def test_what_results_do_not_say_how_to_load_is_left_out(tmp_path: Path) -> None:
+    """As of a study's untrained arm, or of a module of one's own."""
+    path = _checkpoint(tmp_path / "run", "ventral", 0)
+    images = torch.randint(256, (60, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    task = (images[:40], images[:40].float().mean((1, 2, 3)), images[40:], images[40:].float().mean((1, 2, 3)))
+    for name, net in (("trained", load_backbone(str(path))), ("untrained", load_backbone("random:resnet10w025"))):
+        net.provenance = replace(net.provenance, label=name)
+        transfer(net, task, out=tmp_path / "results" / name, device="cpu", cache=False)
+    found = known_in([tmp_path / "results"])
+    assert [one.source.checkpoint for one in found] == [str(path)]

@@ -132,3 +132,19 @@ def test_pickles_that_were_not_published_are_not_opened(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=r"cifar-10-batches-py: not CIFAR-10 as it was published"):
             image_source(path)
     assert not opened.exists()
+
+
+def test_the_archive_is_read_from_within_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(_write_pickles(tmp_path, monkeypatch) / "cifar-10-batches-py")
+    assert [len(image_source(Path(name))) for name in (".", "data_batch_1")] == [60, 10]
+
+
+def test_of_two_archives_in_one_folder_one_is_read_whole_or_not_at_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binary = _write_binary(tmp_path / "both") / "cifar-10-batches-bin"
+    pickles = _write_pickles(tmp_path, monkeypatch) / "cifar-10-batches-py"
+    for name in FILES[:2]:
+        (binary / name).write_bytes((pickles / name).read_bytes())
+    with pytest.raises(UserError, match="data_batch_3 is missing, CIFAR-10 is not whole"):
+        read_cifar10(binary, "train")

@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from itertools import permutations
 from pathlib import Path
@@ -95,6 +96,17 @@ def test_the_p_of_families_without_a_correlation_is_below_5_percent_in_5_of_a_hu
     sides = [_families(rng, 0, 6, 4) for _ in range(400)]
     found = [spearman(x.tolist(), y.tolist(), names) for x, y in sides]
     assert 0.01 <= np.mean([one is not None and one.p <= 0.05 for one in found]) <= 0.075
+
+
+def test_families_that_agree_by_chance_have_no_narrower_an_interval_than_as_many_independent_backbones() -> None:
+    """Leaving any family out of these leaves the same order of ranks: by the jackknife alone there were no error."""
+    x = [float(one) for one in range(1, 9)]
+    among = spearman(x, x, [*"aabbccdd"])
+    assert among is not None
+    assert among.interval is not None
+    z = math.atanh(1 - 6 / (8 * 63))
+    half = float(stats.t.ppf(0.975, 3)) * math.sqrt((1 + 1 / 2) / 5)
+    assert among.interval.low == pytest.approx(math.tanh(z - half))
 
 
 def test_two_families_say_nothing_of_others() -> None:

@@ -25,6 +25,7 @@ JOINTS = (
 
 _NUM_JOINTS = len(JOINTS)
 _TRAIN_SHARE = 0.6
+_FEWEST = 2  # that can be split
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ class LeedsSportsPose(Task):
             raise refuse_layout(settings, "no Leeds Sports Pose", _LAYOUT, _SOURCE)
         joints, labelled = _read_joints(root / "joints.mat", len(paths))
         whole = labelled[:, chosen].all(1)
+        if whole.sum() < _FEWEST:
+            raise UserError(
+                f"{root / 'joints.mat'}: all {len(chosen)} joints are labelled in {int(whole.sum())} of {len(whole)} "
+                f"images; task.options.joints=[...] chooses fewer joints"
+            )
         paths, joints = (
             [path for path, kept in zip(paths, whole.tolist(), strict=True) if kept],
             joints[whole][:, chosen],
@@ -106,11 +112,12 @@ def _read_joints(path: Path, num_images: int) -> tuple[Tensor, Tensor]:
     if extended:
         joints = joints.permute(1, 0, 2)
     points = joints[:2].permute(2, 1, 0)
-    finite = points.isfinite().flatten(1).all(1)
+    # The set itself says which joints are hidden, and where they are; the extended one, which are labelled.
+    labelled = joints[2].T != 0 if extended else torch.ones(points.shape[:2], dtype=torch.bool)
+    finite = (points.isfinite().all(2) | ~labelled).all(1)
     if not finite.all():
         raise UserError(f"{path}: the joints of image {int((~finite).int().argmax()) + 1} are not finite (NaN or inf)")
-    # The set itself says which joints are hidden, and where they are; the extended one, which are labelled.
-    return points, joints[2].T != 0 if extended else torch.ones(points.shape[:2], dtype=torch.bool)
+    return points, labelled
 
 
 def _split(paths: list[Path], joints: Tensor, rows: Rows, settings: TaskSettings) -> Split:

@@ -108,6 +108,20 @@ def test_the_extended_sets_joints_have_other_axes_and_its_unlabelled_ones_do_not
     assert {split.origin for split in splits} == {"4 of 5 images, in which all 14 joints are labelled"}
 
 
+def test_places_of_joints_that_are_not_labelled_may_be_none(root: Path) -> None:
+    joints, _ = _extended()
+    joints[3, :2, 1] = np.nan
+    savemat(root / "joints.mat", {"joints": joints})
+    assert sum(len(split.images) for split in lsp.load(TaskSettings(path=str(root)))) == 4
+    joints[3, 2] = 0
+    joints[3, 2, 0] = 1
+    savemat(root / "joints.mat", {"joints": joints})
+    with pytest.raises(
+        UserError, match=r"joints\.mat: all 14 joints are labelled in 1 of 5 images; task\.options\.joints"
+    ):
+        lsp.load(TaskSettings(path=str(root)))
+
+
 def test_joints_are_chosen_by_name(root: Path, find) -> None:  # type: ignore[no-untyped-def]
     savemat(root / "joints.mat", {"joints": _extended()[0]})
     some = TaskSettings(path=str(root), options={"joints": ["left_knee", "right_ankle"]})

@@ -98,6 +98,10 @@ class ResultsSoFar:
         """Return what a transform or a view set gave."""
         return self._summaries[layer, name]
 
+    def seconds_before(self, layer: str) -> float | None:
+        """Return how long the run took that finished a layer; None where it is not finished."""
+        return None
+
     def write(self, layer: str, result: InvarianceResult) -> None:
         """Write a layer's result, where it has a place."""
 
@@ -159,6 +163,14 @@ class ResultFiles(ResultsSoFar):
         content = read_json(path)
         check_measured(content, path)
         return content
+
+    def seconds_before(self, layer: str) -> float | None:
+        """Return how long the run took that finished a layer; None where it is not finished."""
+        path = self._directory.path / layer / INVARIANCE_FILE
+        try:
+            return InvarianceResult.read(path).timings.get("total_seconds") if path.is_file() else None
+        except UserError:  # it is written again
+            return None
 
     def write(self, layer: str, result: InvarianceResult) -> None:
         """Write a layer's result."""

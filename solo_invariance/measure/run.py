@@ -304,7 +304,8 @@ class _Run:
             "config": dict(config),
             "versions": versions(),
             "seed": self.settings.seed,
-            "timings": {"total_seconds": seconds},
+            # Who finds everything done has not taken the time that it took.
+            "timings": {"total_seconds": self.results.seconds_before(layer) or seconds},
             "reference": self.results.reference(layer),
             **({"health": health} if self.health else {}),
             "transforms": transforms,

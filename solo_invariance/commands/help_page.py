@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 
 from solo_invariance import __version__
+from solo_invariance.config.older import OLDER_OF_DEMO
 from solo_invariance.config.reference import COMMANDS, COMPLETION, FLAGS, Key, commands_with, keys_of
 from solo_invariance.errors import UserError, did_you_mean
 
@@ -97,6 +98,8 @@ def _lists_in_quotes(keys: Sequence[Key], width: int) -> list[str]:
 
 def _keys_about(command: str, topic: str) -> list[Key]:
     """Return the keys that a word is about: it is the name, the section, a part of the name, or of the heading."""
+    if command == "demo":  # its own keys, from before it was a study
+        topic = OLDER_OF_DEMO.get(topic, topic)
     word = topic.lstrip("+").rstrip(".").lower()
     keys = keys_of(command)
     by_name = [key for key in keys if key.name.lstrip("+").lower() == word]

@@ -42,14 +42,19 @@ def run(config: Any) -> None:
 
 def jobs_left(config: Any) -> list[str]:
     """Return the names of the pre-trainings that a configuration asks for and that are not done; none of a dry run."""
+    from solo_invariance.study.needs import require_all_there
+    from solo_invariance.study.plan import EVALUATION
     from solo_invariance.study.pretraining import checkpoint_of
     from solo_invariance.study.run import checked_plan
 
     settings = as_object(config, Config)
     plan = checked_plan(settings)
     chosen = plan.chosen_jobs
-    left = [one for one in plan.to_train if one.job in chosen and checkpoint_of(plan, one) is None]
-    return [] if settings.dry_run else [one.job for one in left]
+    if settings.dry_run:
+        return []
+    if EVALUATION in chosen:
+        require_all_there(plan)
+    return [one.job for one in plan.to_train if one.job in chosen and checkpoint_of(plan, one) is None]
 
 
 def _print_what_is_ahead(settings: Config) -> None:
@@ -64,6 +69,8 @@ def _print_what_is_ahead(settings: Config) -> None:
             table.add_row(*_row([*alike], arm, is_done))
     console.print(table)
     console.print(found.summary, soft_wrap=True)
+    for sentence in found.missing:
+        console.print(f"missing: {sentence}", soft_wrap=True, style="yellow")
     for sentence in found.basis:
         console.print(sentence, soft_wrap=True, style="dim")
     if found.commands:
@@ -78,6 +85,7 @@ def _print_what_is_ahead(settings: Config) -> None:
         "seconds": found.seconds,
         "basis": list(found.basis),
         "commands": list(found.commands),
+        "missing": list(found.missing),
     }
     deliver(Outcome(None, document))
 

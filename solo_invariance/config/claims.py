@@ -1,6 +1,7 @@
 """What a study claims, written before its runs: read from a preset and checked before anything is trained."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -22,6 +23,7 @@ _COMPARED = ("of", "arm", "against")
 _CORRELATED = ("between", "expect")
 _EVERY = ("finding", "says", "smallest")
 _KEYS = (*_EVERY, *_COMPARED, *_CORRELATED, "over")
+_FINDING = re.compile("[1-9][a-z]?")
 FEWEST_RANKED = 3
 """Arms that a rank correlation of a claim is over, at least."""
 
@@ -35,7 +37,7 @@ class Claim:
 
     Args:
         name: By which pages and ``expect`` know it.
-        finding: Which of the paper's findings it is a part of, such as ``1a``.
+        finding: Which of the paper's findings it is a part of, ``1a`` to ``3``; or, from ``4`` on, of one's own.
         says: A sentence.
         smallest: The smallest effect that would matter, in the effect's unit.
         of: Quantities, or kinds of them, whose mean is compared.
@@ -144,9 +146,12 @@ def _claim(name: str, entry: Any, where: str) -> Claim:
         raise UserError(f"{where}: between={list(between)}: expected two quantities")
     if expect not in get_args(_Expected):
         raise UserError(f"{where}: expect={expect}: expected positive or negative")
+    finding = str(entry["finding"])
+    if not _FINDING.fullmatch(finding):
+        raise UserError(f"{where}: finding={finding}: expected a digit, with or without a letter behind it, such as 2a")
     return Claim(
         name=name,
-        finding=str(entry["finding"]),
+        finding=finding,
         says=str(entry["says"]),
         smallest=_smallest(entry["smallest"], where),
         of=_texts(entry, "of", where),

@@ -10,6 +10,7 @@ _OLDER = {"backbone.key": "backbone.weights"}
 """From what a key was called to what it is called."""
 
 OLDER_OF_DEMO = {
+    "seed": "seeds",
     "max_epochs": "study.pretrain.max_epochs",
     "num_images": "study.pretrain.data.num_images",
     "k": "study.measure.k",

@@ -144,6 +144,12 @@ class StudyMeasureConfig(Checked):
         if self.target_se <= 0:
             raise UserError(f"{self.section}target_se={self.target_se}: expected a positive number")
         view_sets_of(self.views)
+        embedded = [entry for entry in self.views if isinstance(entry, str)]
+        if embedded and self.data.name != EMBEDDED:
+            raise UserError(
+                f"{self.section}views: {embedded[0]}: only {self.section}data.name={EMBEDDED} has it; name view sets "
+                f"of files, or none, {self.section}views=[]"
+            )
 
 
 @dataclass(frozen=True)

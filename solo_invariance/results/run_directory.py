@@ -139,10 +139,12 @@ def open_run(out: str, identity: Mapping[str, Any]) -> RunDirectory:
     return directory
 
 
-def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _differences(before: Mapping[Any, Any], now: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _differences(old, new, f"{prefix}{key}.")
+        elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+            yield from _differences(dict(enumerate(old)), dict(enumerate(new)), f"{prefix}{key}.")
         elif old != new:
             yield f"{prefix}{key}: {shortened(old)} there, {shortened(new)} now"

@@ -38,5 +38,5 @@ class StudyAhead:
             "seeds": ", ".join(map(str, plan.settings.chosen_seeds)),
             "pretrain": f"{len(chosen)} backbones{done}{together}{elsewhere}",
             **({"evaluate": evaluated} if self.evaluates else {}),
-            "out": f"{plan.out} (what an earlier run has done there is kept)",
+            "out": f"{plan.out}{' (what an earlier run has done there is kept)' if plan.out.is_dir() else ''}",
         }

@@ -21,6 +21,7 @@ from solo_invariance.progress import about
 from solo_invariance.results import InvarianceResult, TransferResult
 from solo_invariance.study.evaluation import is_measured, runs_of
 from solo_invariance.study.instances import Instance
+from solo_invariance.study.needs import missing
 from solo_invariance.study.plan import EVALUATION, Plan, Pretraining
 from solo_invariance.study.pretraining import accelerator_of, checkpoint_of
 from solo_invariance.study.workers import one_thread, processes_of
@@ -70,6 +71,7 @@ class DryRun:
         processes: How many pre-train at once.
         basis: What the seconds are reckoned from, in sentences.
         commands: By which solo-learn would pre-train.
+        missing: What measuring and scoring read that is not there, a sentence for each.
     """
 
     plan: Plan
@@ -77,6 +79,7 @@ class DryRun:
     processes: int
     basis: tuple[str, ...]
     commands: tuple[str, ...]
+    missing: tuple[str, ...] = ()
 
     @property
     def device_seconds(self) -> float:
@@ -129,6 +132,7 @@ def dry_run(plan: Plan) -> DryRun:
         processes_of(plan.settings, len(left) or len(plan.instances)),
         tuple(basis),
         tuple(_solo_learn(plan, left)),
+        tuple(missing(plan)),
     )
 
 

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -17,13 +17,14 @@ from solo_invariance.errors import UserError
 from solo_invariance.features import FeatureCache
 from solo_invariance.measure import MeasureSettings, ResizeCrop, measure
 from solo_invariance.measure.record import config_of_arguments
-from solo_invariance.progress import Doing, Progress
+from solo_invariance.progress import Doing, Progress, no_progress
+from solo_invariance.results import InvarianceResult, TransferResult
 from solo_invariance.study.backbones import StudyBackbones
 from solo_invariance.study.images import StudyImages, ToMeasure
 from solo_invariance.study.instances import Instance, Runs
 from solo_invariance.study.plan import EVALUATION, Plan, Pretraining, label_of, seeds_in_words
 from solo_invariance.study.pretraining import checkpoint_of
-from solo_invariance.study.workers import do_jobs, processes_of
+from solo_invariance.study.workers import do_jobs, one_thread, processes_of
 from solo_invariance.transfer import TransferSettings, transfer
 from solo_invariance.transfer.chosen_tasks import KeptTask
 
@@ -70,6 +71,23 @@ def evaluate(plan: Plan, progress: Progress) -> list[Runs]:
     return [runs_of(plan, instance) for instance in plan.instances]
 
 
+def require_own_results(plan: Plan) -> None:
+    """Raise UserError where ``out`` has results of other settings: the first that is there of each kind is done again.
+
+    Args:
+        plan: Of the study; its pre-trainings need not be done.
+    """
+    done = {one: path for one in plan.pretrainings if (path := checkpoint_of(plan, one)) is not None}
+    evaluation, looked_at = Evaluation(plan, done), set[tuple[str, str]]()
+    with _features_in(plan.out, plan.settings.cache), one_thread(plan.settings):
+        for step in steps_of(plan):
+            kind = (step.folder, step.of)
+            is_known = all(part in done or _is_untrained(plan, part) for part in plan.parts(step.instance))
+            if done and is_known and kind not in looked_at and _result_of(plan, step).is_file():
+                looked_at.add(kind)
+                evaluation.do(step, no_progress)
+
+
 def steps_of(plan: Plan) -> list[Step]:
     """Return all parts of the evaluation: task by task, since each holds its images, and members before fusions."""
     measured = [one for one in plan.instances if is_measured(plan, one)]
@@ -107,7 +125,7 @@ class _Bar:
 
 @lru_cache(maxsize=1)
 def _evaluation(plan: Plan) -> "Evaluation":
-    return Evaluation(plan)
+    return Evaluation(plan, checkpoints_of(plan))
 
 
 def _do(plan: Plan, step: Step, progress: Progress) -> None:
@@ -119,14 +137,15 @@ class Evaluation:
 
     Args:
         plan: Of the study.
+        checkpoints: Of its pre-trainings.
     """
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, checkpoints: Mapping[Pretraining, Path]) -> None:
         self.plan = plan
         self.preset = plan.settings.study
         self.device = str(choose_device(plan.settings.device))
         self.images = StudyImages(self.preset)
-        self.backbones = StudyBackbones(plan, checkpoints_of(plan), self.images, self.device)
+        self.backbones = StudyBackbones(plan, checkpoints, self.images, self.device)
         self._tasks = {str(task.label or task.name): task for task in plan.tasks}
 
     def do(self, step: Step, progress: Progress) -> None:
@@ -244,6 +263,17 @@ def is_measured(plan: Plan, instance: Instance) -> bool:
 def _place(plan: Plan, step: Step) -> Path:
     within = Path(step.folder, step.of) if step.folder == VIEWS else Path(step.folder)
     return plan.out / within / step.instance.arm / seeds_in_words(step.instance)
+
+
+def _result_of(plan: Plan, step: Step) -> Path:
+    """Return the file that a part of the evaluation ends with."""
+    is_scored = step.folder in (TRANSFER, PROJECTED)
+    place = _place(plan, step) / step.of if is_scored else _place(plan, step)
+    return place / (TransferResult if is_scored else InvarianceResult).usual_name
+
+
+def _is_untrained(plan: Plan, part: Pretraining) -> bool:
+    return plan.roles[part.arm] == "untrained"
 
 
 @contextmanager

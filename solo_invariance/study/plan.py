@@ -12,12 +12,13 @@ from omegaconf.errors import OmegaConfBaseException
 
 from solo_invariance.config.claims import Role
 from solo_invariance.config.composed import compose_command, literal
+from solo_invariance.config.explained import explain_config_error
 from solo_invariance.config.kinds import open_mappings
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.config.study import StudyArmConfig, StudyConfig
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.config.task_entries import task_from
-from solo_invariance.errors import UserError, none_of, reason_of
+from solo_invariance.errors import UserError, none_of
 from solo_invariance.study.instances import Instance
 
 EVALUATION = "evaluation"
@@ -174,8 +175,7 @@ class Plan:
             config.checkpoint.dir = str(self.out / pretraining.job)
             OmegaConf.to_object(config)  # checks the values
         except OmegaConfBaseException as error:
-            key = getattr(error, "full_key", None) or ""
-            raise UserError(f"study.pretrain.{key}: {reason_of(error)} ({name})") from error
+            raise UserError(f"study.pretrain: {explain_config_error(error, 'pretrain')} ({name})") from error
         except UserError as error:
             raise UserError(f"study.pretrain: {error} ({name})") from error
         assert isinstance(config, DictConfig)

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from enum import Enum
@@ -28,10 +27,11 @@ from solo_invariance.results.files import read_json, versions
 from solo_invariance.results.study import STUDY_FILE, StudyArm
 from solo_invariance.study.ahead import StudyAhead
 from solo_invariance.study.checkpoints import plan_of
-from solo_invariance.study.evaluation import evaluate, is_measured
+from solo_invariance.study.evaluation import evaluate, is_measured, require_own_results
 from solo_invariance.study.images import StudyImages
 from solo_invariance.study.instances import Runs
 from solo_invariance.study.judging import judge
+from solo_invariance.study.needs import require_all_there, require_width
 from solo_invariance.study.page import write_study_page
 from solo_invariance.study.plan import EVALUATION, Plan
 from solo_invariance.study.pretraining import checkpoint_of, run_pretrainings, seconds_of
@@ -61,7 +61,8 @@ def study(
         The result; None where ``only`` names jobs without the evaluation.
 
     Raises:
-        UserError: A setting is wrong, something cannot be trained, measured or scored, or ``out`` holds other results.
+        UserError: A setting is wrong, something cannot be trained, measured or scored, or ``out`` holds other results;
+            before anything is trained, as far as that can be known.
     """
     settings = preset_named(settings) if isinstance(settings, str) else settings
     plan = checked_plan(settings)
@@ -70,6 +71,9 @@ def study(
     if announce is not say_nothing:
         left = [one for one in here if checkpoint_of(plan, one) is None]
         announce(StudyAhead(plan, len(here) - len(left), processes_of(settings, len(left)), EVALUATION in chosen))
+    if EVALUATION in chosen:
+        require_all_there(plan)
+        require_own_results(plan)
     run_pretrainings(plan, here, progress)
     if EVALUATION not in chosen:
         return None
@@ -77,8 +81,7 @@ def study(
     result = _result(plan, runs)
     result.write(plan.out / STUDY_FILE)
     compared = [place for one in runs if is_measured(plan, one.instance) for place in (*one.measured, *one.scored)]
-    command = shlex.join(["solo-invariance", "study", f"study={plan.settings.study.name}", f"out={plan.out}"])
-    report = write_report(collect_results(compared), plan.out / REPORT, command=command)
+    report = write_report(collect_results(compared), plan.out / REPORT)
     write_study_page(result, plan.out / PAGE, report)
     return result
 
@@ -119,6 +122,7 @@ def checked_plan(settings: StudyConfig) -> Plan:
             raise UserError(
                 f"study: {name} has no seed that all of its members have, or fewer than three of an ensemble"
             )
+    require_width(plan)
     require_judgeable(claims_from(settings.study.claims), plan.roles, quantities_of(plan))
     return plan
 

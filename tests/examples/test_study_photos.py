@@ -102,11 +102,11 @@ def test_people_are_in_one_split_each(script: ModuleType, sources: Path, tmp_pat
     faces = TaskSettings(path=str(photos / "faces"), options={"targets": "landmarks.csv", "points": True})
     train, test = table.load(faces)
     people = [
-        {script.person_of(Path(split.images.name_of(row)).name) for row in range(len(split.images))}
+        {Path(split.images.name_of(row)).name.rsplit("_", 2)[0] for row in range(len(split.images))}
         for split in (train, test)
     ]
     assert people == [{*PEOPLE[1:4]}, {PEOPLE[0], PEOPLE[4]}]
-    assert (len(train.images), len(test.images)) == (3 * 8, 2 * 8)
+    assert (len(train.images), len(test.images)) == (2 * 3 * 8, 2 * 8)
     poses = read_view_set("view_folders", photos / "faces" / "poses", "spatial")
     assert [group.name for group in poses.groups] == [
         f"{person}_{clip}" for person in (PEOPLE[0], PEOPLE[4]) for clip in "15"
@@ -118,6 +118,28 @@ def test_people_are_in_one_split_each(script: ModuleType, sources: Path, tmp_pat
     reference = [path.name for path in (photos / "faces" / "reference").iterdir()]
     assert len(reference) == 3 * 10
     assert {name.rsplit("_", 2)[0] for name in reference} == {*PEOPLE[1:4]}
+
+
+def test_points_follow_a_face_into_its_square(script: ModuleType, sources: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    assert script.main(sources, photos) == 0
+    with (photos / "faces" / "landmarks.csv").open(newline="") as file:
+        rows = [*csv.reader(file)][1:]
+    corners = set()
+    for square, _, *points in rows:
+        left, top = (-float(points[axis]) + axis for axis in (0, 1))  # the published points are 0, 1, 2, ...
+        assert [float(value) for value in points] == pytest.approx(
+            [column - (left, top)[column % 2] for column in range(136)]
+        )
+        part, name = Path(square).parts[-2:]
+        whole = Image.open(sources / "P1_Facial_Keypoints" / "data" / part / f"{name.rpartition('_')[0]}.jpg")
+        cut = Image.open(photos / "faces" / square)
+        assert cut.size[0] == cut.size[1]
+        assert 0.49 <= cut.size[0] / min(whole.size) <= 1.01
+        same = whole.crop((int(left), int(top), int(left) + cut.size[0], int(top) + cut.size[1]))
+        assert np.abs(np.asarray(same, float) - np.asarray(cut, float)).mean() < 8  # another place: about 60
+        corners.add((left, top))
+    assert len(corners) > len(rows) / 2
 
 
 def test_what_is_missing_is_said_with_where_it_comes_from(

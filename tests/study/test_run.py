@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -129,3 +130,15 @@ def test_checkpoints_from_elsewhere_are_not_trained_and_give_the_same_numbers(
     assert process.returncode == 0, said
     assert not (tmp_path / "pretrain").exists()
     assert _numbers(tmp_path)["numbers"] == _numbers(in_one_go)["numbers"]
+
+
+def test_results_of_other_settings_are_refused_before_a_seed_is_added(
+    in_one_go: Path, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(in_one_go, tmp_path / "out")
+    process = start("devices=1", f"out={tmp_path / 'out'}", "seeds=[0,1,2]", "study.measure.k=3")
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "holds results of another run (" in err
+    assert "k: 2 there, 3 now" in err
+    assert not (tmp_path / "out" / "pretrain" / "ventral" / "2").exists()

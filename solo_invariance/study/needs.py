@@ -1,0 +1,112 @@
+"""What a study reads besides what it trains on, looked for before anything is trained."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from solo_invariance.backbones import BackboneConfig, load_backbone
+from solo_invariance.config.composed import plain
+from solo_invariance.config.measure import EMBEDDED, DataConfig
+from solo_invariance.config.task import TaskConfig
+from solo_invariance.errors import UserError
+from solo_invariance.measure import ResizeCrop
+from solo_invariance.measure.sources import measured_data
+from solo_invariance.study.images import StudyImages
+from solo_invariance.study.plan import Plan, Pretraining
+from solo_invariance.transfer.chosen_tasks import ChosenTask
+
+_FEW = 64  # rendered images, by which a task is known to be one
+
+
+def require_width(plan: Plan) -> None:
+    """Raise UserError where an arm has fewer features than all are projected to, or images are too few for that."""
+    preset, known = plan.settings.study, dict[tuple[str, str], int]()
+    for name in plan.members:
+        instance = next((one for one in plan.instances if one.arm == name), None)
+        if instance is None:
+            continue
+        there = sum(_num_features(plan, part, known) for part in plan.parts(instance))
+        if there < preset.width:
+            raise UserError(f"study.width={preset.width}: {name} has {there} features; take {there} at most")
+    _require_images("study.fuse_reference.num_images", preset.fuse_reference.num_images, preset.width)
+
+
+def require_all_there(plan: Plan) -> None:
+    """Raise UserError where something is not there that measuring and scoring read, or cannot be read."""
+    found = [*missing(plan)]
+    if found:
+        others = f" (and {len(found) - 1} more: dry_run=true names them)" if len(found) > 1 else ""
+        raise UserError(f"{found[0]}{others}")
+
+
+def missing(plan: Plan) -> list[str]:
+    """Return what is not there, or not as it should be, of all that measuring and scoring read: a sentence for each.
+
+    Files of weights are read, folders and tables are listed; images are not opened, and nothing is downloaded.
+
+    Args:
+        plan: Of the study.
+    """
+    return [said for key, look in _looks(plan) if (said := _complaint_of(key, look))]
+
+
+def _looks(plan: Plan) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Yield what looks for each thing, with the key that names it."""
+    preset, images = plan.settings.study, StudyImages(plan.settings.study)
+    measured, protocol = preset.measure, preset.measure.protocol.value
+    crop = int(plan.config_of(plan.pretrainings[0]).augmentations[0].crop_size)
+    geometry = ResizeCrop.of_crop(crop)
+    for path in plan.checkpoints.values():
+        yield "study.checkpoints", partial(load_backbone, BackboneConfig(checkpoint=str(path)))
+    if measured.data.name != EMBEDDED:
+        data = DataConfig(**vars(measured.data))
+        yield "study.measure.data", partial(measured_data, data, geometry, None, protocol)
+    if measured.reference.path is not None:
+        yield "study.measure.reference", partial(images.reference, measured.reference)
+    for label, entry in images.view_sets.items():
+        key = f"study.measure.views: {label}"
+        yield key, partial(measured_data, entry.data, geometry, None, protocol)
+        if entry.reference.path is not None:
+            yield f"{key}: reference", partial(images.reference, entry.reference)
+    if preset.fuse_reference.path is not None:
+        yield "study.fuse_reference", partial(_fuse_reference, images, preset.width)
+    for task in plan.tasks:
+        if not task.download:
+            yield f"study.tasks: {task.label or task.name}", partial(_task, plan, task, crop)
+
+
+def _complaint_of(key: str, look: Callable[[], Any]) -> str:
+    try:
+        look()
+    except UserError as error:
+        return f"{key}: {error}"
+    except OSError as error:
+        return f"{key}: {error.filename}: cannot be read ({error.strerror})"
+    return ""
+
+
+def _task(plan: Plan, task: TaskConfig, crop: int) -> None:
+    is_rendered = task.path is None
+    ChosenTask(task).load(crop, plan.settings.study.transfer.protocol.value, 0, _FEW if is_rendered else None)
+
+
+def _fuse_reference(images: StudyImages, width: int) -> None:
+    _require_images(Path(str(images.preset.fuse_reference.path)).name, len(images.fuse_reference), width)
+
+
+def _require_images(what: str, count: int, width: int) -> None:
+    """Refuse images that span fewer dimensions than features are projected to: as many as they are, but one."""
+    if count <= width:
+        raise UserError(f"{what}: {count} images, of which a projection to study.width={width} needs {width + 1}")
+
+
+def _num_features(plan: Plan, part: Pretraining, known: dict[tuple[str, str], int]) -> int:
+    """Return how many features a backbone will have, by building each network once."""
+    config = plan.config_of(part)
+    kwargs = plain(config.backbone.kwargs)
+    network = (str(config.backbone.name), str(kwargs))
+    if network not in known:
+        crop = int(config.augmentations[0].crop_size)
+        known[network] = load_backbone(f"random:{network[0]}", kwargs=kwargs, crop_size=crop).num_features
+    return known[network]

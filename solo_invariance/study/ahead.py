@@ -29,13 +29,14 @@ class StudyAhead:
         made = ", ".join([*preset.fusions, *preset.ensembles])
         done = f", {self.done} of which are done" if self.done else ""
         elsewhere = f"; {len(plan.checkpoints)} were trained elsewhere" if plan.checkpoints else ""
+        left_out = f", too few for {', '.join(plan.left_out)}" if plan.left_out else ""
         together = f", {self.processes} at once" if self.processes > 1 else ""
         tasks = ", ".join(str(task.label or task.name) for task in plan.tasks)
         evaluated = f"{len(plan.instances)} backbones on {tasks}, with all features and with {preset.width}"
         return {
             "study": f"{preset.name}: {preset.says}",
             "arms": f"{arms}; made of them: {made}" if made else arms,
-            "seeds": ", ".join(map(str, plan.settings.chosen_seeds)),
+            "seeds": ", ".join(map(str, plan.settings.chosen_seeds)) + left_out,
             "pretrain": f"{len(chosen)} backbones{done}{together}{elsewhere}",
             **({"evaluate": evaluated} if self.evaluates else {}),
             "out": f"{plan.out}{' (what an earlier run has done there is kept)' if plan.out.is_dir() else ''}",

@@ -125,6 +125,12 @@ class Plan:
         """All backbones that are evaluated."""
         return [one for name, members in self.members.items() for one in self._instances(name, members)]
 
+    @property
+    def left_out(self) -> list[str]:
+        """What the seeds are too few for: arms of other seeds, what is made of such, and ensembles of three."""
+        there = {one.arm for one in self.instances}
+        return [name for name in self.members if name not in there]
+
     def _instances(self, name: str, members: Members) -> Iterator[Instance]:
         seeds = [self.settings.seeds_of(arm) for arm in members.arms]
         common = [seed for seed in seeds[0] if all(seed in others for others in seeds)]

@@ -117,11 +117,10 @@ def checked_plan(settings: StudyConfig) -> Plan:
             require_trainable(config)
         except UserError as error:
             raise UserError(f"study.arms.{one.arm}: {error}") from error
-    for name in plan.members:
-        if not any(instance.arm == name for instance in plan.instances):
-            raise UserError(
-                f"study: {name} has no seed that all of its members have, or fewer than three of an ensemble"
-            )
+    if plan.left_out and settings.seeds is None:  # the preset's own seeds
+        raise UserError(
+            f"study: {plan.left_out[0]} has no seed that all of its members have, or fewer than three of an ensemble"
+        )
     require_width(plan)
     require_judgeable(claims_from(settings.study.claims), plan.roles, quantities_of(plan))
     return plan
@@ -154,7 +153,7 @@ def _result(plan: Plan, runs: Sequence[Runs]) -> StudyResult:
         timings={"total_seconds": 3600 * sum(hours.values())},
         machine=_machine(plan.settings.device),
         seeds=tuple(plan.settings.chosen_seeds),
-        arms={name: _arm(plan, name, runs) for name in plan.members},
+        arms={name: _arm(plan, name, runs) for name in plan.members if name not in plan.left_out},
         quantities=table.quantity_records(),
         numbers=table.numbers(),
         claims=tuple(judge(table, claims_from(preset.claims))),

@@ -7,6 +7,7 @@ import torch
 from solo_invariance.config.composed import as_object, compose_command
 from solo_invariance.config.study import StudyConfig, presets
 from solo_invariance.errors import UserError
+from solo_invariance.study.ahead import StudyAhead
 from solo_invariance.study.checkpoints import plan_of
 from solo_invariance.study.instances import Instance
 from solo_invariance.study.plan import Pretraining
@@ -30,6 +31,18 @@ def test_ensembles_are_all_triples_of_seeds_and_fusions_are_of_one_seed() -> Non
     assert [one.seeds for one in plan.instances if one.arm == "VVV"] == [(0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3)]
     assert plan.parts(Instance("VVV", (0, 2, 3))) == [Pretraining("ventral", seed) for seed in (0, 2, 3)]
     assert plan.parts(Instance("VO", (2,))) == [Pretraining("ventral", 2), Pretraining("dorsal", 2)]
+
+
+def test_seeds_too_few_for_some_arms_leave_these_out() -> None:
+    of_preset = ("study=rendered",)
+    assert checked_plan(_settings(*of_preset)).left_out == []
+    ensembles = ["D+D+D", "V+V+V", "O+O+O"]
+    assert checked_plan(_settings(*of_preset, "seeds=[0]")).left_out == ensembles
+    plan = checked_plan(_settings(*of_preset, "seeds=[7]"))
+    assert plan.left_out == ["default x3", *ensembles]
+    assert StudyAhead(plan, 0, 1, True).facts()["seeds"] == "7, too few for default x3, D+D+D, V+V+V, O+O+O"
+    with pytest.raises(UserError, match="VVV has no seed"):
+        checked_plan(_settings("study.ensembles={VVV: ventral}"))
 
 
 def test_an_arms_pretraining_has_its_family_its_seed_and_its_own_keys() -> None:

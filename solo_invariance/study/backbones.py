@@ -67,16 +67,9 @@ class StudyBackbones:
     def _single(self, one: Pretraining) -> Backbone:
         arm, instance = self.plan.settings.study.arms[one.arm], Instance(one.arm, (one.seed,))
         if arm.role == "untrained":
-            return _labelled(random_init_of(self._single(self._like(one)), one.seed), instance)
+            like = next(other for other in self.plan.alike(one) if other in self.checkpoints)
+            return _labelled(random_init_of(self._single(like), one.seed), instance)
         return load_backbone(BackboneConfig(checkpoint=str(self.checkpoints[one]), label=label_of(instance)))
-
-    def _like(self, untrained: Pretraining) -> Pretraining:
-        """Return a trained arm of the same network, by which an untrained one is built."""
-        network = self.plan.config_of(untrained).backbone
-        same = [one for one in self.checkpoints if self.plan.config_of(one).backbone == network]
-        if not same:
-            raise UserError(f"study.arms.{untrained.arm}: no arm of that network is trained, and so none can be built")
-        return same[0]
 
 
 def _labelled(backbone: Backbone, instance: Instance) -> Backbone:

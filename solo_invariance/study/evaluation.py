@@ -79,11 +79,16 @@ def require_own_results(plan: Plan) -> None:
     """
     done = {one: path for one in plan.pretrainings if (path := checkpoint_of(plan, one)) is not None}
     evaluation, looked_at = Evaluation(plan, done), set[tuple[str, str]]()
+
+    def can_be_built(part: Pretraining) -> bool:
+        is_untrained = plan.roles[part.arm] == "untrained"
+        return any(one in done for one in plan.alike(part)) if is_untrained else part in done
+
     with _features_in(plan.out, plan.settings.cache), one_thread(plan.settings):
         for step in steps_of(plan):
             kind = (step.folder, step.of)
-            is_known = all(part in done or _is_untrained(plan, part) for part in plan.parts(step.instance))
-            if done and is_known and kind not in looked_at and _result_of(plan, step).is_file():
+            is_there = kind not in looked_at and _result_of(plan, step).is_file()
+            if is_there and all(map(can_be_built, plan.parts(step.instance))):
                 looked_at.add(kind)
                 evaluation.do(step, no_progress)
 
@@ -270,10 +275,6 @@ def _result_of(plan: Plan, step: Step) -> Path:
     is_scored = step.folder in (TRANSFER, PROJECTED)
     place = _place(plan, step) / step.of if is_scored else _place(plan, step)
     return place / (TransferResult if is_scored else InvarianceResult).usual_name
-
-
-def _is_untrained(plan: Plan, part: Pretraining) -> bool:
-    return plan.roles[part.arm] == "untrained"
 
 
 @contextmanager

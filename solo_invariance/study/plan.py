@@ -143,6 +143,18 @@ class Plan:
         seeds = instance.seeds if len(instance.seeds) == len(arms) else instance.seeds * len(arms)
         return [Pretraining(arm, seed) for arm, seed in zip(arms, seeds, strict=True)]
 
+    def alike(self, untrained: Pretraining) -> list[Pretraining]:
+        """Return the pre-trainings whose network an untrained arm has, by which it is built.
+
+        Raises:
+            UserError: There are none.
+        """
+        network = self.config_of(untrained).backbone
+        found = [one for one in self.pretrainings if self.config_of(one).backbone == network]
+        if not found:
+            raise UserError(f"study.arms.{untrained.arm}: no arm of that network is trained, and so none can be built")
+        return found
+
     @property
     def tasks(self) -> list[TaskConfig]:
         """What is scored.

@@ -121,6 +121,9 @@ def checked_plan(settings: StudyConfig) -> Plan:
         raise UserError(
             f"study: {plan.left_out[0]} has no seed that all of its members have, or fewer than three of an ensemble"
         )
+    for instance in plan.instances:
+        if plan.roles[instance.arm] == "untrained":
+            plan.alike(*plan.parts(instance))
     require_width(plan)
     require_judgeable(claims_from(settings.study.claims), plan.roles, quantities_of(plan))
     return plan

@@ -45,6 +45,11 @@ def test_seeds_too_few_for_some_arms_leave_these_out() -> None:
         checked_plan(_settings("study.ensembles={VVV: ventral}"))
 
 
+def test_an_untrained_arm_of_a_network_that_no_other_arm_has_is_refused_before_anything_is_trained() -> None:
+    with pytest.raises(UserError, match=r"study\.arms\.untrained: no arm of that network is trained"):
+        checked_plan(_settings("study.arms.untrained.backbone=resnet10"))
+
+
 def test_an_arms_pretraining_has_its_family_its_seed_and_its_own_keys() -> None:
     plan = plan_of(_settings("study.arms.dorsal.pretrain={max_epochs: 3}", "study.pretrain.max_epochs=2"))
     ventral, dorsal = (plan.config_of(Pretraining(arm, 7)) for arm in ("ventral", "dorsal"))

@@ -12,6 +12,7 @@ from solo_invariance.config.task import TaskConfig
 from solo_invariance.errors import UserError
 from solo_invariance.measure import ResizeCrop
 from solo_invariance.measure.sources import measured_data
+from solo_invariance.protocols import ProtocolName
 from solo_invariance.study.images import StudyImages
 from solo_invariance.study.plan import Plan, Pretraining
 from solo_invariance.transfer.chosen_tasks import ChosenTask
@@ -54,7 +55,8 @@ def missing(plan: Plan) -> list[str]:
 def _looks(plan: Plan) -> Iterator[tuple[str, Callable[[], Any]]]:
     """Yield what looks for each thing, with the key that names it."""
     preset, images = plan.settings.study, StudyImages(plan.settings.study)
-    measured, protocol = preset.measure, preset.measure.protocol.value
+    measured = preset.measure
+    protocol: ProtocolName = measured.protocol.value
     crop = int(plan.config_of(plan.pretrainings[0]).augmentations[0].crop_size)
     geometry = ResizeCrop.of_crop(crop)
     for path in plan.checkpoints.values():

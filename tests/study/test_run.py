@@ -142,21 +142,3 @@ def test_results_of_other_settings_are_refused_before_a_seed_is_added(
     assert "holds results of another run (" in err
     assert "k: 2 there, 3 now" in err
     assert not (tmp_path / "out" / "pretrain" / "ventral" / "2").exists()
-
-
-def test_what_the_seeds_are_too_few_for_is_left_out_and_its_claims_are_undecided(
-    in_one_go: Path, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
-    shutil.copytree(in_one_go, tmp_path / "out")
-    claim = "{finding: '3', says: it does, of: score/hue, arm: V+O, against: V+V+V, smallest: 0.02}"
-    added = ("study.ensembles={V+V+V: ventral}", f"study.claims={{fusion beats three ventrals: {claim}}}")
-    added = (*added, "expect=[fusion beats three ventrals]")
-    process = start("devices=1", f"out={tmp_path / 'out'}", "seeds=[0,1]", *added)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 1  # what was expected is not shown; all of it is written
-    assert "expect: 1 of 1 claims do not hold, or are undecided: fusion beats three ventrals: undecided" in err
-    content = _numbers(tmp_path / "out")
-    assert content["numbers"] == _numbers(in_one_go)["numbers"]
-    assert "V+V+V" not in content["arms"]
-    (judged,) = (one for one in content["claims"] if one["name"] == "fusion beats three ventrals")
-    assert (judged["verdict"], judged.get("effect")) == ("undecided", None)

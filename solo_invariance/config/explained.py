@@ -36,7 +36,12 @@ def explain_config_error(error: BaseException, command: str) -> str:
         typed = _TYPED.match(str(error))
         return _unknown(command, typed.group(1) if typed else key, cause)
     if not_a_group := re.match(r"Could not override '([^']+)'\. No match in the defaults list", message):
-        return _unknown(command, not_a_group.group(1), cause)
+        named = not_a_group.group(1)
+        if is_known(schema_of(command), named):
+            return (
+                f"{named}: --config-dir has a folder {named}, which Hydra takes for configurations; name another folder"
+            )
+        return _unknown(command, named, cause)
     where = f"{key}: " if key and key not in message else ""
     if resolving := re.match(r"(\w+) raised while resolving interpolation: (.*)", message):
         kind, reason = resolving.groups()

@@ -57,12 +57,12 @@ def start(presets: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
     """Start the command on the tiny study, in a process of its own, with a cache of its own."""
     cache = tmp_path_factory.mktemp("cache")
 
-    def run(*arguments: str) -> subprocess.Popen[str]:
+    def run(*arguments: str, within: Path | None = None) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", "solo_invariance.cli", "study", "--config-dir", str(presets), "study=tiny"]
         environment = {**os.environ, "OMP_NUM_THREADS": "2", "SOLO_INVARIANCE_CACHE": str(cache)}
         pipe = subprocess.PIPE
         return subprocess.Popen(
-            [*command, "device=cpu", *arguments], env=environment, stdout=pipe, stderr=pipe, text=True
+            [*command, "device=cpu", *arguments], env=environment, cwd=within, stdout=pipe, stderr=pipe, text=True
         )
 
     return run
@@ -70,11 +70,11 @@ def start(presets: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
 
 @pytest.fixture(scope="module")
 def in_one_go(start: Callable[..., subprocess.Popen[str]], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("study")
-    process = start("devices=1", f"out={out}")
+    folder = tmp_path_factory.mktemp("study")
+    process = start("devices=1", "out=out", within=folder)
     said = process.communicate(timeout=300)
     assert process.returncode == 0, said
-    return out
+    return folder / "out"
 
 
 def _numbers(out: Path) -> dict[str, Any]:
@@ -136,9 +136,26 @@ def test_results_of_other_settings_are_refused_before_a_seed_is_added(
     in_one_go: Path, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     shutil.copytree(in_one_go, tmp_path / "out")
-    process = start("devices=1", f"out={tmp_path / 'out'}", "seeds=[0,1,2]", "study.measure.k=3")
+    process = start("devices=1", "out=out", "seeds=[0,1,2]", "study.measure.k=3", within=tmp_path)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 2
-    assert "holds results of another run (" in err
-    assert "k: 2 there, 3 now" in err
+    assert "holds results of another run (k: 2 there, 3 now)" in err
     assert not (tmp_path / "out" / "pretrain" / "ventral" / "2").exists()
+
+
+def test_what_the_seeds_are_too_few_for_is_left_out_and_what_was_expected_of_it_is_not_met(
+    in_one_go: Path, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
+) -> None:
+    shutil.copytree(in_one_go, tmp_path / "out")
+    claim = "{finding: '3', says: it does, of: score/hue, arm: V+O, against: V+V+V, smallest: 0.02}"
+    added = ("study.ensembles={V+V+V: ventral}", f"study.claims={{fusion beats three ventrals: {claim}}}")
+    expected = "expect=[fusion beats three ventrals]"
+    process = start("devices=1", "out=out", "seeds=[0,1]", *added, expected, within=tmp_path)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 1, err  # all of it is written all the same
+    assert "expect: 1 of 1 claims do not hold, or are undecided: fusion beats three ventrals: undecided" in err
+    content = _numbers(tmp_path / "out")
+    assert content["numbers"] == _numbers(in_one_go)["numbers"]
+    assert "V+V+V" not in content["arms"]
+    (judged,) = (one for one in content["claims"] if one["name"] == "fusion beats three ventrals")
+    assert (judged["verdict"], judged.get("effect")) == ("undecided", None)

@@ -21,15 +21,20 @@ _FEW = 64  # rendered images, by which a task is known to be one
 
 
 def require_width(plan: Plan) -> None:
-    """Raise UserError where an arm has fewer features than all are projected to, or images are too few for that."""
-    preset, known = plan.settings.study, dict[tuple[str, str], int]()
-    for name in plan.members:
-        instance = next((one for one in plan.instances if one.arm == name), None)
-        if instance is None:
-            continue
-        there = sum(_num_features(plan, part, known) for part in plan.parts(instance))
-        if there < preset.width:
-            raise UserError(f"study.width={preset.width}: {name} has {there} features; take {there} at most")
+    """Raise UserError where an arm has fewer features than all are projected to, or images are too few for that.
+
+    What is made of several arms has more features than these.
+    """
+    preset, known = plan.settings.study, dict[str, int]()
+    for name in preset.arms:
+        config = plan.config_of(Pretraining(name, plan.settings.chosen_seeds[0]))
+        network, kwargs = str(config.backbone.name), plain(config.backbone.kwargs)
+        key = f"{network} {kwargs}"
+        if key not in known:
+            crop = int(config.augmentations[0].crop_size)
+            known[key] = load_backbone(f"random:{network}", kwargs=kwargs, crop_size=crop).num_features
+        if known[key] < preset.width:
+            raise UserError(f"study.width={preset.width}: {name} has {known[key]} features; take {known[key]} at most")
     _require_images("study.fuse_reference.num_images", preset.fuse_reference.num_images, preset.width)
 
 
@@ -101,14 +106,3 @@ def _require_images(what: str, count: int, width: int) -> None:
     """Refuse images that span fewer dimensions than features are projected to: as many as they are, but one."""
     if count <= width:
         raise UserError(f"{what}: {count} images, of which a projection to study.width={width} needs {width + 1}")
-
-
-def _num_features(plan: Plan, part: Pretraining, known: dict[tuple[str, str], int]) -> int:
-    """Return how many features a backbone will have, by building each network once."""
-    config = plan.config_of(part)
-    kwargs = plain(config.backbone.kwargs)
-    network = (str(config.backbone.name), str(kwargs))
-    if network not in known:
-        crop = int(config.augmentations[0].crop_size)
-        known[network] = load_backbone(f"random:{network[0]}", kwargs=kwargs, crop_size=crop).num_features
-    return known[network]

@@ -94,6 +94,15 @@ def test_a_key_that_is_unknown_is_said_of_the_file(
     assert capsys.readouterr().err == said
 
 
+def test_a_folder_of_the_name_of_a_key_is_said_to_be_in_the_way(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "out").mkdir()
+    assert main(["families", "out=sheet.png", "--config-dir=."]) == 2
+    assert "error: out: --config-dir has a folder out, which Hydra takes for configurations" in capsys.readouterr().err
+
+
 def test_a_file_in_place_of_a_commands_own_builds_on_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

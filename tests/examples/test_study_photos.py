@@ -125,7 +125,7 @@ def test_points_follow_a_face_into_its_square(script: ModuleType, sources: Path,
     assert script.main(sources, photos) == 0
     with (photos / "faces" / "landmarks.csv").open(newline="") as file:
         rows = [*csv.reader(file)][1:]
-    corners = set()
+    corners, shares = set(), set()
     for square, _, *points in rows:
         left, top = (-float(points[axis]) + axis for axis in (0, 1))  # the published points are 0, 1, 2, ...
         assert [float(value) for value in points] == pytest.approx(
@@ -139,7 +139,9 @@ def test_points_follow_a_face_into_its_square(script: ModuleType, sources: Path,
         same = whole.crop((int(left), int(top), int(left) + cut.size[0], int(top) + cut.size[1]))
         assert np.abs(np.asarray(same, float) - np.asarray(cut, float)).mean() < 8  # another place: about 60
         corners.add((left, top))
+        shares.add(cut.size[0] / min(whole.size))
     assert len(corners) > len(rows) / 2
+    assert min(shares) < 0.65 < 0.85 < max(shares)
 
 
 def test_what_is_missing_is_said_with_where_it_comes_from(

@@ -17,7 +17,7 @@ from solo_invariance.study.images import StudyImages
 from solo_invariance.study.plan import Plan, Pretraining
 from solo_invariance.transfer.chosen_tasks import ChosenTask
 
-_FEW = 64  # rendered images, by which a task is known to be one
+_FEW = 64  # of rendered images, which are always there: all of them would take seconds
 
 
 def require_width(plan: Plan) -> None:

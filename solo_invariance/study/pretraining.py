@@ -37,18 +37,17 @@ def seconds_of(plan: Plan) -> float:
     return sum(float(read_json(file)["seconds"]) for file in files if file.is_file())
 
 
-def run_pretrainings(plan: Plan, chosen: Sequence[Pretraining], progress: Progress) -> None:
-    """Do pre-trainings, in as many processes as ``devices`` says; those that are done are passed over.
+def run_pretrainings(plan: Plan, left: Sequence[Pretraining], progress: Progress) -> None:
+    """Do pre-trainings, in as many processes as ``devices`` says.
 
     Args:
         plan: Of the study.
-        chosen: Those to do.
+        left: Those to do, which are not done yet.
         progress: Told how far the work is.
 
     Raises:
         UserError: One cannot be done; the message says which.
     """
-    left = [one for one in chosen if checkpoint_of(plan, one) is None]
     bar = _Bar(len(left), progress)
     if left:
         do_jobs(plan, _pretrain, left, processes_of(plan.settings, len(left)), {one: bar.of(one) for one in left})

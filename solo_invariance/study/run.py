@@ -68,13 +68,14 @@ def study(
     plan = checked_plan(settings)
     chosen = plan.chosen_jobs
     here = [one for one in plan.to_train if one.job in chosen]
+    left = [one for one in here if checkpoint_of(plan, one) is None]
     if announce is not say_nothing:
-        left = [one for one in here if checkpoint_of(plan, one) is None]
         announce(StudyAhead(plan, len(here) - len(left), processes_of(settings, len(left)), EVALUATION in chosen))
     if EVALUATION in chosen:
         require_all_there(plan)
+    if EVALUATION in chosen and left:  # with nothing to train, the evaluation itself comes next, and says it
         require_own_results(plan)
-    run_pretrainings(plan, here, progress)
+    run_pretrainings(plan, left, progress)
     if EVALUATION not in chosen:
         return None
     runs = evaluate(plan, progress)

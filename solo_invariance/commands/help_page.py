@@ -106,7 +106,8 @@ def _keys_about(command: str, topic: str) -> list[Key]:
     by_section = [key for key in keys if key.name.lower().startswith(f"{word}.")]
     by_part = [key for key in keys if word in key.name.lower() or word in key.group.lower()]
     by_choice = [key for key in keys if topic in key.choices]
-    found = by_name + by_section or by_part or by_choice
+    within = [key for key in keys if key.kind == "keys and values" and word.startswith(f"{key.name.lower()}.")]
+    found = by_name + by_section or by_part or by_choice or within
     if word and found:
         return found
     others = commands_with(topic)

@@ -105,9 +105,11 @@ class DryRun:
             if self.device_seconds < 36_000
             else f"{self.device_seconds / 3600:,.0f}"
         )
+        done = f"{len(self.jobs) - len(left)} of {len(self.jobs)} jobs done"
+        if left and len(unknown) == len(left):
+            return f"{done}; how long the rest takes, nothing here says"
         return (
-            f"{len(self.jobs) - len(left)} of {len(self.jobs)} jobs done; left: about {about(self.seconds)} with "
-            f"{self.processes} at once, {hours} {device} hours{without}"
+            f"{done}; left: about {about(self.seconds)} with {self.processes} at once, {hours} {device} hours{without}"
         )
 
 

@@ -94,6 +94,9 @@ def test_ways_to_ask_are_one(page) -> None:
         ("transfer", "knn", {"knn.k", "knn.temperature"}),
         ("pretrain", "recipe", {"+recipe"}),
         ("pretrain", "+recipe", {"+recipe"}),
+        ("study", "study.pretrain.max_epochs", {"study.pretrain"}),
+        ("demo", "max_epochs", {"study.pretrain"}),
+        ("demo", "k", {"study.measure.k"}),
     ],
 )
 def test_a_word_narrows_it(command: str, topic: str, names: set[str], page) -> None:

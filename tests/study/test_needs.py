@@ -53,6 +53,7 @@ def test_a_dry_run_names_what_is_missing_and_is_no_error(cli: Cli, tmp_path: Pat
     code, out, err = cli("study", TABLE, "dry_run=true", f"out={tmp_path / 'out'}")
     assert code == 0, err
     (line,) = (line for line in out.splitlines() if line.startswith("missing: "))
+    assert "left: about" in out
     assert line.startswith("missing: study.tasks: places: ")
 
 
@@ -79,3 +80,12 @@ def test_a_checkpoint_that_was_cut_off_is_named_with_its_key(tmp_path: Path) -> 
     path.write_bytes(path.read_bytes()[:2000])
     (sentence,) = missing(plan_of(_settings(f"study.checkpoints=[{path}]")))
     assert sentence.startswith(f"study.checkpoints: checkpoint {path}: ")
+
+
+def test_a_dry_run_that_nothing_can_be_timed_for_gives_no_time(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = cli("study", "study=photos", "dry_run=true")
+    assert code == 0, err
+    assert "0 of 24 jobs done; how long the rest takes, nothing here says" in out

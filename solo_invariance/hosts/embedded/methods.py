@@ -51,6 +51,25 @@ class Diverged(UserError):
     """Training has come to numbers that are not finite, and goes no further."""
 
 
+# oneDNN works on blocks of as many channels: of 16 with AVX-512, of 8 with AVX2.
+_BLOCK = 16
+
+
+def _memory_format(network: nn.Module) -> torch.memory_format:
+    """Return the layout that a network is trained in: channels last, as in solo-learn, since it is the faster one.
+
+    Not where a strided 1x1 convolution, such as a ResNet's shortcuts have, reads fewer channels than a block has: on a
+    CPU, oneDNN's gradient of its weights in that layout is then written beyond its buffer, so that runs hang, crash, or
+    go on with wrong numbers (uxlfoundation/oneDNN, issue 6035).
+    """
+    narrow = any(
+        module.kernel_size == (1, 1) and max(module.stride) > 1 and module.in_channels // module.groups < _BLOCK
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d)
+    )
+    return torch.contiguous_format if narrow else torch.channels_last
+
+
 class EmbeddedMethod(LightningModule):
     """A backbone trained on crops of the same image; subclasses bring the heads and the loss.
 
@@ -66,8 +85,7 @@ class EmbeddedMethod(LightningModule):
         network = architecture.build()
         if small and isinstance(network, WideResNet):
             network = replace(architecture, small_stem=True).build()
-        # As solo-learn does: the faster layout for convolutions.
-        self.backbone = network.to(memory_format=torch.channels_last)
+        self.backbone = network.to(memory_format=_memory_format(network))
         try:
             self.num_features = num_features_of(network, cfg.augmentations[0].crop_size, cfg.backbone.name)
         except UserError as error:

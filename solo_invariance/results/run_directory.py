@@ -139,12 +139,16 @@ def open_run(out: str, identity: Mapping[str, Any]) -> RunDirectory:
     return directory
 
 
+def _of_mappings(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
+
+
 def _differences(before: Mapping[Any, Any], now: Mapping[Any, Any], prefix: str = "") -> Iterator[str]:
     for key in sorted({*before, *now}):
         old, new = before.get(key), now.get(key)
         if isinstance(old, Mapping) and isinstance(new, Mapping):
             yield from _differences(old, new, f"{prefix}{key}.")
-        elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        elif _of_mappings(old) and _of_mappings(new) and len(old) == len(new):
             yield from _differences(dict(enumerate(old)), dict(enumerate(new)), f"{prefix}{key}.")
         elif old != new:
             yield f"{prefix}{key}: {shortened(old)} there, {shortened(new)} now"

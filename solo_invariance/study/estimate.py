@@ -2,6 +2,7 @@
 
 import shlex
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -21,7 +22,7 @@ from solo_invariance.progress import about
 from solo_invariance.results import InvarianceResult, TransferResult
 from solo_invariance.study.evaluation import is_measured, runs_of
 from solo_invariance.study.instances import Instance
-from solo_invariance.study.needs import missing
+from solo_invariance.study.needs import missing, num_features_of_arms
 from solo_invariance.study.plan import EVALUATION, Plan, Pretraining
 from solo_invariance.study.pretraining import accelerator_of, checkpoint_of
 from solo_invariance.study.workers import one_thread, processes_of
@@ -227,18 +228,22 @@ def _timed(plan: Plan, instances: list[Instance], unmeasured: float, unscored: f
     settings = MeasureSettings(k=_TRIED_K, num_images=_TRIED, geometry=ResizeCrop.of_crop(size))
     started = time.perf_counter()
     result = measure(backbone, images, how.transforms, settings, device=device).only
-    count = len(result.transforms)
-    a_view = (time.perf_counter() - started) / (len(images) + count * _TRIED * _TRIED_K)
-    views = count * how.k * how.num_images + how.data.num_groups * how.data.num_views * len(how.views)
+    transforms = len(result.transforms)
+    a_view = (time.perf_counter() - started) / (len(images) + transforms * _TRIED * _TRIED_K)
+    views = transforms * how.k * how.num_images + how.data.num_groups * how.data.num_views * len(how.views)
     members = sum(len(plan.parts(one)) for one in instances if is_measured(plan, one))
+    of_arms, of_all = num_features_of_arms(plan), plan.settings.study.width
+    widths = Counter(sum(of_arms[part.arm] for part in plan.parts(one)) for one in instances)
+    widths[of_all] += len(instances)  # all are scored at one width, too
     probes, said = 0.0, list[str]()
-    known: dict[tuple[str, int, int], float] = {}
+    known: dict[tuple[str, int, int, int], float] = {}
     for task in plan.tasks:
         kind = resolved_task(task, _ANY_SIZE, plan.settings.study.transfer.protocol.value)[0].kind
         train, test = task.num_train or _RENDERED[0], task.num_test or _RENDERED[1]
-        if (kind, train, test) not in known:
-            known[kind, train, test] = _seconds_of_probe(kind, backbone.num_features, train, test, device)
-        probes += 2 * len(instances) * known[kind, train, test]
+        for width, count in widths.items():
+            if (kind, width, train, test) not in known:
+                known[kind, width, train, test] = _seconds_of_probe(kind, width, train, test, device)
+            probes += count * known[kind, width, train, test]
         probes += len({part for one in instances for part in plan.parts(one)}) * (train + test) * a_view
     said.append(
         f"{EVALUATION}: {1 / a_view:,.0f} views a second and {probes / max(1, len(instances)):.1f} s of scoring a "

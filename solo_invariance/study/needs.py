@@ -20,21 +20,32 @@ from solo_invariance.transfer.chosen_tasks import ChosenTask
 _FEW = 64  # of rendered images, which are always there: all of them would take seconds
 
 
-def require_width(plan: Plan) -> None:
-    """Raise UserError where an arm has fewer features than all are projected to, or images are too few for that.
+def num_features_of_arms(plan: Plan) -> dict[str, int]:
+    """Return how many features a backbone of each arm has; networks are built for that, one of a kind.
 
-    What is made of several arms has more features than these.
+    What is made of several arms has as many as these together.
+
+    Args:
+        plan: Of the study.
     """
-    preset, known = plan.settings.study, dict[str, int]()
-    for name in preset.arms:
+    found, known = dict[str, int](), dict[str, int]()
+    for name in plan.settings.study.arms:
         config = plan.config_of(Pretraining(name, plan.settings.chosen_seeds[0]))
         network, kwargs = str(config.backbone.name), plain(config.backbone.kwargs)
         key = f"{network} {kwargs}"
         if key not in known:
             crop = int(config.augmentations[0].crop_size)
             known[key] = load_backbone(f"random:{network}", kwargs=kwargs, crop_size=crop).num_features
-        if known[key] < preset.width:
-            raise UserError(f"study.width={preset.width}: {name} has {known[key]} features; take {known[key]} at most")
+        found[name] = known[key]
+    return found
+
+
+def require_width(plan: Plan) -> None:
+    """Raise UserError where an arm has fewer features than all are projected to, or images are too few for that."""
+    preset = plan.settings.study
+    for name, count in num_features_of_arms(plan).items():
+        if count < preset.width:
+            raise UserError(f"study.width={preset.width}: {name} has {count} features; take {count} at most")
     _require_images("study.fuse_reference.num_images", preset.fuse_reference.num_images, preset.width)
 
 

@@ -89,8 +89,8 @@ def _kept_queues(method: EmbeddedMethod) -> list[Tensor]:
 
 @pytest.mark.parametrize(("width", "last"), [(0.0625, False), (0.125, False), (0.25, True)])
 def test_gradients_are_those_of_the_usual_layout_which_narrow_networks_keep(width: float, last: bool) -> None:
-    # Of strided 1x1 convolutions of few channels, oneDNN's are wrong in the other layout on some CPUs, where it does not
-    # crash: the first test says it wherever it is run, the second where it matters.
+    # Of strided 1x1 convolutions of few channels, oneDNN's are wrong in the other layout on some CPUs, if it does not
+    # crash: the first assertion fails on any CPU, the second on those.
     torch.manual_seed(0)
     trained: Any = build_method(_config(backbone={"name": "resnet10", "kwargs": {"width": width}})).backbone
     weight = trained.layer1[0].conv1.weight

@@ -90,7 +90,9 @@ def test_the_tables_of_verdicts_have_every_claim_as_it_came_out() -> None:
         _, *rows = _rows(text)
         assert [row[1] for row in rows] == [claim["says"] for claim in study["claims"]]
         for row, claim in zip(rows, study["claims"], strict=True):
-            assert (row[0], row[2].strip("*"), int(row[6])) == (claim["finding"], claim["verdict"], claim["num_seeds"])
+            _, verdict, why = row[2].split("**")
+            assert (row[0], verdict, int(row[6])) == (claim["finding"], claim["verdict"], claim["num_seeds"])
+            assert why.strip() == claim.get("why", "")
             shown = [float(part) for part in re.findall(r"[+-][\d.]+", row[3].replace(MINUS, "-"))]
             assert shown == pytest.approx([claim.get("effect"), *(claim.get("ci95") or [])], abs=0.0051), claim["name"]
             p = claim.get("p_holm")

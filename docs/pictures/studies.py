@@ -58,7 +58,7 @@ def verdicts(study: StudyResult) -> str:
         [
             claim.finding,
             claim.says,
-            f"**{claim.verdict}**",
+            f"**{claim.verdict}** {claim.why}".strip(),
             f"{signed(claim.effect, claim.unit)} {bounds(claim.ci95, claim.unit)}".strip(),
             unit_shown(claim.unit),
             probability(claim.p_holm),

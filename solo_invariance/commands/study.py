@@ -42,6 +42,7 @@ def run(config: Any) -> None:
 
 def jobs_left(config: Any) -> list[str]:
     """Return the names of the pre-trainings that a configuration asks for and that are not done; none of a dry run."""
+    from solo_invariance.study.evaluation import require_own_results
     from solo_invariance.study.needs import require_all_there
     from solo_invariance.study.plan import EVALUATION
     from solo_invariance.study.pretraining import checkpoint_of
@@ -52,9 +53,12 @@ def jobs_left(config: Any) -> list[str]:
     chosen = plan.chosen_jobs
     if settings.dry_run:
         return []
+    left = [one.job for one in plan.to_train if one.job in chosen and checkpoint_of(plan, one) is None]
     if EVALUATION in chosen:
         require_all_there(plan)
-    return [one.job for one in plan.to_train if one.job in chosen and checkpoint_of(plan, one) is None]
+        if left:
+            require_own_results(plan)
+    return left
 
 
 def _print_what_is_ahead(settings: Config) -> None:

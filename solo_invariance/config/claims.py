@@ -16,7 +16,7 @@ BEST_SINGLE = "best single"
 """What a claim is against that is against the trained arm which is best by the other seeds."""
 
 RANKS = {"rank/score": "score", "rank/projected": "projected"}
-"""Mean ranks over tasks, among all arms of one seed, and what the quantities begin with that are ranked."""
+"""Mean ranks over tasks, of trained arms of one seed and fusions of them; values are what names of tasks begin with."""
 
 _Expected = Literal["positive", "negative"]
 _COMPARED = ("of", "arm", "against")
@@ -198,12 +198,14 @@ def _require_compared(claim: Claim, arms: Mapping[str, Role], where: str) -> Non
             _require_arm(other, {**arms, BEST_SINGLE: "trained"}, f"{where}: against={other}")
         elif "trained" not in {role for arm, role in arms.items() if arm != claim.arm}:
             raise UserError(f"{where}: against={other}: there is no other arm that is trained")
+    others = [name for name in claim.of if name not in RANKS]
+    if 0 < len(others) < len(claim.of):
+        raise UserError(f"{where}: of={others[0]}: has no mean with ranks; claim of either")
     for name in claim.of:
         for arm in (claim.arm, *claim.against):
-            if arms.get(arm) == "ensemble" and name in RANKS:
-                raise UserError(
-                    f"{where}: of={name}: ranks are among arms of one seed, and {arm} is an ensemble of seeds"
-                )
+            if name in RANKS and arms.get(arm) in ("ensemble", "untrained"):
+                what = "an ensemble of seeds" if arms[arm] == "ensemble" else "untrained"
+                raise UserError(f"{where}: of={name}: ranks are among trained arms of one seed, and {arm} is {what}")
             if arms.get(arm) == "ensemble" and not name.startswith(tuple(RANKS.values())):
                 raise UserError(f"{where}: of={name}: is not measured of {arm}: ensembles of seeds have scores alone")
 

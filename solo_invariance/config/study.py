@@ -63,9 +63,9 @@ class StudyImagesConfig(Checked):
     Args:
         path: A folder of images.
         name: ``latent_scenes``, the embedded dataset, in place of a folder.
-        num_images: How many: of a folder, drawn by the seed.
+        num_images: How many.
         size: Side of rendered images, in pixels.
-        seed: Of rendered images; others than those that are measured or scored on.
+        seed: Of the draw from a folder, or of rendered images, others than those that are measured or scored on.
     """
 
     path: FilePath | None = None

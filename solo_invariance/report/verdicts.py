@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from solo_invariance.config.claims import BEST_SINGLE
 from solo_invariance.config.measure import KINDS
 from solo_invariance.report.columns import METRICS, readable
 from solo_invariance.report.grids import number
@@ -91,7 +92,9 @@ def comparison(claim: JudgedClaim) -> str:
         over = f" over {enumerated(claim.over)}" if claim.over else " over single backbones"
         return f"rank correlation of {' and '.join(map(named, claim.between))}{over}; expected {claim.expect}"
     mean = "the mean of " if len(claim.against) > 1 else ""
-    return f"{_together(claim.of)}: {claim.arm} against {mean}{enumerated(claim.against)}"
+    best = f"the best of {enumerated(claim.over)}" if claim.over else BEST_SINGLE
+    against = [best if arm == BEST_SINGLE else arm for arm in claim.against]
+    return f"{_together(claim.of)}: {claim.arm} against {mean}{enumerated(against)}"
 
 
 def named(quantity: str) -> str:

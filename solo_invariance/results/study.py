@@ -22,7 +22,8 @@ class SeedEffect(Record):
 
     Args:
         seed: Which.
-        effect: In the claim's unit; of ensembles, whose seeds overlap, the jackknife's pseudo-value.
+        effect: In the claim's unit; of ensembles, whose seeds overlap, and against the best single arm, which other
+            seeds choose, the jackknife's pseudo-value: by how much the seed moves the mean, no number of it alone.
     """
 
     seed: Whole
@@ -71,13 +72,14 @@ class JudgedClaim(Effect):
         against: The arms, the mean of which is claimed to be less.
         between: Two quantities whose rank correlation over arms is claimed to be as ``expect`` says.
         expect: ``positive`` or ``negative``, where that is claimed.
-        over: The arms that a correlation is over.
+        over: The arms that a correlation is over, or of which the best single one is.
         unit: Of the effect: ``similarity``, a metric, ``ranks`` (better), or ``rho`` (in the expected direction).
         smallest: The smallest effect that would matter.
         verdict: What comes out of it.
         why: What makes it undecided, or what else is to be known; a sentence, or empty.
         p: Of no effect, two-sided, by Student's distribution.
-        p_holm: That the effect is not above 0, when all claims are counted (Holm): the claim holds up to 0.05.
+        p_holm: That the effect is not above 0, when all claims are counted (Holm): up to 0.05 it is, and the claim
+            holds unless the effect is surely smaller than the smallest, too.
         holm_interval: The interval when all claims are counted, by which the verdict is given.
         p_orders: Of a correlation: the share of orders of the arms that correlate as much in the expected direction.
             That of few arms is large whatever the seeds say.

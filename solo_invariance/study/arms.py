@@ -68,15 +68,15 @@ class Numbers:
     def mean_ranks(self, of: str) -> dict[str, dict[int, float]]:
         """Return the mean rank of each arm over the tasks ``of/...``, by seed; 1 is the best, and equals share it.
 
-        Trained arms, wide ones and fusions are ranked among those that have all seeds of an arm.
+        Trained arms, wide ones and fusions are ranked, in the seeds that all of them have.
         """
-        name, tasks = f"rank/{of}", self.beginning(of)
+        tasks = self.beginning(of)
         if not tasks:
             return {}
         by_seed = BySeed(Table.of(self._study))
-        found = {}
-        for arm in self.arms("trained", "wide", "fusion"):
-            if seeds := tuple(sorted(by_seed.seeds(arm, tasks))):
-                ranks = by_seed.of(arm, (name,), seeds)
-                found[arm] = {seed: -float(rank[0]) for (seed,), rank in ranks.items()}
-        return found
+        seeds_of = {
+            arm: seeds for arm in self.arms("trained", "wide", "fusion") if (seeds := by_seed.seeds(arm, tasks))
+        }
+        shared = tuple(sorted(frozenset.intersection(*seeds_of.values()))) if seeds_of else ()
+        ranks = {arm: by_seed.of(arm, (f"rank/{of}",), shared) for arm in seeds_of} if shared else {}
+        return {arm: {seed: -float(rank[0]) for (seed,), rank in one.items()} for arm, one in ranks.items()}

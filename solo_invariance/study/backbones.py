@@ -39,7 +39,7 @@ class StudyBackbones:
 
     @lru_cache(maxsize=_KEPT)  # noqa: B019 (heads alone: the members are shared)
     def projected(self, instance: Instance) -> Backbone:
-        """Return a backbone at the study's width, fitted to images that are neither measured nor scored.
+        """Return a backbone at the study's width, fitted to the study's ``fuse_reference``.
 
         Raises:
             UserError: It has fewer features.
@@ -51,10 +51,6 @@ class StudyBackbones:
         how = FuseSettings(width, extraction=ExtractionSettings(settings.batch_size, settings.num_workers))
         fused = fuse(parts, "projected", reference=self.images.fuse_reference, settings=how, device=self.device)
         return _labelled(fused, Instance(f"{instance.arm} at {width}-d", instance.seeds))
-
-    def num_features(self, instance: Instance) -> int:
-        """Return D."""
-        return sum(part.num_features for part in self._parts(instance))
 
     def _parts(self, instance: Instance) -> list[Backbone]:
         return [self._single(part) for part in self.plan.parts(instance)]

@@ -118,7 +118,9 @@ def mean_within(instances: Mapping[Seeds, Array], seeds: Iterable[int]) -> Array
     return sum(within[1:], within[0]) / len(within) if within else None
 
 
-def best_within(candidates: Sequence[Mapping[Seeds, Array]], seeds: Seeds) -> Array | None:
+def best_within(
+    candidates: Sequence[Mapping[Seeds, Array]], seeds: Seeds, chosen_by: Sequence[Mapping[Seeds, Array]] | None = None
+) -> Array | None:
     """Return the mean over seeds of the arm that is best on average over the other seeds, (R,).
 
     What is chosen by the numbers that it is then compared by would look better than it is. The choice is by what was
@@ -127,11 +129,12 @@ def best_within(candidates: Sequence[Mapping[Seeds, Array]], seeds: Seeds) -> Ar
     Args:
         candidates: Instances of one seed, measured first.
         seeds: Those that there are; with fewer than two, there is no choice, and None is returned.
+        chosen_by: Other numbers of the same instances, by which the best is chosen; by default those themselves.
     """
     if len(seeds) < 2:
         return None
-    values = np.array([[one[(seed,)] for seed in seeds] for one in candidates])  # (candidates, n, R)
-    measured = values[:, :, 0]
+    measured = np.array([[one[(seed,)][0] for seed in seeds] for one in chosen_by or candidates])  # (candidates, n)
     chosen = (measured.sum(axis=1, keepdims=True) - measured).argmax(axis=0)
-    found: Array = values[chosen, np.arange(len(seeds))].mean(axis=0)
+    values = [candidates[best][(seed,)] for best, seed in zip(chosen, seeds, strict=True)]
+    found: Array = np.mean(values, axis=0)
     return found

@@ -231,11 +231,13 @@ def _timed(plan: Plan, instances: list[Instance], unmeasured: float, unscored: f
     transforms = len(result.transforms)
     a_view = (time.perf_counter() - started) / (len(images) + transforms * _TRIED * _TRIED_K)
     views = transforms * how.k * how.num_images + how.data.num_groups * how.data.num_views * len(how.views)
+    views += how.reference.num_images
     members = sum(len(plan.parts(one)) for one in instances if is_measured(plan, one))
+    singles = len({part for one in instances for part in plan.parts(one)})
     of_arms, of_all = num_features_of_arms(plan), plan.settings.study.width
     widths = Counter(sum(of_arms[part.arm] for part in plan.parts(one)) for one in instances)
     widths[of_all] += len(instances)  # all are scored at one width, too
-    probes, said = 0.0, list[str]()
+    probes, said = singles * plan.settings.study.fuse_reference.num_images * a_view, list[str]()
     known: dict[tuple[str, int, int, int], float] = {}
     for task in plan.tasks:
         kind = resolved_task(task, _ANY_SIZE, plan.settings.study.transfer.protocol.value)[0].kind
@@ -244,7 +246,7 @@ def _timed(plan: Plan, instances: list[Instance], unmeasured: float, unscored: f
             if (kind, width, train, test) not in known:
                 known[kind, width, train, test] = _seconds_of_probe(kind, width, train, test, device)
             probes += count * known[kind, width, train, test]
-        probes += len({part for one in instances for part in plan.parts(one)}) * (train + test) * a_view
+        probes += singles * (train + test) * a_view
     said.append(
         f"{EVALUATION}: {1 / a_view:,.0f} views a second and {probes / max(1, len(instances)):.1f} s of scoring a "
         f"backbone, timed here"

@@ -74,6 +74,8 @@ def evaluate(plan: Plan, progress: Progress) -> list[Runs]:
 def require_own_results(plan: Plan) -> None:
     """Raise UserError where ``out`` has results of other settings: the first that is there of each kind is done again.
 
+    Results of backbones that are not there with these settings are of others.
+
     Args:
         plan: Of the study; its pre-trainings need not be done.
     """
@@ -86,20 +88,24 @@ def require_own_results(plan: Plan) -> None:
 
     with _features_in(plan.out, plan.settings.cache), one_thread(plan.settings):
         for step in steps_of(plan):
-            kind = (step.folder, step.of)
-            is_there = kind not in looked_at and _result_of(plan, step).is_file()
-            if is_there and all(map(can_be_built, plan.parts(step.instance))):
-                looked_at.add(kind)
+            if not _result_of(plan, step).is_file():
+                continue
+            gone = next((part for part in plan.parts(step.instance) if not can_be_built(part)), None)
+            if gone is not None:
+                raise UserError(
+                    f"out={plan.out}: holds results of {label_of(step.instance)}, and no {gone.job} as it is set now; "
+                    f"choose another out, or remove it"
+                )
+            if (step.folder, step.of) not in looked_at:
+                looked_at.add((step.folder, step.of))
                 evaluation.do(step, no_progress)
 
 
 def steps_of(plan: Plan) -> list[Step]:
     """Return all parts of the evaluation: task by task, since each holds its images, and members before fusions."""
     measured = [one for one in plan.instances if is_measured(plan, one)]
-    views = view_sets_of(plan.settings.study.measure.views)
     return [
-        *(Step(MEASURE, "", instance) for instance in measured),
-        *(Step(VIEWS, label, instance) for label in views for instance in measured),
+        *(Step(folder, label, instance) for folder, label in _measurements(plan) for instance in measured),
         *(
             Step(folder, str(task.label or task.name), instance)
             for task in plan.tasks
@@ -107,6 +113,13 @@ def steps_of(plan: Plan) -> list[Step]:
             for folder in (TRANSFER, PROJECTED)
         ),
     ]
+
+
+def _measurements(plan: Plan) -> list[tuple[str, str]]:
+    """Return where each measurement of a backbone goes, and which view set of files it is of, if of one."""
+    how = plan.settings.study.measure
+    of_images = bool(how.transforms) or any(isinstance(entry, str) for entry in how.views)
+    return [*[(MEASURE, "")] * of_images, *((VIEWS, label) for label in view_sets_of(how.views))]
 
 
 class _Bar:
@@ -236,8 +249,7 @@ class Evaluation:
 
 def runs_of(plan: Plan, instance: Instance) -> Runs:
     """Return where the results of an instance are."""
-    views = view_sets_of(plan.settings.study.measure.views)
-    measured = [Step(MEASURE, "", instance), *(Step(VIEWS, label, instance) for label in views)]
+    measured = [Step(folder, label, instance) for folder, label in _measurements(plan)]
     tasks = [str(task.label or task.name) for task in plan.tasks]
     return Runs(
         instance,

@@ -97,4 +97,4 @@ class StudyImages:
     def _named(self, path: str | None, name: str | None, num_images: int, size: int, seed: int) -> ImageSource | None:
         if name is not None:
             return rendered_images(num_images, size, seed)
-        return None if path is None else drawn_images(image_source(Path(path)), num_images, 0)
+        return None if path is None else drawn_images(image_source(Path(path)), num_images, seed)

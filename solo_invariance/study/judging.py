@@ -120,13 +120,14 @@ def _verdict(interval: tuple[float, float] | None, smallest: float) -> tuple[Ver
 
 
 def _parts(numbers: BySeed, claim: Claim) -> tuple[JudgedPart, ...]:
-    """Return each quantity of a claim that is of several; of ranks, the score of each task."""
+    """Return each quantity of a claim that is of several, against the same arms; of ranks, the score of each task."""
     members = numbers.quantities(claim.of)
     if len(members) < 2:
         return ()
     parts = [replace(claim, of=(one,)) for one in members]
     return tuple(
-        JudgedPart(name=part.of[0], unit=numbers.unit(part.of), **_effect(_effects(numbers, part))) for part in parts
+        JudgedPart(name=part.of[0], unit=numbers.unit(part.of), **_effect(_differences(numbers, part, claim.of)))
+        for part in parts
     )
 
 
@@ -160,28 +161,31 @@ def _effects(numbers: BySeed, claim: Claim) -> _Effects:
     return _correlations(numbers, claim) if claim.between else _differences(numbers, claim)
 
 
-def _differences(numbers: BySeed, claim: Claim) -> _Effects:
-    """Return how much more an arm has than others."""
+def _differences(numbers: BySeed, claim: Claim, whole: Sequence[str] = ()) -> _Effects:
+    """Return how much more an arm has than others; which is the best of them, the quantities of the whole claim say."""
+    whole = whole or claim.of
     named = [arm for arm in claim.against if arm != BEST_SINGLE]
     candidates = [arm for arm in numbers.arms("trained") if arm != claim.arm] if BEST_SINGLE in claim.against else []
-    common = frozenset.intersection(*(numbers.seeds(arm, claim.of) for arm in (claim.arm, *named)))
+    common = frozenset.intersection(*(numbers.seeds(arm, whole) for arm in (claim.arm, *named)))
     if candidates:
-        common &= max((numbers.seeds(arm, claim.of) for arm in candidates), key=len)
-        candidates = [arm for arm in candidates if common <= numbers.seeds(arm, claim.of)]
+        common &= max((numbers.seeds(arm, whole) for arm in candidates), key=len)
+        candidates = [arm for arm in candidates if common <= numbers.seeds(arm, whole)]
     if not common or len(named) + bool(candidates) < len(claim.against):
         return _Effects()
     seeds = tuple(sorted(common))
     ours = {arm: numbers.of(arm, claim.of, seeds) for arm in (claim.arm, *named, *candidates)}
+    chosen_by = [numbers.of(arm, whole, seeds) for arm in candidates]
 
     def difference(some: tuple[int, ...]) -> Array | None:
         theirs = [mean_within(ours[arm], some) for arm in named]
         if candidates:
-            theirs.append(best_within([ours[arm] for arm in candidates], some))
+            theirs.append(best_within([ours[arm] for arm in candidates], some, chosen_by))
         parts = [part for part in (mean_within(ours[claim.arm], some), *theirs) if part is not None]
         return parts[0] - np.mean(parts[1:], axis=0) if len(parts) == 1 + len(theirs) else None
 
     least, num_images = numbers.least_deviation(claim.of), numbers.num_images(claim.of)
-    return _Effects(difference(seeds), seeds, pseudo_values(difference, seeds), least, num_images)
+    by_seed = pseudo_values(difference, seeds)
+    return _Effects(difference(seeds), seeds, by_seed, least, num_images, over=tuple(candidates))
 
 
 def _correlations(numbers: BySeed, claim: Claim) -> _Effects:

@@ -41,11 +41,16 @@ def num_features_of_arms(plan: Plan) -> dict[str, int]:
 
 
 def require_width(plan: Plan) -> None:
-    """Raise UserError where an arm has fewer features than all are projected to, or images are too few for that."""
+    """Raise UserError where an arm has fewer features than all are projected to, or images are too few for that.
+
+    What is made of several arms has more features: it would be projected to another width than an arm that has fewer.
+    """
     preset = plan.settings.study
+    widths = {"study.width": preset.width, "study.measure.matched_width": preset.measure.matched_width}
     for name, count in num_features_of_arms(plan).items():
-        if count < preset.width:
-            raise UserError(f"study.width={preset.width}: {name} has {count} features; take {count} at most")
+        for key, width in widths.items():
+            if count < width:
+                raise UserError(f"{key}={width}: {name} has {count} features; take {count} at most")
     _require_images("study.fuse_reference.num_images", preset.fuse_reference.num_images, preset.width)
 
 

@@ -95,8 +95,9 @@ def do_jobs(plan: Plan, work: Work, jobs: Sequence[Job], count: int, progress: M
             done.result()
     except BrokenProcessPool as error:
         raise UserError(
-            f"devices={count}: one of the processes was ended from outside, as the system does where memory is short; "
-            f"the same command goes on, with fewer devices where that was it"
+            f"devices={count}: one of the processes ended before its work was done. Where memory is short, the system "
+            f"ends them: the same call goes on, with fewer devices if that was it. In a script, the call belongs under "
+            f"`if __name__ == '__main__':`, since every process reads the script again"
         ) from error
     finally:
         pool.shutdown(cancel_futures=True)

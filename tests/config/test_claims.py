@@ -122,7 +122,12 @@ def test_what_is_no_mapping() -> None:
         ({"against": "dfault"}, "against=dfault: there is no such arm; did you mean 'default'?"),
         ({"against": "best singel"}, "did you mean 'best single'?"),
         ({"against": ["default", "ventral"]}, "against=ventral: is the claim's own arm"),
-        ({"of": "rank/score", "against": "D+D+D"}, "of=rank/score: ranks are among arms of one seed, and D+D+D is"),
+        (
+            {"of": "rank/score", "against": "D+D+D"},
+            "of=rank/score: ranks are among trained arms of one seed, and D+D+D is an ensemble",
+        ),
+        ({"of": "rank/score", "against": "untrained"}, "of one seed, and untrained is untrained"),
+        ({"of": ["rank/score", "score/hue"]}, "of=score/hue: has no mean with ranks"),
         (
             {"of": "invariance/hue", "against": "D+D+D"},
             "of=invariance/hue: is not measured of D+D+D: ensembles of seeds",

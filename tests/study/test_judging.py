@@ -106,6 +106,22 @@ def test_a_choice_that_seeds_change_makes_the_effect_less_sure() -> None:
     assert _effects(found) == pytest.approx([0 + 2 * (0 + 1), 0, 0])
 
 
+def test_the_parts_of_a_claim_are_against_the_arm_that_is_best_at_the_whole() -> None:
+    """b is best on average, though c is better on hue: the claim's effect is the mean of its parts."""
+    scores = {
+        "score/hue": {"a": _seeds(4, 4, 4), "b": _seeds(1, 1, 1), "c": _seeds(3, 3, 3)},
+        "score/shape": {"a": _seeds(4, 4, 4), "b": _seeds(5, 5, 5), "c": _seeds(0, 0, 0)},
+    }
+    roles: Mapping[str, Role] = {"a": "fusion", "b": "trained", "c": "trained"}
+    of_both = claim("x", of=["score/hue", "score/shape"], arm="a", against="best single")
+    found = _one(_table(scores, roles), of_both)
+    assert (found.effect, [part.effect for part in found.parts]) == (1.0, [3.0, -1.0])
+    assert found.over == ("b", "c")
+    ranked = _one(_table(scores, roles), claim("x", of="rank/score", arm="a", against="best single"))
+    # Ranks 1 and 2 of a, 3 and 1 of b, 2 and 3 of c: b again.
+    assert (ranked.effect, [part.effect for part in ranked.parts]) == (0.5, [3.0, -1.0])
+
+
 def test_best_single_of_two_seeds_is_undecided_and_of_one_has_no_effect() -> None:
     scores = {"a": _seeds(5, 5), "b": _seeds(1, 1), "c": _seeds(0, 0)}
     one = claim("x", of="score/hue", arm="a", against="best single")
@@ -174,7 +190,8 @@ def test_a_seed_that_lacks_one_of_the_quantities_does_not_count() -> None:
     }
     found = _one(_table(arms), claim("x", of="invariance/appearance", arm="a", against="b"))
     assert (_effects(found), found.num_seeds) == (pytest.approx([0.2, 0.2]), 2)
-    assert [part.num_seeds for part in found.parts] == [3, 2]
+    assert [part.num_seeds for part in found.parts] == [2, 2]
+    assert [part.effect for part in found.parts] == pytest.approx([0.45, -0.05])
 
 
 def test_ranks_are_among_the_arms_of_a_seed_and_better_is_more() -> None:

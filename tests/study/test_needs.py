@@ -61,6 +61,8 @@ def test_a_width_that_an_arm_does_not_have_is_refused() -> None:
     with pytest.raises(UserError, match=r"study\.width=200: \w+ has 128 features; take 128 at most"):
         checked_plan(_settings("study.width=200", "study.fuse_reference.num_images=400"))
     checked_plan(_settings("study.width=128", "study.fuse_reference.num_images=129"))
+    with pytest.raises(UserError, match=r"study\.measure\.matched_width=129: \w+ has 128 features; take 128 at most"):
+        checked_plan(_settings("study.measure.matched_width=129"))
 
 
 def test_images_too_few_to_project_by_are_refused(photo_folder: Path) -> None:

@@ -9,6 +9,8 @@ from solo_invariance.config.study import StudyConfig, presets
 from solo_invariance.errors import UserError
 from solo_invariance.study.ahead import StudyAhead
 from solo_invariance.study.checkpoints import plan_of
+from solo_invariance.study.evaluation import steps_of
+from solo_invariance.study.images import StudyImages
 from solo_invariance.study.instances import Instance
 from solo_invariance.study.plan import Pretraining
 from solo_invariance.study.run import checked_plan
@@ -43,6 +45,26 @@ def test_seeds_too_few_for_some_arms_leave_these_out() -> None:
     assert StudyAhead(plan, 0, 1, True).facts()["seeds"] == "7, too few for default x3, D+D+D, V+V+V, O+O+O"
     with pytest.raises(UserError, match="VVV has no seed"):
         checked_plan(_settings("study.ensembles={VVV: ventral}"))
+
+
+def test_what_there_is_nothing_of_to_measure_is_no_part_of_the_evaluation() -> None:
+    nothing = ("study.claims={}", "study.measure.transforms=[]")
+    folders = {
+        views: {step.folder for step in steps_of(plan_of(_settings(*nothing, f"study.measure.views={views}")))}
+        for views in ("[]", "[pose]", "[{name: view_folders, path: heads, kind: spatial}]")
+    }
+    scores = {"transfer", "projected"}
+    assert [*folders.values()] == [scores, {"measure", *scores}, {"views", *scores}]
+
+
+def test_references_from_a_folder_are_drawn_by_their_seeds(photo_folder: Path) -> None:
+    def drawn(seed: int) -> set[bytes]:
+        how = f"{{path: {photo_folder / 'train'}, num_images: 20, seed: {seed}}}"
+        images = StudyImages(_settings(f"study.fuse_reference={how}").study).fuse_reference
+        return {images[index].numpy().tobytes() for index in range(len(images))}
+
+    assert len(drawn(1)) == 20
+    assert drawn(1) == drawn(1) != drawn(2)
 
 
 def test_an_untrained_arm_of_a_network_that_no_other_arm_has_is_refused_before_anything_is_trained() -> None:

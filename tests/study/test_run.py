@@ -143,6 +143,18 @@ def test_results_of_other_settings_are_refused_before_a_seed_is_added(
     assert not (tmp_path / "out" / "pretrain" / "ventral" / "2").exists()
 
 
+@pytest.mark.parametrize("launcher", [(), ("-m", "hydra/launcher=joblib")])
+def test_results_of_backbones_that_were_trained_otherwise_are_refused_before_any_is_trained(
+    in_one_go: Path, start: Callable[..., subprocess.Popen[str]], tmp_path: Path, launcher: tuple[str, ...]
+) -> None:
+    shutil.copytree(in_one_go, tmp_path / "out")
+    process = start(*launcher, "devices=1", "out=out", "study.pretrain.max_epochs=3", within=tmp_path)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 2
+    assert "out=out: holds results of ventral seed 0, and no pretrain/ventral/0 as it is set now" in err
+    assert [one.name for one in (tmp_path / "out" / "pretrain" / "ventral" / "0" / "simclr").iterdir()] == ["0"]
+
+
 def test_what_the_seeds_are_too_few_for_is_left_out_and_what_was_expected_of_it_is_not_met(
     in_one_go: Path, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:

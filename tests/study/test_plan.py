@@ -36,7 +36,7 @@ def test_ensembles_are_all_triples_of_seeds_and_fusions_are_of_one_seed() -> Non
 
 
 def test_seeds_too_few_for_some_arms_leave_these_out() -> None:
-    of_preset = ("study=rendered",)
+    of_preset = ("study=photos",)
     assert checked_plan(_settings(*of_preset)).left_out == []
     ensembles = ["D+D+D", "V+V+V", "O+O+O"]
     assert checked_plan(_settings(*of_preset, "seeds=[0]")).left_out == ensembles

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from filelock import FileLock, Timeout
 
@@ -139,7 +139,7 @@ def open_run(out: str, identity: Mapping[str, Any]) -> RunDirectory:
     return directory
 
 
-def _of_mappings(value: Any) -> bool:
+def _of_mappings(value: Any) -> TypeGuard[list[Mapping[Any, Any]]]:
     return isinstance(value, list) and all(isinstance(item, Mapping) for item in value)
 
 

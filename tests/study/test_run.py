@@ -150,7 +150,7 @@ def test_results_of_backbones_that_were_trained_otherwise_are_refused_before_any
     shutil.copytree(in_one_go, tmp_path / "out")
     process = start(*launcher, "devices=1", "out=out", "study.pretrain.max_epochs=3", within=tmp_path)
     _, err = process.communicate(timeout=300)
-    assert process.returncode == 2
+    assert process.returncode == 2, err
     assert "out=out: holds results of ventral seed 0, and no pretrain/ventral/0 as it is set now" in err
     assert [one.name for one in (tmp_path / "out" / "pretrain" / "ventral" / "0").glob("*/[0-9]*")] == ["0"]
 

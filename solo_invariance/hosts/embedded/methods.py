@@ -60,7 +60,7 @@ def _memory_format(network: nn.Module) -> torch.memory_format:
 
     Not where a strided 1x1 convolution, such as a ResNet's shortcuts have, reads fewer channels than a block has: on a
     CPU, oneDNN's gradient of its weights in that layout is then written beyond its buffer, so that runs hang, crash, or
-    go on with wrong numbers (uxlfoundation/oneDNN, issue 6035).
+    go on with wrong numbers (uxlfoundation/oneDNN #6035).
     """
     narrow = any(
         module.kernel_size == (1, 1) and max(module.stride) > 1 and module.in_channels // module.groups < _BLOCK

@@ -42,23 +42,16 @@ def run(config: Any) -> None:
 
 def jobs_left(config: Any) -> list[str]:
     """Return the names of the pre-trainings that a configuration asks for and that are not done; none of a dry run."""
-    from solo_invariance.study.evaluation import require_own_results
-    from solo_invariance.study.needs import require_all_there
-    from solo_invariance.study.plan import EVALUATION
     from solo_invariance.study.pretraining import checkpoint_of
-    from solo_invariance.study.run import checked_plan
+    from solo_invariance.study.run import checked_plan, require_nothing_in_vain
 
     settings = as_object(config, Config)
     plan = checked_plan(settings)
-    chosen = plan.chosen_jobs
     if settings.dry_run:
         return []
-    left = [one.job for one in plan.to_train if one.job in chosen and checkpoint_of(plan, one) is None]
-    if EVALUATION in chosen:
-        require_all_there(plan)
-        if left:
-            require_own_results(plan)
-    return left
+    left = [one for one in plan.to_train if one.job in plan.chosen_jobs and checkpoint_of(plan, one) is None]
+    require_nothing_in_vain(plan, left)
+    return [one.job for one in left]
 
 
 def _print_what_is_ahead(settings: Config) -> None:
@@ -129,7 +122,7 @@ def _print_result(settings: Config, result: "StudyResult") -> None:
     if len(result.seeds) == 1:
         print_remarks(["one seed decides nothing: every claim is undecided; more of them: 'seeds=[0,1,2,3,4]'"])
     page = Path(settings.out, PAGE)
-    hours = ", ".join(f"{name} {about(3600 * value)}" for name, value in result.hours.items())
+    hours = ", ".join(f"{name} {about(3600 * value)}" for name, value in result.hours.items() if value)
     console.print(hours, style="dim", soft_wrap=True)
     console.print(f"report: {Path(settings.out, REPORT).resolve()}", soft_wrap=True)
     console.print(f"page: {page.resolve()}", soft_wrap=True)

@@ -33,7 +33,7 @@ from solo_invariance.study.instances import Runs
 from solo_invariance.study.judging import judge
 from solo_invariance.study.needs import require_all_there, require_width
 from solo_invariance.study.page import write_study_page
-from solo_invariance.study.plan import EVALUATION, Plan
+from solo_invariance.study.plan import EVALUATION, Plan, Pretraining
 from solo_invariance.study.pretraining import checkpoint_of, run_pretrainings, seconds_of
 from solo_invariance.study.table import Table
 from solo_invariance.study.workers import processes_of
@@ -71,10 +71,7 @@ def study(
     left = [one for one in here if checkpoint_of(plan, one) is None]
     if announce is not say_nothing:
         announce(StudyAhead(plan, len(here) - len(left), processes_of(settings, len(left)), EVALUATION in chosen))
-    if EVALUATION in chosen:
-        require_all_there(plan)
-    if EVALUATION in chosen and left:  # with nothing to train, the evaluation itself comes next, and says it
-        require_own_results(plan)
+    require_nothing_in_vain(plan, left)
     run_pretrainings(plan, left, progress)
     if EVALUATION not in chosen:
         return None
@@ -85,6 +82,19 @@ def study(
     report = write_report(collect_results(compared), plan.out / REPORT)
     write_study_page(result, plan.out / PAGE, report)
     return result
+
+
+def require_nothing_in_vain(plan: Plan, left: Sequence[Pretraining]) -> None:
+    """Raise UserError where the evaluation that follows would miss something, or find results of other settings.
+
+    Args:
+        plan: Of the study; where ``only`` leaves the evaluation out, nothing is looked for.
+        left: What is to be trained; with nothing to train, the evaluation itself comes next, and says it.
+    """
+    if EVALUATION in plan.chosen_jobs:
+        require_all_there(plan)
+        if left:
+            require_own_results(plan)
 
 
 def preset_named(name: str, out: str | None = None) -> StudyConfig:

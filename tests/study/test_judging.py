@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from solo_invariance.config.claims import Claim, Role
+from solo_invariance.report.verdicts import comparison
 from solo_invariance.results import JudgedClaim
 from solo_invariance.study import Instance, Table, judge
 from tests.study.simulated import claim
@@ -117,6 +118,7 @@ def test_the_parts_of_a_claim_are_against_the_arm_that_is_best_at_the_whole() ->
     found = _one(_table(scores, roles), of_both)
     assert (found.effect, [part.effect for part in found.parts]) == (1.0, [3.0, -1.0])
     assert found.over == ("b", "c")
+    assert comparison(found) == "score on hue and shape: a against the best of b and c"
     ranked = _one(_table(scores, roles), claim("x", of="rank/score", arm="a", against="best single"))
     # Ranks 1 and 2 of a, 3 and 1 of b, 2 and 3 of c: b again.
     assert (ranked.effect, [part.effect for part in ranked.parts]) == (0.5, [3.0, -1.0])

@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import re
 import sys
@@ -61,6 +62,18 @@ def feature_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
     folder = tmp_path_factory.mktemp("features")
     monkeypatch.setenv("SOLO_INVARIANCE_CACHE", str(folder))
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _root_logger_as_found() -> Iterator[None]:
+    """Some libraries log to the standard output that they find first, which in a test is closed when it ends."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in root.handlers[:]:
+        if type(handler) is logging.StreamHandler:
+            root.removeHandler(handler)
 
 
 @pytest.fixture

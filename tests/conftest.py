@@ -66,13 +66,13 @@ def feature_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.
 
 @pytest.fixture(autouse=True)
 def _root_logger_as_found() -> Iterator[None]:
-    """Some libraries log to the standard output that they find first, which in a test is closed when it ends."""
+    """Hydra logs, where it is asked to, to the standard output of that time, which in a test is closed when it ends."""
     root = logging.getLogger()
     level = root.level
     yield
     root.setLevel(level)
     for handler in root.handlers[:]:
-        if type(handler) is logging.StreamHandler:
+        if type(handler) in (logging.StreamHandler, logging.FileHandler):  # pytest has kinds of its own
             root.removeHandler(handler)
 
 

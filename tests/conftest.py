@@ -74,6 +74,7 @@ def _root_logger_as_found() -> Iterator[None]:
     for handler in root.handlers[:]:
         if type(handler) in (logging.StreamHandler, logging.FileHandler):  # pytest has kinds of its own
             root.removeHandler(handler)
+            handler.close()
 
 
 @pytest.fixture

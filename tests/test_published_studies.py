@@ -69,8 +69,9 @@ def test_the_tables_of_arms_are_means_over_seeds() -> None:
     assert len(of_page) == len(FILES) + 1
     for study, text in (*of_readme, *of_page):
         titles, *rows = _rows(text)
+        is_readme = (study, text) in of_readme
         left_out = {*study["arms"]} - {row[0].split(",")[0] for row in rows}
-        assert left_out == ({"identity", "V+O"} if (study, text) in of_readme else set())
+        assert left_out == ({"identity", "V+O", "V+V+V", "O+O+O"} & {*study["arms"]} if is_readme else set())
         for name, *cells in rows:
             arm = name.split(",")[0]
             for title, cell in zip(titles[1:], cells, strict=True):
@@ -133,6 +134,9 @@ def test_what_is_said_of_the_studies_has_numbers_of_theirs() -> None:
         known = _known(study)
         said = re.findall(r"(?<![\d.])\d\.\d+", text)
         assert said, text[:80]
+        for counts in re.findall(r"(\d+) hold, (\d+) do not hold and (\d+) are undecided", text):
+            verdicts = [claim["verdict"] for claim in study["claims"]]
+            assert counts == tuple(str(verdicts.count(one)) for one in ("holds", "does not hold", "undecided"))
         for number in said:
             assert f"{float(number):.2f}" in known, f"{number} is no number of study {study['name']}"
 

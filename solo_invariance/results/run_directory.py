@@ -57,14 +57,19 @@ class RunDirectory:
             yield
 
     def require_own(self) -> None:
-        """Raise UserError where the directory holds results of another configuration; it says where they differ."""
+        """Raise UserError where the directory holds results of another configuration; it says where they differ.
+
+        A checkpoint is known by its hash, wherever it lies.
+        """
         manifest = self.path / _MANIFEST
         if not manifest.is_file():
             return
         before = read_json(manifest)
-        if before.get("fingerprint") != self.fingerprint:
-            identity = before.get("identity")
-            changes = "; ".join(_differences(identity if isinstance(identity, dict) else {}, self.identity))
+        identity = before.get("identity")
+        identity = identity if isinstance(identity, dict) else {}
+        is_own = before.get("fingerprint") == self.fingerprint or _is_moved(identity, self.identity)
+        if not is_own:
+            changes = "; ".join(_differences(identity, self.identity))
             raise UserError(
                 f"out={self.path}: holds results of another run ({changes or 'another version'}); choose another out, "
                 f"or remove it"
@@ -137,6 +142,20 @@ def open_run(out: str, identity: Mapping[str, Any]) -> RunDirectory:
     except OSError as error:
         raise UserError(f"out={out}: cannot be read ({error.strerror or error})") from error
     return directory
+
+
+def _is_moved(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Return whether two identities differ by the places of things alone that both know by their hash."""
+    return bool(before) and fingerprint_of(_without_places(before)) == fingerprint_of(_without_places(now))
+
+
+def _without_places(identity: Any) -> Any:
+    """Return an identity without the paths of checkpoints whose hash it has."""
+    if isinstance(identity, Mapping):
+        is_known = isinstance(identity.get("sha256"), str)
+        kept = {key: value for key, value in identity.items() if not (is_known and key == "checkpoint")}
+        return {key: _without_places(value) for key, value in kept.items()}
+    return [_without_places(one) for one in identity] if isinstance(identity, list | tuple) else identity
 
 
 def _of_mappings(value: Any) -> TypeGuard[list[Mapping[Any, Any]]]:

@@ -1,6 +1,7 @@
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -68,3 +69,22 @@ def test_a_directory_belongs_to_one_identity(tmp_path: Path) -> None:
     assert open_run(str(tmp_path / "out"), identity).identity == identity
     with pytest.raises(UserError, match=r"holds results of another run \(reference\.path: .*here.*there.*\)"):
         open_run(str(tmp_path / "out"), {"k": 4, "reference": {"path": "there"}})
+
+
+def test_a_checkpoint_is_known_by_its_hash_wherever_it_lies(tmp_path: Path) -> None:
+    def identity(checkpoint: str, sha256: str | None, k: int = 4) -> dict[str, Any]:
+        return {"k": k, "backbones": [{"checkpoint": checkpoint, "sha256": sha256}]}
+
+    open_run(str(tmp_path / "out"), identity("here/a.ckpt", "1f")).claim()
+    open_run(str(tmp_path / "out"), identity("/there/a.ckpt", "1f"))
+    for checkpoint, sha256, k, differs in (
+        ("there/a.ckpt", "2e", 4, r"backbones\.0\.checkpoint: .*; backbones\.0\.sha256: 1f there, 2e now"),
+        ("here/a.ckpt", "2e", 4, r"backbones\.0\.sha256"),
+        ("there/a.ckpt", None, 4, r"backbones\.0\.checkpoint"),
+        ("there/a.ckpt", "1f", 3, r"k: 4 there, 3 now"),
+    ):
+        with pytest.raises(UserError, match=differs):
+            open_run(str(tmp_path / "out"), identity(checkpoint, sha256, k))
+    open_run(str(tmp_path / "hub"), identity("here/a.ckpt", None)).claim()
+    with pytest.raises(UserError, match="checkpoint"):
+        open_run(str(tmp_path / "hub"), identity("there/a.ckpt", None))

@@ -158,15 +158,15 @@ def test_results_of_backbones_that_were_trained_otherwise_are_refused_before_any
 def test_what_the_seeds_are_too_few_for_is_left_out_and_what_was_expected_of_it_is_not_met(
     in_one_go: Path, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
-    shutil.copytree(in_one_go, tmp_path / "out")
+    shutil.copytree(in_one_go, tmp_path / "moved")  # as from another machine
     claim = "{finding: '3', says: it does, of: score/hue, arm: V+O, against: V+V+V, smallest: 0.02}"
     added = ("study.ensembles={V+V+V: ventral}", f"study.claims={{fusion beats three ventrals: {claim}}}")
     expected = "expect=[fusion beats three ventrals]"
-    process = start("devices=1", "out=out", "seeds=[0,1]", *added, expected, within=tmp_path)
+    process = start("devices=1", f"out={tmp_path}/moved", "seeds=[0,1]", *added, expected)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1, err  # all of it is written all the same
     assert "expect: 1 of 1 claims do not hold, or are undecided: fusion beats three ventrals: undecided" in err
-    content = _numbers(tmp_path / "out")
+    content = _numbers(tmp_path / "moved")
     assert content["numbers"] == _numbers(in_one_go)["numbers"]
     assert "V+V+V" not in content["arms"]
     (judged,) = (one for one in content["claims"] if one["name"] == "fusion beats three ventrals")

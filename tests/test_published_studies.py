@@ -114,7 +114,7 @@ def _known(study: dict[str, Any]) -> set[str]:
     for claim in study["claims"]:
         for one in (claim, *claim.get("parts", [])):
             numbers += [one.get("effect") or 0.0, *(one.get("ci95") or []), *(one.get("images_ci95") or [])]
-        numbers += [claim["smallest"], *(claim.get("holm_interval") or [])]
+        numbers += [claim["smallest"], claim.get("p_orders") or 0.0, *(claim.get("holm_interval") or [])]
     kinds = [
         [name for name, one in study["quantities"].items() if one.get("kind") == kind and name.startswith(prefix)]
         for kind in ("spatial", "appearance")

@@ -97,7 +97,7 @@ def _title(study: StudyResult, score: str) -> str:
 
 
 def _called(name: str, arm: StudyArm) -> str:
-    wide = {"wide": f", {arm.num_features} features", "ensemble": ", other seeds"}
+    wide = {"wide": f", {arm.num_features} features", "ensemble": ", three seeds"}
     return f"{name}{wide.get(arm.role, '')}"
 
 

@@ -123,7 +123,7 @@ def _print_result(settings: Config, result: "StudyResult") -> None:
         print_remarks(["one seed decides nothing: every claim is undecided; more of them: 'seeds=[0,1,2,3,4]'"])
     page = Path(settings.out, PAGE)
     hours = ", ".join(f"{name} {about(3600 * value)}" for name, value in result.hours.items() if value)
-    console.print(hours, style="dim", soft_wrap=True)
+    console.print(f"of one process: {hours}", style="dim", soft_wrap=True)
     console.print(f"report: {Path(settings.out, REPORT).resolve()}", soft_wrap=True)
     console.print(f"page: {page.resolve()}", soft_wrap=True)
     document = {**result.as_content(), "page": str(page), "report": str(Path(settings.out, REPORT))}

@@ -146,7 +146,7 @@ def _facts(result: StudyResult) -> Iterator[tuple[str, str]]:
     yield "seeds", ", ".join(map(str, result.seeds))
     if result.hours:
         by_kind = ", ".join(f"{kind} {number(hours, 2)}" for kind, hours in result.hours.items())
-        yield "hours", f"{number(sum(result.hours.values()), 1)} ({by_kind})"
+        yield "hours", f"{number(sum(result.hours.values()), 1)} of one process ({by_kind})"
     if result.machine:
         yield "machine", ", ".join(f"{key} {value}" for key, value in result.machine.items())
     if result.versions:

@@ -85,7 +85,7 @@ def test_the_top_says_what_was_run_and_what_came_out(study: StudyResult, root: E
     facts = dict(zip((one.text for one in root.find("dt")), (one.text for one in root.find("dd")), strict=True))
     assert facts["seeds"] == "0, 1, 2, 3, 4"
     assert facts["wide"] == "default x3 (1536-d)"
-    assert facts["hours"] == "3.5 (pretrain 2.75, measure 0.25, transfer 0.50)"
+    assert facts["hours"] == "3.5 of one process (pretrain 2.75, measure 0.25, transfer 0.50)"
     assert "torch 2.4.0" in facts["versions"]
     assert "a processor" in facts["machine"]
 

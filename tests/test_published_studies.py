@@ -101,6 +101,13 @@ def test_the_tables_of_verdicts_have_every_claim_as_it_came_out() -> None:
 
 
 def test_the_verdicts_are_counted_as_they_are() -> None:
+    for study, text in _blocks("said", README):
+        found = [claim["verdict"] for claim in study["claims"]]
+        (said,) = re.findall(
+            r"Of (\d+) claims.* (\d+) hold, (\d+) do not hold and (\d+) are undecided", " ".join(text.split())
+        )
+        counts = [found.count(one) for one in ("holds", "does not hold", "undecided")]
+        assert list(map(int, said)) == [len(found), *counts]
     for study, text in [*_blocks("verdicts", PAGE), _made_up("verdicts")]:
         found = [claim["verdict"] for claim in study["claims"]]
         total, holds, does_not, undecided = map(int, re.findall(r"\d+", text.splitlines()[0])[:4])
@@ -134,9 +141,6 @@ def test_what_is_said_of_the_studies_has_numbers_of_theirs() -> None:
         known = _known(study)
         said = re.findall(r"(?<![\d.])\d\.\d+", text)
         assert said, text[:80]
-        for counts in re.findall(r"(\d+) hold, (\d+) do not hold and (\d+) are undecided", text):
-            verdicts = [claim["verdict"] for claim in study["claims"]]
-            assert counts == tuple(str(verdicts.count(one)) for one in ("holds", "does not hold", "undecided"))
         for number in said:
             assert f"{float(number):.2f}" in known, f"{number} is no number of study {study['name']}"
 

@@ -90,4 +90,4 @@ def test_a_dry_run_that_nothing_can_be_timed_for_gives_no_time(
     monkeypatch.chdir(tmp_path)
     code, out, err = cli("study", "study=photos", "dry_run=true")
     assert code == 0, err
-    assert "0 of 24 jobs done; how long the rest takes, nothing here says" in out
+    assert "0 of 26 jobs done; how long the rest takes, nothing here says" in out

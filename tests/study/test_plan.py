@@ -39,8 +39,9 @@ def test_seeds_too_few_for_some_arms_leave_these_out() -> None:
     of_preset = ("study=photos",)
     assert checked_plan(_settings(*of_preset)).left_out == []
     ensembles = ["D+D+D", "V+V+V", "O+O+O"]
-    assert checked_plan(_settings(*of_preset, "seeds=[0]")).left_out == ensembles
-    plan = checked_plan(_settings(*of_preset, "seeds=[7]"))
+    assert checked_plan(_settings(*of_preset, "seeds=[0,1]")).left_out == ensembles
+    own_seeds = ("study.arms={default x3: {seeds: [0,1]}}",)
+    plan = checked_plan(_settings(*of_preset, "seeds=[7]", *own_seeds))
     assert plan.left_out == ["default x3", *ensembles]
     assert StudyAhead(plan, 0, 1, True).facts()["seeds"] == "7, too few for default x3, D+D+D, V+V+V, O+O+O"
     with pytest.raises(UserError, match="VVV has no seed"):

@@ -192,8 +192,10 @@ def test_the_software_is_cited_as_what_it_is() -> None:
     paper = citation["preferred-citation"]
     authors = [f"{author['family-names']}, {author['given-names']}" for author in paper["authors"]]
     assert authors == ["Ericsson, Linus", "Gouk, Henry", "Hospedales, Timothy M."]
-    assert " and ".join(authors) in README
-    assert paper["title"] in README
+    assert paper["title"] in " ".join(README.split())
+    page = _page(EXPLANATION / "faq.md")
+    assert f"author = {{{' and '.join(authors)}}}" in page
+    assert f"title = {{{paper['title']}}}" in page
 
 
 def test_how_long_it_takes_is_what_was_measured() -> None:

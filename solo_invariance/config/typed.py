@@ -82,16 +82,23 @@ def unknown_key(command: str, key: str) -> str:
     """
     said = f"unknown key {key!r} for {command}"
     last = key.rpartition(".")[2]
-    ending = [name for name in _names(command) if name.rpartition(".")[2] == last and _unplussed(name) != key]
+    ending = [
+        name for name in _names(command) if _one(name.rpartition(".")[2]) == _one(last) and _unplussed(name) != key
+    ]
     theirs = [
         other for other in COMMANDS if other not in (command, *SHORT_FOR) and key in map(_unplussed, _names(other))
     ]
-    if theirs and ("." in key or not ending):
+    if theirs and ("." in key or not any(name.rpartition(".")[2] == last for name in ending)):
         listed = " and ".join(filter(None, (", ".join(theirs[:-1]), theirs[-1])))
         said += f"; {key} is a key of {listed}"
     if ending:
         return f"{said}; did you mean {' or '.join(map(repr, ending[:_MOST]))}?"
     return said if theirs else f"{said}{_close(key, last, command)}"
+
+
+def _one(word: str) -> str:
+    """Return a word without its plural: seed is meant by seeds, and the other way round."""
+    return word.removesuffix("s")
 
 
 def override_of(command: str, word: str, within: str = "") -> str | None:

@@ -98,6 +98,8 @@ def test_words_of_which_nothing_is_known() -> None:
         ("measure", "data=photos", "data=photos: is a section, set its keys, such as data.path=..., "),
         ("measure", "data=photos", "; did you mean data.path=photos?"),
         ("measure", "data=coil100", "; did you mean data.name=coil100?"),
+        ("study", "seed=[0]", "; did you mean 'seeds' or "),
+        ("fuse", "member=a.ckpt", "; did you mean 'members'?"),
         ("measure", "backbone=x.ckpt", "; did you mean backbone.checkpoint=x.ckpt?"),
         ("measure", "backbone=timm:resnet50", "; did you mean backbone.name=timm:resnet50?"),
         ("measure", "backbone=resnet18", "; did you mean backbone.name=resnet18?"),

@@ -1,8 +1,8 @@
 """Choose, measure, fuse and transfer the invariances of self-supervised backbones.
 
 Every command of ``solo-invariance`` is a function of the same name here: ``families``, ``pretrain``, ``measure``,
-``fuse``, ``export``, ``transfer``, ``advise``, ``study``, ``report``, ``doctor`` and ``demo``, with ``load_backbone``
-and ``compare`` beside them.
+``fuse``, ``shape``, ``export``, ``transfer``, ``advise``, ``study``, ``report``, ``doctor`` and ``demo``, with
+``load_backbone`` and ``compare`` beside them.
 Importing this package imports nothing heavy, each name is looked up when it is used.
 
 Example:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from solo_invariance.measure.settings import MeasureSettings
     from solo_invariance.report.page import build_report as report
     from solo_invariance.results import read_result
+    from solo_invariance.shape.run import shape
+    from solo_invariance.shape.settings import ShapeSettings
     from solo_invariance.study.demo import demo
     from solo_invariance.study.run import study
     from solo_invariance.transfer.own_images import OwnTask
@@ -51,6 +53,7 @@ _HOMES = {
     "MeasureSettings": "solo_invariance.measure.settings",
     "OwnTask": "solo_invariance.transfer.own_images",
     "PretrainConfig": "solo_invariance.config.pretrain",
+    "ShapeSettings": "solo_invariance.shape.settings",
     "StudyConfig": "solo_invariance.config.study",
     "TaskConfig": "solo_invariance.config.task",
     "TransferMonitor": "solo_invariance.hosts.lightning.transfer_monitor",
@@ -65,7 +68,7 @@ _HOMES = {
     "read_result": "solo_invariance.results",
 }
 # Packages that are called by their names; see ``callable_package``.
-_VERBS = ("advise", "export", "families", "fuse", "measure", "report", "study", "transfer")
+_VERBS = ("advise", "export", "families", "fuse", "measure", "report", "shape", "study", "transfer")
 
 __all__ = [
     "AdviseSettings",
@@ -75,6 +78,7 @@ __all__ = [
     "MeasureSettings",
     "OwnTask",
     "PretrainConfig",
+    "ShapeSettings",
     "StudyConfig",
     "TaskConfig",
     "TransferMonitor",
@@ -93,6 +97,7 @@ __all__ = [
     "pretrain",
     "read_result",
     "report",
+    "shape",
     "study",
     "transfer",
 ]

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from solo_invariance.errors import UserError, none_of, reason_of
 
-Kind = Literal["families", "transforms", "metrics", "fusions", "tasks", "backbones", "layouts"]
-KINDS: tuple[Kind, ...] = ("families", "transforms", "metrics", "fusions", "tasks", "backbones", "layouts")
+Kind = Literal["families", "transforms", "metrics", "fusions", "shapers", "tasks", "backbones", "layouts"]
+KINDS: tuple[Kind, ...] = ("families", "transforms", "metrics", "fusions", "shapers", "tasks", "backbones", "layouts")
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ FLOORS = (
     ("backbones",),
     ("features",),
     ("measure", "transfer", "export"),
-    ("fuse", "comparison"),
+    ("fuse", "shape", "comparison"),
     ("report",),
     ("advise",),
     ("hosts",),

@@ -183,13 +183,16 @@ def num_features_of(network: nn.Module, crop_size: int, label: str) -> int:
     """Return the width of a network's features, by looking at its output for one image.
 
     Args:
-        network: On any device.
+        network: On any device. One that is put together of others that were looked at has ``known_width``.
         crop_size: Side of the image, in pixels.
         label: What messages call the backbone.
 
     Raises:
         UserError: The network takes no such image, or gives no features (N, D).
     """
+    known: int | None = getattr(network, "known_width", None)
+    if known is not None:
+        return known
     device = device_of(network)
     training = network.training
     network.eval()

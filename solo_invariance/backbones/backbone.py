@@ -15,7 +15,7 @@ from solo_invariance.backbones.chosen import described_pooling, whole
 from solo_invariance.backbones.copies import copy_of
 from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.backbones.layers import LayerFeatures
-from solo_invariance.backbones.views import DrawnViews
+from solo_invariance.backbones.views import Views
 from solo_invariance.config.backbone import INTERPOLATIONS
 from solo_invariance.errors import UserError
 from solo_invariance.known_datasets import IMAGENET
@@ -122,7 +122,7 @@ class Backbone(nn.Module):
         architecture: Architecture,
         input_spec: InputSpec,
         provenance: Provenance,
-        views: DrawnViews | None = None,
+        views: Views | None = None,
     ) -> None:
         super().__init__()
         # Channels last is the faster layout for convolutions, on GPUs and CPUs alike.
@@ -185,8 +185,9 @@ class Backbone(nn.Module):
 
     @property
     def fitted_on(self) -> frozenset[str]:
-        """Digests of the images that a fusion was fitted to, or its members chosen by; none, for any other."""
-        return frozenset(getattr(self.whole_network, "fitted_on", ()))
+        """Digests of the images that it was fused or shaped by, or that a member was; none, for any other."""
+        own = frozenset(getattr(self.whole_network, "fitted_on", ()))
+        return own.union(*(member.fitted_on for member in self.members))
 
     @property
     def scales_features(self) -> bool:
@@ -229,7 +230,7 @@ class Backbone(nn.Module):
             return self._features(images)
         # One view of all images after the other: a batch takes as much memory as it does without views.
         features = [self._features(view).float() for view in self.views.of(images)]
-        return torch.stack(features).mean(0)
+        return self.views.average(features)
 
     def _require_images(self, images: Tensor) -> None:
         if not isinstance(images, Tensor) or images.ndim != 4:
@@ -247,7 +248,7 @@ class Backbone(nn.Module):
                 )
             self._has_looked = True
 
-    def averaged_over(self, views: DrawnViews) -> "Backbone":
+    def averaged_over(self, views: Views) -> "Backbone":
         """Return a backbone of the same network whose features are averaged over views of each image."""
         return Backbone(self.network, self.architecture, self.input_spec, self.provenance, views)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from solo_invariance.backbones.architecture import Architecture
 from solo_invariance.backbones.backbone import Backbone, Provenance, common_interpolation
-from solo_invariance.backbones.fusion import FusionHead
+from solo_invariance.backbones.fusion import Head
 from solo_invariance.backbones.input_spec import InputSpec
 from solo_invariance.device import device_of
 from solo_invariance.errors import UserError
@@ -35,7 +35,7 @@ class FusedNetwork(nn.Module):
     input_std: Tensor | None
 
     def __init__(
-        self, members: Sequence[Backbone], fusion: FusionHead, mode: str, fitted_on: frozenset[str] = frozenset()
+        self, members: Sequence[Backbone], fusion: Head, mode: str, fitted_on: frozenset[str] = frozenset()
     ) -> None:
         super().__init__()
         if not members:

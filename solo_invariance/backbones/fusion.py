@@ -1,4 +1,4 @@
-"""What combines the features of several backbones: the base of all fusions, and a function as one of them."""
+"""What makes features of others': the base of all heads, that of all fusions, and a function as one of them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
@@ -11,21 +11,19 @@ Fusion = Callable[[Sequence[Tensor]], Tensor]
 """From one (N, D_i) tensor a member to the fused features (N, D)."""
 
 
-class FusionHead(nn.Module, ABC):
-    """A fusion that is fitted before it is used; subclasses keep what they fit in buffers.
+class Head(nn.Module, ABC):
+    """What makes features of those of a network's members; what it knows of images is in its buffers.
 
     Args:
         widths: Of the members' features.
-        options: Further arguments of the subclass, as plain data; they are stored in fused checkpoints.
+        options: Further arguments of the subclass, as plain data; they are stored in checkpoints.
 
     Attributes:
-        num_features: Width of the fused features.
-        scales_features: Whether the scale of the fused features means something: a probe then leaves it as it is.
-        is_fitted: Whether it is fitted to reference images.
+        num_features: Width of what it makes.
+        scales_features: Whether the scale of what it makes means something: a probe then leaves it as it is.
     """
 
     scales_features: ClassVar[bool] = True
-    is_fitted: ClassVar[bool] = True
     num_features: int
 
     def __init__(self, widths: Sequence[int], **options: Any) -> None:
@@ -40,16 +38,32 @@ class FusionHead(nn.Module, ABC):
         return None
 
     @abstractmethod
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Return features (N, D) of the members', one (N, D_i) a member."""
+
+
+class FusionHead(Head):
+    """A fusion that is fitted before it is used; subclasses keep what they fit in buffers.
+
+    Args:
+        widths: Of the members' features.
+        options: Further arguments of the subclass, as plain data; they are stored in fused checkpoints.
+
+    Attributes:
+        num_features: Width of the fused features.
+        scales_features: Whether the scale of the fused features means something: a probe then leaves it as it is.
+        is_fitted: Whether it is fitted to reference images.
+    """
+
+    is_fitted: ClassVar[bool] = True
+
+    @abstractmethod
     def fit(self, features: Sequence[Tensor]) -> "FusionHead":
         """Fit to the features of reference images, one (N, D_i) a member; return the head.
 
         Raises:
             ValueError: There are too few images for it.
         """
-
-    @abstractmethod
-    def forward(self, features: Sequence[Tensor]) -> Tensor:
-        """Return fused features (N, D) of features, one (N, D_i) a member."""
 
 
 class FunctionHead(FusionHead):

@@ -287,7 +287,7 @@ def _fused(content: Mapping[str, Any], path: Path, config: BackboneConfig) -> Ba
     for key in ("weights", "heads", "pool", "tokens", *INPUT_CHECKS):
         if getattr(config, key):
             raise UserError(f"backbone.{key}: checkpoint {path} is a fused one, which says this of each of its members")
-    fused = fused_from_content(content, path, config.trust)
+    fused = fused_from_content(content, path, config.trust, config.kwargs)
     backbone = as_backbone(fused, Provenance(label=fused.label, checkpoint=str(path), sha256=sha256_of(path)))
     return _with_chosen(backbone, config)
 

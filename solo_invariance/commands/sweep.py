@@ -27,7 +27,7 @@ _FOLDERS = {
     **{"measure": "out", "transfer": "out", "advise": "out", "export": "out", "study": "out"},
     "pretrain": "checkpoint.dir",
 }
-_FILES = {"families": "out", "fuse": "out", "report": "out"}
+_FILES = {"families": "out", "fuse": "out", "report": "out", "shape": "out"}
 # Parts of one whole, which go to one place.
 _PARTS = {"study": "only"}
 _PLAIN = re.compile(r"[A-Za-z0-9_.=+]([\w.=+-]*[A-Za-z0-9_.=+])?", re.ASCII)

@@ -31,6 +31,7 @@ from solo_invariance.config.measure import (
 from solo_invariance.config.objective import EVERYWHERE, require_objective
 from solo_invariance.config.pretrain import PretrainConfig
 from solo_invariance.config.report import ReportConfig
+from solo_invariance.config.shape import ShapeConfig
 from solo_invariance.config.study import StudyConfig, require_something_to_do, view_sets_of
 from solo_invariance.config.task_entries import watch_transfer_from, watched_task
 from solo_invariance.config.transfer import ProbeConfig, TransferConfig
@@ -151,6 +152,15 @@ def _export(settings: ExportConfig, plain: Mapping[str, Any]) -> None:
         require_runs(settings.measured)
 
 
+def _shape(settings: ShapeConfig, plain: Mapping[str, Any]) -> None:
+    _require("shapers", [settings.mode], "mode")
+    _require("transforms", names_chosen("transforms", plain["transforms"] or [], TRANSFORMS_EXAMPLE))
+    _require_views_of(settings.backbone, plain)
+    require_device(settings.device)
+    require_backbone(settings.backbone)
+    _require_folders(settings.reference.path)
+
+
 def _require_member(member: str) -> None:
     try:
         require_backbone(config_of(member))
@@ -219,6 +229,7 @@ _CHECKS: Mapping[str, Callable[[Any, Mapping[str, Any]], None]] = {
     "measure": _measure,
     "pretrain": _pretrain,
     "report": _report,
+    "shape": _shape,
     "study": _study,
     "transfer": _transfer,
 }

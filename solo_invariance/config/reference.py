@@ -86,6 +86,14 @@ COMMANDS = {
             "solo-invariance fuse 'measured=[runs]'",
         ),
     ),
+    "shape": Command(
+        "change what a trained backbone ignores, and see what it did",
+        (
+            "solo-invariance shape backbone.checkpoint=ventral.ckpt 'transforms=[hue]' reference.path=photos",
+            "solo-invariance shape backbone.name=timm:resnet18 mode=dial 'transforms=[rotation]' "
+            "'options={strength: 0.5}' reference.path=photos out=shaped/dial.ckpt",
+        ),
+    ),
     "transfer": Command(
         "how well a frozen backbone does on a task",
         (

@@ -1,6 +1,5 @@
 """Fusing, from backbones to a checkpoint."""
 
-import os
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -9,10 +8,8 @@ from typing import Any
 from torch import nn
 
 from solo_invariance.backbones import Backbone, load_backbone
-from solo_invariance.backbones.files.checkpoint import FUSION_KEY, read_checkpoint
 from solo_invariance.backbones.files.description import build_fusion
-from solo_invariance.backbones.files.fused_checkpoint import describe_fused, require_single, save_fused
-from solo_invariance.backbones.fused import network_of
+from solo_invariance.backbones.files.fused_checkpoint import require_place, require_same, require_single, save_fused
 from solo_invariance.backbones.fusion import FusionPlugin, is_head
 from solo_invariance.backbones.knn_arguments import write_knn_arguments
 from solo_invariance.backbones.load import config_of
@@ -101,7 +98,7 @@ def fuse(
             announce(job.ahead(backbones, device, out, export))
         fused, choice = job.fused(backbones, names, device)
         if out is not None:
-            _require_same_fusion(fused, Path(out))
+            require_same(fused, Path(out))
         if export is not None:  # first: a member may not be made for it
             write_export(fused, Path(export), key="export")
         if out is not None:
@@ -123,7 +120,7 @@ def _check_files(members: Sequence[Member], out: Path | str | None, export: Path
     """Raise UserError where there is nothing to fuse, or something would be lost where it goes."""
     require_members(members)
     if out is not None:
-        _check_out(Path(out), members)
+        require_place(Path(out), [path for one in members if (path := _path_of(one)) is not None])
     if export is not None:
         require_free(export, "export")
 
@@ -234,16 +231,6 @@ def _loaded(member: Member, seed: int) -> Backbone:
     return backbone
 
 
-def _check_out(out: Path, members: Sequence[Member]) -> None:
-    """Raise UserError where the checkpoint would replace what is no fusion, or is not called as solo-learn wants it."""
-    if out.suffix not in (".ckpt", ".pth", ".pt"):
-        raise UserError(f"out={out}: solo-learn reads checkpoints called .ckpt, .pth or .pt")
-    if os.path.realpath(out) in {os.path.realpath(path) for path in map(_path_of, members) if path is not None}:
-        raise UserError(f"out={out}: is one of the members, and would be overwritten")
-    if out.exists() and FUSION_KEY not in read_checkpoint(out):
-        raise UserError(f"out={out}: is there already and is no fused checkpoint; choose another out")
-
-
 def _path_of(member: Member) -> Path | None:
     """Return the checkpoint that a member comes from, if any."""
     if isinstance(member, nn.Module):
@@ -251,17 +238,6 @@ def _path_of(member: Member) -> Path | None:
     else:
         checkpoint = (member if isinstance(member, BackboneConfig) else config_of(member)).checkpoint
     return None if checkpoint is None else Path(checkpoint)
-
-
-def _require_same_fusion(fused: Backbone, out: Path) -> None:
-    """Raise UserError where a checkpoint of another fusion would be replaced."""
-    if out.exists():
-        before = describe_fused(read_checkpoint(out))
-        if before != (now := (network_of(fused).mode, fused.provenance.label, fused.num_features)):
-            named = "{0} of {1}, {2} features".format
-            raise UserError(
-                f"out={out}: holds another fusion ({named(*before)}; now {named(*now)}); choose another out"
-            )
 
 
 def _record(choice: Choice, names: list[str], mode: str, settings: FuseSettings) -> FusionResult:

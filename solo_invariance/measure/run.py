@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from solo_invariance.backbones import Backbone, SideBySide, load_backbone, random_init_of
+from solo_invariance.backbones.shaping import shaped_on
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import require_texts
 from solo_invariance.config.measure import NOTHING_TO_MEASURE, DataConfig, ReferenceConfig
@@ -171,6 +172,7 @@ def measure(
     data = measured_data(images, geometry, views, settings.protocol)
     chosen = _or_all(chosen, data, health)
     grids_of(chosen, settings, geometry)  # before anything is read
+    _require_unseen(loaded, data, chosen, sized)
     if against is not None:
         names = [identify(data.images, index) for index in choose_images(len(data.images), sized)] if chosen else []
         require_common(Path(against), shared[0], names, chosen, data.views, health)
@@ -448,6 +450,28 @@ def _reference(
             f"of them (reference=, in Python)"
         )
     return data.images
+
+
+def _require_unseen(
+    backbone: Backbone, data: MeasuredData, transforms: Mapping[str, Transform], settings: MeasureSettings
+) -> None:
+    """Raise UserError where a shaped backbone would be measured on an image that it was shaped by."""
+    seen = shaped_on(backbone)
+    if not seen:
+        return
+    sources: list[tuple[ImageSource, Sequence[int] | None]] = [
+        (data.view_groups(name).source, None) for name in data.views
+    ]
+    if transforms:
+        sources.append((data.images, choose_images(len(data.images), settings)))
+    for source, indices in sources:
+        whole = with_short_side(with_interpolation(source, "bilinear"), None)
+        for index in range(len(source)) if indices is None else dict.fromkeys(indices):
+            if has_one_of(whole, [index], seen):
+                raise UserError(
+                    f"{source.name_of(index)}: {backbone.provenance.label} was shaped by this image: what is measured "
+                    f"on it says nothing of others; measure on images that reference.path of shape did not have"
+                )
 
 
 def _require_out(out: Path | str | None, against: Path | str | None, processes: Processes) -> None:

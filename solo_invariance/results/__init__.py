@@ -13,6 +13,7 @@ from solo_invariance.results.fusion import FusionResult, FusionStep
 from solo_invariance.results.invariance import InvarianceResult, ReferenceRecord, TransformResult, ViewResult
 from solo_invariance.results.reading import AnyResult, read_result
 from solo_invariance.results.result import BackboneRecord, Result
+from solo_invariance.results.shaping import ShapedFactor, ShapingResult
 from solo_invariance.results.study import JudgedClaim, StudyResult
 from solo_invariance.results.transfer import TransferResult
 
@@ -30,6 +31,8 @@ __all__ = [
     "JudgedClaim",
     "ReferenceRecord",
     "Result",
+    "ShapedFactor",
+    "ShapingResult",
     "StudyResult",
     "TransferComparison",
     "TransferResult",

@@ -8,6 +8,7 @@ from solo_invariance.results.document import require_kind
 from solo_invariance.results.files import read_json
 from solo_invariance.results.fusion import FusionResult
 from solo_invariance.results.invariance import InvarianceResult
+from solo_invariance.results.shaping import ShapingResult
 from solo_invariance.results.study import StudyResult
 from solo_invariance.results.transfer import TransferResult
 
@@ -17,6 +18,7 @@ AnyResult = (
     | InvarianceComparison
     | TransferComparison
     | FusionResult
+    | ShapingResult
     | StudyResult
     | AdviseResult
 )
@@ -27,6 +29,7 @@ _KINDS: tuple[type[AnyResult], ...] = (
     InvarianceComparison,
     TransferComparison,
     FusionResult,
+    ShapingResult,
     StudyResult,
     AdviseResult,
 )

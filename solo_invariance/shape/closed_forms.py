@@ -5,6 +5,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from solo_invariance.backbones.shaping import FactorMoments
+
 _ROUNDING = 1e-10  # of the largest variance: what is below is no direction that features vary in
 
 
@@ -20,6 +22,12 @@ class Projection(NamedTuple):
     mean: Tensor
     reads: Tensor
     writes: Tensor
+
+    @classmethod
+    def of_nothing(cls, width: int) -> "Projection":
+        """Return the map that leaves features (N, D) of a width as they are."""
+        none = torch.zeros(width, 0, dtype=torch.float64)
+        return cls(torch.zeros(width, dtype=torch.float64), none, none)
 
     @property
     def rank(self) -> int:
@@ -45,56 +53,68 @@ def erasing(mean: Tensor, covariance: Tensor, cross: Tensor, *, least: float = 1
     Args:
         mean: :math:`\mu` of the features, (D,).
         covariance: :math:`\Sigma_{XX}`, (D, D); it may be singular.
-        cross: :math:`\Sigma_{XZ}`, the covariances (D, Z) of features and concept, of which columns may depend on
-            each other.
-        least: Singular values of :math:`W \Sigma_{XZ}` below this part of the largest are rounding.
+        cross: :math:`\Sigma_{XZ}`, the covariances (D, Z) of features and a concept of unit variances, of which columns
+            may depend on each other.
+        least: A concept that correlates with features by less is no part of them, but rounding.
     """
     whiten, colour = _bases(covariance)
     left, singular, _ = torch.linalg.svd(whiten.T @ cross.double(), full_matrices=False)
-    kept = left[:, singular > least * singular.max().clamp_min(torch.finfo(torch.float64).tiny)]
+    kept = left[:, singular > least]
     return Projection(mean.double(), whiten @ kept, colour @ kept)
 
 
-def centred(moments: Tensor, weights: Tensor) -> Tensor:
-    r"""Return :math:`\Sigma_{XZ}` of features and the step that they are of, (D, K), one column a step.
+def covariance_with(moments: FactorMoments, concept: Tensor) -> Tensor:
+    r"""Return the covariances :math:`\Sigma_{XZ}`, (D, Z), of features and numbers of their factor's level.
+
+    Each number is scaled to unit variance; one that does not vary is correlated with nothing.
 
     Args:
-        moments: Mean features of each step, (K, D).
-        weights: How often each is met, (K,), summing to 1.
+        moments: Of the factor's levels.
+        concept: :math:`Z`, (K, Z), of each level.
     """
-    return ((moments - weights @ moments) * weights[:, None]).T
+    levels = moments.levels - moments.mean
+    values = concept.double() - moments.weights @ concept.double()
+    variances = moments.weights @ values.square()
+    scaled = torch.where(variances > 0, values / variances.clamp(min=torch.finfo(torch.float64).tiny).sqrt(), 0.0)
+    return (levels * moments.weights[:, None]).T @ scaled
 
 
 class Directions(NamedTuple):
     r"""Directions of feature space by what they vary by, from the most invariant to the most sensitive; float64.
 
     Args:
-        share: (R,), ascending: of the variance along each, the part within orbits, from 0 (of images alone) to 1 (of
-            the transform alone).
+        share: (R,), ascending: of the variance along each, the part that a factor makes, in [0, 1].
+        mean: :math:`\mu`, (D,), of the features.
         reads: (D, R): coordinates :math:`B^\top (x - \mu)` are uncorrelated and of unit variance.
         writes: (D, R): features are the mean and the sum of coordinates along these, :math:`A B^\top = I` where
             features vary at all.
     """
 
     share: Tensor
+    mean: Tensor
     reads: Tensor
     writes: Tensor
 
+    def without(self, taken_out: Tensor) -> Projection:
+        """Return the map that takes some directions out, given by their numbers (r,)."""
+        return Projection(self.mean, self.reads[:, taken_out], self.writes[:, taken_out])
 
-def ordered_directions(between: Tensor, within: Tensor) -> Directions:
-    r"""Return the directions that a transform varies least, and those that it varies most, against all variance.
 
-    They solve :math:`\Sigma_w v = \tau (\Sigma_b + \Sigma_w) v`, as in linear discriminant analysis with each image a
-    class (Fisher 1936). The share :math:`\tau` of a direction, and their order, do not depend on an invertible linear
-    map of the features.
+def ordered_directions(mean: Tensor, total: Tensor, changed: Tensor) -> Directions:
+    r"""Return the directions that a factor varies least, and those that it varies most, against all variance.
+
+    They solve :math:`\Sigma_c v = \tau \Sigma v`, as in linear discriminant analysis (Fisher 1936): of a transform,
+    with each image a class; of a table's column, with each value one. The share :math:`\tau` of a direction, and their
+    order, do not depend on an invertible linear map of the features.
 
     Args:
-        between: :math:`\Sigma_b`, the covariance of orbits' means, (D, D).
-        within: :math:`\Sigma_w`, the mean covariance within orbits, (D, D).
+        mean: Of the features, (D,).
+        total: :math:`\Sigma`, their covariance, (D, D); it may be singular.
+        changed: :math:`\Sigma_c`, the part of it that the factor makes, (D, D).
     """
-    whiten, colour = _bases(between + within)
-    share, axes = torch.linalg.eigh(whiten.T @ within.double() @ whiten)
-    return Directions(share.clamp(0, 1), whiten @ axes, colour @ axes)
+    whiten, colour = _bases(total)
+    share, axes = torch.linalg.eigh(whiten.T @ changed.double() @ whiten)
+    return Directions(share.clamp(0, 1), mean.double(), whiten @ axes, colour @ axes)
 
 
 def _bases(covariance: Tensor) -> tuple[Tensor, Tensor]:

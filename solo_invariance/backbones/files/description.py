@@ -13,9 +13,9 @@ from solo_invariance.backbones.files.stand_ins import entries_of
 from solo_invariance.backbones.fused import FusedNetwork, widths_of
 from solo_invariance.backbones.fusion import FunctionHead, Fusion, FusionHead, FusionPlugin, is_head
 from solo_invariance.backbones.input_spec import InputSpec
-from solo_invariance.backbones.views import DrawnViews
+from solo_invariance.backbones.shaping import ShapedNetwork, Shaper
+from solo_invariance.backbones.views import views_from
 from solo_invariance.errors import UserError
-from solo_invariance.families.from_config import family_from_config
 from solo_invariance.plugins import load_plugin
 
 
@@ -35,14 +35,15 @@ def describe(backbone: Backbone) -> dict[str, Any]:
     if isinstance(backbone.whole_network, FusedNetwork):
         found["fusion"] = describe_fusion(backbone.whole_network)
     if backbone.views is not None:
-        views = backbone.views
-        found["views"] = {"family": views.family.describe(), "num_views": views.num_views, "seed": views.seed}
+        found["views"] = backbone.views.content()
     return found
 
 
 def describe_fusion(fused: FusedNetwork) -> dict[str, Any]:
     """Return what ``build_fused`` makes the same network of, but for its weights."""
+    shaped = {"shaped": [*fused.factors]} if isinstance(fused, ShapedNetwork) else {}
     return {
+        **shaped,
         "mode": fused.mode,
         "num_features": fused.num_features,
         "options": fused.fusion.options,
@@ -66,11 +67,9 @@ def build(description: Mapping[str, Any], trust: bool = False) -> Backbone:
     architecture = Architecture.from_mapping(_entries(given["architecture"]), trust).without_weights()
     spec = InputSpec.from_mapping(_entries(given["input"]))
     provenance = Provenance.from_mapping(_entries(given["provenance"]))
-    views = given.get("views")
+    views = views_from(_entries(given["views"])) if given.get("views") is not None else None
     network: nn.Module = build_fused(_entries(given["fusion"]), trust) if "fusion" in given else architecture.build()
-    backbone = Backbone(
-        with_choice(network, given), architecture, spec, provenance, None if views is None else _views(_entries(views))
-    )
+    backbone = Backbone(with_choice(network, given), architecture, spec, provenance, views)
     if backbone.num_features != given.get("num_features", backbone.num_features):
         raise UserError(f"num_features is {given['num_features']!r}, but what is described has {backbone.num_features}")
     return backbone
@@ -90,8 +89,31 @@ def build_fused(description: Mapping[str, Any], trust: bool = False) -> FusedNet
     members = [build(_entries(member), trust) for member in description["members"]]
     mode, options = str(description["mode"]), dict(description.get("options", {}))
     fitted_on = frozenset(map(str, description.get("fitted_on", ())))
+    if "shaped" in description:
+        shaper = build_shaper(load_plugin("shapers", mode), members[0], mode, options)
+        return ShapedNetwork(members[:1], shaper, mode, fitted_on, [*map(str, description["shaped"])])
     fusion = build_fusion(load_plugin("fusions", mode), members, mode, options)
     return FusedNetwork(members, fusion, mode, fitted_on)
+
+
+def build_shaper(plugin: type[Shaper], backbone: Backbone, mode: str, options: Mapping[str, Any]) -> Shaper:
+    """Return a shaper for a backbone, not yet fitted.
+
+    Args:
+        plugin: The shaper's class.
+        backbone: That is to be shaped.
+        mode: The shaper's name.
+        options: Its further arguments.
+
+    Raises:
+        UserError: It does not take these options.
+    """
+    try:
+        return plugin([backbone.num_features], **options)
+    except TypeError as error:
+        raise UserError(f"mode={mode} does not take these options: {', '.join(options)}") from error
+    except ValueError as error:
+        raise UserError(f"mode={mode}: {error}") from error
 
 
 def build_fusion(
@@ -111,11 +133,6 @@ def build_fusion(
         raise UserError(f"mode={mode} does not take these options: {', '.join(options)}") from error
     except ValueError as error:
         raise UserError(f"mode={mode} does not fit its members ({widths_of(members)}): {error}") from error
-
-
-def _views(description: Mapping[str, Any]) -> DrawnViews:
-    family = family_from_config(dict(_entries(description["family"])), where="views.")
-    return DrawnViews(family, int(description["num_views"]), int(description["seed"]))
 
 
 def _entries(value: object) -> dict[str, Any]:

@@ -211,6 +211,10 @@ class Posterize(_Photometric):
     def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         return torch.arange(1.0, 8.0)[:, None]
 
+    def weights(self, grid: Tensor) -> Tensor:
+        """Return the same for all steps: there is nothing between them."""
+        return torch.full((len(grid),), 1 / len(grid), dtype=torch.float64)
+
     def adjust(self, images: Tensor, amount: Tensor, geometry: ResizeCrop) -> Tensor:
         return keep_highest_bits(images.expand(len(amount), -1, -1, -1), send(amount, images.device))
 

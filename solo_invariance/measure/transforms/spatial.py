@@ -40,6 +40,10 @@ class Rotation(_Affine):
     def grid(self, k: int, geometry: ResizeCrop, protocol: ProtocolName) -> Tensor:
         return torch.linspace(0, 360, k + 1)[:k, None]
 
+    def weights(self, grid: Tensor) -> Tensor:
+        """Return the same for all steps: the circle has no ends."""
+        return torch.full((len(grid),), 1 / len(grid), dtype=torch.float64)
+
     def inverse(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
         linear = rotation_matrix(parameters[:, 0])
         return linear, torch.zeros_like(linear[:, 0])

@@ -1,50 +1,15 @@
 """What a transform is, and the sizes that it works with."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from solo_invariance.backbones.input_spec import InputSpec
-from solo_invariance.data.framing import resize_for
+from solo_invariance.backbones.resize_crop import ResizeCrop
 from solo_invariance.measure.transforms.resizing import Axis, resize
 from solo_invariance.protocols import ProtocolName
-
-
-class ResizeCrop(NamedTuple):
-    """Sizes in pixels: images' short side is resized to ``resize``; the backbone sees centre crops of ``crop_size``.
-
-    Four classes say that a short side is resized and a square cut out, each at its own place: an ``InputSpec`` is what
-    a network was trained on, and its size is what ``ResizeCrop.of_crop`` starts from; a ``ResizeCrop`` is for
-    measuring, where transforms need what lies around the crop; a ``Framing`` is for tasks, whose images are resized to
-    the crop itself and whose targets move along; and a ``Canvas`` is the square that data workers keep of an image in
-    training, out of which random crops are taken.
-
-    Args:
-        resize: Short side of the images.
-        crop_size: Side of the crops, not more than ``resize``.
-    """
-
-    resize: int = 256
-    crop_size: int = 224
-
-    @classmethod
-    def of_crop(cls, crop_size: int) -> "ResizeCrop":
-        """Return the sizes for crops of some pixels, out of images 8/7 as large.
-
-        Example:
-            >>> ResizeCrop.of_crop(64)
-            ResizeCrop(resize=73, crop_size=64)
-        """
-        return cls(resize_for(crop_size), crop_size)
-
-    @classmethod
-    def of_input(cls, spec: InputSpec, crop_size: int | None = None) -> "ResizeCrop":
-        """Return the sizes for a network's input, or for crops of other pixels, of images that are as much larger."""
-        size = spec.crop_size if crop_size is None else crop_size
-        return cls(spec.resize_for(size), size)
-
 
 Geometry = ResizeCrop
 """Its former name."""
@@ -90,6 +55,18 @@ class Transform(ABC):
         """
         return in_eight_bits(self.apply(images, parameters, geometry))
 
+    def weights(self, grid: Tensor) -> Tensor:
+        """Return how much of a transform's range each step of a grid (K, P) stands for: (K,), float64, of sum 1.
+
+        By the trapezoid rule where steps are the product of their parameters' values: an end stands for half of what a
+        step between two others does. Steps of any other grid stand for the same.
+        """
+        columns = [column.unique(return_inverse=True) for column in grid.double().T]
+        if math.prod(len(values) for values, _ in columns) != len(grid):
+            return torch.full((len(grid),), 1 / len(grid), dtype=torch.float64)
+        shares = torch.stack([_cells(values)[place] for values, place in columns]).prod(dim=0)
+        return shares / shares.sum()
+
     def parameters_of_row(self, parameters: Tensor, row: int) -> Tensor:
         """Return the parameters (V, P) of the views of one row of a measurement, which is an image or a draw of it.
 
@@ -122,6 +99,14 @@ class Transform(ABC):
     def neutral(self) -> tuple[float, ...] | None:
         """The parameters that change nothing."""
         return None
+
+
+def _cells(values: Tensor) -> Tensor:
+    """Return the lengths (K,) of what is nearer to each of ascending values (K,) than to others, within their range."""
+    if len(values) == 1:
+        return torch.ones_like(values)
+    gaps = values.diff() / 2
+    return torch.cat([gaps, gaps.new_zeros(1)]) + torch.cat([gaps.new_zeros(1), gaps])
 
 
 def in_eight_bits(values: Tensor) -> Tensor:

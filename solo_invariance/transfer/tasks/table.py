@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os.path import isabs, normpath
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -102,6 +102,41 @@ class Table(Task):
             _check_classes(table, train_rows, test_rows)
         train, test = (select(Split(images, targets, _origin(table, rows)), rows) for rows in (train_rows, test_rows))
         return draw(train, "num_train", settings), draw(test, "num_test", settings)
+
+
+class ClassesInTable(NamedTuple):
+    """The classes that a column of a table tells images apart by.
+
+    Args:
+        images: Of all rows, N.
+        names: What the classes are called, numbers in their order and then words.
+        classes: (N,), the number of each image's class.
+    """
+
+    images: ImageSource
+    names: list[str]
+    classes: Tensor
+
+
+def classes_in_table(file: Path, column: str, folder: str | None = None) -> ClassesInTable:
+    """Return the images of a table with the classes of one of its columns, whatever parts its rows are of.
+
+    Args:
+        file: CSV or NPZ, as it is or below ``folder``.
+        column: Its name.
+        folder: Of the images, where the table names them.
+
+    Raises:
+        UserError: The table cannot be read, lacks the column, has an empty cell in it, or names an image twice or one
+            that is not there; the message names file, row and column.
+    """
+    settings = TaskSettings(path=folder, options={"targets": str(file), "columns": [column], "kind": "classification"})
+    _, table = _read(settings)
+    images = _images(table, settings)
+    if isinstance(images, ImageFiles):
+        _check_twice(table, images, None)
+    names, classes = _only_column(table).classes()
+    return ClassesInTable(images, names, torch.from_numpy(classes))
 
 
 @dataclass(frozen=True)

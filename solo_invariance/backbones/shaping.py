@@ -95,9 +95,6 @@ class ShapingReference(Protocol):
     def orbits(self) -> Iterator[OrbitFeatures]:
         """Yield the features of all images that a shaper is fitted to, some at a time; one pass over them."""
 
-    def held_out(self) -> Iterator[OrbitFeatures]:
-        """Yield the features of images that a shaper is not fitted to, to stop by; one pass over them."""
-
 
 class Shaper(Head):
     """What changes a backbone's invariances; subclasses keep what they fit in buffers.

@@ -107,10 +107,6 @@ class ShapingImages:
         """Yield the features of all images that a shaper is fitted to, some at a time; one pass over them."""
         return (features for _, features in self.features_of(self.backbone, self.fitted, "reference"))
 
-    def held_out(self) -> Iterator[OrbitFeatures]:
-        """Yield the features of images that a shaper is not fitted to, some at a time; one pass over them."""
-        return (features for _, features in self.features_of(self.backbone, self.others, "held out"))
-
     def values_of(self, indices: Sequence[int]) -> Tensor:
         """Return the numbers of the column's values that some images have, (n,)."""
         if self._values is None:

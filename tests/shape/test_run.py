@@ -92,8 +92,43 @@ def test_dial_goes_from_the_backbone_to_invariance(tiny_backbone: Backbone, phot
     assert torch.equal(found[0].backbone(images), tiny_backbone(images))
 
 
+@pytest.mark.parametrize("keep", ["invariant", "sensitive"])
+def test_adapt_moves_what_a_transform_makes_and_little_else(keep, tiny_backbone: Backbone, photographs: Tensor) -> None:
+    def adapted(closeness: float, seed: int = 0) -> Shaped:
+        options = {"keep": keep, "closeness": closeness, "epochs": 8, "lr": 0.005}
+        settings = ShapeSettings(k=4, options=options, seed=seed)
+        return shape(tiny_backbone, "adapt", ["brightness"], reference=photographs, settings=settings, device="cpu")
+
+    free, close = adapted(0.1), adapted(10.0)
+    for one in (free, close):
+        (reached,) = one.result.factors.values()
+        grew = reached.share_after > reached.share_before
+        assert grew == (keep == "sensitive")
+        assert reached.missed is None
+    moved = [one.result.factors["brightness"].changed for one in (free, close)]
+    assert moved[0] > 2 * moved[1] > 0
+    images = torch.rand(3, 3, 32, 32)
+    assert torch.equal(adapted(0.1).backbone(images), free.backbone(images))
+    assert not torch.equal(adapted(0.1, seed=1).backbone(images), free.backbone(images))
+
+
+def test_adapt_that_helps_no_other_image_is_the_backbone(tiny_backbone: Backbone, photographs: Tensor) -> None:
+    settings = ShapeSettings(k=4, options={"closeness": 1e6, "epochs": 3})
+    found = shape(tiny_backbone, "adapt", ["brightness"], reference=photographs, settings=settings, device="cpu")
+    images = torch.rand(3, 3, 32, 32)
+    torch.testing.assert_close(found.backbone(images), tiny_backbone(images))
+    assert found.result.factors["brightness"].missed is not None
+
+
 @pytest.mark.parametrize(
-    ("mode", "options"), [("erase", {}), ("dial", {"strength": 0.5}), ("orbit", {}), ("erase", {"concept": "levels"})]
+    ("mode", "options"),
+    [
+        ("adapt", {"epochs": 2}),
+        ("erase", {}),
+        ("dial", {"strength": 0.5}),
+        ("orbit", {}),
+        ("erase", {"concept": "levels"}),
+    ],
 )
 def test_a_checkpoint_is_read_wherever_a_backbone_is(mode, options, host_checkpoint, photographs, tmp_path) -> None:
     out = tmp_path / "shaped" / "shaped.ckpt"
@@ -187,6 +222,8 @@ def test_a_centred_checkpoint_is_of_a_group(colours, sites, host_checkpoint, tmp
         ("orbit", {"column": "site", "table": "x.csv"}, "column.name=site: mode=orbit is for transforms"),
         ("centre", {"transforms": ["hue"]}, "mode=centre is for a column of a table"),
         ("erase", {"column": "site"}, "column.table and column.name go together"),
+        ("adapt", {"transforms": ["hue"], "reference": torch.rand(9, 3, 32, 32)}, "7 images are too few to train on"),
+        ("adapt", {"transforms": ["hue"], "reference": torch.zeros(20, 3, 32, 32)}, "at least 2"),
         ("dial", {"transforms": ["hue"], "reference": torch.rand(9, 3, 32, 32)}, "expected a strength from 0 to 1"),
         ("erase", {"transforms": ["hue"], "reference": torch.rand(1, 3, 32, 32)}, "there are 1 images, at least 2"),
     ],

@@ -31,9 +31,6 @@ class _Known:
     def orbits(self) -> Iterator[OrbitFeatures]:
         raise NotImplementedError
 
-    def held_out(self) -> Iterator[OrbitFeatures]:
-        raise NotImplementedError
-
 
 def _angles(steps: int) -> Tensor:
     angle = torch.arange(steps, dtype=torch.float64) * 2 * torch.pi / steps

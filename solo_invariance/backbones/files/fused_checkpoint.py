@@ -58,7 +58,8 @@ def fused_from_content(
         options: Of a shaper, in place of the file's: of which ``group`` images are, say.
 
     Raises:
-        UserError: There are options that it does not take; it is no fused checkpoint, or of an unknown schema or mode, or its weights do not fit.
+        UserError: It is no fused checkpoint, or of an unknown schema or mode, or its weights do not fit, or it does not
+            take the options.
     """
     description: dict[str, Any] = dict(entries_of(content.get(FUSION_KEY)))
     if not description:

@@ -191,7 +191,7 @@ def test_keys_of_a_group_stand_together() -> None:
 
 def test_commands_that_have_a_key() -> None:
     assert commands_with("members") == ["fuse"]
-    assert commands_with("k") == ["measure", "advise"]
+    assert commands_with("k") == ["measure", "shape", "advise"]
     assert commands_with("nonsense") == []
 
 

@@ -151,6 +151,8 @@ def _stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
             root / "trained_models" / "mocov2plus" / str(number), family, f"{family}-{number}-ep=999.ckpt", number
         )
     _write_photographs(root / "photos", 12, seed=0)
+    sites = [f"{index:03}.jpg,{'ab'[index % 2]}" for index in range(12)]
+    (root / "sites.csv").write_text("\n".join(["image,site", *sites]) + "\n")
     _write_photographs(root / "imagenet" / "val" / "n01440764", 80, seed=1)
     for part, count in (("train", 15), ("test", 14)):
         for seed, name in enumerate(("cats", "dogs", "horses")):

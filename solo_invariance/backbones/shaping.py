@@ -56,10 +56,8 @@ class OrbitFeatures(NamedTuple):
 class Reached(NamedTuple):
     """What shaping did to one factor, on images that nothing was fitted to.
 
-    Features are whitened by those of the images that the shaper was fitted to, before it.
-
     Args:
-        share_before: Of the variance of the backbone's features, the part that the factor makes, in [0, 1].
+        share_before: Of the variance of the backbone's features, summed over them, the part that the factor makes.
         share_after: The same of the shaped features.
         readout_before: R² of a linear read-out of what tells the factor's levels apart; 0 is chance, and it may be
             negative. None where there are too few images.

@@ -11,12 +11,10 @@ from solo_invariance.results.document import Document, Finite, Record, Text, Who
 class ShapedFactor(Record):
     """What shaping did to one factor, on images that nothing was fitted to.
 
-    Features are whitened by those of the images that the shaper was fitted to, before it.
-
     Args:
         kind: ``transform`` of images, or ``column`` of a table.
         levels: How many steps or values it has.
-        share_before: Of the variance of the backbone's features, the part that the factor makes, in [0, 1].
+        share_before: Of the variance of the backbone's features, summed over them, the part that the factor makes.
         share_after: The same of the shaped features.
         readout_before: R² of a linear read-out of what tells the factor's levels apart; 0 is chance. None where there
             are too few images.

@@ -10,29 +10,26 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from solo_invariance.backbones.shaping import OrbitFeatures, Reached, Shaper, ShapingReference
-from solo_invariance.shape.closed_forms import ordered_directions
-from solo_invariance.shape.moments import TransformSums
-from solo_invariance.shape.shapers import Keep, pooled
+from solo_invariance.shape.shapers import Keep
 
 _BATCH = 64
 _HELD_OUT = 5  # every fifth image tells when to stop
 _PATIENCE = 10
 _WIDEST = 512
-_LEAST_VARIANCE = 0.01  # of the mean over features
 
 
 class Adapt(Shaper):
     r"""A residual map :math:`y = x + \sigma \odot U \, g(V z + b)`, :math:`z = (x - \mu) / \sigma`, trained on images.
 
-    It makes the part of variance that transforms make small, or large, and is held to where features of untouched
-    images are:
+    It makes small what transforms make of an image's features, and is held to where their mean over each transform was:
 
-    .. math:: \operatorname{mean}_t \frac{s_t(y)}{s_t(x)} + c \operatorname{E} \frac{\lVert W (y - x) \rVert^2}{R}
+    .. math:: \operatorname{mean}_t \frac{\operatorname{E} \lVert y_{ij} - \bar y_i \rVert^2}
+              {\operatorname{E} \lVert x_{ij} - \bar x_i \rVert^2}
+              + c \frac{\operatorname{E} \lVert \bar y_i - \bar x_i \rVert^2}{\operatorname{tr} \Sigma}
 
-    with :math:`s_t` the share of the variance of whitened features that transform :math:`t` makes, or for
-    ``keep=sensitive`` the share that it does not make, :math:`W` what whitens the features, and :math:`R` the number of
-    directions that they vary in. ``keep=sensitive`` holds the features of what transforms make, too. A fifth of the images tell when to stop: the map is that of the epoch that is the best
-    for them.
+    over images :math:`i` and steps :math:`j` of transform :math:`t`, whose weighted mean is :math:`\bar x_i`. For
+    ``keep=sensitive`` it makes small the share of the variance that the transform does *not* make, and the features of
+    each step are held. A fifth of the images tell when to stop: the map is that of the epoch that is the best for them.
 
     Args:
         widths: Of the features, a list of one.
@@ -60,7 +57,7 @@ class Adapt(Shaper):
         closeness: float = 1.0,
         hidden: int | None = None,
         epochs: int = 100,
-        lr: float = 1e-3,
+        lr: float = 3e-4,
     ) -> None:
         super().__init__(widths, keep=keep, closeness=closeness, hidden=hidden, epochs=epochs, lr=lr)
         if keep not in get_args(Keep):
@@ -111,8 +108,8 @@ class Adapt(Shaper):
     def _train(
         self, stored: "_Stored", images: np.ndarray, others: np.ndarray, weights: Mapping[str, Tensor], seed: int
     ) -> None:
-        mean, whiten, scale = _statistics(stored, images, weights)
-        loss = _Loss(mean.float(), whiten.float(), scale.float(), weights, stored.slices, self.options)
+        mean, scale = _statistics(stored, images)
+        loss = _Loss(mean, scale, weights, stored.slices, self.options)
         draw = torch.Generator().manual_seed(seed)
         width, inner = self.first.shape
         first = nn.Parameter(torch.randn(width, inner, generator=draw) / width**0.5)
@@ -166,77 +163,98 @@ class _Stored(NamedTuple):
             return cls(np.memmap(file, np.float32, "r", shape=(count, *shape)), slices)
 
 
+class _Spread(NamedTuple):
+    """Of features of one transform: what it makes, what images make, and their means (n, D) over it."""
+
+    within: Tensor
+    between: Tensor
+    means: Tensor
+
+
 class _Loss:
-    """What is made small; see ``Adapt``."""
+    """What is made small; see ``Adapt``.
+
+    Args:
+        mean: (D,), of the features.
+        scale: (D,), their deviations.
+        weights: (K,), of the steps of each transform, by its name.
+        slices: Where the steps are.
+        options: Of ``Adapt``.
+    """
 
     def __init__(
         self,
         mean: Tensor,
-        whiten: Tensor,
         scale: Tensor,
         weights: Mapping[str, Tensor],
         slices: Mapping[str, slice],
         options: Mapping[str, float | str],
     ) -> None:
-        self._mean, self._whiten, self._scale = mean, whiten, scale
+        self._mean, self._scale = mean, scale
+        self._variance = float(scale.square().sum())
         self._weights, self._slices = weights, slices
         self._sensitive = options["keep"] == "sensitive"
         self._closeness = float(options["closeness"])
         self._set_out: dict[str, float] = {}
 
     def set_out_from(self, batches: Iterator[Tensor]) -> None:
-        """Take the shares before anything is changed."""
-        found = [self._shares((batch - self._mean) @ self._whiten) for batch in batches]
-        self._set_out = {name: float(torch.stack([one[name] for one in found]).mean()) for name in self._slices}
-        still = [name for name, share in self._set_out.items() if not share > 0]
+        """Take what there is before anything is changed.
+
+        Raises:
+            ValueError: A transform does not change the features at all.
+        """
+        made = {name: torch.zeros(()) for name in self._slices}
+        unwanted: dict[str, list[Tensor]] = {name: [] for name in self._slices}
+        for batch in batches:
+            for name in self._slices:
+                spread = self._spread(name, batch)
+                made[name] = made[name] + spread.within
+                unwanted[name].append(self._unwanted(spread))
+        still = [name for name, within in made.items() if not within > 0]
         if still:
             raise ValueError(f"{still[0]} does not change the features of these images")
+        self._set_out = {name: float(torch.stack(found).mean()) for name, found in unwanted.items()}
 
     def __call__(self, features: Tensor, learnt: Sequence[Tensor]) -> Tensor:
         """Return the loss of features (n, V, D) by a map."""
-        before = (features - self._mean) @ self._whiten
-        change = self._scale * _change((features - self._mean) / self._scale, *learnt)
-        moved = change @ self._whiten
-        shares = self._shares(before + moved)
-        reached = torch.stack([share / self._set_out[name] for name, share in shares.items()]).mean()
-        # What is to ignore a transform must move its views; what is to see more of it need move none far.
-        held = moved if self._sensitive else moved[:, 0]
-        return reached + self._closeness * held.square().mean()
+        changed = features + self._scale * _change((features - self._mean) / self._scale, *learnt)
+        losses = []
+        for name, before in self._set_out.items():
+            own, found = self._spread(name, features), self._spread(name, changed)
+            # What is to ignore a transform must move its views; what is to see more of it need move none far.
+            moved = (changed - features)[:, self._slices[name]] if self._sensitive else found.means - own.means
+            far = moved.square().sum(-1).mean() / self._variance
+            losses.append(self._unwanted(found) / before + self._closeness * far)
+        return torch.stack(losses).mean()
 
     @torch.no_grad()
     def over(self, batches: Iterator[Tensor], learnt: Sequence[Tensor]) -> float:
         """Return the mean loss over batches."""
         return float(torch.stack([self(batch, learnt) for batch in batches]).mean())
 
-    def _shares(self, whitened: Tensor) -> dict[str, Tensor]:
-        found = {}
-        for name, place in self._slices.items():
-            views, weights = whitened[:, place], self._weights[name].to(whitened)
-            means = torch.einsum("k,nkd->nd", weights, views)
-            within = torch.einsum("k,nkd->", weights, (views - means[:, None]).square()) / len(views)
-            between = (means - means.mean(0)).square().sum(1).mean()
-            part = between if self._sensitive else within
-            found[name] = part / (within + between)
-        return found
+    def _unwanted(self, spread: _Spread) -> Tensor:
+        return spread.between / (spread.within + spread.between) if self._sensitive else spread.within
+
+    def _spread(self, name: str, features: Tensor) -> _Spread:
+        views, weights = features[:, self._slices[name]], self._weights[name].to(features)
+        means = torch.einsum("k,nkd->nd", weights, views)
+        within = torch.einsum("k,nkd->", weights, (views - means[:, None]).square()) / len(views)
+        return _Spread(within, (means - means.mean(0)).square().sum(1).mean(), means)
 
 
 def _change(standardised: Tensor, first: Tensor, bias: Tensor, last: Tensor) -> Tensor:
     return gelu(standardised @ first + bias) @ last
 
 
-def _statistics(stored: _Stored, images: np.ndarray, weights: Mapping[str, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return mean (D,), what whitens (D, R) and deviations (D,) of the features, float64."""
-    width = stored.features.shape[2]
-    sums = {name: TransformSums(width, torch.eye(len(one)), one) for name, one in weights.items()}
+def _statistics(stored: _Stored, images: np.ndarray) -> tuple[Tensor, Tensor]:
+    """Return mean and deviations (D,) of the features of all views."""
+    count, total, squares = 0, torch.zeros(()).double(), torch.zeros(()).double()
     for batch in _batches(stored, images):
-        for name, one in sums.items():
-            one.update(batch[:, stored.slices[name]])
-    mean, total, _ = pooled({name: one.compute() for name, one in sums.items()})
-    deviations = total.diagonal().clamp(min=0).sqrt()
-    # Directions that hardly vary on these images may vary more on others, and would decide everything.
-    least = _LEAST_VARIANCE * total.diagonal().mean() * torch.eye(width, dtype=torch.float64)
-    whiten = ordered_directions(mean, total + least, total).reads
-    return mean, whiten, torch.where(deviations > 0, deviations, 1.0)
+        views = batch[:, 1:].flatten(0, 1).double()
+        count, total, squares = count + len(views), total + views.sum(0), squares + views.square().sum(0)
+    mean = total / count
+    deviations = (squares / count - mean**2).clamp(min=0).sqrt()
+    return mean.float(), torch.where(deviations > 0, deviations, 1.0).float()
 
 
 def _batches(stored: _Stored, images: np.ndarray) -> Iterator[Tensor]:

@@ -39,6 +39,30 @@ class Projection(NamedTuple):
         return features - ((features - self.mean) @ self.reads) @ self.writes.T
 
 
+def shrunk(covariance: Tensor, num_images: int) -> Tensor:
+    r"""Return a covariance that holds for other images, too: drawn towards one that is the same in all directions.
+
+    .. math:: (1 - \lambda) \Sigma + \lambda \frac{\operatorname{tr} \Sigma}{D} I, \quad
+              \lambda = \min\Bigl(1, \frac{(\operatorname{tr} \Sigma)^2}
+              {n (\lVert \Sigma \rVert_F^2 - (\operatorname{tr} \Sigma)^2 / D)}\Bigr)
+
+    Directions in which few images hardly vary vary more on others. The fewer images there are, the more it is drawn;
+    for many, it is the covariance itself.
+
+    Source: Bodnar, Gupta and Parolya (2014), "On the strong convergence of the optimal linear shrinkage estimator for
+    large dimensional covariance matrix", equation 2.9 with an identity target.
+
+    Args:
+        covariance: :math:`\Sigma`, (D, D), of images' features.
+        num_images: :math:`n`.
+    """
+    width, trace = len(covariance), covariance.trace()
+    spread = covariance.square().sum() - trace**2 / width
+    share = (trace**2 / num_images / spread).clamp(max=1) if spread > 0 else torch.zeros_like(trace)
+    equal = trace / width * torch.eye(width, dtype=covariance.dtype, device=covariance.device)
+    return (1 - share) * covariance + share * equal
+
+
 def erasing(mean: Tensor, covariance: Tensor, cross: Tensor, *, least: float = 1e-6) -> Projection:
     r"""Return the least map of features after which no linear probe reads a concept.
 
@@ -46,13 +70,14 @@ def erasing(mean: Tensor, covariance: Tensor, cross: Tensor, *, least: float = 1
 
     with :math:`P` the orthogonal projection onto the columns of :math:`W \Sigma_{XZ}`. After it, features and concept
     are uncorrelated, so that no linear predictor is better than a constant, by any convex loss; among all affine maps
-    that do this, it moves features least in the mean square, in every norm that comes of an inner product.
+    that do this, it moves features least in the mean square, in every norm that comes of an inner product. Of any other
+    covariance of full rank, it leaves none either, and moves features least by that one.
 
     Source: Belrose et al. (2023), "LEACE: Perfect linear concept erasure in closed form", theorem 4.3.
 
     Args:
         mean: :math:`\mu` of the features, (D,).
-        covariance: :math:`\Sigma_{XX}`, (D, D); it may be singular.
+        covariance: :math:`\Sigma_{XX}`, (D, D); it may be singular, or shrunk.
         cross: :math:`\Sigma_{XZ}`, the covariances (D, Z) of features and a concept of unit variances, of which columns
             may depend on each other.
         least: A concept that correlates with features by less is no part of them, but rounding.
@@ -85,7 +110,8 @@ class Directions(NamedTuple):
     Args:
         share: (R,), ascending: of the variance along each, the part that a factor makes, in [0, 1].
         mean: :math:`\mu`, (D,), of the features.
-        reads: (D, R): coordinates :math:`B^\top (x - \mu)` are uncorrelated and of unit variance.
+        reads: (D, R): coordinates :math:`B^\top (x - \mu)` are uncorrelated and of unit variance, and what the
+            factor makes of them is uncorrelated, too.
         writes: (D, R): features are the mean and the sum of coordinates along these, :math:`A B^\top = I` where
             features vary at all.
     """
@@ -94,6 +120,11 @@ class Directions(NamedTuple):
     mean: Tensor
     reads: Tensor
     writes: Tensor
+
+    @property
+    def variance(self) -> Tensor:
+        """How much of the features' variance lies along each, (R,): they sum to all of it."""
+        return self.writes.square().sum(0)
 
     def without(self, taken_out: Tensor) -> Projection:
         """Return the map that takes some directions out, given by their numbers (r,)."""
@@ -109,7 +140,7 @@ def ordered_directions(mean: Tensor, total: Tensor, changed: Tensor) -> Directio
 
     Args:
         mean: Of the features, (D,).
-        total: :math:`\Sigma`, their covariance, (D, D); it may be singular.
+        total: :math:`\Sigma`, their covariance, (D, D); it may be singular, or shrunk.
         changed: :math:`\Sigma_c`, the part of it that the factor makes, (D, D).
     """
     whiten, colour = _bases(total)

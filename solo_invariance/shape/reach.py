@@ -1,16 +1,16 @@
 """What shaping did, on images that nothing was fitted to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from solo_invariance.backbones.backbone import Backbone
-from solo_invariance.backbones.shaping import OrbitFeatures, Reached, ShapedNetwork
+from solo_invariance.backbones.shaping import FactorMoments, OrbitFeatures, Reached, ShapedNetwork
 from solo_invariance.device import device_of
 from solo_invariance.measure.functional.parameter_readout import HALVES, parameter_readout_terms
-from solo_invariance.shape.closed_forms import ordered_directions
+from solo_invariance.shape.closed_forms import ordered_directions, shrunk
 from solo_invariance.shape.images import ShapingImages
 from solo_invariance.shape.moments import ColumnSums, TransformSums
 from solo_invariance.shape.shapers import pooled
@@ -19,6 +19,24 @@ from solo_invariance.shape.shapers import pooled
 _MOST_FOR_READOUT = 256
 # A shaped backbone that averages over its orbit takes the square of the steps.
 _MOST_FOR_ORBITS = 64
+
+
+class _Standardised(NamedTuple):
+    """What a linear probe is given: features centred, and as nearly white as the images that there are can tell."""
+
+    mean: Tensor
+    whiten: Tensor
+
+    @classmethod
+    def by(cls, moments: Mapping[str, FactorMoments]) -> "_Standardised":
+        """Take it from the moments of the backbone, before it is shaped."""
+        mean, total, _ = pooled(moments)
+        covariance = shrunk(total, min(one.num_images for one in moments.values()))
+        return cls(mean, ordered_directions(mean, covariance, total).reads)
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """Return features (..., D) so."""
+        return (features.double() - self.mean) @ self.whiten
 
 
 class _Features(NamedTuple):
@@ -42,12 +60,10 @@ def reached(images: ShapingImages, shaped: Backbone) -> dict[str, Reached]:
     others = images.others[:_MOST_FOR_ORBITS] if averages else images.others
     before = _collected(images, images.backbone, others, "held out")
     after = _collected(images, shaped, others, "held out, shaped") if averages else _shaped(before, network, images)
-    mean, total, _ = pooled(images.moments())
-    whiten = ordered_directions(mean, total, total).reads
     if after.clean.shape[1] != before.clean.shape[1]:
         raise ValueError("a shaper that changes the width of features cannot be compared")
-    before, after = (_whitened(one, mean, whiten) for one in (before, after))
-    return {name: _reached(images, name, before, after) for name in images.factors}
+    read = _Standardised.by(images.moments())
+    return {name: _reached(images, name, before, after, read) for name in images.factors}
 
 
 def _collected(images: ShapingImages, backbone: Backbone, indices: Sequence[int], what: str) -> _Features:
@@ -76,22 +92,18 @@ def _shaped(features: _Features, network: ShapedNetwork, images: ShapingImages) 
     return _Features(features.rows, combined(features.clean, 1), views)
 
 
-def _whitened(features: _Features, mean: Tensor, whiten: Tensor) -> _Features:
-    views = {name: (one.double() - mean) @ whiten for name, one in features.views.items()}
-    return _Features(features.rows, (features.clean.double() - mean) @ whiten, views)
-
-
-def _reached(images: ShapingImages, name: str, before: _Features, after: _Features) -> Reached:
+def _reached(
+    images: ShapingImages, name: str, before: _Features, after: _Features, standardised: _Standardised
+) -> Reached:
     ours, theirs = (_traces(images, name, one) for one in (before, after))
-    first, last = (_all_of(name, one) for one in (before, after))
-    moved = (last - first).square().sum(-1).mean()
+    moved = _moved(images, name, before, after)
     return Reached(
         share_before=_ratio(ours.changed, ours.total),
         share_after=_ratio(theirs.changed, theirs.total),
-        readout_before=_readout(images, name, before),
-        readout_after=_readout(images, name, after),
+        readout_before=_readout(images, name, before, standardised),
+        readout_after=_readout(images, name, after, standardised),
         taken_out=1 - _ratio(theirs.changed, ours.changed),
-        changed=_ratio(float(moved), ours.total),
+        changed=_ratio(moved, ours.total),
     )
 
 
@@ -113,14 +125,14 @@ def _traces(images: ShapingImages, name: str, features: _Features) -> _Traces:
     return _Traces(float(moments.total.trace()), float(moments.changed.trace()))
 
 
-def _readout(images: ShapingImages, name: str, features: _Features) -> float | None:
+def _readout(images: ShapingImages, name: str, features: _Features, standardised: _Standardised) -> float | None:
     rows = torch.tensor(features.rows[:_MOST_FOR_READOUT])
     if len(rows) < 2 * HALVES:
         return None
     count = len(rows)
-    clean = features.clean[:count]
+    clean = standardised(features.clean[:count])
     if name in features.views:
-        views = features.views[name][:count]
+        views = standardised(features.views[name][:count])
         targets = images.coordinates(name).expand(count, -1, -1)
     else:
         views, clean = clean[:, None], torch.zeros_like(clean)
@@ -132,8 +144,13 @@ def _readout(images: ShapingImages, name: str, features: _Features) -> float | N
     return float(1 - errors / deviations) if deviations else None
 
 
-def _all_of(name: str, features: _Features) -> Tensor:
-    return features.views.get(name, features.clean)
+def _moved(images: ShapingImages, name: str, before: _Features, after: _Features) -> float:
+    """Return the mean squared distance that features moved, each step by its weight."""
+    if name not in before.views:
+        return float((after.clean - before.clean).double().square().sum(-1).mean())
+    squares = (after.views[name] - before.views[name]).double().square().sum(-1).mean(0)
+    weights = images.weights(name).double()
+    return float(weights @ squares / weights.sum())
 
 
 def _ratio(part: float, whole: float) -> float:

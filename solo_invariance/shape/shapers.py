@@ -9,7 +9,7 @@ from torch import Tensor
 from solo_invariance.backbones.shaping import FactorMoments, Reached, Shaper, ShapingReference
 from solo_invariance.backbones.views import OrbitViews
 from solo_invariance.errors import UserError
-from solo_invariance.shape.closed_forms import Projection, covariance_with, erasing, ordered_directions
+from solo_invariance.shape.closed_forms import Projection, covariance_with, erasing, ordered_directions, shrunk
 
 Concept = Literal["coordinates", "levels"]
 Keep = Literal["invariant", "sensitive"]
@@ -77,11 +77,11 @@ class Erase(_Linear):
         crosses = [covariance_with(one, self._concept(one)) for one in moments.values()]
         # Each factor's features have a covariance of their own; what is uncorrelated after it does not depend on it.
         mean, total, _ = pooled(moments)
-        projection = erasing(mean, total, torch.cat(crosses, dim=1))
-        spanned = ordered_directions(mean, total, total).reads.shape[1]
+        projection = erasing(mean, shrunk(total, _images(moments)), torch.cat(crosses, dim=1))
+        spanned = len(ordered_directions(mean, total, total).share)
         if projection.rank >= spanned:
             raise ValueError(
-                f"it would take out all {spanned} directions that {next(iter(moments.values())).num_images} images "
+                f"it would take out all {spanned} directions that {_images(moments)} images "
                 f"show: take more images, a smaller k, or concept=coordinates"
             )
         self._take_out(projection)
@@ -101,14 +101,15 @@ class Erase(_Linear):
 class Dial(_Linear):
     r"""Takes out the directions that a factor changes most, or least: from sensitive to invariant, or the other way.
 
-    Directions are ordered by the share :math:`\tau` of their variance that the factor makes. ``keep=invariant`` takes
-    out those of the largest :math:`\tau` first, ``keep=sensitive`` those of the smallest. At least one direction stays.
+    Directions are ordered by the share of their variance that the factor makes. ``keep=invariant`` takes out those of
+    the largest share first, ``keep=sensitive`` those of the smallest. At least one direction stays. Shares are those of
+    a covariance that is shrunk by how few the images are, since others vary in more directions.
 
     Args:
         widths: Of the features, a list of one.
         keep: Which directions stay: ``invariant`` or ``sensitive``.
-        strength: How much is taken out, from 0 to 1: of what the factor makes, :math:`\sum \tau`, or of the rest,
-            :math:`\sum (1 - \tau)`; as few directions as it takes. 0 leaves the features as they are.
+        strength: How much is taken out, from 0 to 1: of the features' variance that the factor makes, or for
+            ``sensitive`` of the rest; as few directions as it takes. 0 leaves the features as they are.
         directions: How many directions stay, in place of ``strength``.
         rank: How many directions it takes out, once it is fitted.
 
@@ -140,12 +141,16 @@ class Dial(_Linear):
         Raises:
             ValueError: They span fewer directions than are to stay.
         """
-        mean, total, changed = pooled(reference.moments())
-        found = ordered_directions(mean, total, changed)
+        moments = reference.moments()
+        mean, total, changed = pooled(moments)
+        spanned = len(ordered_directions(mean, total, total).share)
+        found = ordered_directions(mean, shrunk(total, _images(moments)), changed)
+        invariant = self.options["keep"] == "invariant"
         order = torch.arange(len(found.share))
-        if self.options["keep"] == "invariant":
+        if invariant:
             order = order.flip(0)
-        taken_out = order[: self._count(found.share[order])]
+        gone = found.variance * (found.share if invariant else 1 - found.share)
+        taken_out = order[: self._count(gone[order], spanned)]
         self._take_out(found.without(taken_out) if len(taken_out) else Projection.of_nothing(len(mean)))
         return self
 
@@ -156,19 +161,18 @@ class Dial(_Linear):
             return None
         return f"{reached.taken_out:.2f} of what it makes is taken out, of the {strength:.2f} that were asked for"
 
-    def _count(self, share: Tensor) -> int:
-        """Return how many directions to take out of those with these shares, which are in the order to go."""
+    def _count(self, gone: Tensor, spanned: int) -> int:
+        """Return how many directions to take out, of what goes with each, in the order to go."""
         wanted, strength = self.options["directions"], self.options["strength"]
         if wanted is not None:
-            if wanted > len(share):
-                raise ValueError(f"directions={wanted}: the reference images' features vary in {len(share)}")
-            return len(share) - int(wanted)
+            if wanted > spanned:
+                raise ValueError(f"directions={wanted}: the reference images' features vary in {spanned}")
+            return len(gone) - int(wanted)
         if not strength:
             return 0
-        by = share if self.options["keep"] == "invariant" else 1 - share
-        gone = by.cumsum(0)
-        reached = int((gone < float(strength) * float(gone[-1]) * (1 - _EPSILON)).sum()) + 1
-        return min(reached, len(share) - 1)
+        together = gone.cumsum(0)
+        reached = int((together < float(strength) * float(together[-1]) * (1 - _EPSILON)).sum()) + 1
+        return min(reached, len(gone) - 1)
 
 
 class Centre(Shaper):
@@ -281,6 +285,10 @@ _EPSILON = 1e-9
 _LITTLE = 0.05
 # Of the deviation of all: a feature that varies less within a group is not brought up to others.
 _LEAST_DEVIATION = 0.01
+
+
+def _images(moments: Mapping[str, FactorMoments]) -> int:
+    return min(one.num_images for one in moments.values())
 
 
 def pooled(moments: Mapping[str, FactorMoments]) -> tuple[Tensor, Tensor, Tensor]:

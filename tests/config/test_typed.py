@@ -79,7 +79,11 @@ def test_words_of_which_nothing_is_known() -> None:
         ("measure", "invariance.family=ventral", "invariance.family is a key of pretrain"),
         ("transfer", "data.path=x", "data.path is a key of families and measure; did you mean 'task.path'?"),
         ("transfer", "transforms=[hue]", "transforms is a key of measure"),
-        ("fuse", "backbone.checkpoint=x", "backbone.checkpoint is a key of measure, shape, transfer, advise and export"),
+        (
+            "fuse",
+            "backbone.checkpoint=x",
+            "backbone.checkpoint is a key of measure, shape, transfer, advise and export",
+        ),
         ("doctor", "k=3", "k is a key of measure"),
         ("pretrain", "+recip=mocov2", "unknown key 'recip' for pretrain; did you mean"),
         ("pretrain", "recipe=mocov2", "recipe=mocov2: needs a plus, +recipe=mocov2"),

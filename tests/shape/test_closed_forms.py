@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from solo_invariance.backbones.shaping import FactorMoments
-from solo_invariance.shape.closed_forms import Projection, covariance_with, erasing, ordered_directions
+from solo_invariance.shape.closed_forms import Projection, covariance_with, erasing, ordered_directions, shrunk
 from solo_invariance.shape.moments import TransformSums
 
 
@@ -63,6 +63,40 @@ def test_erasing_is_what_another_implementation_has() -> None:
     np.testing.assert_allclose(_eraser(features)(flat), theirs(flat), atol=1e-8)
 
 
+def test_erasing_by_a_shrunk_covariance_is_what_another_implementation_has_and_leaves_nothing() -> None:
+    leace = pytest.importorskip("concept_erasure", reason="concept-erasure is not installed")
+    features = planted(20, 4, 30)
+    flat, moments = features.reshape(-1, 30), moments_of(features)
+    step = torch.eye(4, dtype=torch.float64).repeat(20, 1)
+    theirs = leace.LeaceEraser.fit(flat, step, shrinkage=True, constrain_cov_trace=False, svd_tol=1e-6)
+    correction = 80 / 79  # theirs are unbiased covariances
+    cross = covariance_with(moments, moments.coordinates)
+    found = erasing(moments.mean, shrunk(correction * moments.total, 80), cross)
+    np.testing.assert_allclose(found(flat), theirs(flat), atol=1e-6)
+    left = found(features)
+    assert (left.mean(0) - left.mean((0, 1))).abs().max() < 1e-9 * features.abs().max()
+
+
+@pytest.mark.parametrize("images", [3, 30, 3000])
+def test_a_covariance_is_shrunk_as_another_implementation_has_it(images: int) -> None:
+    shrinkage = pytest.importorskip("concept_erasure.shrinkage", reason="concept-erasure is not installed")
+    covariance = moments_of(planted(images, 2, 12)).total
+    found = shrunk(covariance, images)
+    np.testing.assert_allclose(found, shrinkage.optimal_linear_shrinkage(covariance, images), rtol=1e-9)
+    assert float(found.trace()) == pytest.approx(float(covariance.trace()))
+    equal = 2 * torch.eye(4, dtype=torch.float64)
+    torch.testing.assert_close(shrunk(equal, images), equal)
+
+
+def test_a_shrunk_covariance_holds_for_other_images() -> None:
+    """Of few images, in as many dimensions, it is nearer to that of all than their own covariance."""
+    together = planted(5000, 1, 40)[:, 0]
+    expected, some = torch.cov(together.T), torch.cov(together[:50].T, correction=0)
+    assert (shrunk(some, 50) - expected).norm() < 0.8 * (some - expected).norm()
+    whitened = torch.linalg.solve(torch.linalg.cholesky(shrunk(some, 50)), (together - together.mean(0)).T)
+    assert whitened.square().sum(0).mean() < 4 * 40  # by their own, 5 times as much and more
+
+
 def test_erasing_moves_features_as_little_as_its_constraints_allow() -> None:
     features = planted(400, 4, 6)
     flat = features.reshape(-1, 6)
@@ -111,6 +145,8 @@ def test_directions_are_those_of_the_generalised_eigenproblem() -> None:
     np.testing.assert_allclose(found.share, expected, atol=1e-9)
     np.testing.assert_allclose(found.reads.T @ moments.total @ found.reads, np.eye(5), atol=1e-8)
     np.testing.assert_allclose(found.writes @ found.reads.T, np.eye(5), atol=1e-8)
+    assert float(found.variance.sum()) == pytest.approx(float(moments.total.trace()))
+    assert float(found.variance @ found.share) == pytest.approx(float(moments.changed.trace()))
     assert found.share[-2:].min() > 0.7  # the planted circle
     assert found.share[:-2].max() < 0.2
     # An invertible map of the features changes no share.

@@ -56,7 +56,7 @@ def test_erase_hides_what_a_linear_probe_read(colours: Backbone, photographs: Te
     assert reached.readout_before > 0.8
     assert reached.readout_after < 0.05
     assert reached.missed is None
-    assert 0 < reached.changed < 1
+    assert reached.changed == pytest.approx(reached.share_before, abs=0.05)
 
 
 def test_orbit_is_exact_for_flips_and_costs_their_number(tiny_backbone: Backbone, photographs: Tensor) -> None:
@@ -93,7 +93,7 @@ def test_dial_goes_from_the_backbone_to_invariance(tiny_backbone: Backbone, phot
     assert torch.equal(found[0].backbone(images), tiny_backbone(images))
 
 
-@pytest.mark.parametrize(("keep", "closenesses"), [("invariant", (0.03, 0.1)), ("sensitive", (0.03, 1.0))])
+@pytest.mark.parametrize(("keep", "closenesses"), [("invariant", (0.3, 10.0)), ("sensitive", (0.03, 1.0))])
 def test_adapt_moves_what_a_transform_makes_as_far_as_closeness_lets_it(keep, closenesses, tiny_backbone) -> None:
     def adapted(closeness: float, seed: int = 0) -> Shaped:
         options = {"keep": keep, "closeness": closeness, "epochs": 30, "lr": 0.003}
@@ -198,7 +198,7 @@ def test_a_column_of_a_table_is_a_factor(mode, colours: Backbone, sites: tuple[P
     assert reached.readout_after < 0.1
     assert reached.share_before > 0.05
     assert reached.share_after < 0.03  # one number of 60 images explains 0.017 of anything
-    assert 0 < reached.changed < 0.2
+    assert reached.changed == pytest.approx(reached.share_before, abs=0.05)  # it moves what the site makes, no more
 
 
 def test_a_centred_checkpoint_is_of_a_group(colours, sites, host_checkpoint, tmp_path: Path) -> None:

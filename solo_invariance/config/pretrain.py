@@ -128,6 +128,8 @@ class InvarianceConfig(Checked):
     small_crop_size: int | None = None
     canvas: str | None = field(default=None, metadata=chosen_from("whole", "centre"))
     canvas_size: int | None = None
+    sensitive: Names = None
+    sensitive_weight: float | None = None
     monitor: Annotated[Any, MonitorKeys | None] = None
     transfer: Annotated[Any, WatchTransferConfig | None] = None
 

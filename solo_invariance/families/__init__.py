@@ -52,6 +52,7 @@ from solo_invariance.families.operations.spatial import (
     VerticalFlip,
 )
 from solo_invariance.families.paper import default, dorsal, ventral
+from solo_invariance.families.sensitivity import SensitivityLoss
 
 __all__ = [
     "JPEG",
@@ -85,6 +86,7 @@ __all__ = [
     "ResizedCrop",
     "Rotation",
     "Scale",
+    "SensitivityLoss",
     "Shear",
     "SmoothBrightness",
     "SmoothShadow",

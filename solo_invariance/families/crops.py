@@ -132,6 +132,22 @@ class CropPipeline:
         return crops
 
     @property
+    def large(self) -> list[Family]:
+        """The families of the crops that a method compares: those as large as the first, which come first in a run."""
+        return [entry.family for entry in self._crops if entry.crop_size == self.entries[0].crop_size]
+
+    def by_name(self, parameters: Sequence[Sequence[Parameters]]) -> list[dict[str, Parameters]]:
+        """Return for each crop what each operation of its family drew, by the operation's name.
+
+        Args:
+            parameters: What ``draw`` returned.
+        """
+        return [
+            dict(zip(entry.family.names, drawn, strict=True))
+            for entry, drawn in zip(self._crops, parameters, strict=True)
+        ]
+
+    @property
     def _crops(self) -> list[CropEntry]:
         """The entry of each crop."""
         return [entry for entry in self.entries for _ in range(entry.num_crops)]

@@ -53,6 +53,13 @@ class Family:
             if not dataclasses.is_dataclass(operation):
                 raise TypeError(f"{type(operation).__name__} is no dataclass: an operation's numbers are its fields")
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each operation is called; one that is there again has a number: ``color_jitter``, ``color_jitter_2``."""
+        names = [operation.name for operation in self.operations]
+        again = [names[:index].count(name) + 1 for index, name in enumerate(names)]
+        return tuple(name if count == 1 else f"{name}_{count}" for name, count in zip(names, again, strict=True))
+
     def draw(self, n: int, generator: torch.Generator, sizes: Tensor | None = None) -> list[Parameters]:
         """Draw the parameters for a batch.
 

@@ -19,6 +19,7 @@ from solo_invariance.families import (
 )
 from solo_invariance.families.from_config import family_from_config
 from solo_invariance.hosts.refusals import refuse_dali
+from solo_invariance.hosts.sensitive import KEYS as SENSITIVE_KEYS
 from solo_invariance.known_datasets import IMAGENET, Statistics, known_dataset
 
 _FAMILY_KEYS = ("family", "families")
@@ -121,10 +122,10 @@ def _refuse_unread(cfg: DictConfig) -> None:
     content: Any = OmegaConf.to_container(cfg.augmentations)
     entries = [entry for entry in content if isinstance(entry, dict)]
     for key, value in plain(chosen).items():
-        if key == RESOLVED:
+        if key == RESOLVED or key in SENSITIVE_KEYS:
             continue
         if key not in _RUN_KEYS:
-            if hint := did_you_mean(key, _RUN_KEYS):
+            if hint := did_you_mean(key, (*_RUN_KEYS, *SENSITIVE_KEYS)):
                 raise UserError(f"invariance.{key}: there is no such key{hint}")
             continue  # for other parts of this package, or of yours
         if value is None or value in ({}, []):

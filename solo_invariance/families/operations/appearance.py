@@ -223,6 +223,7 @@ class ColorJitter(PhotometricOperation):
         "saturation": "largest change of a factor of 1",
         "hue": "turns",
     }
+    no_quantities: ClassVar[frozenset[str]] = frozenset({"order"})
 
     brightness: float = 0.4
     contrast: float = 0.4

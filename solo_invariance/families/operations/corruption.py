@@ -30,6 +30,7 @@ class GaussianNoise(OccasionalOperation):
     """
 
     units_of_numbers: ClassVar[Mapping[str, str]] = {"std": "value in [0, 1]"}
+    no_quantities: ClassVar[frozenset[str]] = frozenset({"seed"})
 
     std: tuple[float, float] = (0.01, 0.1)
     p: float = 0.5

@@ -33,6 +33,7 @@ class Erasing(OccasionalOperation):
         "ratio": "height / width",
         "fill": "colour, or value in [0, 1]",
     }
+    no_quantities: ClassVar[frozenset[str]] = frozenset({"seed"})
 
     scale: tuple[float, float] = (0.02, 0.33)
     ratio: tuple[float, float] = (0.3, 3.3)

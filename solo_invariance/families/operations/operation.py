@@ -24,6 +24,8 @@ class Operation(ABC):
     """
 
     units_of_numbers: ClassVar[Mapping[str, str]] = {}
+    no_quantities: ClassVar[frozenset[str]] = frozenset()
+    """Of what it draws, the names of what is no quantity: an order, a seed."""
 
     @property
     def name(self) -> str:

@@ -14,9 +14,12 @@ from solo_invariance.hosts.lightning.per_trainer import PerTrainerCallback, acts
 
 if TYPE_CHECKING:
     from solo_invariance.families import Canvas, CropPipeline
+    from solo_invariance.hosts.lightning.sensitive_training import SensitiveTraining
 
 # Of the families' state in checkpoints, also where a subclass acts.
 _STATE_KEY = "FamiliesCallback"
+_SENSITIVE = "sensitive"
+_PARAMETERS = "invariance_parameters"
 
 
 @dataclass
@@ -29,6 +32,8 @@ class _Run:
     memory_format: torch.memory_format
     dataset: Any
     before: dict[str, Any]
+    module: LightningModule
+    sensitive: "SensitiveTraining | None" = None
 
 
 class FamiliesCallback(PerTrainerCallback[_Run]):
@@ -37,9 +42,11 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
     When fitting starts, the data workers' transform is replaced by a canvas (and torchvision's way of reading a file by
     one that decodes no more of it than the canvas needs); at each batch, the canvases are replaced by the crops that
     the families make of them. After fitting, the dataset is as it was. What they do is said in one line
-    when fitting starts, and written to the configuration and to checkpoints. A module takes part by a ``cfg`` with
-    ``augmentations`` whose entries have the key ``family``; any other is left alone. The families are remembered in
-    checkpoints, and training does not resume with others. Of several such callbacks in a trainer, the first acts.
+    when fitting starts, and written to the configuration and to checkpoints. What was drawn for the crops of a batch is
+    ``pl_module.invariance_parameters``, a mapping for each crop from an operation's name to its drawn CPU tensors.
+    With ``invariance.sensitive``, a second loss keeps features sensitive to operations. A module takes part by ``cfg``
+    with ``augmentations`` whose entries have the key ``family``; any other is left alone. The families are remembered
+    in checkpoints, and training does not resume with others. Of several such callbacks in a trainer, the first acts.
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -68,10 +75,12 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
             summarise_run,
         )
         from solo_invariance.hosts.refusals import say
+        from solo_invariance.hosts.sensitive import sensitive_from_config
 
         cfg = _as_config(cfg)
         origin = origin_of_size(cfg)
         pipeline, canvas = crop_pipeline_from_config(cfg)
+        sensitive = sensitive_from_config(cfg)
         record_run(cfg, pipeline, canvas)
         dataset = _dataset_with_transform(trainer)
         if any(dataset is other for other in validation_datasets(trainer)):
@@ -80,12 +89,18 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
                 "a dataset of its own"
             )
         before = {name: getattr(dataset, name) for name in ("transform", "loader") if hasattr(dataset, name)}
-        self._runs[trainer] = _Run(pipeline, canvas, _seed(cfg), _memory_format(pl_module), dataset, before)
+        run = _Run(pipeline, canvas, _seed(cfg), _memory_format(pl_module), dataset, before, pl_module)
+        if sensitive is not None:
+            from solo_invariance.hosts.lightning.sensitive_training import SensitiveTraining
+
+            run.sensitive = SensitiveTraining(pl_module, sensitive, pipeline, run.seed)
+        self._runs[trainer] = run
         dataset.transform = canvas
         if before.get("loader") is default_loader:
             dataset.loader = canvas.load
         if trainer.is_global_zero:
-            say("; ".join(filter(None, (summarise_run(pipeline, canvas), origin))))
+            kept = "" if sensitive is None else sensitive.summary()
+            say("; ".join(filter(None, (summarise_run(pipeline, canvas), kept, origin))))
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Give the dataset its own transform back."""
@@ -107,6 +122,9 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
         run = self._runs.pop(trainer, None)
         if run is not None:
             vars(run.dataset).update(run.before)
+            vars(run.module).pop(_PARAMETERS, None)
+            if run.sensitive is not None:
+                run.sensitive.end()
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         """Replace the batch's canvases by crops, in place."""
@@ -123,7 +141,10 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
                 f"got {got}: the dataset does not use its transform, or another took its place after fitting started"
             )
         seed = (run.seed, trainer.global_rank, trainer.current_epoch, batch_idx)
-        crops = run.pipeline(canvases.pixels, seed, run.memory_format, sizes_of(canvases.extent))
+        sizes = sizes_of(canvases.extent)
+        drawn = run.pipeline.draw(len(canvases.pixels), seed, sizes)
+        crops = run.pipeline.apply(canvases.pixels, drawn, run.memory_format, sizes)
+        vars(pl_module)[_PARAMETERS] = run.pipeline.by_name(drawn)
         # Lightning has converted the canvases' batch already, so crops for half-precision weights are converted here.
         batch[1] = [trainer.precision_plugin.convert_input(crop) for crop in crops]
 
@@ -136,6 +157,10 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
         state = _state(pl_module)
         if state:
             checkpoint.setdefault("callbacks", {})[_STATE_KEY] = state
+            if _SENSITIVE in state:
+                from solo_invariance.hosts.lightning.sensitive_training import write_head
+
+                write_head(pl_module, checkpoint)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         """Refuse to resume a run with other families than it began with.
@@ -152,6 +177,10 @@ class FamiliesCallback(PerTrainerCallback[_Run]):
                 f"{_described(before)}, the configuration asks for {_described(now)}; choose another name or "
                 f"checkpoint.dir, or auto_resume.enabled=False"
             )
+        if _SENSITIVE in now:
+            from solo_invariance.hosts.lightning.sensitive_training import read_head
+
+            read_head(pl_module, checkpoint)
 
 
 def _state(module: LightningModule) -> dict[str, Any]:
@@ -164,9 +193,12 @@ def _state(module: LightningModule) -> dict[str, Any]:
     if not _names_families(cfg):
         return {}
     from solo_invariance.hosts.augmentations import RESOLVED, crop_pipeline_from_config, describe_run, shown_by
+    from solo_invariance.hosts.sensitive import sensitive_from_config
 
     pipeline, canvas = crop_pipeline_from_config(_as_config(cfg))
+    sensitive = sensitive_from_config(_as_config(cfg))
     return {
+        **({} if sensitive is None else {_SENSITIVE: sensitive.content()}),
         "families": pipeline.fingerprint(),
         "canvas": shown_by(canvas),
         "canvas_size": canvas.size,
@@ -176,7 +208,7 @@ def _state(module: LightningModule) -> dict[str, Any]:
 
 def _compared(state: Mapping[str, Any]) -> dict[str, Any]:
     """What a resumed run shares: the fingerprint has the numbers, which older checkpoints do not write out."""
-    return {key: state[key] for key in ("families", "canvas", "canvas_size") if key in state}
+    return {key: state[key] for key in ("families", "canvas", "canvas_size", _SENSITIVE) if key in state}
 
 
 def _as_config(cfg: Any) -> Any:
@@ -189,7 +221,10 @@ def _described(state: Mapping[str, Any]) -> str:
     if not state:
         return "no family"
     # Before it was written down, canvases showed the centre.
-    return f"{state['families']} on canvases ({state.get('canvas', 'centre')}) of {state.get('canvas_size', '?')} px"
+    kept = state.get(_SENSITIVE)
+    words = "" if kept is None else f", sensitive to {', '.join(kept['operations'])} (weight {kept['weight']:g})"
+    shown = f"{state.get('canvas', 'centre')}) of {state.get('canvas_size', '?')} px"
+    return f"{state['families']} on canvases ({shown}{words}"
 
 
 def _seed(cfg: Any) -> int:
@@ -235,7 +270,9 @@ def _refuse_unused(cfg: Any) -> None:
         raise UserError(
             f"invariance={chosen}: there is no such configuration; `solo-invariance doctor` checks the search path"
         )
-    ours = [key for key in ("family", "views", "operations") if isinstance(chosen, Mapping) and chosen.get(key)]
+    ours = [
+        key for key in ("family", "views", "operations", "sensitive") if isinstance(chosen, Mapping) and chosen.get(key)
+    ]
     if ours:
         raise UserError(f"invariance.{ours[0]} is set, but no family is chosen: add augmentations=invariance/NAME")
 

@@ -29,7 +29,14 @@ class FlatFeatures(nn.Module):
         Raises:
             UserError: The network gives others.
         """
-        given = self.network(images)
+        return self.as_features(self.network(images))
+
+    def as_features(self, given: Any) -> Tensor:
+        """Return features (N, D) of what the network gave.
+
+        Raises:
+            UserError: It is none.
+        """
         if self.features is not None:
             try:
                 given = self.features(given)

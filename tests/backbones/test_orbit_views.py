@@ -87,12 +87,25 @@ def test_steps_stand_for_what_is_nearest_to_them(name: str, k: int, expected: li
     assert weights.tolist() == pytest.approx(expected, abs=1e-6)
 
 
+def test_unevenly_spaced_steps_stand_for_the_cells_around_them() -> None:
+    transform = transforms_named(["brightness"])["brightness"]
+    weights = transform.weights(torch.tensor([[0.0], [1.0], [3.0], [7.0]]))
+    assert weights.tolist() == pytest.approx([0.5 / 7, 1.5 / 7, 3 / 7, 2 / 7])
+
+
 @pytest.mark.parametrize("name", list(transforms_named("all")))
 def test_the_steps_of_every_transform_have_weights(name: str) -> None:
     transform = transforms_named([name])[name]
     weights = transform.weights(transform.grid(9, ResizeCrop(18, 16), "clean"))
     assert float(weights.sum()) == pytest.approx(1)
     assert (weights > 0).all()
+
+
+def test_a_step_that_changes_nothing_shows_the_image_itself(images: Tensor) -> None:
+    views = OrbitViews({"brightness": Steps(((1.0,), (0.5,)), HALVES)})
+    first, second = views.of(images)
+    torch.testing.assert_close(first, images)
+    torch.testing.assert_close(second, images / 2)
 
 
 def test_they_are_plain_data_and_back(images: Tensor) -> None:

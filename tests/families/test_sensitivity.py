@@ -69,7 +69,9 @@ def test_numbers_count_where_both_views_have_them() -> None:
     drawn[0]["color_jitter"]["hue"][4] += 0.1
     assert not torch.equal(loss(features, drawn)["color_jitter"], before)
     never = [{"color_jitter": {**view["color_jitter"], "applied": torch.zeros(6, dtype=torch.bool)}} for view in drawn]
-    assert float(loss(features, never)["color_jitter"].detach()) == 0  # neither view: nothing differs, and nothing is to be told
+    assert (
+        float(loss(features, never)["color_jitter"].detach()) == 0
+    )  # neither view: nothing differs, and nothing is to be told
 
 
 def test_features_that_hold_what_was_drawn_are_read_and_others_are_not() -> None:

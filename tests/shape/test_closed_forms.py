@@ -8,7 +8,7 @@ from torch import Tensor
 
 from solo_invariance.backbones.shaping import FactorMoments
 from solo_invariance.shape.closed_forms import Projection, covariance_with, erasing, ordered_directions, shrunk
-from solo_invariance.shape.moments import TransformSums
+from solo_invariance.shape.moments import ColumnSums, TransformSums
 
 
 def planted(images: int, steps: int, width: int, seed: int = 0) -> Tensor:
@@ -51,6 +51,17 @@ def test_after_erasing_no_linear_probe_reads_the_step(width: int) -> None:
     flat, step = left.reshape(-1, width).numpy(), np.tile(np.eye(4), (8, 1))
     weights, *_ = np.linalg.lstsq(flat - flat.mean(0), step - step.mean(0), rcond=1e-8)
     assert np.abs((flat - flat.mean(0)) @ weights).max() < 1e-6
+
+
+def test_levels_count_by_their_weights() -> None:
+    levels = torch.tensor([[1.0, 0.0], [3.0, 2.0], [4.0, 9.0]], dtype=torch.float64)
+    values, counts = torch.tensor([2.0, 5.0, 6.0], dtype=torch.float64), [5, 3, 2]
+    features, numbers = (one.repeat_interleave(torch.tensor(counts), dim=0) for one in (levels, values))
+    sums = ColumnSums(2, 3)
+    sums.update(features, torch.arange(3).repeat_interleave(torch.tensor(counts)))
+    found = covariance_with(sums.compute(), values[:, None])[:, 0]
+    expected = np.cov(features.T, numbers, bias=True)[2, :2] / np.std(numbers.numpy())
+    np.testing.assert_allclose(found, expected)
 
 
 def test_erasing_is_what_another_implementation_has() -> None:

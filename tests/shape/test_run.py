@@ -21,9 +21,12 @@ from solo_invariance import (
     transfer,
 )
 from solo_invariance.config.measure import ReferenceConfig
+from solo_invariance.data.sources import image_source
 from solo_invariance.measure import MeasureSettings
+from solo_invariance.measure.named import transforms_named
 from solo_invariance.results import ShapingResult, read_result
 from solo_invariance.shape import Shaped
+from solo_invariance.shape.images import ShapingImages
 
 FEW = ShapeSettings(k=4)
 
@@ -250,6 +253,21 @@ def test_nothing_else_is_overwritten(host_checkpoint, photographs: Tensor, tmp_p
     shape(path, "erase", ["hue"], reference=photographs, settings=FEW, out=out, device="cpu")
     with pytest.raises(UserError, match=r"holds another fusion \(erase of ventral erase:hue.*now erase of ventral era"):
         shape(path, "erase", ["blur"], reference=photographs, settings=FEW, out=out, device="cpu")
+
+
+def test_a_shaper_is_fitted_to_four_of_five_images_and_never_to_the_others(colours, photographs: Tensor) -> None:
+    source = image_source(photographs)
+    images = ShapingImages(colours, source, transforms_named(["brightness"]), None, FEW)
+    assert (len(images.fitted), len(images.others)) == (64, 16)
+    assert sorted([*images.fitted, *images.others]) == list(range(80))
+    (moments,) = images.moments().values()
+    views = torch.cat([one.views["brightness"] for one in images.orbits()])
+    alone = ShapingImages(
+        colours, image_source(photographs[images.fitted]), transforms_named(["brightness"]), None, FEW
+    )
+    of_these = [one for _, one in alone.features_of(colours, range(64), "all")]
+    torch.testing.assert_close(views, torch.cat([one.views["brightness"] for one in of_these]))
+    torch.testing.assert_close(moments.levels, views.double().mean(0))
 
 
 def test_the_numbers_do_not_depend_on_the_batch_size(tiny_backbone: Backbone, photographs: Tensor) -> None:

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from solo_invariance.backbones.shaping import FactorMoments, OrbitFeatures, Reached, Shaper
+from solo_invariance.backbones.views import OrbitViews, Steps
 from solo_invariance.errors import UserError
+from solo_invariance.shape.adapt import Adapt, _Loss
 from solo_invariance.shape.closed_forms import shrunk
 from solo_invariance.shape.moments import ColumnSums
 from solo_invariance.shape.shapers import Centre, Dial, Erase, pooled
@@ -179,3 +181,59 @@ def test_pooled_moments_are_those_of_all_features_together() -> None:
     np.testing.assert_allclose(mean, together.mean(0), atol=1e-9)
     np.testing.assert_allclose(total, torch.cov(together.T, correction=0), atol=1e-9)
     np.testing.assert_allclose(changed, moments_of(torch.cat([one, other])).changed, atol=1e-9)
+
+
+class _Orbits:
+    """A reference of which the features are known, of one transform of three steps."""
+
+    groups = ()
+
+    def __init__(self, features: Tensor, seed: int) -> None:
+        self.seed = seed
+        self.transforms = OrbitViews({"hue": Steps(((-0.1,), (0.0,), (0.1,)), (0.25, 0.5, 0.25))})
+        self._features = features
+
+    def moments(self) -> Mapping[str, FactorMoments]:
+        raise NotImplementedError
+
+    def orbits(self) -> Iterator[OrbitFeatures]:
+        for some in self._features.split(16):
+            yield OrbitFeatures(some[:, 1], {"hue": some})
+
+
+def test_adapt_draws_its_weights_by_the_seed() -> None:
+    features = planted(60, 3, 5).float()
+    first, again, other = (Adapt([5], epochs=3, lr=0.01).fit(_Orbits(features, seed)) for seed in (0, 0, 1))
+    assert torch.equal(first.first, again.first)
+    assert torch.equal(first([features]), again([features]))
+    assert not torch.equal(first.first, other.first)
+
+
+def test_adapt_takes_the_steps_by_their_weights() -> None:
+    """The middle step stands for half: what only the ends differ by is a quarter each."""
+    features = torch.randn(4, 3, 2, generator=torch.Generator().manual_seed(0))
+    weights = torch.tensor([0.25, 0.5, 0.25])
+    options = {"keep": "invariant", "closeness": 0.0}
+    loss = _Loss(torch.zeros(2), torch.ones(2), {"hue": weights}, {"hue": slice(0, 3)}, options)
+    means = (features * weights[:, None]).sum(1)
+    within = ((features - means[:, None]).square().sum(-1) * weights).sum(1).mean()
+    torch.testing.assert_close(loss._spread("hue", features).within, within)
+    torch.testing.assert_close(loss._spread("hue", features).means, means)
+    between = (means - means.mean(0)).square().sum(1).mean()
+    torch.testing.assert_close(loss._spread("hue", features).between, between)
+
+
+@pytest.mark.parametrize(("keep", "closeness"), [("invariant", 2.0), ("sensitive", 0.5)])
+def test_what_adapt_makes_small(keep, closeness: float) -> None:
+    """By hand: two images at two steps of one feature, and a map that adds 1 to everything."""
+    features = torch.tensor([[[0.0], [2.0]], [[4.0], [8.0]]])
+    options = {"keep": keep, "closeness": closeness}
+    halves = {"hue": torch.tensor([0.5, 0.5])}
+    loss = _Loss(torch.zeros(1), torch.full((1,), 3.0), halves, {"hue": slice(0, 2)}, options)
+    loss.set_out_from(iter([features]))
+    learnt = [torch.zeros(1, 1), torch.full((1,), 100.0), torch.full((1, 1), 1 / 300)]  # everything moves by 1
+    found = float(loss(features, learnt))
+    far = 1 / 9
+    assert found == pytest.approx(1 + closeness * far, rel=1e-4)  # a shift changes no variance
+    still = float(loss(features, [torch.zeros(1, 1), torch.zeros(1), torch.zeros(1, 1)]))
+    assert still == pytest.approx(1)

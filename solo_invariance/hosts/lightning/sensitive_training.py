@@ -108,7 +108,8 @@ class SensitiveTraining:
         features = [self._features(crop, seen) for crop in crops]
         drawn: Sequence[Mapping[str, Parameters]] = vars(self._module)["invariance_parameters"][: self._large]
         losses = self.head.loss(features, drawn)
-        self._module.log_dict({f"invariance/sensitive/{name}": loss.detach() for name, loss in losses.items()})
+        logged = {f"invariance/sensitive/{name}": loss.detach() for name, loss in losses.items()}
+        self._module.log_dict(logged, on_step=False, on_epoch=True, sync_dist=True)
         added = self._weight * torch.stack([*losses.values()]).sum()
         if isinstance(result, Mapping):
             return {**result, "loss": result["loss"] + added}

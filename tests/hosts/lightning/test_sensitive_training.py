@@ -174,7 +174,7 @@ def test_a_run_does_not_go_on_with_another_loss(tmp_path: Path) -> None:
         (sensitive, _sensitive(["resized_crop"])),
     ]
     for path, cfg in asked:
-        with pytest.raises(UserError, match="would resume from a checkpoint of other augmentations.*sensitive to"):
+        with pytest.raises(UserError, match=r"would resume from a checkpoint of other augmentations.*sensitive to"):
             _fit(_Method(cfg), _Images(), tmp_path, max_epochs=2, ckpt_path=path)
     content = torch.load(sensitive, weights_only=True)
     del content[HEAD]

@@ -26,30 +26,30 @@ def _content(path: Path) -> dict[str, Any]:
 
 def test_it_is_trained_by_and_the_method_goes_on_as_it_was(run_spied: Callable[..., Any]) -> None:
     _, (plain,), without = run_spied("plain", 1)
-    done, (seen,), out = run_spied("sensitive", 1, *KEYS)
+    done, (seen,), end = run_spied("sensitive", 1, *KEYS)
     assert "sensitive to color_jitter, resized_crop, weight 0.5" in done.stdout + done.stderr
     for theirs, mine in zip(plain["train"], seen["train"], strict=True):
         assert torch.equal(theirs["indexes"], mine["indexes"])
         assert all(map(torch.equal, theirs["crops"], mine["crops"]))
     # The first step's loss of the method does not know of it; later ones have another backbone.
     assert plain["metrics"][0]["train_nce_loss"] == pytest.approx(seen["metrics"][0]["train_nce_loss"], rel=1e-5)
-    losses = [one["invariance/sensitive/color_jitter"] for one in seen["metrics"] if len(one) > 3]
-    assert all(0 < loss < 10 for loss in losses)
-    ends = [_content(_checkpoint(one, 1)) for one in (without, out)]
+    losses = [one.get("invariance/sensitive/color_jitter") for one in seen["metrics"]]
+    assert 0 < losses[-1] < 10
+    ends = [_content(one) for one in (without, end)]
     assert set(ends[0]["state_dict"]) == set(ends[1]["state_dict"])
     assert "invariance_head" not in ends[0]
     assert {name.split(".")[1] for name in ends[1]["invariance_head"]} == {"color_jitter", "resized_crop"}
     name = "backbone.layer4.1.conv2.weight"
     assert not torch.equal(ends[0]["state_dict"][name], ends[1]["state_dict"][name])
-    assert load_backbone(_checkpoint(out, 1)).num_features == 512
+    assert load_backbone(end).num_features == 512
 
 
 def test_several_processes_train_one_head(run_spied: Callable[..., Any], tmp_path: Path) -> None:
-    _, seen, out = run_spied("both", 2, *KEYS)
+    _, seen, end = run_spied("both", 2, *KEYS)
     assert len(seen) == 2
-    content = _content(_checkpoint(out, 1))
+    content = _content(end)
     assert all(value.isfinite().all() for value in content["invariance_head"].values())
-    epochs = [[one["invariance/sensitive/color_jitter_epoch"] for one in each["metrics"][-1:]] for each in seen]
+    epochs = [each["metrics"][-1]["invariance/sensitive/color_jitter"] for each in seen]
     assert epochs[0] == epochs[1]
 
 
@@ -80,7 +80,10 @@ def test_methods_with_other_optimisers_heads_and_crops(
     ]
     run_host("main_pretrain.py", *keys, "max_epochs=1", "checkpoint.frequency=1")
     first = _content(_checkpoint(out, 0))
-    run_host("main_pretrain.py", *keys, "max_epochs=2", f"+resume_from_checkpoint={_checkpoint(out, 0)}")
+    assert first["invariance_head"]
+    if method == "swav":  # which resumes from no checkpoint of its own
+        return
+    run_host("main_pretrain.py", *keys, "max_epochs=2", f"++resume_from_checkpoint='{_checkpoint(out, 0)}'")
     second = _content(_checkpoint(out, 1))
     name = "networks.color_jitter.0.weight"
     assert not torch.equal(first["invariance_head"][name], second["invariance_head"][name])

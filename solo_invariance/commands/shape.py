@@ -11,10 +11,13 @@ from solo_invariance.commands.terminal import console, print_facts, print_remark
 from solo_invariance.config.composed import as_object
 from solo_invariance.config.overrides import as_typed
 from solo_invariance.config.shape import ShapeConfig as Config
+from solo_invariance.config.task_entries import task_from
 from solo_invariance.data.reading import ReadingPolicy
-from solo_invariance.plugins import names_chosen
+from solo_invariance.measure import MeasureSettings
+from solo_invariance.measure.named import transforms_named
+from solo_invariance.plugins import load_plugin, names_chosen
 from solo_invariance.results.shaping import ShapingResult
-from solo_invariance.shape import ShapeSettings, shape
+from solo_invariance.shape import PageSettings, ShapeSettings, shape, write_page
 
 __all__ = ["Config", "run"]
 
@@ -22,6 +25,7 @@ __all__ = ["Config", "run"]
 def run(config: Any) -> None:
     """Shape, and say what was reached on images that nothing was fitted to."""
     settings = as_object(config, Config)
+    page = None if settings.page is None else _page_settings(settings)  # wrong keys of it are refused first
     given = settings.reference.path is not None or settings.reference.name is not None
     with progress_bars() as progress:
         shaped = shape(
@@ -37,7 +41,7 @@ def run(config: Any) -> None:
             progress=progress,
             announce=print_facts,
         )
-    backbone, result = shaped
+    backbone, result = shaped.backbone, shaped.result
     print_remarks(backbone.describe()["remarks"])
     if result.factors:
         _print_reached(result)
@@ -54,9 +58,31 @@ def run(config: Any) -> None:
         markup=False,
     )
     document = {"checkpoint": settings.out, **result.as_content()}
+    if page is not None and settings.page is not None:
+        with progress_bars() as progress:
+            written = write_page(shaped, settings.data, settings.page, page, progress=progress, announce=print_facts)
+        console.print(f"page: {written}", soft_wrap=True)
+        document["page"] = str(written)
     row = {"backbone": result.label, "features": str(result.num_features), "checkpoint": settings.out}
     numbers = {f"{key}.{name}": getattr(one, key) for name, one in result.factors.items() for key in _NUMBERS}
     deliver(Outcome(settings.out, document, [row], {key: value for key, value in numbers.items() if value is not None}))
+
+
+def _page_settings(settings: Config) -> PageSettings:
+    measured = names_chosen("transforms", settings.measured, "measured=[rotation,hue]")
+    transforms_named(measured)
+    tasks = [task_from(entry) for entry in settings.tasks or []]
+    for task in tasks:
+        load_plugin("tasks", task.name, "tasks")
+    measuring = MeasureSettings(
+        k=settings.k,
+        num_images=settings.num_images,
+        batch_size=settings.batch_size,
+        precision=settings.precision,  # type: ignore[arg-type]
+        reading=ReadingPolicy(settings.num_workers),
+        seed=settings.seed,
+    )
+    return PageSettings(measured, measuring, tasks, settings.strengths, settings.device)
 
 
 _NUMBERS = ("share_after", "readout_after", "taken_out", "changed")

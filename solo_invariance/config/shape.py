@@ -1,12 +1,13 @@
 """The keys of ``solo-invariance shape``."""
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from solo_invariance.config.backbone import BackboneConfig
 from solo_invariance.config.checks import Checked, require_at_least, require_positive, require_workers
 from solo_invariance.config.kinds import FilePath, Names, chosen_from
-from solo_invariance.config.measure import ReferenceConfig
+from solo_invariance.config.measure import DataConfig, ReferenceConfig, require_data
+from solo_invariance.config.task import TaskConfig
 from solo_invariance.errors import UserError
 
 
@@ -49,11 +50,24 @@ class ShapeConfig(Checked):
     precision: str = field(default="fp32", metadata=chosen_from("fp32", "bf16", "fp16"))
     num_workers: int = 4
     out: FilePath = "shaped.ckpt"
+    page: FilePath | None = None
+    data: DataConfig = field(default_factory=DataConfig)
+    measured: Names = field(default="all", metadata=chosen_from("all", plugins="transforms"))
+    num_images: int = 256
+    tasks: Annotated[Any, list[str | TaskConfig] | None] = field(default=None, metadata=chosen_from(plugins="tasks"))
+    strengths: list[float] = field(default_factory=lambda: [0.0, 0.25, 0.5, 0.75, 1.0])
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_at_least(2, self, "k")
         require_positive(self, "batch_size")
         require_workers(self)
+        require_positive(self, "num_images")
+        if self.page is not None:
+            require_data(self.data)
+        elif self.data != DataConfig() or self.tasks:
+            raise UserError("data and tasks are for the page: page=FOLDER")
+        if any(not 0 <= one <= 1 for one in self.strengths):
+            raise UserError(f"strengths={self.strengths}: expected numbers from 0 to 1")
         if not 0 < self.held_out < 1:
             raise UserError(f"held_out={self.held_out}: expected a share of the images, between 0 and 1")

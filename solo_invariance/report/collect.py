@@ -23,6 +23,7 @@ from solo_invariance.results import (
     ViewResult,
 )
 from solo_invariance.results.files import read_json
+from solo_invariance.results.shaping import DialCurve, ShapingResult
 from solo_invariance.results.study import STUDY_FILE, StudyResult
 
 _FILES: dict[str, type[InvarianceResult | TransferResult]] = {
@@ -113,6 +114,8 @@ class Results:
         comparisons: What ``against=`` wrote beside the results.
         studies: What ``study`` found, with its verdicts.
         layers: Whether layers count as backbones in rank correlations.
+        shapings: What ``shape`` reached, of backbones that have a page.
+        dials: How these go with the strength.
     """
 
     rows: tuple[Row, ...]
@@ -120,6 +123,8 @@ class Results:
     comparisons: tuple[Comparison, ...] = ()
     studies: tuple[StudyResult, ...] = ()
     layers: bool = False
+    shapings: tuple[ShapingResult, ...] = ()
+    dials: tuple[DialCurve, ...] = ()
 
     @property
     def competitors(self) -> tuple[Row, ...]:
@@ -161,15 +166,22 @@ def collect_results(runs: Sequence[Path | str], baseline: str | None = None, *, 
     rows = _with_roles([row for label, of_label in by_label.items() for row in _rows(label, of_label)])
     if baseline is not None and baseline not in {row.label for row in rows}:
         raise UserError(f"baseline={baseline}: no such backbone; there are {', '.join(row.label for row in rows)}")
+    folders = [Path(run) for run in runs]
     return Results(
-        tuple(rows), baseline, tuple(_comparisons(files)), tuple(_studies([Path(run) for run in runs])), layers
+        tuple(rows),
+        baseline,
+        tuple(_comparisons(files)),
+        tuple(map(StudyResult.read, _below(folders, STUDY_FILE))),
+        layers,
+        tuple(map(ShapingResult.read, _below(folders, ShapingResult.usual_name))),
+        tuple(map(DialCurve.read, _below(folders, DialCurve.usual_name))),
     )
 
 
-def _studies(runs: Sequence[Path]) -> list[StudyResult]:
-    """Read every ``study.json`` below some directories."""
-    found = {file.resolve(): file for run in runs for file in sorted(run.rglob(STUDY_FILE)) if file.is_file()}
-    return [StudyResult.read(file) for file in found.values()]
+def _below(runs: Sequence[Path], name: str) -> list[Path]:
+    """Find every file of a name below some directories, none of them twice."""
+    found = {file.resolve(): file for run in runs for file in sorted(run.rglob(name)) if file.is_file()}
+    return [*found.values()]
 
 
 def _comparisons(files: Sequence[Path]) -> list[Comparison]:

@@ -11,7 +11,7 @@ from xml.etree import ElementTree as ET
 
 from solo_invariance.report.association import clouds, clouds_of_views
 from solo_invariance.report.collect import Results
-from solo_invariance.report.drawing import curves, depth, scatter, svg, whiskers
+from solo_invariance.report.drawing import curves, depth, dial, scatter, svg, whiskers
 from solo_invariance.report.drawing.colours import LIGHT
 from solo_invariance.report.grids import transfer_grid
 from solo_invariance.report.groups import shown_groups
@@ -65,7 +65,7 @@ def exported(results: Results) -> Iterator[Exported]:
 
 def _figures(results: Results) -> Iterator[tuple[str, str, ET.Element]]:
     groups = shown_groups(results)
-    for figure in (*curves.curve_figures(results, groups), *depth.depth_figures(results)):
+    for figure in (*curves.curve_figures(results, groups), *depth.depth_figures(results), *dial.dial_figures(results)):
         title = f"{figure.title}, {figure.kind}"
         yield f"{figure.kind} {figure.name}", title, curves.with_legend(figure, curves.draw(figure, "figure"))
     for figure in curves.curve_figures(results, groups, of_distance=True):

@@ -21,7 +21,7 @@ from solo_invariance.report.caveats import caveats
 from solo_invariance.report.collect import Results, Row, collect_results
 from solo_invariance.report.complementarity import MOST, complementarity_matrix
 from solo_invariance.report.differences import difference_tables, known_comparisons
-from solo_invariance.report.drawing import colours, curves, depth, effects, scatter, svg, whiskers
+from solo_invariance.report.drawing import colours, curves, depth, dial, effects, scatter, svg, whiskers
 from solo_invariance.report.drawing.axis import tick_text
 from solo_invariance.report.export import write_export
 from solo_invariance.report.grids import (
@@ -158,6 +158,11 @@ def render_page(results: Results, directory: Path, made: Made | None = None) -> 
         notes=notes(results),
         studies=[_study(study, directory) for study in results.studies],
         health=health_grid(results),
+        shapings=results.shapings,
+        dials=[
+            (figure, svg.markup(curves.with_legend(figure, curves.draw(figure, f"dial-{i}"))))
+            for i, figure in enumerate(dial.dial_figures(results))
+        ],
         **_invariance(results, groups, rows),
         **_transfer(results, groups),
     )

@@ -13,7 +13,7 @@ from solo_invariance.results.fusion import FusionResult, FusionStep
 from solo_invariance.results.invariance import InvarianceResult, ReferenceRecord, TransformResult, ViewResult
 from solo_invariance.results.reading import AnyResult, read_result
 from solo_invariance.results.result import BackboneRecord, Result
-from solo_invariance.results.shaping import ShapedFactor, ShapingResult
+from solo_invariance.results.shaping import DialCurve, DialPoint, ShapedFactor, ShapingResult
 from solo_invariance.results.study import JudgedClaim, StudyResult
 from solo_invariance.results.transfer import TransferResult
 
@@ -21,6 +21,8 @@ __all__ = [
     "AdviseResult",
     "AnyResult",
     "BackboneRecord",
+    "DialCurve",
+    "DialPoint",
     "Difference",
     "Estimate",
     "FamilyAdvice",

@@ -8,7 +8,7 @@ from solo_invariance.results.document import require_kind
 from solo_invariance.results.files import read_json
 from solo_invariance.results.fusion import FusionResult
 from solo_invariance.results.invariance import InvarianceResult
-from solo_invariance.results.shaping import ShapingResult
+from solo_invariance.results.shaping import DialCurve, ShapingResult
 from solo_invariance.results.study import StudyResult
 from solo_invariance.results.transfer import TransferResult
 
@@ -19,6 +19,7 @@ AnyResult = (
     | TransferComparison
     | FusionResult
     | ShapingResult
+    | DialCurve
     | StudyResult
     | AdviseResult
 )
@@ -30,6 +31,7 @@ _KINDS: tuple[type[AnyResult], ...] = (
     TransferComparison,
     FusionResult,
     ShapingResult,
+    DialCurve,
     StudyResult,
     AdviseResult,
 )

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from solo_invariance.results.document import Document, Finite, Record, Text, Whole
+from solo_invariance.results.estimate import Estimate
 
 
 class ShapedFactor(Record):
@@ -64,5 +65,44 @@ class ShapingResult(Document):
     num_images: Whole
     num_held_out: Whole
     factors: Mapping[str, ShapedFactor]
+    seed: Whole
+    versions: Mapping[str, str] = Field(repr=False)
+
+
+class DialPoint(Record):
+    """A backbone shaped by one strength: what it ignores, and what that costs.
+
+    Args:
+        strength: How much was asked for, from 0, which is the backbone as it was, to 1.
+        directions: How many directions of the features stay.
+        similarity: Of each transform that was asked for, by its name; 1 is invariant.
+        scores: On each task, by its name; higher is better.
+    """
+
+    strength: Finite
+    directions: Whole
+    similarity: Mapping[str, Estimate]
+    scores: Mapping[str, Estimate]
+
+
+class DialCurve(Document):
+    """One ``dial.json``: how a backbone goes from what it was to invariance, or the other way.
+
+    Args:
+        label: What the backbone is called.
+        options: How it was shaped, but for the strength.
+        points: In rising order of the strength.
+        metrics: Of each task's score, by the task's name.
+        seed: Of everything that is drawn.
+        versions: Of the packages that numbers depend on.
+    """
+
+    kind: ClassVar[str] = "dial"
+    usual_name: ClassVar[str] = "dial.json"
+
+    label: Text
+    options: Mapping[str, Any]
+    points: tuple[DialPoint, ...]
+    metrics: Mapping[str, Text]
     seed: Whole
     versions: Mapping[str, str] = Field(repr=False)

@@ -2,8 +2,16 @@
 
 from solo_invariance.backbones.shaping import FactorMoments, OrbitFeatures, Reached, Shaper, ShapingReference
 from solo_invariance.callable_package import make_callable
-from solo_invariance.shape.closed_forms import Directions, Projection, covariance_with, erasing, ordered_directions
+from solo_invariance.shape.closed_forms import (
+    Directions,
+    Projection,
+    covariance_with,
+    erasing,
+    ordered_directions,
+    shrunk,
+)
 from solo_invariance.shape.moments import ColumnSums, TransformSums
+from solo_invariance.shape.page import PageSettings, write_page
 from solo_invariance.shape.run import Shaped, shape
 from solo_invariance.shape.settings import ShapeSettings
 from solo_invariance.shape.shapers import Centre, Dial, Erase, Orbit, pooled
@@ -17,6 +25,7 @@ __all__ = [
     "FactorMoments",
     "Orbit",
     "OrbitFeatures",
+    "PageSettings",
     "Projection",
     "Reached",
     "ShapeSettings",
@@ -29,6 +38,8 @@ __all__ = [
     "ordered_directions",
     "pooled",
     "shape",
+    "shrunk",
+    "write_page",
 ]
 
 make_callable(__name__, "solo_invariance.shape.run:shape")

@@ -1,11 +1,12 @@
 """Shaping, from a backbone to a checkpoint."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import torch
 from torch import nn
 
 from solo_invariance.backbones import Backbone, load_backbone
@@ -46,10 +47,15 @@ class Shaped(NamedTuple):
     Args:
         backbone: On the CPU.
         result: What was reached, on images that nothing was fitted to.
+        before: The backbone as it was.
+        again: Returns it shaped with other options, given by name, of the same mode by the same images; what features
+            vary by is not computed anew.
     """
 
     backbone: Backbone
     result: ShapingResult
+    before: Backbone
+    again: Callable[[Mapping[str, Any]], "Shaped"]
 
 
 def shape(
@@ -95,15 +101,16 @@ def shape(
         ('random:resnet10 orbit:h_flip', 2)
     """
     require_texts(mode=mode, reference=reference, table=table, column=column, out=out)
-    job = _Shaping(mode, list(transforms), reference, table, column, settings, progress)
+    where = choose_device(device)
+    job = _Shaping(mode, list(transforms), reference, table, column, settings, progress, where)
     job.check()
     if out is not None:
         require_place(Path(out), _files(backbone))
     loaded = _loaded(backbone, settings.seed)
     job.shaper(loaded)  # before any feature is computed
     with nullcontext() if out is None else locked(Path(out).parent, Path(out).name):
-        images = job.images(loaded.to(choose_device(device)))
-        announce(job.ahead(loaded, images, str(choose_device(device)), out))
+        images = job.images(loaded.to(where))
+        announce(job.ahead(loaded, images, out))
         found = job.shaped(loaded, images)
         if out is not None:
             require_same(found.backbone, Path(out))
@@ -125,6 +132,7 @@ class _Shaping:
     column: str | None
     settings: ShapeSettings
     progress: Progress
+    device: torch.device
 
     @property
     def plugin(self) -> type[Shaper]:
@@ -173,7 +181,7 @@ class _Shaping:
         named = transforms_named(list(self.transforms))
         return ShapingImages(backbone, source, named, column, self.settings, self.progress)
 
-    def ahead(self, backbone: Backbone, images: ShapingImages, device: str, out: Path | str | None) -> ShapingAhead:
+    def ahead(self, backbone: Backbone, images: ShapingImages, out: Path | str | None) -> ShapingAhead:
         """Return what is to be done."""
         num_images = len(images.fitted) + len(images.others)
         views, shaper = images.transforms, self.shaper(backbone)
@@ -191,12 +199,13 @@ class _Shaping:
             num_held_out=len(images.others),
             num_passes=num_images * images.num_views,
             passes_per_image=1 if shaper.views is None else shaper.views.num_views,
-            device=device,
+            device=str(self.device),
             out=None if out is None else str(out),
         )
 
     def shaped(self, backbone: Backbone, images: ShapingImages) -> Shaped:
         """Return the shaped backbone, with what was reached."""
+        backbone.to(self.device)
         shaper = self.shaper(backbone)
         try:
             shaper.fit(images)
@@ -206,7 +215,13 @@ class _Shaping:
         fitted_on = images.digests if shaper.is_fitted else frozenset()
         network = ShapedNetwork([member], shaper, self.mode, fitted_on, images.factors)
         shaped = as_backbone(network)
-        return Shaped(shaped.cpu(), self._result(backbone, shaped, images))
+        result = self._result(backbone, shaped, images)
+
+        def again(options: Mapping[str, Any]) -> Shaped:
+            other = replace(self.settings, options={**self.settings.options, **options})
+            return replace(self, settings=other).shaped(backbone, images)
+
+        return Shaped(shaped.cpu(), result, backbone, again)
 
     def _result(self, backbone: Backbone, shaped: Backbone, images: ShapingImages) -> ShapingResult:
         network = shaped.network

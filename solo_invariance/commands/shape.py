@@ -73,7 +73,7 @@ def _page_settings(settings: Config) -> PageSettings:
     transforms_named(measured)
     tasks = [task_from(entry) for entry in settings.tasks or []]
     for task in tasks:
-        load_plugin("tasks", task.name, "tasks")
+        load_plugin("tasks", str(task.name), "tasks")
     measuring = MeasureSettings(
         k=settings.k,
         num_images=settings.num_images,

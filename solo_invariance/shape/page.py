@@ -129,7 +129,7 @@ class _Page:
             shaped = self.shaped.again({"strength": strength, "directions": None})
             one = shaped.backbone
             measured = self._measured(one, self.asked).only.transforms if self.asked else {}
-            scored = self._scored(one, cache=False) if self.settings.tasks else {}
+            scored = self._scored(one) if self.settings.tasks else {}  # features of what was shaped are cached
             metrics = {name: result.metric for name, result in scored.items()}
             points.append(
                 {

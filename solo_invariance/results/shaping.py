@@ -75,12 +75,15 @@ class DialPoint(Record):
     Args:
         strength: How much was asked for, from 0, which is the backbone as it was, to 1.
         directions: How many directions of the features stay.
-        similarity: Of each transform that was asked for, by its name; 1 is invariant.
+        share: Of the variance of the features, the part that each transform that was asked for makes, by its name, on
+            images that nothing was fitted to.
+        similarity: Under each of these transforms; 1 is invariant.
         scores: On each task, by its name; higher is better.
     """
 
     strength: Finite
     directions: Whole
+    share: Mapping[str, Finite]
     similarity: Mapping[str, Estimate]
     scores: Mapping[str, Estimate]
 

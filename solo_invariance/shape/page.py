@@ -128,13 +128,16 @@ class _Page:
             self.progress("strengths", done, len(strengths))
             shaped = self.shaped.again({"strength": strength, "directions": None})
             one = shaped.backbone
-            measured = self._measured(one, self.asked).only.transforms if self.asked else {}
-            scored = self._scored(one) if self.settings.tasks else {}  # features of what was shaped are cached
+            measured = (
+                self._measured(one, self.asked, views=[], announce=say_nothing).only.transforms if self.asked else {}
+            )
+            scored = self._scored(one, announce=say_nothing) if self.settings.tasks else {}
             metrics = {name: result.metric for name, result in scored.items()}
             points.append(
                 {
                     "strength": strength,
                     "directions": one.num_features - int(shaped.result.options["rank"]),
+                    "share": {name: shaped.result.factors[name].share_after for name in self.asked},
                     "similarity": {name: result.similarity.as_content() for name, result in measured.items()},
                     "scores": {name: result.score.as_content() for name, result in scored.items()},
                 }

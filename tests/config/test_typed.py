@@ -77,7 +77,7 @@ def test_words_of_which_nothing_is_known() -> None:
         ("measure", "augmentations=invariance/ventral", "augmentations is a key of pretrain"),
         ("measure", "+recipe=mocov2", "recipe is a key of pretrain"),
         ("measure", "invariance.family=ventral", "invariance.family is a key of pretrain"),
-        ("transfer", "data.path=x", "data.path is a key of families and measure; did you mean 'task.path'?"),
+        ("transfer", "data.path=x", "data.path is a key of families, measure and shape; did you mean 'task.path'?"),
         ("transfer", "transforms=[hue]", "transforms is a key of measure"),
         (
             "fuse",

@@ -69,13 +69,15 @@ def test_the_dial_goes_from_the_backbone_to_what_is_left(tiny_backbone, photogra
     assert curve.metrics == {"hue": "r2"}
     for point in curve.points:
         one = _dialled(tiny_backbone, photographs, point.strength)
+        assert point.share["hue"] == pytest.approx(one.result.factors["hue"].share_after, abs=1e-6)
         assert point.directions == one.backbone.num_features - one.result.options["rank"]
         expected = measure(one.backbone, others, ["hue"], HOW, device="cpu").only.transforms["hue"].similarity
         assert point.similarity["hue"].mean == pytest.approx(expected.mean, abs=1e-5)
         score = transfer(one.backbone, HUE, device="cpu", cache=False).only.score
         assert point.scores["hue"].mean == pytest.approx(score.mean, abs=1e-4)
     assert curve.points[0].directions == shaped.backbone.num_features > curve.points[2].directions
-    assert "similarity over strength" in text
+    assert "invariance over strength" in text
+    assert "hue, share of variance" in text
     assert "scores over strength" in text
 
 

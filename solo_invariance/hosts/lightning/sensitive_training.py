@@ -19,6 +19,7 @@ HEAD = "invariance_head"
 """The name of the loss's networks in the module, and in checkpoints beside its weights."""
 
 _WHERE = "invariance.sensitive: "
+_REPLACED = ("training_step", "configure_optimizers")
 
 
 class Head(nn.Module):
@@ -70,12 +71,14 @@ class SensitiveTraining:
         self._weight = sensitive.weight
         self._backbone = FlatFeatures(backbone, None, _WHERE)
         self._large = len(pipeline.large)
-        if not isinstance(getattr(module, HEAD, None), Head):
+        there = getattr(module, HEAD, None)  # where the module is fitted again
+        if not isinstance(there, Head) or [*there.loss.networks] != [*sensitive.operations]:
             width = num_features_of(self._backbone, pipeline.entries[0].crop_size, "the module's")
             module.add_module(HEAD, Head(sensitivity_loss(sensitive, pipeline, width, seed)))
+        self._before = {name: vars(module)[name] for name in _REPLACED if name in vars(module)}
         self._step, self._optimisers = module.training_step, module.configure_optimizers
-        vars(module)["training_step"] = _standing_for(self._step, self.training_step)
-        vars(module)["configure_optimizers"] = _standing_for(self._optimisers, self.configure_optimizers)
+        for name in _REPLACED:
+            vars(module)[name] = _standing_for(getattr(module, name), getattr(self, name))
 
     @property
     def head(self) -> Head:
@@ -86,8 +89,9 @@ class SensitiveTraining:
 
     def end(self) -> None:
         """Give the module its own methods back; its head stays."""
-        for name in ("training_step", "configure_optimizers"):
+        for name in _REPLACED:
             vars(self._module).pop(name, None)
+        vars(self._module).update(self._before)
 
     def training_step(self, batch: Any, *args: Any, **kwargs: Any) -> Any:
         """Return what the module's own step does, with the weighted loss added."""

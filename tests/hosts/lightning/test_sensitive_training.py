@@ -93,7 +93,8 @@ def test_the_second_loss_is_that_of_the_drawn_parameters_and_moves_the_backbone(
     decayed = backbone[2].weight.grad + 1e-4 * seen["weights"]["2.weight"]
     torch.testing.assert_close(moved.detach(), -0.05 * decayed, rtol=1e-3, atol=1e-7)
     assert module.passes == 2  # of the step itself
-    assert "training_step" not in vars(module)
+    assert vars(module)["training_step"] is spied
+    assert "configure_optimizers" not in vars(module)
     assert not hasattr(module, "invariance_parameters")
 
 
@@ -120,6 +121,17 @@ def test_it_trains_its_networks_in_the_groups_that_are_there(tmp_path: Path) -> 
         assert (id(parameter) in decayed, id(parameter) in others) == (parameter.ndim > 1, parameter.ndim < 2)
     first = next(iter(SensitivityLoss(["color_jitter"], [default, default], 6, seed=7).parameters()))
     assert not torch.equal(next(iter(head.parameters())), first)
+
+
+def test_a_module_that_is_fitted_again_goes_on_with_its_networks_and_takes_others_for_others(tmp_path: Path) -> None:
+    module = _Method(_sensitive())
+    _fit(module, _Images(), tmp_path)
+    head = getattr(module, HEAD)
+    _fit(module, _Images(), tmp_path)
+    assert getattr(module, HEAD) is head
+    module.cfg = _sensitive(["resized_crop"])
+    _fit(module, _Images(), tmp_path)
+    assert [*getattr(module, HEAD).loss.networks] == ["resized_crop"]
 
 
 def test_a_step_may_return_a_mapping(tmp_path: Path) -> None:

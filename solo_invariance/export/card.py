@@ -62,7 +62,10 @@ def _facts(written: Written) -> Iterator[tuple[str, str]]:
     members = backbone.members
     if members:
         fusion = written.content["backbone"]["fusion"]
-        yield "fusion", f"{_code(fusion['mode'])} of {len(members)} backbones"
+        if fusion.get("shaped") is None:
+            yield "fusion", f"{_code(fusion['mode'])} of {len(members)} backbones"
+        else:
+            yield "shaped", f"by {_code(fusion['mode'])}: {', '.join(map(_code, fusion['shaped']))}"
         for number, member in enumerate(members, 1):
             label = _text(written.shortened(member.provenance.label))
             yield f"member {number}", f"{label}: {'; '.join(_about(member, written))}"
@@ -78,13 +81,19 @@ def _facts(written: Written) -> Iterator[tuple[str, str]]:
         yield "of its tokens", _code(" ".join(filter(None, (described["pool"], described["tokens"]))))
     views = described["views"]
     if views is not None:
-        yield "averaged over", f"{views['num_views']} views of each image by {_code(views['family'])}"
+        yield "averaged over", f"{views['num_views']} views of each image by {_made_by(views)}"
     yield "input", _input(backbone)
     yield "parameters", f"{sum(one.numel() for one in backbone.whole_network.parameters()):,}"
     yield _code(WEIGHTS), f"sha256 {_code(written.content['sha256'])}"
     for remark in described["remarks"]:
         yield "remark", _text(written.shortened(remark))
     yield "written by", f"solo-invariance {written.content['versions']['solo-invariance']}"
+
+
+def _made_by(views: Mapping[str, Any]) -> str:
+    """Return what makes the views that features are averaged over: a family, or transforms."""
+    names = [one["name"] for one in views["transforms"]] if "transforms" in views else [views["family"]]
+    return ", ".join(map(_code, names))
 
 
 def _about(backbone: Backbone, written: Written) -> Iterator[str]:

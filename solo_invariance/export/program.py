@@ -42,8 +42,8 @@ def write_program(written: Written, path: Path, key: str = "out") -> None:
     backbone = written.backbone
     if any(one.views is not None for one in backbone.modules() if isinstance(one, Backbone)):
         raise UserError(
-            f"{key}={path}: features that are averaged over views need solo-invariance, which draws the views; export "
-            f"to a folder, or without backbone.views"
+            f"{key}={path}: features that are averaged over views need solo-invariance, which makes the views; export "
+            f"to a folder, or without them"
         )
     # A fused network's members look at the images as these come.
     network = backbone.network if isinstance(backbone.network, FusedNetwork) else backbone

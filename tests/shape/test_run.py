@@ -14,6 +14,7 @@ from solo_invariance import (
     ShapeSettings,
     TaskConfig,
     UserError,
+    export,
     fuse,
     load_backbone,
     measure,
@@ -156,6 +157,24 @@ def test_a_checkpoint_is_read_wherever_a_backbone_is(mode, options, host_checkpo
     assert twice.backbone.provenance.label == f"ventral {mode}:hue erase:blur"
     score = transfer(str(out), TaskConfig("hue", num_train=40, num_test=30, size=32), device="cpu")
     assert np.isfinite(score.only.score.mean)
+
+
+@pytest.mark.parametrize("mode", ["erase", "orbit"])
+def test_it_is_exported(mode: str, host_checkpoint, photographs: Tensor, tmp_path: Path) -> None:
+    found = shape(host_checkpoint(), mode, ["h_flip"], reference=photographs, settings=FEW, device="cpu")
+    images = torch.rand(3, 3, 32, 32)
+    export(found.backbone, tmp_path / "folder")
+    assert torch.equal(load_backbone(tmp_path / "folder")(images), found.backbone(images))
+    card = (tmp_path / "folder" / "README.md").read_text()
+    assert f"| shaped | by `{mode}`: `h_flip` |" in card
+    assert ("2 views of each image by `h_flip`" in card) == (mode == "orbit")
+    if mode == "orbit":
+        with pytest.raises(UserError, match="averaged over views need solo-invariance, which makes the views"):
+            export(found.backbone, tmp_path / "program.pt2")
+    else:
+        export(found.backbone, tmp_path / "program.pt2")
+        program = torch.export.load(tmp_path / "program.pt2").module()
+        torch.testing.assert_close(program(images), found.backbone(images), atol=1e-5, rtol=1e-4)
 
 
 def test_what_it_was_shaped_by_is_not_measured_or_scored(tiny_backbone: Backbone, photo_folder: Path) -> None:

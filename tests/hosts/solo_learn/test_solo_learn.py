@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from solo_invariance import ShapeSettings, shape
 from solo_invariance.backbones import Architecture, BackboneConfig, load_backbone
 from solo_invariance.backbones.files.fused_checkpoint import save_fused
 from solo_invariance.backbones.solo_learn import find_solo_learn
@@ -188,6 +189,33 @@ def test_unmodified_scripts_pretrain_with_families_and_evaluate_their_fusion(
     for name, value in kept.items():
         assert torch.equal(trained[name], value), f"{name}: the frozen backbone is not the fused one"
     assert _nearest_neighbours(solo_learn, fused.parent, photo_folder) > 100 / 6
+
+
+@pytest.mark.host
+@pytest.mark.parametrize(("mode", "options"), [("dial", {"strength": 0.5}), ("orbit", {})])
+def test_unmodified_scripts_evaluate_a_shaped_backbone(
+    mode: str, options: dict[str, float], solo_learn: Path, run_host: Any, photo_folder: Path, tmp_path: Path
+) -> None:
+    path, shaped = _pretrain(run_host, photo_folder, tmp_path / "ventral", "ventral"), tmp_path / "shaped" / "s.ckpt"
+    settings = ShapeSettings(k=2, options=options)
+    made = shape(path, mode, ["h_flip"], reference=photo_folder, settings=settings, out=shaped, device="cpu").backbone
+    run_host(
+        "main_linear.py",
+        "--config-path=scripts/linear/imagenet-100",
+        "--config-name=mocov2plus",
+        "backbone.name=fusion",
+        f"+backbone.kwargs.checkpoint={shaped}",
+        f"pretrained_feature_extractor={shaped}",
+        f"data.train_path={photo_folder / 'train'}",
+        f"data.val_path={photo_folder / 'val'}",
+        f"checkpoint.dir={tmp_path}",
+        *_COMMON,
+    )
+    trained = torch.load(next((tmp_path / "linear").rglob("*.ckpt")), weights_only=True)["state_dict"]
+    assert trained["classifier.weight"].shape == (6, made.num_features)
+    for name, value in torch.load(shaped, weights_only=True)["state_dict"].items():
+        assert torch.equal(trained[name], value), f"{name}: the frozen backbone is not the shaped one"
+    assert _nearest_neighbours(solo_learn, shaped.parent, photo_folder) > 100 / 6
 
 
 def _nearest_neighbours(solo_learn: Path, checkpoint: Path, photos: Path) -> float:

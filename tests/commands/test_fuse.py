@@ -42,7 +42,7 @@ def test_nothing_but_a_fusion_is_ever_overwritten(cli, host_checkpoint, tmp_path
     before = [path.read_bytes() for path in members]
     code, _, err = cli("fuse", f"members=[{members[0]},{members[1]}]", f"out={members[1]}")
     assert code == 2
-    assert "is one of the members" in err
+    assert "is what it is made of, and would be overwritten" in err
     code, _, err = cli("fuse", f"members=[{members[0]}]", f"out={members[1]}")
     assert code == 2
     assert "is no fused checkpoint" in err

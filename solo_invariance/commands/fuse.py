@@ -8,7 +8,7 @@ from omegaconf.errors import OmegaConfBaseException
 from rich.table import Column, Table
 
 from solo_invariance.backbones.fused import network_of
-from solo_invariance.backbones.knn_arguments import other_checkpoints
+from solo_invariance.commands.checkpoint import print_checkpoint
 from solo_invariance.commands.complementarity_table import print_complementarity
 from solo_invariance.commands.export import print_exported
 from solo_invariance.commands.outcome import Outcome, deliver
@@ -18,7 +18,6 @@ from solo_invariance.config.composed import as_object, literal
 from solo_invariance.config.fuse import FuseConfig as Config
 from solo_invariance.config.fuse import FusionReferenceConfig, in_keys_of_members
 from solo_invariance.config.older import with_todays_names
-from solo_invariance.config.overrides import as_typed
 from solo_invariance.errors import UserError, reason_of
 from solo_invariance.features import ExtractionSettings
 from solo_invariance.fuse import FuseSettings, fuse
@@ -62,17 +61,7 @@ def run(config: Any) -> None:
         print_exported(fused, settings.export)
     about = f"{len(fused.members)} members, {network_of(fused).mode}, {fused.num_features} features"
     console.print(f"{fused.provenance.label}: {about}")
-    console.print(f"checkpoint: {settings.out}", soft_wrap=True)
-    if others := other_checkpoints(Path(settings.out)):
-        beside = f"{len(others)} other checkpoints are" if len(others) > 1 else f"{others[0]} is"
-        print_remarks([f"{beside} in its folder: solo-learn's main_knn.py needs it in a folder of its own"])
-    console.print(
-        f"in solo-learn: backbone.name=fusion {as_typed('+backbone.kwargs.checkpoint', settings.out)} "
-        f"{as_typed('pretrained_feature_extractor', settings.out)}",
-        soft_wrap=True,
-        style="dim",
-        markup=False,
-    )
+    print_checkpoint(settings.out)
     label, mode = fused.provenance.label, network_of(fused).mode
     document |= {
         "checkpoint": settings.out,

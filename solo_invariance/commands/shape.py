@@ -1,15 +1,13 @@
 """``solo-invariance shape``: change what a trained backbone ignores."""
 
-from pathlib import Path
 from typing import Any
 
 from rich.table import Column, Table
 
-from solo_invariance.backbones.knn_arguments import other_checkpoints
+from solo_invariance.commands.checkpoint import print_checkpoint
 from solo_invariance.commands.outcome import Outcome, deliver
 from solo_invariance.commands.terminal import console, print_facts, print_remarks, progress_bars
 from solo_invariance.config.composed import as_object
-from solo_invariance.config.overrides import as_typed
 from solo_invariance.config.shape import ShapeConfig as Config
 from solo_invariance.config.task_entries import task_from
 from solo_invariance.data.reading import ReadingPolicy
@@ -46,17 +44,7 @@ def run(config: Any) -> None:
     if result.factors:
         _print_reached(result)
     console.print(f"{result.label}: {result.num_features} features")
-    console.print(f"checkpoint: {settings.out}", soft_wrap=True)
-    if others := other_checkpoints(Path(settings.out)):
-        beside = f"{len(others)} other checkpoints are" if len(others) > 1 else f"{others[0]} is"
-        print_remarks([f"{beside} in its folder: solo-learn's main_knn.py needs it in a folder of its own"])
-    console.print(
-        f"in solo-learn: backbone.name=fusion {as_typed('+backbone.kwargs.checkpoint', settings.out)} "
-        f"{as_typed('pretrained_feature_extractor', settings.out)}",
-        soft_wrap=True,
-        style="dim",
-        markup=False,
-    )
+    print_checkpoint(settings.out)
     document = {"checkpoint": settings.out, **result.as_content()}
     if page is not None and settings.page is not None:
         with progress_bars() as progress:

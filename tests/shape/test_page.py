@@ -143,7 +143,10 @@ def test_the_command_writes_it(cli, host_checkpoint, photo_folder: Path, tmp_pat
         (("page=p", "data.name=latent_scenes", "tasks=[sepia]"), "there is no .*'sepia'"),
     ],
 )
-def test_wrong_keys_are_one_line_and_leave_nothing(keys, message: str, cli, host_checkpoint, tmp_path: Path) -> None:
+def test_wrong_keys_are_one_line_and_leave_nothing(
+    keys, message: str, cli, host_checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     out = tmp_path / "s" / "shaped.ckpt"
     usual = (
         f"backbone.checkpoint={host_checkpoint()}",
@@ -157,3 +160,4 @@ def test_wrong_keys_are_one_line_and_leave_nothing(keys, message: str, cli, host
     assert len(err.strip().splitlines()) == 1
     assert re.search(message, err)
     assert not out.exists()
+    assert not Path("p").exists()

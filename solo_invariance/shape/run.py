@@ -170,7 +170,10 @@ class _Shaping:
             folder = self.reference.path if isinstance(self.reference, ReferenceConfig) else self.reference
             if not isinstance(folder, str | Path | None):
                 raise UserError("column.table names images in a folder: reference.path=FOLDER")
-            found = classes_in_table(Path(self.table), self.column, None if folder is None else str(folder))
+            try:
+                found = classes_in_table(Path(self.table), self.column, None if folder is None else str(folder))
+            except UserError as error:
+                raise UserError(_in_own_keys(str(error))) from error
             if len(found.names) < 2:
                 raise UserError(f"{self.table}: {self.column} has one value, {found.names[0]}: nothing to tell apart")
             source, column = found.images, Column(self.column, found.names, found.classes)
@@ -254,6 +257,18 @@ class _Shaping:
                 "versions": versions(),
             }
         )
+
+
+def _in_own_keys(said: str) -> str:
+    """Return what is said of a table with the keys of ``shape`` in place of those that tasks have for the same."""
+    keys = {
+        "task.options.targets": "column.table",
+        "task.options.columns": "column.name",
+        "task.path": "reference.path",
+    }
+    for theirs, own in keys.items():
+        said = said.replace(theirs, own)
+    return said
 
 
 def _loaded(backbone: Backbone | nn.Module | BackboneConfig | Path | str, seed: int) -> Backbone:

@@ -247,6 +247,7 @@ def test_a_centred_checkpoint_is_of_a_group(colours, sites, host_checkpoint, tmp
         ("orbit", {"column": "site", "table": "x.csv"}, "column.name=site: mode=orbit is for transforms"),
         ("centre", {"transforms": ["hue"]}, "mode=centre is for a column of a table"),
         ("erase", {"column": "site"}, "column.table and column.name go together"),
+        ("erase", {"column": "site", "table": "no.csv", "reference": "."}, r"column\.table: no such file"),
         ("adapt", {"transforms": ["hue"], "reference": torch.rand(9, 3, 32, 32)}, "7 images are too few to train on"),
         ("adapt", {"transforms": ["hue"], "reference": torch.zeros(20, 3, 32, 32)}, "at least 2"),
         ("dial", {"transforms": ["hue"], "reference": torch.rand(9, 3, 32, 32)}, "expected a strength from 0 to 1"),

@@ -240,7 +240,8 @@ def _find(file: Path, settings: TaskSettings) -> Path:
     for place in places:
         if place.is_file():
             return place
-    raise UserError(f"task.options.targets: no such file, neither {' nor '.join(map(str, places))}")
+    tried = [*dict.fromkeys(map(str, places))]
+    raise UserError(f"task.options.targets: no such file, {'neither ' * (len(tried) > 1)}{' nor '.join(tried)}")
 
 
 def _kind(options: _Options, table: TargetTable) -> KindName:

@@ -60,7 +60,7 @@ class TransformSums(_Sums):
         >>> sums = TransformSums(1, torch.tensor([[0.0], [1.0]]), torch.ones(2))
         >>> sums.update(torch.tensor([[[0.0], [2.0]], [[4.0], [6.0]]]))
         >>> moments = sums.compute()
-        >>> float(moments.mean), float(moments.total), float(moments.changed)
+        >>> tuple(round(float(each), 6) for each in (moments.mean, moments.total, moments.changed))
         (3.0, 5.0, 1.0)
     """
 
@@ -108,7 +108,7 @@ class ColumnSums(_Sums):
         >>> sums = ColumnSums(1, 2)
         >>> sums.update(torch.tensor([[0.0], [2.0], [4.0], [6.0]]), torch.tensor([0, 0, 1, 1]))
         >>> moments = sums.compute()
-        >>> float(moments.mean), float(moments.total), float(moments.changed)
+        >>> tuple(round(float(each), 6) for each in (moments.mean, moments.total, moments.changed))
         (3.0, 5.0, 4.0)
     """
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from solo_invariance.errors import UserError, none_of
 
-Role = Literal["trained", "untrained", "wide", "fusion", "ensemble"]
+Role = Literal["trained", "untrained", "wide", "shaped", "fusion", "ensemble"]
 """What an arm of a study is: backbones of a family, never trained, wider than the others, a fusion of arms of one seed,
 or one of an arm's own seeds."""
 
@@ -100,7 +100,7 @@ def members_of(name: str, kinds: Mapping[str, str]) -> tuple[str, ...]:
 
 def correlated_arms(claim: Claim, roles: Mapping[str, Role]) -> tuple[str, ...]:
     """Return the arms that a claim's correlation is over: those that it names, or all of one seed but fusions."""
-    return claim.over or tuple(arm for arm, role in roles.items() if role not in ("fusion", "ensemble"))
+    return claim.over or tuple(arm for arm, role in roles.items() if role not in ("shaped", "fusion", "ensemble"))
 
 
 def require_judgeable(

@@ -50,6 +50,31 @@ class StudyArmConfig(Checked):
 
 
 @dataclass
+class StudyShapedConfig(Checked):
+    """The backbones of an arm, changed after training, by images without labels: as ``shape`` does it.
+
+    Args:
+        of: The arm.
+        mode: Of ``shape``.
+        transforms: That it is shaped by.
+        options: Of the mode.
+        k: Steps of each transform.
+    """
+
+    section: ClassVar[str] = "study.shaped.NAME."
+
+    of: str = ""
+    mode: str = field(default="erase", metadata=chosen_from(plugins="shapers"))
+    transforms: Names = field(default_factory=list, metadata=chosen_from("all", plugins="transforms"))
+    options: dict[str, Any] = field(default_factory=dict)
+    k: int = 8
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least(2, self, "k", prefix=self.section)
+
+
+@dataclass
 class StudyDataConfig(DataConfig):
     """Which images are measured; as ``data`` of ``measure``."""
 
@@ -103,6 +128,16 @@ class FuseReferenceConfig(StudyImagesConfig):
         if self.path is not None:
             self.name = None
         super().__post_init__()
+
+
+@dataclass
+class ShapeReferenceConfig(FuseReferenceConfig):
+    """The images that shaped arms are fitted to."""
+
+    section: ClassVar[str] = "study.shape_reference."
+
+    num_images: int = 2000
+    seed: int = 3_000_001
 
 
 @dataclass
@@ -255,6 +290,7 @@ class PresetConfig(Checked):
         arms: What is trained, by name.
         fusions: Arms of one seed that are put side by side, by the fusion's name.
         ensembles: The arm of whose seeds all triples are put side by side, by the ensemble's name: controls of width.
+        shaped: Arms whose backbones are changed after training, by the name of what comes of it.
         width: How many features every arm is also projected to.
         pretrain: Keys of ``pretrain``, for all arms; ``recipe`` is what ``+recipe`` chooses.
         checkpoints: Of runs that are there; family and seed are in ``args.json`` beside each.
@@ -263,6 +299,7 @@ class PresetConfig(Checked):
         task: What tasks have that say nothing of their own.
         transfer: How tasks are scored.
         fuse_reference: The images that projections are fitted to.
+        shape_reference: The images that shaped arms are fitted to.
         claims: What the study is to decide, by name.
         cost: What a dry run reckons by.
     """
@@ -275,6 +312,7 @@ class PresetConfig(Checked):
     arms: dict[str, Any] = field(default_factory=dict)  # StudyArmConfig by name, once checked
     fusions: dict[str, Any] = field(default_factory=dict)
     ensembles: dict[str, str] = field(default_factory=dict)
+    shaped: dict[str, Any] = field(default_factory=dict)  # StudyShapedConfig by name, once checked
     width: int = 64
     pretrain: dict[str, Any] = field(default_factory=dict)
     checkpoints: list[FilePath] = field(default_factory=list)
@@ -285,6 +323,7 @@ class PresetConfig(Checked):
     task: StudyTaskConfig = field(default_factory=StudyTaskConfig)
     transfer: StudyTransferConfig = field(default_factory=StudyTransferConfig)
     fuse_reference: FuseReferenceConfig = field(default_factory=FuseReferenceConfig)
+    shape_reference: ShapeReferenceConfig = field(default_factory=ShapeReferenceConfig)
     claims: dict[str, Any] = field(default_factory=dict)
     cost: StudyCostConfig = field(default_factory=StudyCostConfig)
 
@@ -293,8 +332,10 @@ class PresetConfig(Checked):
         require_positive(self, "width", prefix=self.section)
         self.arms = {str(name): _arm_from(str(name), entry) for name, entry in self.arms.items()}
         _require_arms(self.arms)
-        _require_names({"fusions": self.fusions, "ensembles": self.ensembles}, self.arms)
+        made = {"fusions": self.fusions, "ensembles": self.ensembles, "shaped": self.shaped}
+        _require_names(made, self.arms)
         _require_members(self.fusions, self.ensembles, self.arms)
+        self.shaped = {str(name): _shaped_from(str(name), entry, self.arms) for name, entry in self.shaped.items()}
 
 
 @dataclass
@@ -382,6 +423,26 @@ def _arm_from(name: str, entry: Any) -> StudyArmConfig:
         return _section(key, StudyArmConfig, entry)
     except UserError as error:
         raise UserError(str(error).replace("study.arms.ARM", key)) from error
+
+
+def _shaped_from(name: str, entry: Any, arms: Mapping[str, StudyArmConfig]) -> StudyShapedConfig:
+    """Return a shaped arm of its keys and values.
+
+    Raises:
+        UserError: A key is unknown, a value is not what it should be, or it is of no arm.
+    """
+    key = f"study.shaped.{name}"
+    if isinstance(entry, StudyShapedConfig):
+        return entry
+    if not isinstance(entry, Mapping):
+        raise UserError(f"{key}={entry}: expected keys and values, {{of: ARM, mode: erase, transforms: [hue]}}")
+    try:
+        shaped = _section(key, StudyShapedConfig, entry)
+    except UserError as error:
+        raise UserError(str(error).replace("study.shaped.NAME", key)) from error
+    if shaped.of not in arms:
+        raise UserError(f"{key}.of={shaped.of}: there is no such arm{none_of(shaped.of, arms)}")
+    return shaped
 
 
 def _section(key: str, schema: type[Section], entry: Mapping[Any, Any]) -> Section:

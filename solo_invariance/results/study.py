@@ -110,9 +110,9 @@ class StudyArm(Record):
     """What was trained, or made of what was trained, by several seeds.
 
     Args:
-        role: ``trained``, ``untrained``, ``wide``, ``fusion`` or ``ensemble``.
+        role: ``trained``, ``untrained``, ``wide``, ``shaped``, ``fusion`` or ``ensemble``.
         family: Of the augmentations; None of what was not trained, and of fusions.
-        members: The arms that a fusion or an ensemble is of.
+        members: The arms that a shaped one, a fusion or an ensemble is of.
         num_features: D, the width of the features.
         seeds: Those of each instance.
     """

@@ -68,14 +68,16 @@ class Numbers:
     def mean_ranks(self, of: str) -> dict[str, dict[int, float]]:
         """Return the mean rank of each arm over the tasks ``of/...``, by seed; 1 is the best, and equals share it.
 
-        Trained arms, wide ones and fusions are ranked, in the seeds that all of them have.
+        Trained arms, wide and shaped ones and fusions are ranked, in the seeds that all of them have.
         """
         tasks = self.beginning(of)
         if not tasks:
             return {}
         by_seed = BySeed(Table.of(self._study))
         seeds_of = {
-            arm: seeds for arm in self.arms("trained", "wide", "fusion") if (seeds := by_seed.seeds(arm, tasks))
+            arm: seeds
+            for arm in self.arms("trained", "wide", "shaped", "fusion")
+            if (seeds := by_seed.seeds(arm, tasks))
         }
         shared = tuple(sorted(frozenset.intersection(*seeds_of.values()))) if seeds_of else ()
         ranks = {arm: by_seed.of(arm, (f"rank/{of}",), shared) for arm in seeds_of} if shared else {}

@@ -6,9 +6,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from solo_invariance.backbones import Backbone, BackboneConfig, load_backbone, random_init_of
+from solo_invariance.data.reading import ReadingPolicy
 from solo_invariance.errors import UserError
 from solo_invariance.features import ExtractionSettings
 from solo_invariance.fuse import FuseSettings, fuse
+from solo_invariance.measure.named import transforms_named
+from solo_invariance.shape import ShapeSettings, shape
 from solo_invariance.study.images import StudyImages
 from solo_invariance.study.instances import Instance
 from solo_invariance.study.plan import Plan, Pretraining, label_of
@@ -53,11 +56,33 @@ class StudyBackbones:
         return _labelled(fused, Instance(f"{instance.arm} at {width}-d", instance.seeds))
 
     def _parts(self, instance: Instance) -> list[Backbone]:
+        if self.plan.roles[instance.arm] == "shaped":
+            return [self._shaped(instance)]
         return [self._single(part) for part in self.plan.parts(instance)]
 
     @lru_cache(maxsize=_KEPT)  # noqa: B019
     def _fused(self, instance: Instance) -> Backbone:
         return _labelled(fuse(self._parts(instance), device=self.device), instance)
+
+    @lru_cache(maxsize=_KEPT)  # noqa: B019
+    def _shaped(self, instance: Instance) -> Backbone:
+        settings, one = self.plan.settings, self.plan.settings.study.shaped[instance.arm]
+        (part,) = self.plan.parts(instance)
+        how = ShapeSettings(
+            one.k, one.options, batch_size=settings.batch_size, reading=ReadingPolicy(settings.num_workers)
+        )
+        try:
+            shaped = shape(
+                self._single(part),
+                one.mode,
+                list(transforms_named(one.transforms)),
+                reference=self.images.shape_reference,
+                settings=how,
+                device=self.device,
+            )
+        except UserError as error:
+            raise UserError(f"study.shaped.{instance.arm}: {error}") from error
+        return _labelled(shaped.backbone, instance)
 
     @lru_cache(maxsize=_KEPT)  # noqa: B019
     def _single(self, one: Pretraining) -> Backbone:

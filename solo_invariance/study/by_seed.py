@@ -11,7 +11,7 @@ from solo_invariance.study.table import Table
 Array = NDArray[np.float64]
 Seeds = tuple[int, ...]
 
-_RANKED: tuple[Role, ...] = ("trained", "wide", "fusion")
+_RANKED: tuple[Role, ...] = ("trained", "wide", "shaped", "fusion")
 
 
 class BySeed:

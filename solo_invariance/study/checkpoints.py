@@ -59,7 +59,7 @@ def _pretraining_of(plan: Plan, path: Path) -> Pretraining:
 
 
 def _arm_of(plan: Plan, family: str, args: Mapping[str, Any], file: Path) -> str:
-    """Return the arm of a family; of several, the one whose network it is."""
+    """Return the arm of a family; of several, the one that is kept sensitive to the same, and whose network it is."""
     trained = {one.arm: plan.config_of(one) for one in reversed(plan.pretrainings)}
     families = {arm: families_of(_plain(config)) for arm, config in trained.items()}
     same = [arm for arm, one in families.items() if one == family]
@@ -68,6 +68,7 @@ def _arm_of(plan: Plan, family: str, args: Mapping[str, Any], file: Path) -> str
         raise UserError(
             f"study.checkpoints: {file}: no arm of the study is of family {family!r}{none_of(family, known)}"
         )
+    same = [arm for arm in same if _sensitive_to(_plain(trained[arm])) == _sensitive_to(args)] or same
     network = _network_of(args)
     fitting = [arm for arm in same if _network_of(_plain(trained[arm])) == network]
     if len(fitting) != 1:
@@ -77,6 +78,12 @@ def _arm_of(plan: Plan, family: str, args: Mapping[str, Any], file: Path) -> str
             f"study.checkpoints: {file}: a {network} of family {family!r}, of which there are {networks}; {what}"
         )
     return fitting[0]
+
+
+def _sensitive_to(args: Mapping[str, Any]) -> list[str]:
+    section = args.get("invariance")
+    found = section.get("sensitive") if isinstance(section, Mapping) else None
+    return [found] if isinstance(found, str) else list(found or [])
 
 
 def _network_of(args: Mapping[str, Any]) -> str:

@@ -89,6 +89,18 @@ class StudyImages:
             raise UserError("study.fuse_reference: set its path, or name: latent_scenes")
         return found
 
+    @cached_property
+    def shape_reference(self) -> ImageSource:
+        """What shaped arms are fitted to.
+
+        Raises:
+            UserError: The preset names none.
+        """
+        found = self.reference(self.preset.shape_reference)
+        if found is None:
+            raise UserError("study.shape_reference: set its path, or name: latent_scenes")
+        return found
+
     def reference(self, images: StudyImagesConfig) -> ImageSource | None:
         """Return images that something is fitted to; None where none are named."""
         return self._named(images.path, images.name, images.num_images, images.size, images.seed)

@@ -11,7 +11,9 @@ from solo_invariance.config.measure import EMBEDDED, DataConfig
 from solo_invariance.config.task import TaskConfig
 from solo_invariance.errors import UserError
 from solo_invariance.measure import ResizeCrop
+from solo_invariance.measure.named import transforms_named
 from solo_invariance.measure.sources import measured_data
+from solo_invariance.plugins import load_plugin
 from solo_invariance.protocols import ProtocolName
 from solo_invariance.study.images import StudyImages
 from solo_invariance.study.plan import Plan, Pretraining
@@ -94,6 +96,11 @@ def _looks(plan: Plan) -> Iterator[tuple[str, Callable[[], Any]]]:
             yield f"{key}: reference", partial(images.reference, entry.reference)
     if preset.fuse_reference.path is not None:
         yield "study.fuse_reference", partial(_fuse_reference, images, preset.width)
+    for name, shaped in preset.shaped.items():
+        yield f"study.shaped.{name}", partial(load_plugin, "shapers", shaped.mode, "mode")
+        yield f"study.shaped.{name}", partial(transforms_named, shaped.transforms)
+    if preset.shaped and preset.shape_reference.path is not None:
+        yield "study.shape_reference", partial(images.reference, preset.shape_reference)
     for task in plan.tasks:
         if not task.download:
             yield f"study.tasks: {task.label or task.name}", partial(_task, plan, task, crop)

@@ -26,7 +26,7 @@ from solo_invariance.results.files import write_bytes
 from solo_invariance.results.study import JudgedClaim, StudyResult
 from solo_invariance.study.arms import Numbers
 
-_ALONE = ("trained", "wide", "untrained")
+_ALONE = ("trained", "wide", "untrained", "shaped")
 _SEVERAL = ("fusion", "ensemble")
 
 
@@ -139,7 +139,7 @@ def all_numbers(result: StudyResult) -> str:
 
 def _facts(result: StudyResult) -> Iterator[tuple[str, str]]:
     """Yield what was run: where, on what, and how long it took."""
-    for role in ("trained", "wide", "untrained", "fusion", "ensemble"):
+    for role in (*_ALONE, *_SEVERAL):
         arms = [f"{name}{_width(arm.num_features)}" for name, arm in result.arms.items() if arm.role == role]
         if arms:
             yield {"fusion": "fusions", "ensemble": "ensembles of seeds"}.get(role, role), enumerated(arms)
@@ -237,9 +237,9 @@ def _transfers(result: StudyResult, numbers: Numbers) -> Figures:
 
 def _fusions(result: StudyResult, numbers: Numbers) -> Figures:
     """Finding 3: fusions beside what they are made of and their controls."""
-    if not numbers.arms(*_SEVERAL):
+    if not numbers.arms(*_SEVERAL, "shaped"):
         return Figures()
-    arms = numbers.arms(*_SEVERAL, "wide", "trained")
+    arms = numbers.arms(*_SEVERAL, "shaped", "wide", "trained")
     headings = {"score": "scores as they are", "projected": "scores at equal width"}
     return Figures(
         {

@@ -107,10 +107,11 @@ class Plan:
 
     @property
     def members(self) -> dict[str, Members]:
-        """What each arm is made of: single ones first, then fusions and ensembles."""
+        """What each arm is made of: single ones first, then shaped ones, fusions and ensembles."""
         preset = self.settings.study
         return {
             **{name: Members(arm.role, (name,)) for name, arm in preset.arms.items()},
+            **{name: Members("shaped", (one.of,)) for name, one in preset.shaped.items()},
             **{name: Members("fusion", tuple(arms)) for name, arms in preset.fusions.items()},
             **{name: Members("ensemble", (arm,) * _IN_AN_ENSEMBLE) for name, arm in preset.ensembles.items()},
         }

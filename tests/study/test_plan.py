@@ -4,14 +4,18 @@ from pathlib import Path
 import pytest
 import torch
 
+from solo_invariance import ShapeSettings, load_backbone, shape
 from solo_invariance.config.composed import as_object, compose_command
+from solo_invariance.config.measure import ReferenceConfig
 from solo_invariance.config.study import StudyConfig, presets
 from solo_invariance.errors import UserError
 from solo_invariance.study.ahead import StudyAhead
+from solo_invariance.study.backbones import StudyBackbones
 from solo_invariance.study.checkpoints import plan_of
 from solo_invariance.study.evaluation import steps_of
 from solo_invariance.study.images import StudyImages
 from solo_invariance.study.instances import Instance
+from solo_invariance.study.needs import require_all_there
 from solo_invariance.study.plan import Pretraining
 from solo_invariance.study.run import checked_plan
 
@@ -46,6 +50,42 @@ def test_seeds_too_few_for_some_arms_leave_these_out() -> None:
     assert StudyAhead(plan, 0, 1, True).facts()["seeds"] == "7, too few for default x3, D+D+D, V+V+V, O+O+O"
     with pytest.raises(UserError, match="VVV has no seed"):
         checked_plan(_settings("study.ensembles={VVV: ventral}"))
+
+
+def test_a_shaped_arm_is_of_the_seeds_of_what_it_is_of_and_is_shaped_as_shape_does_it(monkeypatch) -> None:
+    shaped = "{of: ventral, mode: dial, transforms: [hue], k: 2, options: {strength: 0.4}}"
+    reference = "study.shape_reference={num_images: 40, size: 32}"
+    plan = plan_of(_settings("seeds=[0,1,2]", f"study.shaped={{dialled: {shaped}}}", reference))
+    instances = [one for one in plan.instances if one.arm == "dialled"]
+    assert [one.seeds for one in instances] == [(0,), (1,), (2,)]
+    assert plan.parts(instances[1]) == [Pretraining("ventral", 1)]
+    assert plan.roles["dialled"] == "shaped"
+    assert "pretrain/dialled/0" not in plan.jobs
+    backbones = StudyBackbones(plan, {}, StudyImages(plan.settings.study), "cpu")
+    ventral = load_backbone("random:resnet10w025", crop_size=32, seed=1)
+    monkeypatch.setattr(StudyBackbones, "_single", lambda *_: ventral)
+    found, images = backbones.of(instances[1]), torch.rand(4, 3, 32, 32)
+    scenes = ReferenceConfig(name="latent_scenes", num_images=40, size=32, seed=3_000_001)
+    settings = ShapeSettings(k=2, options={"strength": 0.4})
+    expected = shape(ventral, "dial", ["hue"], reference=scenes, settings=settings, device="cpu").backbone
+    assert torch.equal(found(images), expected(images))
+    assert found.provenance.label == "dialled seed 1"
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("{of: ventrl}", r"study\.shaped\.x\.of=ventrl: there is no such arm; did you mean 'ventral'"),
+        ("{of: ventral, modus: dial}", "study.shaped.x: there is no key 'modus'; did you mean 'mode'"),
+        ("{of: ventral, k: 1}", r"study\.shaped\.x\.k=1"),
+        ("dial", r"expected keys and values, \{of: ARM"),
+        ("{of: ventral, mode: blend, transforms: [hue]}", "study.shaped.x: mode: there is no 'blend'"),
+        ("{of: ventral, transforms: [sepia]}", "study.shaped.x: .*there is no 'sepia'"),
+    ],
+)
+def test_what_is_no_shaped_arm_is_refused_before_anything_is_trained(entry: str, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        require_all_there(checked_plan(_settings(f"study.shaped={{x: {entry}}}")))
 
 
 def test_what_there_is_nothing_of_to_measure_is_no_part_of_the_evaluation() -> None:
@@ -95,6 +135,15 @@ def test_checkpoints_belong_to_the_arm_of_their_family_and_seed(tmp_path: Path) 
     plan = plan_of(_settings(f"study.checkpoints=[{path}]"))
     assert plan.checkpoints == {Pretraining("dorsal", 0): path}
     assert Pretraining("dorsal", 0) not in plan.to_train
+
+
+def test_checkpoints_of_one_family_belong_to_the_arm_that_is_kept_sensitive_as_they_were(tmp_path: Path) -> None:
+    sensitive = "study.arms={kept: {family: dorsal, pretrain: {invariance: {sensitive: [color_jitter]}}}}"
+    paths = [_run(tmp_path / name, "dorsal") for name in ("plain", "kept")]
+    file = paths[1].parent / "args.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "invariance": {"sensitive": ["color_jitter"]}}))
+    plan = plan_of(_settings(sensitive, f"study.checkpoints=[{paths[0]},{paths[1]}]"))
+    assert plan.checkpoints == {Pretraining("dorsal", 0): paths[0], Pretraining("kept", 0): paths[1]}
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,10 @@ seeds: [0, 1]
 arms:
   ventral: {family: ventral}
   dorsal: {family: dorsal}
+  sensitive: {family: ventral, pretrain: {invariance: {sensitive: [resized_crop]}}}
   untrained: {role: untrained}
+shaped:
+  erased: {of: ventral, mode: erase, transforms: [hue], k: 2}
 fusions: {V+O: [ventral, dorsal]}
 width: 16
 pretrain:
@@ -38,6 +41,7 @@ measure:
 tasks: [hue]
 task: {num_train: 60, num_test: 40, size: 32}
 fuse_reference: {num_images: 140, size: 32}
+shape_reference: {num_images: 40, size: 32}
 claims:
   ventral ignores space:
     {finding: 1a, says: it does, of: invariance/spatial, arm: ventral, against: dorsal, smallest: 0.02}
@@ -105,14 +109,19 @@ def test_a_study_holds_every_arm_and_names_no_folder_of_the_machine(in_one_go: P
     assert {name: arm["role"] for name, arm in content["arms"].items()} == {
         "ventral": "trained",
         "dorsal": "trained",
+        "sensitive": "trained",
         "untrained": "untrained",
+        "erased": "shaped",
         "V+O": "fusion",
     }
+    assert content["arms"]["erased"]["members"] == ["ventral"]
     assert content["arms"]["V+O"]["num_features"] == 2 * content["arms"]["ventral"]["num_features"]
     quantities = {"invariance/rotation", "invariance/hue", "views/pose", "score/hue", "projected/hue"}
     for arm in content["arms"]:
         assert {*content["numbers"][arm]} == quantities
         assert [one["seeds"] for one in content["numbers"][arm]["score/hue"]] == [[0], [1]]
+    scores = {arm: content["numbers"][arm]["score/hue"][0]["value"] for arm in ("ventral", "sensitive", "erased")}
+    assert len({*scores.values()}) == 3  # of other weights, and of other features
     first, second = (one["value"] for one in content["numbers"]["untrained"]["score/hue"])
     assert first != second  # other weights by another seed
     assert str(in_one_go) not in (in_one_go / "study.json").read_text()
@@ -124,7 +133,7 @@ def test_checkpoints_from_elsewhere_are_not_trained_and_give_the_same_numbers(
     in_one_go: Path, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     given = sorted(map(str, in_one_go.glob("pretrain/**/*.ckpt")))
-    assert len(given) == 4
+    assert len(given) == 6
     process = start("devices=1", f"out={tmp_path}", f"study.checkpoints=[{','.join(given)}]")
     said = process.communicate(timeout=300)
     assert process.returncode == 0, said

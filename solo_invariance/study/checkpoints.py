@@ -1,6 +1,6 @@
 """Checkpoints of runs that are there, solo-learn's or ours, for arms and seeds of a study."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ def plan_of(settings: StudyConfig) -> Plan:
         UserError: A checkpoint is not there, nothing says by what it was trained, no arm of the study is of its family
             and its network, its seed is none of that arm's, or two are of one arm and seed.
     """
-    nothing = Plan(settings, {})
     found: dict[Pretraining, Path] = {}
+    configs = _configs_of(Plan(settings, {})) if settings.study.checkpoints else {}
     for path in map(Path, settings.study.checkpoints):
-        one = _pretraining_of(nothing, path)
+        one = _pretraining_of(settings, configs, path)
         if one in found:
             raise UserError(
                 f"study.checkpoints: {found[one]} and {path} are both of arm {one.arm}, seed {one.seed}; name one"
@@ -31,7 +31,12 @@ def plan_of(settings: StudyConfig) -> Plan:
     return Plan(settings, found)
 
 
-def _pretraining_of(plan: Plan, path: Path) -> Pretraining:
+def _configs_of(plan: Plan) -> dict[str, dict[str, Any]]:
+    """Return how each arm is trained, but for its seed."""
+    return {arm: _plain(plan.config_of(one)) for arm, one in {one.arm: one for one in plan.pretrainings}.items()}
+
+
+def _pretraining_of(settings: StudyConfig, configs: Mapping[str, Mapping[str, Any]], path: Path) -> Pretraining:
     """Return the arm and the seed of a checkpoint, by the run's configuration beside it."""
     try:
         require_checkpoint(path)
@@ -48,8 +53,9 @@ def _pretraining_of(plan: Plan, path: Path) -> Pretraining:
         )
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise UserError(f"study.checkpoints: {file}: seed={seed}: expected a whole number")
-    arm = _arm_of(plan, family, args, file)
-    seeds = plan.settings.seeds_of(arm)
+    own = {arm: settings.study.arms[arm].pretrain for arm in configs}
+    arm = _arm_of(configs, own, family, args, file)
+    seeds = settings.seeds_of(arm)
     if seed not in seeds:
         listed = ",".join(map(str, seeds))
         raise UserError(
@@ -58,32 +64,49 @@ def _pretraining_of(plan: Plan, path: Path) -> Pretraining:
     return Pretraining(arm, seed)
 
 
-def _arm_of(plan: Plan, family: str, args: Mapping[str, Any], file: Path) -> str:
-    """Return the arm of a family; of several, the one that is kept sensitive to the same, and whose network it is."""
-    trained = {one.arm: plan.config_of(one) for one in reversed(plan.pretrainings)}
-    families = {arm: families_of(_plain(config)) for arm, config in trained.items()}
+def _arm_of(
+    configs: Mapping[str, Mapping[str, Any]],
+    own: Mapping[str, Mapping[str, Any]],
+    family: str,
+    args: Mapping[str, Any],
+    file: Path,
+) -> str:
+    """Return the arm of a family whose network it is, and whose own keys of ``pretrain`` have the run's values."""
+    families = {arm: families_of(config) for arm, config in configs.items()}
     same = [arm for arm, one in families.items() if one == family]
     if not same:
         known = dict.fromkeys(families.values())
         raise UserError(
             f"study.checkpoints: {file}: no arm of the study is of family {family!r}{none_of(family, known)}"
         )
-    same = [arm for arm in same if _sensitive_to(_plain(trained[arm])) == _sensitive_to(args)] or same
-    network = _network_of(args)
-    fitting = [arm for arm in same if _network_of(_plain(trained[arm])) == network]
+    keys = [key for key in dict.fromkeys(key for arm in same for key in _leaves(own[arm])) if key != "recipe"]
+    ran, kinds = _kind_of(args, keys), {arm: _kind_of(configs[arm], keys) for arm in same}
+    fitting = [arm for arm, kind in kinds.items() if kind == ran]
     if len(fitting) != 1:
-        networks = ", ".join(f"{arm}: {_network_of(_plain(trained[arm]))}" for arm in same)
+        listed = "; ".join(f"{arm}: {kind}" for arm, kind in kinds.items())
         what = "which of them it is, nothing says" if fitting else "none of them is of that"
-        raise UserError(
-            f"study.checkpoints: {file}: a {network} of family {family!r}, of which there are {networks}; {what}"
-        )
+        raise UserError(f"study.checkpoints: {file}: a {ran} of family {family!r}, of which there are {listed}; {what}")
     return fitting[0]
 
 
-def _sensitive_to(args: Mapping[str, Any]) -> list[str]:
-    section = args.get("invariance")
-    found = section.get("sensitive") if isinstance(section, Mapping) else None
-    return [found] if isinstance(found, str) else list(found or [])
+def _kind_of(config: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Return what was trained, and how, as far as keys tell."""
+    return ", ".join([_network_of(config), *(f"{key}={_at(config, key)}" for key in keys)])
+
+
+def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in section.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _at(config: Mapping[str, Any], key: str) -> Any:
+    found: Any = config
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
 
 
 def _network_of(args: Mapping[str, Any]) -> str:

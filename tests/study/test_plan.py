@@ -121,10 +121,12 @@ def test_an_arms_pretraining_has_its_family_its_seed_and_its_own_keys() -> None:
     assert ventral.checkpoint.dir == "runs/study/pretrain/ventral/7"
 
 
-def _run(folder: Path, family: str | None = "ventral", seed: int = 0, name: str = "resnet10w025") -> Path:
+def _run(
+    folder: Path, family: str | None = "ventral", seed: int = 0, name: str = "resnet10w025", **keys: object
+) -> Path:
     folder.mkdir()
     entry = {} if family is None else {"family": family}
-    args = {"augmentations": [entry], "seed": seed, "backbone": {"name": name, "kwargs": {}}}
+    args = {"augmentations": [entry], "seed": seed, "backbone": {"name": name, "kwargs": {}}, **keys}
     (folder / "args.json").write_text(json.dumps(args))
     torch.save({"state_dict": {"backbone.weight": torch.zeros(1)}}, folder / "a.ckpt")
     return folder / "a.ckpt"
@@ -137,13 +139,20 @@ def test_checkpoints_belong_to_the_arm_of_their_family_and_seed(tmp_path: Path) 
     assert Pretraining("dorsal", 0) not in plan.to_train
 
 
-def test_checkpoints_of_one_family_belong_to_the_arm_that_is_kept_sensitive_as_they_were(tmp_path: Path) -> None:
-    sensitive = "study.arms={kept: {family: dorsal, pretrain: {invariance: {sensitive: [color_jitter]}}}}"
-    paths = [_run(tmp_path / name, "dorsal") for name in ("plain", "kept")]
-    file = paths[1].parent / "args.json"
-    file.write_text(json.dumps({**json.loads(file.read_text()), "invariance": {"sensitive": ["color_jitter"]}}))
-    plan = plan_of(_settings(sensitive, f"study.checkpoints=[{paths[0]},{paths[1]}]"))
-    assert plan.checkpoints == {Pretraining("dorsal", 0): paths[0], Pretraining("kept", 0): paths[1]}
+def test_checkpoints_of_one_family_belong_to_the_arm_whose_own_keys_they_were_trained_by(tmp_path: Path) -> None:
+    arms = """study.arms={
+        long: {family: dorsal, pretrain: {max_epochs: 24}},
+        kept: {family: dorsal, pretrain: {max_epochs: 24, invariance: {sensitive: [color_jitter]}}}}"""
+    ran = {"short": {"max_epochs": 8}, "long": {"max_epochs": 24}, "kept": {"max_epochs": 24}}
+    ran["kept"]["invariance"] = {"sensitive": ["color_jitter"]}  # type: ignore[assignment]
+    paths = {name: _run(tmp_path / name, "dorsal", **keys) for name, keys in ran.items()}
+    every = ",".join(map(str, paths.values()))
+    plan = plan_of(_settings(arms, "study.pretrain.max_epochs=8", f"study.checkpoints=[{every}]"))
+    arm_of = {"short": "dorsal", "long": "long", "kept": "kept"}
+    assert plan.checkpoints == {Pretraining(arm_of[name], 0): path for name, path in paths.items()}
+    other = _run(tmp_path / "other", "dorsal", max_epochs=12)
+    with pytest.raises(UserError, match=r"a resnet10w025, max_epochs=12, .*; none of them is of that"):
+        plan_of(_settings(arms, "study.pretrain.max_epochs=8", f"study.checkpoints=[{other}]"))
 
 
 @pytest.mark.parametrize(

@@ -26,7 +26,7 @@ class StudyAhead:
         plan, preset = self.plan, self.plan.settings.study
         chosen = [one for one in plan.to_train if one.job in plan.chosen_jobs]
         arms = ", ".join(f"{name} ({arm.role})" if arm.role != "trained" else name for name, arm in preset.arms.items())
-        made = ", ".join([*preset.fusions, *preset.ensembles])
+        made = ", ".join([*preset.shaped, *preset.fusions, *preset.ensembles])
         done = f", {self.done} of which are done" if self.done else ""
         elsewhere = f"; {len(plan.checkpoints)} were trained elsewhere" if plan.checkpoints else ""
         left_out = f", too few for {', '.join(plan.left_out)}" if plan.left_out else ""

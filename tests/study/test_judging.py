@@ -196,9 +196,10 @@ def test_a_seed_that_lacks_one_of_the_quantities_does_not_count() -> None:
     assert [part.effect for part in found.parts] == pytest.approx([0.45, -0.05])
 
 
-def test_ranks_are_among_the_arms_of_a_seed_and_better_is_more() -> None:
+@pytest.mark.parametrize("role", ["fusion", "shaped"])
+def test_ranks_are_among_the_arms_of_a_seed_and_better_is_more(role: Role) -> None:
     """Three of five compete: the untrained does not, nor does what lacks a seed. Ties share a rank."""
-    roles: Mapping[str, Role] = {"a": "fusion", "b": "trained", "c": "wide", "u": "untrained"}
+    roles: Mapping[str, Role] = {"a": role, "b": "trained", "c": "wide", "u": "untrained"}
     others: dict[str, dict[int | tuple[int, ...], float]] = {"u": _seeds(2.5, 2.5), "d": {0: 2.5}}
     table = _table(
         {
@@ -232,16 +233,17 @@ def test_accuracies_are_rounded_to_the_number_of_images() -> None:
     assert found.p == pytest.approx(stats.t.sf(0.01 / (0.01 / np.sqrt(6) / np.sqrt(3)), 2) * 2)
 
 
-def _correlated(sign: float = 1.0) -> Table:
+def _correlated(sign: float = 1.0, made: Role = "fusion") -> Table:
     rng = np.random.default_rng(1)
     x = {arm: _seeds(*rng.normal(index, 1.0, 4)) for index, arm in enumerate("abcde")}
     y = {arm: _seeds(*rng.normal(sign * index, 1.0, 4)) for index, arm in enumerate("abcde")}
-    roles: Mapping[str, Role] = {"f": "fusion", **dict.fromkeys("abcd", "trained"), "e": "untrained"}
+    roles: Mapping[str, Role] = {"f": made, **dict.fromkeys("abcd", "trained"), "e": "untrained"}
     return _table({"invariance/hue": {**x, "f": _seeds(9, 9, 9, 9)}, "views/light": {**y, "f": x["a"]}}, roles)
 
 
-def test_a_correlation_is_spearmans_over_the_arms_of_each_seed() -> None:
-    table = _correlated()
+@pytest.mark.parametrize("made", ["fusion", "ensemble", "shaped"])
+def test_a_correlation_is_spearmans_over_the_arms_of_each_seed_but_what_is_made_of_them(made: Role) -> None:
+    table = _correlated(made=made)
     found = _one(table, claim("x", between=("invariance/hue", "views/light"), smallest=0.1))
     rows = [row for row, one in enumerate(table.instances) if one.arm != "f"]
     by_seed = table.values[rows].reshape(5, 4, 2)

@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,23 @@ def test_ensembles_are_all_triples_of_seeds_and_fusions_are_of_one_seed() -> Non
     assert [one.seeds for one in plan.instances if one.arm == "VVV"] == [(0, 1, 2), (0, 1, 3), (0, 2, 3), (1, 2, 3)]
     assert plan.parts(Instance("VVV", (0, 2, 3))) == [Pretraining("ventral", seed) for seed in (0, 2, 3)]
     assert plan.parts(Instance("VO", (2,))) == [Pretraining("ventral", 2), Pretraining("dorsal", 2)]
+
+
+def test_the_pages_own_study_is_one(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "howto" / "study.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "mine.yaml").write_text("".join(blocks))
+    config = compose_command("study", [f"hydra.searchpath=[{tmp_path}]", "study=mine"])
+    plan = checked_plan(as_object(config, StudyConfig))
+    require_all_there(plan)
+    assert plan.roles == {
+        **dict.fromkeys(("ventral", "dorsal"), "trained"),
+        "untrained": "untrained",
+        **dict.fromkeys(("less hue", "both mirrors"), "shaped"),
+        "V+O": "fusion",
+    }
+    assert StudyAhead(plan, 0, 1, True).facts()["arms"].endswith("made of them: less hue, both mirrors, V+O")
 
 
 def test_seeds_too_few_for_some_arms_leave_these_out() -> None:

@@ -26,7 +26,7 @@ from solo_invariance.results.files import write_bytes
 from solo_invariance.results.study import JudgedClaim, StudyResult
 from solo_invariance.study.arms import Numbers
 
-_ALONE = ("trained", "wide", "untrained", "shaped")
+_ALONE = ("trained", "wide", "untrained")
 _SEVERAL = ("fusion", "ensemble")
 
 
@@ -139,7 +139,7 @@ def all_numbers(result: StudyResult) -> str:
 
 def _facts(result: StudyResult) -> Iterator[tuple[str, str]]:
     """Yield what was run: where, on what, and how long it took."""
-    for role in (*_ALONE, *_SEVERAL):
+    for role in (*_ALONE, "shaped", *_SEVERAL):
         arms = [f"{name}{_width(arm.num_features)}" for name, arm in result.arms.items() if arm.role == role]
         if arms:
             yield {"fusion": "fusions", "ensemble": "ensembles of seeds"}.get(role, role), enumerated(arms)
@@ -207,7 +207,7 @@ def _clouds_of_claims(result: StudyResult, numbers: Numbers, of: Sequence[Findin
 
 def _invariances(result: StudyResult, numbers: Numbers) -> Figures:
     """Finding 1: every arm under every change."""
-    arms = numbers.arms(*_ALONE, "fusion")
+    arms = numbers.arms(*_ALONE, "shaped", "fusion")
     panels = {
         f"{kind} changes": list(_strips(result, numbers, arms, numbers.of_kind("invariance", kind), f"one-{kind}"))
         for kind in numbers.kinds("invariance")
@@ -224,7 +224,7 @@ def _transfers(result: StudyResult, numbers: Numbers) -> Figures:
     kinds = {of: [f"{of}/{kind}" for kind in numbers.kinds(of)] for of in ("invariance", "views")}
     changes = [*numbers.beginning("invariance"), *numbers.beginning("views")]
     return Figures(
-        {"scores of single backbones": list(_strips(result, numbers, arms, tasks, "two"))},
+        {"scores of single backbones": list(_strips(result, numbers, numbers.arms(*_ALONE, "shaped"), tasks, "two"))},
         tasks=tasks,
         rhos=[
             (change, [_rho(numbers, arms, change, task) for task in tasks])

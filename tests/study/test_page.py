@@ -301,3 +301,21 @@ def test_what_is_read_from_the_file_makes_the_same_page(study: StudyResult, tmp_
     study.write(tmp_path / "study.json")
     assert (tmp_path / "study.json").stat().st_size < 300_000
     assert render_study(StudyResult.read(tmp_path / "study.json")) == render_study(study)
+
+
+def test_a_shaped_arm_is_beside_the_others_and_in_no_correlation(study: StudyResult) -> None:
+    content = study.as_content()
+    default = content["arms"]["default"]
+    content["arms"]["dialled"] = {**default, "role": "shaped", "family": None, "members": ["default"]}
+    content["numbers"]["dialled"] = content["numbers"]["default"]
+    of = Document(render_study(StudyResult.from_content(content))).root
+    facts = dict(zip((one.text for one in of.find("dt")), (one.text for one in of.find("dd")), strict=True))
+    assert facts["shaped"] == "dialled (512-d)"
+    for heading in ("spatial changes", "scores of single backbones", "scores as they are", "scores at equal width"):
+        assert all("dialled" in {arm for arm, _ in dots(figure)} for figure in figures(of, heading)), heading
+        assert figures(of, heading)
+    (mine,), (before,) = (
+        [one for one in page.find("table") if "rhos" in one.classes]
+        for page in (of, Document(render_study(study)).root)
+    )
+    assert mine.text == before.text

@@ -1,6 +1,7 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -70,7 +71,9 @@ def test_seeds_too_few_for_some_arms_leave_these_out() -> None:
         checked_plan(_settings("study.ensembles={VVV: ventral}"))
 
 
-def test_a_shaped_arm_is_of_the_seeds_of_what_it_is_of_and_is_shaped_as_shape_does_it(monkeypatch) -> None:
+def test_a_shaped_arm_is_of_the_seeds_of_what_it_is_of_and_is_shaped_as_shape_does_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     shaped = "{of: ventral, mode: dial, transforms: [hue], k: 2, options: {strength: 0.4}}"
     reference = "study.shape_reference={num_images: 40, size: 32}"
     plan = plan_of(_settings("seeds=[0,1,2]", f"study.shaped={{dialled: {shaped}}}", reference))
@@ -139,9 +142,7 @@ def test_an_arms_pretraining_has_its_family_its_seed_and_its_own_keys() -> None:
     assert ventral.checkpoint.dir == "runs/study/pretrain/ventral/7"
 
 
-def _run(
-    folder: Path, family: str | None = "ventral", seed: int = 0, name: str = "resnet10w025", **keys: object
-) -> Path:
+def _run(folder: Path, family: str | None = "ventral", seed: int = 0, name: str = "resnet10w025", **keys: Any) -> Path:
     folder.mkdir()
     entry = {} if family is None else {"family": family}
     args = {"augmentations": [entry], "seed": seed, "backbone": {"name": name, "kwargs": {}}, **keys}
@@ -161,8 +162,8 @@ def test_checkpoints_of_one_family_belong_to_the_arm_whose_own_keys_they_were_tr
     arms = """study.arms={
         long: {family: dorsal, pretrain: {max_epochs: 24}},
         kept: {family: dorsal, pretrain: {max_epochs: 24, invariance: {sensitive: [color_jitter]}}}}"""
-    ran = {"short": {"max_epochs": 8}, "long": {"max_epochs": 24}, "kept": {"max_epochs": 24}}
-    ran["kept"]["invariance"] = {"sensitive": ["color_jitter"]}  # type: ignore[assignment]
+    ran: dict[str, dict[str, Any]] = {"short": {"max_epochs": 8}, "long": {"max_epochs": 24}}
+    ran["kept"] = {**ran["long"], "invariance": {"sensitive": ["color_jitter"]}}
     paths = {name: _run(tmp_path / name, "dorsal", **keys) for name, keys in ran.items()}
     every = ",".join(map(str, paths.values()))
     plan = plan_of(_settings(arms, "study.pretrain.max_epochs=8", f"study.checkpoints=[{every}]"))

@@ -1,6 +1,7 @@
 """What a run keeps sensitive to: ``invariance.sensitive`` and ``invariance.sensitive_weight`` of its configuration."""
 
 import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from omegaconf import DictConfig, OmegaConf
@@ -40,8 +41,16 @@ def sensitive_from_config(cfg: DictConfig) -> Sensitive | None:
         UserError: A key is wrong; the message names it.
     """
     chosen = OmegaConf.select(cfg, "invariance")
-    content = plain(chosen) if isinstance(chosen, DictConfig) else {}
-    names, weight = content.get("sensitive"), content.get("sensitive_weight")
+    return sensitive_from_section(plain(chosen) if isinstance(chosen, DictConfig) else {})
+
+
+def sensitive_from_section(section: Mapping[str, Any]) -> Sensitive | None:
+    """Return what a run keeps sensitive to, by the section ``invariance`` of its configuration as plain data.
+
+    Raises:
+        UserError: A key is wrong; the message names it.
+    """
+    names, weight = section.get("sensitive"), section.get("sensitive_weight")
     if names is None or names == []:
         if weight is not None:
             raise UserError(f"invariance.sensitive_weight={weight}: to what? add invariance.sensitive=[color_jitter]")

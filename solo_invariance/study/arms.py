@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from solo_invariance.config.claims import members_of
 from solo_invariance.results.study import StudyResult
-from solo_invariance.study.by_seed import BySeed, Seeds
+from solo_invariance.study.by_seed import RANKED, BySeed, Seeds
 from solo_invariance.study.table import Instance, Table
 
 
@@ -74,11 +74,7 @@ class Numbers:
         if not tasks:
             return {}
         by_seed = BySeed(Table.of(self._study))
-        seeds_of = {
-            arm: seeds
-            for arm in self.arms("trained", "wide", "shaped", "fusion")
-            if (seeds := by_seed.seeds(arm, tasks))
-        }
+        seeds_of = {arm: seeds for arm in self.arms(*RANKED) if (seeds := by_seed.seeds(arm, tasks))}
         shared = tuple(sorted(frozenset.intersection(*seeds_of.values()))) if seeds_of else ()
         ranks = {arm: by_seed.of(arm, (f"rank/{of}",), shared) for arm in seeds_of} if shared else {}
         return {arm: {seed: -float(rank[0]) for (seed,), rank in one.items()} for arm, one in ranks.items()}

@@ -11,7 +11,8 @@ from solo_invariance.study.table import Table
 Array = NDArray[np.float64]
 Seeds = tuple[int, ...]
 
-_RANKED: tuple[Role, ...] = ("trained", "wide", "shaped", "fusion")
+RANKED: tuple[Role, ...] = ("trained", "wide", "shaped", "fusion")
+"""The arms of one seed that are ranked against each other."""
 
 
 class BySeed:
@@ -102,7 +103,7 @@ class BySeed:
         """Return the negative mean rank over tasks among the arms of each seed; equal ones share the mean rank."""
         members = self.quantities([name])
         columns = [self._columns[one] for one in members]
-        others = [one for one in self.arms(*_RANKED) if one != arm and {*seeds} <= self.seeds(one, members)]
+        others = [one for one in self.arms(*RANKED) if one != arm and {*seeds} <= self.seeds(one, members)]
         found: dict[Seeds, Array] = {}
         for seed in seeds:
             own, *theirs = (self._numbers[:, self._rows[one][(seed,)]][:, columns] for one in (arm, *others))

@@ -7,9 +7,15 @@ from typing import Any
 from solo_invariance.backbones.files.checkpoint import read_args
 from solo_invariance.backbones.load import families_of
 from solo_invariance.config.checks import require_checkpoint
+from solo_invariance.config.composed import plain
 from solo_invariance.config.study import StudyConfig
 from solo_invariance.errors import UserError, none_of
+from solo_invariance.hosts.embedded.methods import fill_in
+from solo_invariance.hosts.sensitive import KEYS as SENSITIVE_KEYS
+from solo_invariance.hosts.sensitive import sensitive_from_section
 from solo_invariance.study.plan import Plan, Pretraining
+
+_TOLD = ("recipe", *(f"invariance.{key}" for key in SENSITIVE_KEYS))  # keys of pretrain that no value is compared of
 
 
 def plan_of(settings: StudyConfig) -> Plan:
@@ -32,8 +38,12 @@ def plan_of(settings: StudyConfig) -> Plan:
 
 
 def _configs_of(plan: Plan) -> dict[str, dict[str, Any]]:
-    """Return how each arm is trained, but for its seed."""
-    return {arm: _plain(plan.config_of(one)) for arm, one in {one.arm: one for one in plan.pretrainings}.items()}
+    """Return how each arm is trained, but for its seed; keys that are open are filled in, as ``args.json`` has them."""
+    any_seed = {one.arm: one for one in plan.pretrainings}
+    configs = {arm: plan.config_of(one) for arm, one in any_seed.items()}
+    for config in configs.values():
+        fill_in(config)
+    return {arm: plain(config) for arm, config in configs.items()}
 
 
 def _pretraining_of(settings: StudyConfig, configs: Mapping[str, Mapping[str, Any]], path: Path) -> Pretraining:
@@ -53,8 +63,7 @@ def _pretraining_of(settings: StudyConfig, configs: Mapping[str, Mapping[str, An
         )
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise UserError(f"study.checkpoints: {file}: seed={seed}: expected a whole number")
-    own = {arm: settings.study.arms[arm].pretrain for arm in configs}
-    arm = _arm_of(configs, own, family, args, file)
+    arm = _arm_of(settings, configs, family, args, file)
     seeds = settings.seeds_of(arm)
     if seed not in seeds:
         listed = ",".join(map(str, seeds))
@@ -65,13 +74,9 @@ def _pretraining_of(settings: StudyConfig, configs: Mapping[str, Mapping[str, An
 
 
 def _arm_of(
-    configs: Mapping[str, Mapping[str, Any]],
-    own: Mapping[str, Mapping[str, Any]],
-    family: str,
-    args: Mapping[str, Any],
-    file: Path,
+    settings: StudyConfig, configs: Mapping[str, Mapping[str, Any]], family: str, args: Mapping[str, Any], file: Path
 ) -> str:
-    """Return the arm of a family whose network it is, and whose own keys of ``pretrain`` have the run's values."""
+    """Return the arm of a family; of several, the one whose network it is, and whose own keys have the run's values."""
     families = {arm: families_of(config) for arm, config in configs.items()}
     same = [arm for arm, one in families.items() if one == family]
     if not same:
@@ -79,7 +84,12 @@ def _arm_of(
         raise UserError(
             f"study.checkpoints: {file}: no arm of the study is of family {family!r}{none_of(family, known)}"
         )
-    keys = [key for key in dict.fromkeys(key for arm in same for key in _leaves(own[arm])) if key != "recipe"]
+    try:
+        alike = [arm for arm in same if _kind_of(configs[arm]) == _kind_of(args)]
+    except UserError as error:
+        raise UserError(f"study.checkpoints: {file}: {error}") from error
+    own = dict.fromkeys(key for arm in alike for key in _leaves(settings.study.arms[arm].pretrain) if key not in _TOLD)
+    keys = [*own] if len(alike) > 1 else []  # one alone may have been trained longer, or by another rate
     ran, kinds = _kind_of(args, keys), {arm: _kind_of(configs[arm], keys) for arm in same}
     fitting = [arm for arm, kind in kinds.items() if kind == ran]
     if len(fitting) != 1:
@@ -89,9 +99,16 @@ def _arm_of(
     return fitting[0]
 
 
-def _kind_of(config: Mapping[str, Any], keys: Sequence[str]) -> str:
-    """Return what was trained, and how, as far as keys tell."""
-    return ", ".join([_network_of(config), *(f"{key}={_at(config, key)}" for key in keys)])
+def _kind_of(config: Mapping[str, Any], keys: Sequence[str] = ()) -> str:
+    """Return what was trained and what it was kept sensitive to, and the values of keys.
+
+    Raises:
+        UserError: What it is kept sensitive to is wrong.
+    """
+    section = config.get("invariance")
+    sensitive = sensitive_from_section(section if isinstance(section, Mapping) else {})
+    kept = [] if sensitive is None else [sensitive.summary()]
+    return ", ".join([_network_of(config), *kept, *(f"{key}={_at(config, key)}" for key in keys)])
 
 
 def _leaves(section: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
@@ -115,9 +132,3 @@ def _network_of(args: Mapping[str, Any]) -> str:
         return "network without a name"
     kwargs = section.get("kwargs") or {}
     return f"{section.get('name')}{kwargs or ''}"
-
-
-def _plain(config: Any) -> dict[str, Any]:
-    from solo_invariance.config.composed import plain
-
-    return plain(config)

@@ -1,7 +1,6 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -140,62 +139,6 @@ def test_an_arms_pretraining_has_its_family_its_seed_and_its_own_keys() -> None:
     assert (ventral.max_epochs, dorsal.max_epochs) == (2, 3)
     assert (ventral.seed, ventral.invariance.family, dorsal.invariance.family) == (7, "ventral", "dorsal")
     assert ventral.checkpoint.dir == "runs/study/pretrain/ventral/7"
-
-
-def _run(folder: Path, family: str | None = "ventral", seed: int = 0, name: str = "resnet10w025", **keys: Any) -> Path:
-    folder.mkdir()
-    entry = {} if family is None else {"family": family}
-    args = {"augmentations": [entry], "seed": seed, "backbone": {"name": name, "kwargs": {}}, **keys}
-    (folder / "args.json").write_text(json.dumps(args))
-    torch.save({"state_dict": {"backbone.weight": torch.zeros(1)}}, folder / "a.ckpt")
-    return folder / "a.ckpt"
-
-
-def test_checkpoints_belong_to_the_arm_of_their_family_and_seed(tmp_path: Path) -> None:
-    path = _run(tmp_path / "a", "dorsal")
-    plan = plan_of(_settings(f"study.checkpoints=[{path}]"))
-    assert plan.checkpoints == {Pretraining("dorsal", 0): path}
-    assert Pretraining("dorsal", 0) not in plan.to_train
-
-
-def test_checkpoints_of_one_family_belong_to_the_arm_whose_own_keys_they_were_trained_by(tmp_path: Path) -> None:
-    arms = """study.arms={
-        long: {family: dorsal, pretrain: {max_epochs: 24}},
-        kept: {family: dorsal, pretrain: {max_epochs: 24, invariance: {sensitive: [color_jitter]}}}}"""
-    ran: dict[str, dict[str, Any]] = {"short": {"max_epochs": 8}, "long": {"max_epochs": 24}}
-    ran["kept"] = {**ran["long"], "invariance": {"sensitive": ["color_jitter"]}}
-    paths = {name: _run(tmp_path / name, "dorsal", **keys) for name, keys in ran.items()}
-    every = ",".join(map(str, paths.values()))
-    plan = plan_of(_settings(arms, "study.pretrain.max_epochs=8", f"study.checkpoints=[{every}]"))
-    arm_of = {"short": "dorsal", "long": "long", "kept": "kept"}
-    assert plan.checkpoints == {Pretraining(arm_of[name], 0): path for name, path in paths.items()}
-    other = _run(tmp_path / "other", "dorsal", max_epochs=12)
-    with pytest.raises(UserError, match=r"a resnet10w025, max_epochs=12, .*; none of them is of that"):
-        plan_of(_settings(arms, "study.pretrain.max_epochs=8", f"study.checkpoints=[{other}]"))
-
-
-@pytest.mark.parametrize(
-    ("about", "said"),
-    [
-        ({"family": "corruption"}, "no arm of the study is of family 'corruption'"),
-        ({"family": None}, "names no family"),
-        ({"seed": 5}, "seed 5 is none of arm ventral's"),
-        ({"name": "resnet18"}, "none of them is of that"),
-    ],
-)
-def test_checkpoints_of_no_arm_are_refused(about: dict[str, object], said: str, tmp_path: Path) -> None:
-    path = _run(tmp_path / "a", **about)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=said):
-        plan_of(_settings(f"study.checkpoints=[{path}]"))
-
-
-def test_two_checkpoints_of_one_arm_and_seed_are_refused(tmp_path: Path) -> None:
-    paths = [_run(tmp_path / name) for name in "ab"]
-    with pytest.raises(UserError, match="are both of arm ventral, seed 0"):
-        plan_of(_settings(f"study.checkpoints=[{paths[0]},{paths[1]}]"))
-    (tmp_path / "a" / "args.json").unlink()
-    with pytest.raises(UserError, match=r"no args\.json beside it"):
-        plan_of(_settings(f"study.checkpoints=[{paths[0]}]"))
 
 
 def test_the_papers_figure_is_what_was_measured() -> None:

@@ -15,7 +15,7 @@ from solo_invariance.hosts.sensitive import KEYS as SENSITIVE_KEYS
 from solo_invariance.hosts.sensitive import sensitive_from_section
 from solo_invariance.study.plan import Plan, Pretraining
 
-_TOLD = ("recipe", *(f"invariance.{key}" for key in SENSITIVE_KEYS))  # keys of pretrain that no value is compared of
+_READ = tuple(f"invariance.{key}" for key in SENSITIVE_KEYS)  # keys whose values are not compared as they are written
 
 
 def plan_of(settings: StudyConfig) -> Plan:
@@ -88,7 +88,7 @@ def _arm_of(
         alike = [arm for arm in same if _kind_of(configs[arm]) == _kind_of(args)]
     except UserError as error:
         raise UserError(f"study.checkpoints: {file}: {error}") from error
-    own = dict.fromkeys(key for arm in alike for key in _leaves(settings.study.arms[arm].pretrain) if key not in _TOLD)
+    own = dict.fromkeys(key for arm in alike for key in _leaves(settings.study.arms[arm].pretrain) if key not in _READ)
     keys = [*own] if len(alike) > 1 else []  # one alone may have been trained longer, or by another rate
     ran, kinds = _kind_of(args, keys), {arm: _kind_of(configs[arm], keys) for arm in same}
     fitting = [arm for arm, kind in kinds.items() if kind == ran]

@@ -37,6 +37,7 @@ def test_checkpoints_belong_to_the_arm_of_their_family_and_seed(tmp_path: Path) 
 ARMS = """study.arms={
     long: {family: dorsal, pretrain: {max_epochs: 24}},
     kept: {family: dorsal, pretrain: {max_epochs: 24, invariance: {sensitive: [color_jitter]}}},
+    kept short: {family: dorsal, pretrain: {invariance: {sensitive: [color_jitter]}}},
     slow: {family: dorsal, pretrain: {optimizer: {lr: 0.05}}}}"""
 USUAL = {"max_epochs": 8, "optimizer": {"lr": 0.3}}  # as args.json has it of SGD, which no configuration names
 
@@ -53,6 +54,7 @@ def _arm(path: Path, *overrides: str) -> str:
         ({**USUAL, "max_epochs": 24}, "long"),
         ({**USUAL, "max_epochs": 24, "invariance": {"sensitive": "color_jitter"}}, "kept"),
         ({**USUAL, "max_epochs": 24, "invariance": {"sensitive": ["color_jitter"], "sensitive_weight": 1}}, "kept"),
+        ({**USUAL, "invariance": {"sensitive": "color_jitter"}}, "kept short"),
         ({**USUAL, "optimizer": {"lr": 0.05}}, "slow"),
     ],
 )
